@@ -1,0 +1,76 @@
+# Two commands for a user: `make run` and `make test`. Each builds what is missing first.
+#
+#   make run     the main job: the email scenario with a kill -9 in the middle (ARGS='--rate 200' adds options)
+#   make test    all tests, Python and Rust
+#   make lint    ruff, mypy, import rules, rustfmt, clippy
+#   make bench   comparisons with named peers, as ratios (needs wrk)
+#   make kills   random kills of real servers, N of them (N=1000)
+#   make docs    the parts of the documentation that are generated
+#   make clean   removes everything that was built
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+RUST := $(shell find server/core server/native -name '*.rs' -o -name 'Cargo.toml') server/Cargo.toml server/Cargo.lock
+N ?= 100
+ARGS ?=
+
+.PHONY: run test test-rust test-python lint bench kills docs clean constraints install
+
+run: .make/built
+	@$(BIN)/afterload run email $(ARGS)
+
+test: test-rust test-python
+
+test-python: .make/built
+	$(BIN)/python -m pytest $(ARGS)
+
+test-rust: .make/built
+	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core
+	cd server && RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --locked -q --release -p afterload-core --lib models
+
+lint: .make/built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd server && cargo fmt --all --check
+	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release --all-targets -- -D warnings
+
+bench: .make/built
+	$(BIN)/python -m bench $(ARGS)
+
+kills: .make/built
+	$(BIN)/python -m tests.kills $(N) $(ARGS)
+
+docs: .make/built
+	$(BIN)/python -m docs.generate
+
+install: .make/built
+
+# The environment: everything pinned by constraints.txt.
+.make/env: pyproject.toml constraints.txt
+	@echo "make: setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; $(PYTHON) is older (set PYTHON=...)" >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo "error: the Rust toolchain is needed: cargo was not found" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -U pip -c constraints.txt
+	@$(PIP) install -c constraints.txt --group dev
+	@mkdir -p .make && touch $@
+
+# The compiled module, and the project itself as an editable install.
+.make/built: .make/env $(RUST)
+	@echo "make: building server._native"
+	@PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked -q
+	@touch $@
+
+constraints:
+	rm -rf .make/constraints && $(PYTHON) -m venv .make/constraints
+	.make/constraints/bin/pip install -q -U pip && .make/constraints/bin/pip install -q --group dev .
+	{ echo "# Exact versions of everything that make installs. Renew with: make constraints"; \
+	  .make/constraints/bin/pip freeze --exclude afterload; } > constraints.txt
+
+clean:
+	rm -rf .make .venv dist server/target server/_native*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""The records that the stages of a run hand to each other. Values only: no clock, no file, no process, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.rows import RowFile
+
+__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "SurvivingProcess"]
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivingProcess:
+    """A process of the server that was still alive after its group had been killed and reaped."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One incarnation of the server process. Its death is known from waitpid, not from a timeout."""
+
+    boot: int  # from 1
+    pid: int
+    spawned_ns: int
+    ready_ns: int | None = None  # None: it never answered
+    signal: str | None = None  # sent by afterload to end it: "SIGKILL", "SIGTERM", "SIGINT"
+    fault: bool = False  # ended by a planned fault (not by the orderly stop at the end of the run)
+    frozen_ns: int | None = None  # all its processes were stopped (SIGSTOP) before the kill
+    signalled_ns: int | None = None
+    reaped_ns: int | None = None  # None: still running when the evidence was taken
+    exit_status: int | None = None  # as in subprocess: negative is the signal that ended it
+    predicted_queued: int | None = None  # read from its rows while it was frozen, before the kill
+    predicted_running: int | None = None
+    port_free: bool | None = None  # nothing listened on its port after it was reaped; None: not looked at
+    survivors: tuple[SurvivingProcess, ...] = ()
+    said_abandoned_queued: int | None = None  # what the server itself said at its drain deadline
+    said_abandoned_running: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The receipt of one planned fault."""
+
+    name: str  # "kill", "term", "int"
+    planned_s: float  # after load start
+    landed_ns: int | None  # None: it did not land
+    boot: int | None  # the boot that it hit
+    detail: str = ""  # why it did not land
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the scenario promises for each acknowledged request."""
+
+    tasks_per_request: int  # 0: the work is done before answering, or the witness of the server has no tasks
+    effects_per_request: int  # 0: the world is no witness here
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorReport:
+    """What one load process says of itself at its end."""
+
+    process: int
+    planned: int  # arrivals in its part of the schedule
+    sent: int
+    shed: int
+    cpu_share: float  # of one core, over the time of the load
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that a verdict rests on: what the witnesses wrote and what the session saw."""
+
+    run_tag: int  # upper 31 bits of every op of this run: op >> 32
+    load_start_ns: int
+    load_end_ns: int  # the last request was due
+    planned_requests: int
+    expectation: Expectation
+    requests: Sequence[RowFile]
+    tasks: Mapping[int, RowFile]  # by boot
+    effects: Sequence[RowFile]
+    boots: Sequence[Boot]
+    faults: Sequence[Fault] = ()
+    generators: Sequence[GeneratorReport] = ()
+    warm_up_s: float = 0.0  # left out of the figures, not of the accounting
+    interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
+    gauges: RowFile | None = None
+    problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive

@@ -1,0 +1,72 @@
+"""`python -m server module:app`: serves an app from the command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from fastapi import FastAPI
+
+from server._config import ServerConfig
+from server._routes import UnsupportedRoute
+from server._serve import serve
+
+
+def load(target: str, *, factory: bool) -> FastAPI:
+    """The app that `module:attribute` names. Raises click.UsageError saying what is missing."""
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        msg = f"{target!r} names no app: give it as module:attribute, e.g., main:app"
+        raise click.UsageError(msg)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise
+        msg = f"there is no module {module_name!r} in {Path.cwd()} or on the Python path"
+        raise click.UsageError(msg) from None
+    found: Any = module
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    app = found() if factory and callable(found) else found
+    if not isinstance(app, FastAPI):
+        msg = f"{target} is {type(app).__name__}, not a FastrAPI or FastAPI app"
+        raise click.UsageError(msg)
+    return app
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("target", metavar="MODULE:APP")
+@click.option("--factory", is_flag=True, help="APP is a function that makes the app.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", default=8080, help="Port to listen on; 0 takes any free one.")
+@click.option("--pool", default=40, help="Threads for def tasks.")
+@click.option("--endpoint-threads", default=40, help="At most this many threads for def endpoints.")
+@click.option("--queue-limit", type=int, help="Answer 503 while this many tasks are pending.  [default: no limit]")
+@click.option("--drain", "drain_s", default=30.0, help="Seconds that a stopping server lets accepted tasks finish.")
+@click.option("--order", type=click.Choice(["sequential", "parallel"]), default="sequential", help="Of one request's tasks.")
+@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", help="After a task raised: the later ones.")
+@click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
+@click.option("--boot", default=1, hidden=True)
+@click.option("--label", default="", hidden=True)
+def main(target: str, *, factory: bool, **options: Any) -> None:
+    """Serves MODULE:APP until SIGTERM or SIGINT, then drains."""
+    app = load(target, factory=factory)
+    try:
+        serve(app, ServerConfig(**options))
+    except UnsupportedRoute as error:
+        raise click.UsageError(str(error)) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        place = f"{options['host']}:{options['port']}"
+        msg = f"cannot serve on {place}: {error.strerror or error}"
+        raise click.ClickException(msg) from None
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m server")

@@ -1,0 +1,26 @@
+"""`FastrAPI`: FastAPI's decorators, models, dependencies and documentation over another server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from server._config import ServerConfig
+
+__all__ = ["FastrAPI"]
+
+
+class FastrAPI(FastAPI):
+    """A FastAPI application that can serve itself."""
+
+    def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
+        """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
+
+        `options` are the fields of `ServerConfig`. Raises UnsupportedRoute for a route that cannot be served, ValueError for a bad option,
+        OSError if the port cannot be had, and SystemExit with status 3 if tasks were abandoned at the deadline. Must be called on the
+        main thread, which it keeps.
+        """
+        from server._serve import serve  # noqa: PLC0415  # an app can be built and inspected without loading the server
+
+        serve(self, ServerConfig(host=host, port=port, **options))

@@ -1,0 +1,111 @@
+"""The compiled core of the server. Made for server/*.py; the public surface is the package's `__init__`."""
+
+from collections.abc import Callable
+from contextvars import Context
+from pathlib import Path
+from typing import Any
+
+class TaskList:
+    """Calls to run after the response. The base of `server.BackgroundTasks`; useful only where the server injected it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Arguments are taken for the sake of Starlette's signature and ignored."""
+
+    def add_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the list belongs to no request, or
+        if the tasks of its request have all ended."""
+
+    def __len__(self) -> int:
+        """Calls added and not accepted yet."""
+
+class AsyncJob:
+    """A request whose endpoint is `async def`, on its way through the event loop."""
+
+    def prepare(self) -> tuple[Callable[..., Any], dict[str, Any]] | None:
+        """The endpoint and its arguments; None if the request has been answered (422)."""
+
+    def respond(self, value: Any) -> None:
+        """Answers with what the endpoint returned and accepts its tasks."""
+
+    def fail(self, error: BaseException) -> None:
+        """Answers an exception of the endpoint and discards its tasks."""
+
+class AsyncChain:
+    """The tasks of one request, the next of which is `async def`."""
+
+    def context(self) -> Context | None:
+        """The context variables as they were at the next task's `add_task`."""
+
+    def begin(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any] | None] | None:
+        """Starts the next `async def` task, whose end must then be told. None: no more here; the rest goes its own way."""
+
+    def finished(self) -> None:
+        """The task has returned."""
+
+    def failed(self, error: BaseException) -> None:
+        """The task has raised."""
+
+class EffectRows:
+    """A file of effect rows (docs/rows.md), for the servers that tasks talk to. May be shared by threads."""
+
+    def __init__(self, path: Path | str, label: str = "") -> None:
+        """Raises FileExistsError (an account is never overwritten) or another OSError."""
+
+    def append(self, op: int, *, index: int = 0, value: int = 0) -> None:
+        """Writes down, with the time, that an effect of operation `op` arrived; `index` is its task's position in the request."""
+
+    def close(self) -> None:
+        """Marks the file as closed in good order."""
+
+class Server:
+    """The server. In order: `set_routes`, `bind`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
+    `abandon` if that was False, `close`."""
+
+    def __init__(self, settings: Any, helpers: Any) -> None:
+        """`settings` has the fields of `ServerConfig`, `helpers` the callables of `server._serve.Helpers`. Raises OSError if the
+        row file cannot be made."""
+
+    def set_routes(self, routes: list[Any]) -> None:
+        """Freezes the routes (`RouteSpec`). Raises ValueError for a path that cannot be routed."""
+
+    def bind(self, host: str, port: int) -> int:
+        """Opens the port and returns its number. Raises OSError."""
+
+    def start(self, control: int) -> None:
+        """Starts answering. `control`: descriptor to which single-byte requests to the main thread are written."""
+
+    def run_worker(self, number: int) -> None:
+        """The life of a pool thread; returns when the server is closed."""
+
+    def run_lane(self, number: int) -> None:
+        """The life of an endpoint thread; returns when the server is closed."""
+
+    def add_lane(self) -> int | None:
+        """The number of one more endpoint thread; None if there are as many as there may be."""
+
+    def set_pool(self, size: int) -> None:
+        """Lets the first `size` pool threads take tasks; the others sleep."""
+
+    def setting(self, number: int) -> int:
+        """What the harness asks for (docs/rows.md); 0: nothing."""
+
+    def doorbell(self) -> int:
+        """A descriptor that is readable while the event loop has work."""
+
+    def take(self) -> list[AsyncJob | AsyncChain]:
+        """The event loop's work, oldest first."""
+
+    def beat(self, period_s: float) -> None:
+        """Tells the gauges that the event loop is alive, and when it beats next."""
+
+    def pending(self) -> int:
+        """Tasks accepted and not ended."""
+
+    def drain(self, drain_s: float) -> bool:
+        """Stops accepting and waits, without the GIL, until everything accepted has ended. False: `drain_s` were over first."""
+
+    def abandon(self) -> list[tuple[str, bool]]:
+        """Drops every connection, lets no task start any more, and returns the tasks given up: name and whether it was running."""
+
+    def close(self) -> None:
+        """Ends idle threads and marks the row file as closed in good order."""

@@ -1,0 +1,16 @@
+//! The parts of the bundled server that need no Python, in reading order:
+//!
+//! - [`clock`]: the one clock of a run.
+//! - [`rows`]: a mapped file of fixed-size rows and a page of gauges that outlive the process.
+//! - [`life`]: the states of one task attempt and who may move it.
+//! - [`ledger`]: every task between accepted and ended, told to the rows and the gauges.
+//! - [`queue`]: work waiting for one of a changeable number of threads.
+//! - [`router`]: method and path to route number.
+
+pub mod clock;
+pub mod ledger;
+pub mod life;
+pub mod queue;
+pub mod router;
+pub mod rows;
+mod sync;

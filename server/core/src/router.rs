@@ -1,0 +1,208 @@
+//! Method and path to route number. Frozen once the server starts; first declared wins, as in Starlette.
+
+use std::collections::HashMap;
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Match<'p> {
+    /// The number of the route and its path parameters, still percent-encoded, in the order of the path.
+    Route(usize, Vec<&'p str>),
+    /// The path is known, but not with this method; the methods that it has, for the `Allow` header.
+    MethodNotAllowed(String),
+    /// No route has this path.
+    NotFound,
+}
+
+/// A path pattern that cannot be routed.
+#[derive(Debug)]
+pub struct BadPattern(
+    /// The reason in words.
+    pub String,
+);
+
+/// All routes of the server, by path pattern.
+#[derive(Default)]
+pub struct Router {
+    fixed: HashMap<String, Methods>,
+    patterns: matchit::Router<usize>,
+    methods: Vec<Methods>,
+    declared: Vec<Declared>,
+    // Two patterns fit one path (`/items/{id}`, `/items/latest`): then the order of declaration decides, and every look-up walks it.
+    ambiguous: bool,
+}
+
+type Methods = Vec<(String, usize)>;
+
+struct Declared {
+    method: String,
+    pattern: String,
+    route: usize,
+    group: Option<usize>,
+}
+
+impl Router {
+    /// Adds a route. `pattern` is a path with parameters in braces, each a whole segment: `/items/{item_id}`. Of two routes that fit
+    /// a request the one added first answers.
+    ///
+    /// # Errors
+    /// If the pattern is malformed.
+    pub fn add(&mut self, method: &str, pattern: &str, route: usize) -> Result<(), BadPattern> {
+        let same = self.declared.iter().find(|known| known.pattern == pattern).map(|known| known.group);
+        let overlaps = self.declared.iter().any(|known| known.pattern != pattern && overlap(&known.pattern, pattern));
+        self.ambiguous |= overlaps;
+        let group = match (pattern.contains('{'), same) {
+            (false, _) => {
+                insert(self.fixed.entry(pattern.to_owned()).or_default(), method, route);
+                None
+            }
+            (true, Some(group)) => {
+                if let Some(group) = group {
+                    insert(&mut self.methods[group], method, route);
+                }
+                group
+            }
+            (true, None) => match self.patterns.insert(pattern, self.methods.len()) {
+                Ok(()) => {
+                    self.methods.push(vec![(method.to_owned(), route)]);
+                    Some(self.methods.len() - 1)
+                }
+                // An overlapping pattern that the tree cannot hold is found by the walk.
+                Err(_) if overlaps => None,
+                Err(error) => return Err(BadPattern(error.to_string())),
+            },
+        };
+        self.declared.push(Declared { method: method.to_owned(), pattern: pattern.to_owned(), route, group });
+        Ok(())
+    }
+
+    /// Finds the route of a request.
+    #[must_use]
+    pub fn find<'p>(&self, method: &str, path: &'p str) -> Match<'p> {
+        if self.ambiguous {
+            return self.walk(method, path);
+        }
+        if let Some(methods) = self.fixed.get(path) {
+            return pick(methods, method, Vec::new());
+        }
+        match self.patterns.at(path) {
+            Ok(found) => {
+                let values = found.params.iter().map(|(_, value)| value).collect();
+                pick(&self.methods[*found.value], method, values)
+            }
+            Err(_) => Match::NotFound,
+        }
+    }
+
+    fn walk<'p>(&self, method: &str, path: &'p str) -> Match<'p> {
+        let mut allowed = Vec::new();
+        for known in &self.declared {
+            if let Some(values) = values_of(&known.pattern, path) {
+                if known.method == method {
+                    return Match::Route(known.route, values);
+                }
+                allowed.push((known.method.clone(), known.route));
+            }
+        }
+        if allowed.is_empty() { Match::NotFound } else { pick(&allowed, method, Vec::new()) }
+    }
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{') && segment.ends_with('}')
+}
+
+fn overlap(one: &str, other: &str) -> bool {
+    let (one, other): (Vec<&str>, Vec<&str>) = (one.split('/').collect(), other.split('/').collect());
+    one.len() == other.len() && one.iter().zip(&other).all(|(a, b)| a == b || is_parameter(a) || is_parameter(b))
+}
+
+fn values_of<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
+    let mut values = Vec::new();
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(values),
+            (Some(want), Some(value)) if is_parameter(want) && !value.is_empty() => values.push(value),
+            (Some(want), Some(value)) if want == value => {}
+            _ => return None,
+        }
+    }
+}
+
+fn insert(methods: &mut Methods, method: &str, route: usize) {
+    if !methods.iter().any(|(known, _)| known == method) {
+        methods.push((method.to_owned(), route));
+    }
+}
+
+fn pick<'p>(methods: &Methods, method: &str, values: Vec<&'p str>) -> Match<'p> {
+    match methods.iter().find(|(known, _)| known == method) {
+        Some((_, route)) => Match::Route(*route, values),
+        None => {
+            let mut allowed: Vec<&str> = methods.iter().map(|(known, _)| known.as_str()).collect();
+            allowed.sort_unstable();
+            allowed.dedup();
+            Match::MethodNotAllowed(allowed.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Match, Router};
+
+    fn router() -> Router {
+        let mut router = Router::default();
+        for (method, pattern, route) in [
+            ("GET", "/items", 0),
+            ("POST", "/items", 1),
+            ("GET", "/items/{item_id}", 2),
+            ("GET", "/items/latest", 3),
+            ("GET", "/items/{item_id}", 4),
+        ] {
+            router.add(method, pattern, route).expect("a good pattern");
+        }
+        router
+    }
+
+    #[test]
+    fn a_fixed_path_is_found_by_its_method() {
+        assert_eq!(router().find("POST", "/items"), Match::Route(1, vec![]));
+    }
+
+    #[test]
+    fn a_path_parameter_is_handed_over_as_it_was_sent() {
+        assert_eq!(router().find("GET", "/items/a%20b"), Match::Route(2, vec!["a%20b"]));
+    }
+
+    #[test]
+    fn a_known_path_with_another_method_names_what_is_allowed() {
+        assert_eq!(router().find("DELETE", "/items"), Match::MethodNotAllowed("GET, POST".into()));
+    }
+
+    #[test]
+    fn an_unknown_path_is_not_found() {
+        assert_eq!(router().find("GET", "/nothing"), Match::NotFound);
+        assert_eq!(router().find("GET", "/items/1/2"), Match::NotFound);
+    }
+
+    #[test]
+    fn of_two_routes_that_fit_the_first_declared_one_answers() {
+        assert_eq!(router().find("GET", "/items/latest"), Match::Route(2, vec!["latest"]));
+        let mut other = Router::default();
+        other.add("GET", "/items/latest", 0).expect("a good pattern");
+        other.add("GET", "/items/{item_id}", 1).expect("a good pattern");
+        assert_eq!(other.find("GET", "/items/latest"), Match::Route(0, vec![]));
+        assert_eq!(other.find("GET", "/items/7"), Match::Route(1, vec!["7"]));
+        assert_eq!(other.find("PUT", "/items/7"), Match::MethodNotAllowed("GET".into()));
+    }
+
+    #[test]
+    fn patterns_that_no_tree_can_hold_together_are_told_apart_by_order() {
+        let mut other = Router::default();
+        other.add("GET", "/{a}/x", 0).expect("a good pattern");
+        other.add("GET", "/{b}/{c}", 1).expect("a good pattern");
+        assert_eq!(other.find("GET", "/1/x"), Match::Route(0, vec!["1"]));
+        assert_eq!(other.find("GET", "/1/y"), Match::Route(1, vec!["1", "y"]));
+    }
+}

@@ -1,0 +1,143 @@
+//! The tasks of one request, in the order in which they were added.
+
+use std::sync::{Arc, Mutex};
+
+use afterload_core::ledger::{DropReason, Entry, Ledger, TaskKind};
+use pyo3::{
+    ffi,
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
+
+use crate::core::{Core, lock};
+
+/// One call that was added.
+pub struct Task {
+    pub func: Py<PyAny>,
+    pub args: Py<PyTuple>,
+    pub kwargs: Option<Py<PyDict>>,
+    /// A copy of the context variables at `add_task`.
+    pub context: Py<PyAny>,
+    pub kind: TaskKind,
+    /// Id of the function's name in the row file.
+    pub name: u16,
+    pub entry: Entry,
+}
+
+impl Task {
+    /// Calls a `def` function in its context.
+    pub fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        // SAFETY: attached; `context` is a contextvars.Context of its own, entered nowhere else.
+        if unsafe { ffi::PyContext_Enter(self.context.as_ptr()) } < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let result = self.func.bind(py).call(self.args.bind(py), kwargs);
+        // SAFETY: entered above on this very thread. Exiting keeps the error of the call, which is held in `result`.
+        if unsafe { ffi::PyContext_Exit(self.context.as_ptr()) } < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        result
+    }
+}
+
+struct State {
+    tasks: Vec<Arc<Task>>,
+    next: usize,
+    flushed: bool,
+    ended: bool,
+}
+
+/// The accepted tasks of one request. Owned by the thread or queue that will run the next one, and by the registry.
+pub struct Chain {
+    pub op: u64,
+    /// Place in the registry.
+    pub number: usize,
+    state: Mutex<State>,
+}
+
+impl Chain {
+    pub fn new(op: u64, tasks: Vec<Task>) -> Self {
+        let tasks = tasks.into_iter().map(Arc::new).collect();
+        Self { op, number: usize::MAX, state: Mutex::new(State { tasks, next: 0, flushed: false, ended: false }) }
+    }
+
+    /// Appends a task that was added after the response; false if the chain has run to its end.
+    pub fn append(&self, ledger: &Ledger, build: impl FnOnce(&Ledger, u16) -> Task) -> bool {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return false;
+        }
+        let task = build(ledger, u16::try_from(state.tasks.len()).unwrap_or(u16::MAX));
+        if state.flushed {
+            ledger.flushed(&task.entry, true);
+        }
+        state.tasks.push(Arc::new(task));
+        true
+    }
+
+    /// Marks all tasks as free to run: the response has left, `whole` or not.
+    pub fn flushed(&self, ledger: &Ledger, whole: bool) {
+        let mut state = lock(&self.state);
+        state.flushed = true;
+        for task in &state.tasks {
+            ledger.flushed(&task.entry, whole);
+        }
+    }
+
+    /// How the next task runs. None: there is none, and none can be added any more.
+    pub fn next_kind(&self) -> Option<TaskKind> {
+        let mut state = lock(&self.state);
+        let kind = state.tasks.get(state.next).map(|task| task.kind);
+        state.ended |= kind.is_none();
+        kind
+    }
+
+    /// Takes the next task if it is of `kind`.
+    pub fn take(&self, kind: TaskKind) -> Option<Arc<Task>> {
+        let mut state = lock(&self.state);
+        let task = state.tasks.get(state.next).filter(|task| task.kind == kind).map(Arc::clone)?;
+        state.next += 1;
+        Some(task)
+    }
+
+    /// The next task's context, in which its event-loop task is made.
+    pub fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let state = lock(&self.state);
+        state.tasks.get(state.next).map(|task| task.context.clone_ref(py))
+    }
+
+    /// Drops every task that has not been taken.
+    pub fn skip_rest(&self, ledger: &Ledger) {
+        let mut state = lock(&self.state);
+        for task in &state.tasks[state.next..] {
+            ledger.drop_waiting(&task.entry, DropReason::Skipped);
+        }
+        state.next = state.tasks.len();
+    }
+
+    /// All tasks, for the drain deadline.
+    pub fn tasks(&self) -> Vec<Arc<Task>> {
+        lock(&self.state).tasks.clone()
+    }
+
+    /// One chain a task, for tasks that run side by side. This chain is left without any.
+    pub fn split(&self, core: &Core) -> Vec<Arc<Self>> {
+        let tasks = {
+            let mut state = lock(&self.state);
+            state.ended = true;
+            std::mem::take(&mut state.tasks)
+        };
+        let singles = tasks
+            .into_iter()
+            .filter_map(|task| {
+                core.admit(|_| {
+                    let state = State { tasks: vec![task], next: 0, flushed: true, ended: false };
+                    Self { op: self.op, number: usize::MAX, state: Mutex::new(state) }
+                })
+            })
+            .collect();
+        core.forget(self);
+        singles
+    }
+}

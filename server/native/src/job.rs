@@ -1,0 +1,317 @@
+//! One request on its way through Python: arguments, answer, tasks. Runs attached, on an endpoint thread or the event loop's.
+//!
+//! The straight way is taken here; whatever fails validation or is out of the ordinary is handed whole to a helper in
+//! Python, which does what FastAPI does, with FastAPI's own functions.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use afterload_core::ledger::Gauge;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::percent_decode_str;
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    body::Ticket,
+    core::Core,
+    route::{Param, Route},
+    tasks::{Functions, TaskList},
+};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const DEEP: usize = 64;
+
+type RawHeaders = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What is sent to the client.
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    pub ticket: Option<Ticket>,
+}
+
+/// Why there are no arguments.
+enum Trouble {
+    /// The request was answered (422, or a helper failed).
+    Answered(Reply),
+    /// A Python exception that is no validation error.
+    Raised(PyErr),
+}
+
+/// A request that waits for an endpoint.
+pub struct Job {
+    pub core: Arc<Core>,
+    pub functions: Arc<Functions>,
+    pub routes: Arc<Vec<Route>>,
+    pub number: usize,
+    pub op: u64,
+    pub method: Method,
+    pub path: String,
+    pub path_values: Vec<String>,
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub reply: oneshot::Sender<Reply>,
+}
+
+/// Arguments of an endpoint, and the list that it was given for its tasks.
+pub struct Call<'py> {
+    pub endpoint: Bound<'py, PyAny>,
+    pub kwargs: Bound<'py, PyDict>,
+    pub tasks: Option<Py<TaskList>>,
+}
+
+impl Job {
+    /// The number of the route and the answer's sender stay with the job; everything else was read. None: it has been answered.
+    pub fn prepare<'py>(self, py: Python<'py>) -> Option<(Self, Call<'py>)> {
+        match self.arguments(py) {
+            Ok(call) => Some((self, call)),
+            Err(Trouble::Answered(reply)) => {
+                self.send(reply);
+                None
+            }
+            Err(Trouble::Raised(error)) => {
+                self.fail(py, error, None);
+                None
+            }
+        }
+    }
+
+    /// Runs a `def` endpoint and answers.
+    pub fn run(self, py: Python<'_>) {
+        let Some((job, call)) = self.prepare(py) else { return };
+        match in_fresh_context(py, || call.endpoint.call((), Some(&call.kwargs))) {
+            Ok(value) => job.respond(&value, call.tasks.as_ref()),
+            Err(error) => job.fail(py, error, call.tasks.as_ref()),
+        }
+    }
+
+    /// Answers with what the endpoint returned and accepts its tasks.
+    pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
+        let py = value.py();
+        let mut reply = match self.encode(value, tasks) {
+            Ok(reply) => reply,
+            Err(error) => return self.fail(py, error, tasks),
+        };
+        // The rows of the tasks are complete before the first byte of the answer can leave.
+        let chain = tasks.and_then(|tasks| tasks.get().accept(&self.core, self.op));
+        reply.ticket = chain.map(|chain| Ticket::new(Arc::clone(&self.core), chain));
+        self.send(reply);
+    }
+
+    /// Answers an exception of the endpoint; its tasks are discarded, as in FastAPI.
+    pub fn fail(self, py: Python<'_>, error: PyErr, tasks: Option<&Py<TaskList>>) {
+        if let Some(tasks) = tasks {
+            tasks.get().discard(&self.core, self.op);
+        }
+        let explained = self.core.helpers.explain.bind(py).call1((error.into_value(py), self.number));
+        let reply = explained.and_then(|parts| reply_from(&parts)).unwrap_or_else(|second| {
+            second.display(py);
+            internal_error()
+        });
+        self.send(reply);
+    }
+
+    fn route(&self) -> &Route {
+        &self.routes[self.number]
+    }
+
+    fn send(self, reply: Reply) {
+        // A client that has gone does not stop the tasks: the ticket in the refused reply lets them run.
+        drop(self.reply.send(reply));
+    }
+
+    fn arguments<'py>(&self, py: Python<'py>) -> Result<Call<'py>, Trouble> {
+        let route = self.route();
+        let kwargs = match self.straight(py, route) {
+            Ok(kwargs) => kwargs,
+            Err(_) => self.careful(py)?,
+        };
+        let tasks = match &route.tasks {
+            None => None,
+            Some(name) => {
+                let list = self.core.helpers.task_list.bind(py).call0().map_err(Trouble::Raised)?;
+                kwargs.set_item(name, &list).map_err(Trouble::Raised)?;
+                let list = list.cast_into::<TaskList>().map_err(|error| Trouble::Raised(error.into()))?;
+                list.get().belongs_to(&self.core, &self.functions);
+                Some(list.unbind())
+            }
+        };
+        Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, tasks })
+    }
+
+    /// Arguments of a request without any trouble; any error means that the careful way has to look at it.
+    fn straight<'py>(&self, py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
+        let kwargs = PyDict::new(py);
+        for param in &route.params {
+            let value = match self.raw(py, route, param) {
+                Some(raw) => match &param.validate {
+                    None => raw.into_any(),
+                    Some(validate) => validate.bind(py).call1((raw,))?,
+                },
+                None if param.required => return Err(pyo3::exceptions::PyKeyError::new_err(param.alias.clone())),
+                None => match &param.make_default {
+                    None => param.default.bind(py).clone(),
+                    Some(make) => make.bind(py).call0()?,
+                },
+            };
+            kwargs.set_item(&param.name, value)?;
+        }
+        if let Some(body) = &route.body {
+            if self.body.is_empty() || !self.is_json() {
+                return Err(pyo3::exceptions::PyValueError::new_err("no JSON body"));
+            }
+            let value = body.validate_json.bind(py).call1((PyBytes::new(py, &self.body),))?;
+            kwargs.set_item(&body.name, value)?;
+        }
+        Ok(kwargs)
+    }
+
+    fn careful<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyDict>, Trouble> {
+        let path: Vec<(&str, &str)> =
+            self.route().path_names.iter().map(String::as_str).zip(self.path_values.iter().map(String::as_str)).collect();
+        let headers: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))
+            .collect();
+        let body = PyBytes::new(py, &self.body);
+        let request = (self.number, self.method.as_str(), &self.path, path, self.query.as_deref().unwrap_or(""), headers, body);
+        let outcome = self.core.helpers.validate.bind(py).call1(request).map_err(Trouble::Raised)?;
+        match outcome.cast_into::<PyDict>() {
+            Ok(kwargs) => Ok(kwargs),
+            Err(other) => Err(match reply_from(&other.into_inner()) {
+                Ok(reply) => Trouble::Answered(reply),
+                Err(error) => Trouble::Raised(error),
+            }),
+        }
+    }
+
+    fn raw<'py>(&self, py: Python<'py>, route: &Route, param: &Param) -> Option<Bound<'py, PyString>> {
+        match param.source.as_str() {
+            "path" => {
+                let place = route.path_names.iter().position(|name| *name == param.alias)?;
+                Some(PyString::new(py, self.path_values.get(place)?))
+            }
+            "query" => {
+                // Of a repeated parameter the last one counts, as in Starlette.
+                let pairs = form_urlencoded::parse(self.query.as_deref()?.as_bytes());
+                let (_, value) = pairs.filter(|(name, _)| *name == param.alias).last()?;
+                Some(PyString::new(py, &value))
+            }
+            _ => {
+                let value = self.headers.get(&param.alias)?;
+                // Header values are Latin-1: each byte is its own code point.
+                let text: String = value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
+                Some(PyString::new(py, &text))
+            }
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        let content_type = self.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        content_type == b"application/json" || content_type.starts_with(b"application/json;")
+    }
+
+    fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Reply> {
+        let (py, route, helpers) = (value.py(), self.route(), &self.core.helpers);
+        if !value.is_exact_instance_of::<PyDict>() && value.is_instance(helpers.response.bind(py))? {
+            return reply_from(&helpers.unpack.bind(py).call1((value, tasks))?);
+        }
+        if route.is_bodyless() {
+            return Ok(Reply { status: route.status, headers: Vec::new(), body: Bytes::new(), ticket: None });
+        }
+        let encoded = match &route.encode {
+            Some(encode) => encode.bind(py).call1((value,))?,
+            None if is_plain(value, DEEP) => helpers.to_json.bind(py).call1((value,))?,
+            None => helpers.encode.bind(py).call1((value,))?,
+        };
+        let body = Bytes::copy_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
+        Ok(Reply { status: route.status, headers: vec![(http::header::CONTENT_TYPE, JSON)], body, ticket: None })
+    }
+}
+
+/// The path parameters of a request as text; invalid UTF-8 is replaced, as in Starlette's servers.
+pub fn decode_path_value(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
+/// The thread of an endpoint: takes one request after another.
+pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
+    loop {
+        let job = match core.lanes.try_pop(number) {
+            Some(job) => job,
+            None => match py.detach(|| core.lanes.pop(number)) {
+                Some(job) => job,
+                None => return,
+            },
+        };
+        core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
+        core.down(Gauge::LanesWaiting);
+        core.up(Gauge::LanesBusy);
+        job.run(py);
+        core.down(Gauge::LanesBusy);
+    }
+}
+
+/// An answer for when even the explanation failed.
+pub fn internal_error() -> Reply {
+    let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
+    Reply { status: 500, headers, body: Bytes::from_static(b"Internal Server Error"), ticket: None }
+}
+
+/// Context variables set by one request are not seen by the next on the same thread.
+fn in_fresh_context<'py>(py: Python<'py>, call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    use pyo3::ffi;
+    // SAFETY: attached; a new reference or null with an exception set.
+    let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    // SAFETY: a context of our own that is entered nowhere else.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(py));
+    }
+    let result = call();
+    // SAFETY: entered above on this thread.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(py));
+    }
+    result
+}
+
+/// Whether JSON text of the value is the same whoever writes it: only exact `dict` with `str` keys, `list`, `str`, `int`, `bool`, `None`.
+fn is_plain(value: &Bound<'_, PyAny>, depth: usize) -> bool {
+    if value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyNone>()
+    {
+        return true;
+    }
+    if depth == 0 {
+        return false;
+    }
+    if let Ok(dict) = value.cast_exact::<PyDict>() {
+        return dict.iter().all(|(key, item)| key.is_exact_instance_of::<PyString>() && is_plain(&item, depth - 1));
+    }
+    value.cast_exact::<PyList>().is_ok_and(|list| list.iter().all(|item| is_plain(&item, depth - 1)))
+}
+
+fn reply_from(parts: &Bound<'_, PyAny>) -> PyResult<Reply> {
+    let (status, pairs, body): (u16, RawHeaders, Bound<'_, PyBytes>) = parts.cast::<PyTuple>()?.extract()?;
+    let mut headers = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
+        if name != http::header::CONTENT_LENGTH {
+            headers.push((name, HeaderValue::from_bytes(&value).map_err(bad_header)?));
+        }
+    }
+    Ok(Reply { status, headers, body: Bytes::copy_from_slice(body.as_bytes()), ticket: None })
+}
+
+fn bad_header(error: impl std::fmt::Display) -> PyErr {
+    pyo3::exceptions::PyValueError::new_err(format!("a response header cannot be sent: {error}"))
+}

@@ -1,0 +1,118 @@
+//! The event loop's side: what the loop thread takes from the queue and drives in Python (server/_loop.py).
+
+use std::sync::{Arc, Mutex};
+
+use afterload_core::ledger::{Gauge, TaskKind};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
+
+use crate::{
+    chain::{Chain, Task},
+    core::{Core, lock},
+    job::Job,
+    tasks::TaskList,
+    worker::task_failed,
+};
+
+type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>);
+
+/// Tasks of one request whose next one is `async def`.
+#[pyclass(frozen, module = "server._native")]
+pub struct AsyncChain {
+    core: Arc<Core>,
+    chain: Arc<Chain>,
+    current: Mutex<Option<Arc<Task>>>,
+}
+
+impl AsyncChain {
+    pub fn new(core: Arc<Core>, chain: Arc<Chain>) -> Self {
+        Self { core, chain, current: Mutex::default() }
+    }
+
+    fn end(&self, failed: bool) -> Option<Arc<Task>> {
+        let task = lock(&self.current).take()?;
+        self.core.ledger.end(&task.entry, failed);
+        self.core.down(Gauge::LoopTasks);
+        Some(task)
+    }
+}
+
+#[pymethods]
+impl AsyncChain {
+    /// The context in which to run.
+    fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.chain.context(py)
+    }
+
+    /// Starts the next `async def` task. None: there is none here; what is left goes its way.
+    fn begin(&self, py: Python<'_>) -> Option<Step> {
+        while let Some(task) = self.chain.take(TaskKind::Async) {
+            if self.core.ledger.start(&task.entry) {
+                self.core.up(Gauge::LoopTasks);
+                let kwargs = task.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
+                let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs);
+                *lock(&self.current) = Some(task);
+                return Some(step);
+            }
+        }
+        self.core.route(Arc::clone(&self.chain));
+        None
+    }
+
+    /// The task has returned.
+    fn finished(&self) {
+        self.end(false);
+    }
+
+    /// The task has raised.
+    fn failed(&self, error: Bound<'_, PyAny>) {
+        let py = error.py();
+        if let Some(task) = self.end(true) {
+            task_failed(py, &self.core, &self.chain, &task.func, PyErr::from_value(error));
+        }
+    }
+}
+
+/// A request whose endpoint is `async def`.
+#[pyclass(frozen, module = "server._native")]
+pub struct AsyncJob {
+    job: Mutex<Option<Job>>,
+    tasks: Mutex<Option<Py<TaskList>>>,
+}
+
+impl AsyncJob {
+    pub fn new(job: Job) -> Self {
+        Self { job: Mutex::new(Some(job)), tasks: Mutex::default() }
+    }
+}
+
+#[pymethods]
+impl AsyncJob {
+    /// The endpoint and its arguments. None: the request has been answered.
+    fn prepare<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
+        let job = lock(&self.job).take()?;
+        let (job, call) = job.prepare(py)?;
+        *lock(&self.job) = Some(job);
+        *lock(&self.tasks) = call.tasks;
+        Some((call.endpoint, call.kwargs))
+    }
+
+    /// Answers with what the endpoint returned.
+    fn respond(&self, value: Bound<'_, PyAny>) {
+        let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
+        if let Some(job) = job {
+            job.respond(&value, tasks.as_ref());
+        }
+    }
+
+    /// Answers an exception of the endpoint.
+    fn fail(&self, error: Bound<'_, PyAny>) {
+        let py = error.py();
+        let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
+        if let Some(job) = job {
+            job.fail(py, PyErr::from_value(error), tasks.as_ref());
+        }
+    }
+}

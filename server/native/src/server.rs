@@ -1,0 +1,298 @@
+//! Start, drain and stop, as server/_serve.py asks for them.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::fd::RawFd,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, OnceLock, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use afterload_core::{
+    clock::now_ns,
+    ledger::{Gauge, Ledger},
+    life::Was,
+    router::Router,
+};
+use pyo3::{
+    IntoPyObjectExt,
+    exceptions::{PyOSError, PyRuntimeError, PyValueError},
+    prelude::*,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+use crate::{
+    core::{Core, Helpers, LoopWork, Policy, lock},
+    io::{self, Io, Phase},
+    job::run_lane,
+    looping::{AsyncChain, AsyncJob},
+    route::Route,
+    tasks::Functions,
+    worker::run_worker,
+};
+
+const BACKLOG: i32 = 2048;
+
+/// Everything that a server is told at its start (server/_config.py).
+#[derive(FromPyObject)]
+struct Settings {
+    rows: Option<PathBuf>,
+    boot: u64,
+    label: String,
+    pool: usize,
+    endpoint_threads: usize,
+    io_threads: usize,
+    queue_limit: Option<u64>,
+    max_body: usize,
+    parallel: bool,
+    stop_on_error: bool,
+}
+
+#[derive(FromPyObject)]
+struct HelperSet {
+    task_list: Py<PyAny>,
+    is_async: Py<PyAny>,
+    validate: Py<PyAny>,
+    unpack: Py<PyAny>,
+    encode: Py<PyAny>,
+    explain: Py<PyAny>,
+    task_failed: Py<PyAny>,
+    response: Py<PyAny>,
+    to_json: Py<PyAny>,
+}
+
+struct IoThreads {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// The bundled server.
+#[pyclass(frozen, module = "server._native")]
+pub struct Server {
+    core: Arc<Core>,
+    io: OnceLock<Arc<Io>>,
+    listener: Mutex<Option<TcpListener>>,
+    phase: watch::Sender<Phase>,
+    io_threads: Arc<IoThreads>,
+    n_io_threads: usize,
+    max_body: usize,
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    fn new(settings: &Bound<'_, PyAny>, helpers: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let settings: Settings = settings.extract()?;
+        let set: HelperSet = helpers.extract()?;
+        let helpers = Helpers {
+            task_list: set.task_list,
+            is_async: set.is_async,
+            validate: set.validate,
+            unpack: set.unpack,
+            encode: set.encode,
+            explain: set.explain,
+            task_failed: set.task_failed,
+            response: set.response,
+            to_json: set.to_json,
+        };
+        let policy =
+            Policy { parallel: settings.parallel, stop_on_error: settings.stop_on_error, queue_limit: settings.queue_limit };
+        let ledger = Ledger::open(settings.rows.as_deref(), settings.boot, &settings.label).map_err(|error| {
+            let place = settings.rows.as_ref().map(|path| path.display().to_string());
+            os_error(&error, place.unwrap_or_default())
+        })?;
+        let core = Core::new(ledger, policy, helpers, settings.pool, settings.endpoint_threads)
+            .map_err(|error| os_error(&error, String::new()))?;
+        core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
+        Ok(Self {
+            core: Arc::new(core),
+            io: OnceLock::new(),
+            listener: Mutex::default(),
+            phase: watch::channel(Phase::Serving).0,
+            io_threads: Arc::new(IoThreads { running: Mutex::new(0), ended: Condvar::new() }),
+            n_io_threads: settings.io_threads.max(1),
+            max_body: settings.max_body,
+        })
+    }
+
+    /// Freezes the routes. Raises ValueError for a path that cannot be routed.
+    fn set_routes(&self, routes: Vec<Route>) -> PyResult<()> {
+        let mut router = Router::default();
+        for (number, route) in routes.iter().enumerate() {
+            for method in &route.methods {
+                router
+                    .add(method, &route.path, number)
+                    .map_err(|bad| PyValueError::new_err(format!("{method} {} cannot be routed: {}", route.path, bad.0)))?;
+            }
+        }
+        let io = Io {
+            core: Arc::clone(&self.core),
+            functions: Arc::new(Functions::default()),
+            router,
+            routes: Arc::new(routes),
+            max_body: self.max_body,
+        };
+        self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
+    }
+
+    /// Opens the port, not yet answering on it, and returns its number. Raises OSError.
+    fn bind(&self, host: &str, port: u16) -> PyResult<u16> {
+        let place = format!("{host}:{port}");
+        let listener = listen(host, port).map_err(|error| os_error(&error, place.clone()))?;
+        let port = listener.local_addr().map_err(|error| os_error(&error, place))?.port();
+        *lock(&self.listener) = Some(listener);
+        Ok(port)
+    }
+
+    /// Starts answering. `control` is the descriptor through which the main thread is asked for things.
+    fn start(&self, control: RawFd) -> PyResult<()> {
+        let (Some(io), Some(listener)) = (self.io.get(), lock(&self.listener).take()) else {
+            return Err(PyRuntimeError::new_err("set_routes() and bind() come before start()"));
+        };
+        self.core.set_control(control);
+        for number in 0..self.n_io_threads {
+            let listener = listener.try_clone().map_err(|error| os_error(&error, String::new()))?;
+            let (io, phase, threads) = (Arc::clone(io), self.phase.subscribe(), Arc::clone(&self.io_threads));
+            *lock(&threads.running) += 1;
+            let name = format!("io-{number}");
+            let body = move || {
+                if let Err(error) = io::run(&io, listener, phase) {
+                    eprintln!("error: an I/O thread ended: {error}");
+                }
+                *lock(&threads.running) -= 1;
+                threads.ended.notify_all();
+            };
+            thread::Builder::new().name(name).spawn(body).map_err(|error| os_error(&error, String::new()))?;
+        }
+        self.core.ledger.gauge(Gauge::Ready).store(now_ns(), Ordering::Release);
+        Ok(())
+    }
+
+    /// The life of pool thread `number`; returns when the server stops.
+    fn run_worker(&self, py: Python<'_>, number: usize) {
+        run_worker(py, &self.core, number);
+    }
+
+    /// The life of endpoint thread `number`; returns when the server stops.
+    fn run_lane(&self, py: Python<'_>, number: usize) {
+        run_lane(py, &self.core, number);
+    }
+
+    /// Counts one more endpoint thread. None: there are as many as there may be.
+    fn add_lane(&self) -> Option<usize> {
+        let limit = self.core.lane_limit;
+        let add = |threads: usize| (threads < limit).then_some(threads + 1);
+        let number = self.core.lane_threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, add).ok()?;
+        self.core.up(Gauge::Lanes);
+        Some(number)
+    }
+
+    /// Lets `size` pool threads take tasks; their threads must exist.
+    fn set_pool(&self, size: usize) {
+        self.core.pool.set_limit(size);
+        self.core.ledger.gauge(Gauge::PoolSize).store(size as u64, Ordering::Release);
+    }
+
+    /// What the harness asks for in setting `number` (docs/rows.md).
+    fn setting(&self, number: usize) -> u64 {
+        self.core.ledger.setting(number)
+    }
+
+    /// The descriptor that becomes readable when the event loop has work.
+    fn doorbell(&self) -> RawFd {
+        self.core.doorbell()
+    }
+
+    /// The event loop's work: `AsyncJob` and `AsyncChain` objects, oldest first.
+    fn take(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        let work = self.core.take_for_loop();
+        work.into_iter()
+            .map(|work| match work {
+                LoopWork::Job(job) => AsyncJob::new(*job).into_py_any(py),
+                LoopWork::Chain(chain) => AsyncChain::new(Arc::clone(&self.core), chain).into_py_any(py),
+            })
+            .collect()
+    }
+
+    /// The event loop is alive; it beats again in `period_s`.
+    fn beat(&self, period_s: f64) {
+        let period = Duration::from_secs_f64(period_s).as_nanos();
+        self.core.ledger.gauge(Gauge::LoopBeatPeriod).store(u64::try_from(period).unwrap_or(0), Ordering::Relaxed);
+        self.core.ledger.gauge(Gauge::LoopBeat).store(now_ns(), Ordering::Release);
+    }
+
+    /// Tasks accepted and not ended.
+    fn pending(&self) -> u64 {
+        self.core.ledger.pending()
+    }
+
+    /// Stops accepting connections and waits, detached, until everything accepted has ended. False: `drain_s` were over first.
+    fn drain(&self, py: Python<'_>, drain_s: f64) -> bool {
+        let time = Duration::try_from_secs_f64(drain_s.max(0.0)).unwrap_or(Duration::MAX);
+        py.detach(|| {
+            let end = Instant::now().checked_add(time);
+            let left = || end.map_or(Duration::from_secs(1 << 30), |end| end.saturating_duration_since(Instant::now()));
+            self.core.ledger.gauge(Gauge::Draining).store(now_ns(), Ordering::Release);
+            self.phase.send_replace(Phase::Draining);
+            self.wait_io(left()) && self.core.ledger.wait_quiet(left())
+        })
+    }
+
+    /// Gives up what is left: drops every connection, starts no task any more, and returns the abandoned tasks as
+    /// (name of the function, whether it was running).
+    fn abandon(&self, py: Python<'_>) -> Vec<(String, bool)> {
+        py.detach(|| {
+            self.phase.send_replace(Phase::Forced);
+            self.wait_io(Duration::from_secs(1));
+        });
+        let mut abandoned = Vec::new();
+        for chain in self.core.seal() {
+            for task in chain.tasks() {
+                if let Some(was) = self.core.ledger.abandon(&task.entry) {
+                    let func = task.func.bind(py);
+                    let name = func.getattr("__qualname__").and_then(|name| name.extract()).unwrap_or_else(|_| func.to_string());
+                    abandoned.push((name, was == Was::Running));
+                }
+            }
+        }
+        abandoned
+    }
+
+    /// Ends the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
+    fn close(&self) {
+        self.core.pool.close();
+        self.core.lanes.close();
+        self.core.ledger.gauge(Gauge::Drained).store(now_ns(), Ordering::Release);
+        self.core.ledger.close();
+        // What nobody began holds Python objects and is dropped here, attached.
+        drop(self.core.pool.take_rest());
+        drop(self.core.lanes.take_rest());
+    }
+}
+
+impl Server {
+    /// False: the time was up before the last I/O thread had ended.
+    fn wait_io(&self, time: Duration) -> bool {
+        let running = lock(&self.io_threads.running);
+        let outcome = self.io_threads.ended.wait_timeout_while(running, time, |running| *running > 0);
+        outcome.is_ok_and(|(running, _)| *running == 0)
+    }
+}
+
+fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
+    use std::net::ToSocketAddrs;
+    let address: SocketAddr = (host, port).to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no such host"))?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Lets the port of a killed server be used again at once. Not SO_REUSEPORT: that would share it with a server that outlived its kill.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn os_error(error: &std::io::Error, place: String) -> PyErr {
+    PyOSError::new_err((error.raw_os_error(), error.to_string(), place))
+}

@@ -1,0 +1,185 @@
+//! Background tasks as an endpoint sees them: `add_task`, before and after the response.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use afterload_core::ledger::{DropReason, TaskKind};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    ffi,
+    prelude::*,
+    types::{PyDict, PyFunction, PyTuple},
+};
+
+use crate::{
+    chain::{Chain, Task},
+    core::{Core, lock},
+};
+
+const CO_COROUTINE: u32 = 0x80;
+const KNOWN_CODES: usize = 4096;
+
+/// A call that was added and not accepted yet.
+struct Call {
+    func: Py<PyAny>,
+    args: Py<PyTuple>,
+    kwargs: Option<Py<PyDict>>,
+    context: Py<PyAny>,
+    kind: TaskKind,
+    name: u16,
+}
+
+/// A function seen before. Its code object is kept alive, so that the address by which it is known stays its own.
+struct Known {
+    _code: Py<PyAny>,
+    kind: TaskKind,
+    name: u16,
+}
+
+/// Functions seen before, by the address of their code object.
+#[derive(Default)]
+pub struct Functions(Mutex<HashMap<usize, Known>>);
+
+/// The list that is injected as `BackgroundTasks`.
+#[pyclass(frozen, subclass, module = "server._native")]
+#[derive(Default)]
+pub struct TaskList {
+    added: Mutex<Vec<Call>>,
+    origin: OnceLock<(Arc<Core>, Arc<Functions>)>,
+    running: OnceLock<Arc<Chain>>,
+}
+
+#[pymethods]
+impl TaskList {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self::default()
+    }
+
+    /// Adds a call that runs after the response has been sent, after the calls added before it.
+    #[pyo3(signature = (func, *args, **kwargs))]
+    fn add_task(
+        &self,
+        py: Python<'_>,
+        func: Bound<'_, PyAny>,
+        args: Bound<'_, PyTuple>,
+        kwargs: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        let Some((core, functions)) = self.origin.get() else {
+            return Err(PyRuntimeError::new_err(
+                "this BackgroundTasks belongs to no request: declare it as a parameter of an endpoint, which the server then fills in",
+            ));
+        };
+        if !func.is_callable() {
+            let message = format!("add_task() takes a callable first, then its arguments; got {}", func.repr()?);
+            return Err(PyTypeError::new_err(message));
+        }
+        let (kind, name) = functions.look_up(core, &func)?;
+        // SAFETY: attached; returns a new reference or null with an exception set.
+        let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let call = Call {
+            func: func.unbind(),
+            args: args.unbind(),
+            kwargs: kwargs.map(Bound::unbind),
+            context: context.unbind(),
+            kind,
+            name,
+        };
+        let Some(chain) = self.running.get() else {
+            lock(&self.added).push(call);
+            return Ok(());
+        };
+        if chain.append(&core.ledger, |ledger, index| {
+            let entry = ledger.accept(chain.op, index, call.name, Some(call.kind));
+            call.accepted(entry)
+        }) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("add_task() came too late: the tasks of this request have all ended"))
+    }
+
+    fn __len__(&self) -> usize {
+        lock(&self.added).len()
+    }
+}
+
+impl TaskList {
+    /// Ties the list to the server whose request it is injected into.
+    pub fn belongs_to(&self, core: &Arc<Core>, functions: &Arc<Functions>) {
+        let _known = self.origin.set((Arc::clone(core), Arc::clone(functions)));
+    }
+
+    /// Accepts what was added. None: nothing was, or the server gives up.
+    pub fn accept(&self, core: &Core, op: u64) -> Option<Arc<Chain>> {
+        let added = std::mem::take(&mut *lock(&self.added));
+        if added.is_empty() {
+            return None;
+        }
+        let chain = core.admit(|ledger| {
+            let tasks = (0_u16..)
+                .zip(added)
+                .map(|(index, call)| {
+                    let entry = ledger.accept(op, index, call.name, Some(call.kind));
+                    call.accepted(entry)
+                })
+                .collect();
+            Chain::new(op, tasks)
+        })?;
+        let _first = self.running.set(Arc::clone(&chain));
+        Some(chain)
+    }
+
+    /// Writes down what was added and will never run, because the endpoint raised.
+    pub fn discard(&self, core: &Core, op: u64) {
+        for (index, call) in (0_u16..).zip(std::mem::take(&mut *lock(&self.added))) {
+            let entry = core.ledger.accept(op, index, call.name, Some(call.kind));
+            core.ledger.drop_waiting(&entry, DropReason::Discarded);
+        }
+    }
+}
+
+impl Call {
+    fn accepted(self, entry: afterload_core::ledger::Entry) -> Task {
+        let Self { func, args, kwargs, context, kind, name } = self;
+        Task { func, args, kwargs, context, kind, name, entry }
+    }
+}
+
+impl Functions {
+    fn look_up(&self, core: &Core, func: &Bound<'_, PyAny>) -> PyResult<(TaskKind, u16)> {
+        let py = func.py();
+        let Ok(function) = func.cast_exact::<PyFunction>() else {
+            return Ok((Self::ask(core, func)?, core.ledger.name(&name_of(func))));
+        };
+        let code = function.getattr(pyo3::intern!(py, "__code__"))?;
+        let key = code.as_ptr() as usize;
+        if let Some(known) = lock(&self.0).get(&key) {
+            return Ok((known.kind, known.name));
+        }
+        let flags: u32 = code.getattr(pyo3::intern!(py, "co_flags"))?.extract()?;
+        let kind = if flags & CO_COROUTINE != 0 { TaskKind::Async } else { Self::ask(core, func)? };
+        let name = core.ledger.name(&name_of(func));
+        let mut known = lock(&self.0);
+        if known.len() < KNOWN_CODES {
+            known.insert(key, Known { _code: code.unbind(), kind, name });
+        }
+        Ok((kind, name))
+    }
+
+    fn ask(core: &Core, func: &Bound<'_, PyAny>) -> PyResult<TaskKind> {
+        let is_async = core.helpers.is_async.bind(func.py()).call1((func,))?.is_truthy()?;
+        Ok(if is_async { TaskKind::Async } else { TaskKind::Def })
+    }
+}
+
+/// What a person calls a callable: its qualified name, a partial's function's, or the name of its class.
+fn name_of(func: &Bound<'_, PyAny>) -> String {
+    let named = |object: &Bound<'_, PyAny>| object.getattr("__qualname__").and_then(|name| name.extract::<String>());
+    named(func)
+        .or_else(|_| func.getattr("func").and_then(|inner| named(&inner)))
+        .or_else(|_| named(func.get_type().as_any()))
+        .unwrap_or_default()
+}
