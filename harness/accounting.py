@@ -1,0 +1,268 @@
+"""What became of every operation and task of a run: counts from the three witnesses. Pure: no clock, no files, no processes.
+
+Design section 3. A task is (op, index); its state is `finished` if any of its rows is, else that of its last row. Counts of
+the whole run are of tasks, those of a boot are of rows; without re-runs and resends they add up to the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.grouping import Tables, TaskState, chunks, group, is_own, op_of, positions, states
+from harness.model import Boot, Evidence
+from harness.rows import Outcome, RowFile
+
+__all__ = ["Account", "BootAccount", "account"]
+
+
+@dataclass(frozen=True, slots=True)
+class BootAccount:
+    """What one boot had at its end: rows of this run, by state."""
+
+    boot: int
+    accepted: int
+    finished: int
+    failed: int
+    skipped: int
+    rejected: int
+    discarded: int
+    interrupted: int
+    never_started: int
+    awaiting: int
+    malformed: int
+    n_foreign: int  # rows of no operation of this run; in none of the counts above
+    foreign_interrupted: int
+    foreign_never_started: int
+
+    @property
+    def queued_at_death(self) -> int:
+        """Accepted and not started when it died."""
+        return self.never_started
+
+    @property
+    def running_at_death(self) -> int:
+        """Started and not ended when it died."""
+        return self.interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account of a whole run. Where a witness is missing, `*_low` and `*_high` bound what remains; else they are equal."""
+
+    server_is_witness: bool  # it writes task rows
+    world_is_witness: bool  # it shows for each task whether its effect arrived
+    inline: bool  # the work is done before answering: no task rows, the world alone shows what was done
+
+    n_attempted: int  # operations that were sent
+    n_acked: int
+    n_rejected: int
+    n_indeterminate: int
+    n_unsent: int  # request rows that never left: shed
+
+    accepted: int  # tasks; the sum of the states below
+    accepted_rows: int  # published rows; more than `accepted` if a task was accepted twice or run again by a later boot
+    finished: int
+    failed: int
+    skipped: int
+    rejected: int
+    discarded: int
+    interrupted: int
+    never_started: int
+    awaiting: int
+    malformed: int
+
+    lost_low: int
+    lost_high: int
+    lost_queued: int  # of lost_high: never started
+    lost_running: int  # of lost_high: interrupted
+    broken_promises_low: int  # lost and acknowledged
+    broken_promises_high: int
+    broken_promises_queued: int
+    broken_promises_running: int
+    duplicated: int  # effects beyond the first, per task
+    recovered: int  # operations: indeterminate for the client, yet done
+
+    effects: int  # of operations of this run
+    effects_finished: int  # tasks with an effect, by the task's state
+    effects_failed: int
+    effects_interrupted: int
+    effects_other: int
+
+    n_foreign_requests: int
+    n_foreign_tasks: int
+    n_foreign_effects: int
+    boots: tuple[BootAccount, ...]
+    tables: Tables = field(repr=False, compare=False)
+
+    @property
+    def lost(self) -> int | None:
+        """Tasks (inline: operations) that were lost, at most; None: nobody but the client was a witness."""
+        return self.lost_high if self.server_is_witness or self.inline else None
+
+    @property
+    def broken_promises(self) -> int | None:
+        """Lost and acknowledged, at most; None: nobody but the client was a witness."""
+        return self.broken_promises_high if self.server_is_witness or self.inline else None
+
+    @property
+    def never_done(self) -> int:
+        """Accepted tasks that will never finish: failed, skipped, interrupted, never started. Inline: lost operations."""
+        if self.inline:
+            return self.lost_high
+        return self.failed + self.skipped + self.interrupted + self.never_started
+
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    lost_queued: int
+    lost_running_low: int
+    lost_running: int
+    broken_queued: int
+    broken_running_low: int
+    broken_running: int
+    recovered: int
+
+
+def account(evidence: Evidence) -> Account:
+    """Counts what the witnesses wrote: 2 s and 0.7 GiB for ten million tasks. Judges nothing (harness/invariants.py does)."""
+    tables = group(evidence)
+    expectation = evidence.expectation
+    inline = expectation.tasks_per_request == 0 and expectation.effects_per_request > 0
+    # With one effect per task an effect has the index of its task; with other numbers it can't be told whose it is.
+    world_is_witness = expectation.effects_per_request > 0 and (
+        inline or expectation.effects_per_request == expectation.tasks_per_request
+    )
+    outcome = tables.ops.outcome
+    task_state = tables.tasks.task_state()
+    by_state = np.bincount(task_state, minlength=len(TaskState))
+    n_effects = tables.effects.of(tables.tasks.task_key)
+    with_effect = np.bincount(task_state[n_effects > 0], minlength=len(TaskState))
+    if inline:
+        losses = _losses_inline(tables, expectation.effects_per_request)
+    else:
+        losses = _losses(tables, task_state, n_effects, expectation.tasks_per_request, world_is_witness=world_is_witness)
+    shown = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED)
+    boots = _boots(evidence)
+    return Account(
+        server_is_witness=expectation.tasks_per_request > 0 or (not inline and len(tables.tasks.key) > 0),
+        world_is_witness=world_is_witness,
+        inline=inline,
+        n_attempted=len(tables.ops.op),
+        n_acked=int(np.count_nonzero(outcome == Outcome.ACK)),
+        n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)),
+        n_indeterminate=int(np.count_nonzero(outcome == Outcome.IND)),
+        n_unsent=tables.ops.n_unsent_rows,
+        accepted=len(tables.tasks.first),
+        accepted_rows=len(tables.tasks.key),
+        finished=int(by_state[TaskState.FINISHED]),
+        failed=int(by_state[TaskState.FAILED]),
+        skipped=int(by_state[TaskState.SKIPPED]),
+        rejected=int(by_state[TaskState.REJECTED]),
+        discarded=int(by_state[TaskState.DISCARDED]),
+        interrupted=int(by_state[TaskState.INTERRUPTED]),
+        never_started=int(by_state[TaskState.NEVER_STARTED]),
+        awaiting=int(by_state[TaskState.AWAITING]),
+        malformed=int(by_state[TaskState.MALFORMED]),
+        lost_low=losses.lost_queued + losses.lost_running_low,
+        lost_high=losses.lost_queued + losses.lost_running,
+        lost_queued=losses.lost_queued,
+        lost_running=losses.lost_running,
+        broken_promises_low=losses.broken_queued + losses.broken_running_low,
+        broken_promises_high=losses.broken_queued + losses.broken_running,
+        broken_promises_queued=losses.broken_queued,
+        broken_promises_running=losses.broken_running,
+        duplicated=tables.effects.n_own - len(tables.effects.key),
+        recovered=losses.recovered,
+        effects=tables.effects.n_own,
+        effects_finished=int(with_effect[TaskState.FINISHED]),
+        effects_failed=int(with_effect[TaskState.FAILED]),
+        effects_interrupted=int(with_effect[TaskState.INTERRUPTED]),
+        effects_other=len(tables.effects.key) - int(sum(with_effect[state] for state in shown)),
+        n_foreign_requests=tables.ops.n_foreign_rows,
+        n_foreign_tasks=sum(boot.n_foreign for boot in boots),
+        n_foreign_effects=len(tables.effects.foreign_ops),
+        boots=boots,
+        tables=tables,
+    )
+
+
+def _losses(
+    tables: Tables, task_state: NDArray[np.uint8], n_effects: NDArray[np.int64], tasks_per_request: int, *, world_is_witness: bool
+) -> _Losses:
+    """Lost tasks from the server's rows and the world's. A world that is no witness leaves the interrupted ones open."""
+    ops = tables.ops
+    where, was_sent = positions(ops.op, op_of(tables.tasks.task_key))
+    outcome = np.zeros(len(where), np.uint8)
+    outcome[was_sent] = ops.outcome[where[was_sent]]
+    has_effect = n_effects > 0
+    queued = (task_state == TaskState.NEVER_STARTED) & ~has_effect
+    running = (task_state == TaskState.INTERRUPTED) & ~has_effect
+    acked = outcome == Outcome.ACK
+    done = ((task_state == TaskState.FINISHED) | has_effect) & (outcome == Outcome.IND)
+    n_done = np.bincount(where[done], minlength=len(ops.op))
+    lost_running = int(np.count_nonzero(running))
+    broken_running = int(np.count_nonzero(running & acked))
+    return _Losses(
+        lost_queued=int(np.count_nonzero(queued)),
+        lost_running_low=lost_running if world_is_witness else 0,
+        lost_running=lost_running,
+        broken_queued=int(np.count_nonzero(queued & acked)),
+        broken_running_low=broken_running if world_is_witness else 0,
+        broken_running=broken_running,
+        recovered=int(np.count_nonzero(n_done >= max(tasks_per_request, 1))),
+    )
+
+
+def _losses_inline(tables: Tables, effects_per_request: int) -> _Losses:
+    """Lost operations where the work is done before answering: acknowledged, and an effect is missing."""
+    ops = tables.ops
+    where, was_sent = positions(ops.op, op_of(tables.effects.key))
+    is_done = np.bincount(where[was_sent], minlength=len(ops.op)) >= effects_per_request
+    broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done))
+    return _Losses(
+        lost_queued=0,
+        lost_running_low=broken,
+        lost_running=broken,
+        broken_queued=0,
+        broken_running_low=broken,
+        broken_running=broken,
+        recovered=int(np.count_nonzero((ops.outcome == Outcome.IND) & is_done)),
+    )
+
+
+def _boots(evidence: Evidence) -> tuple[BootAccount, ...]:
+    """One account per boot that the session started, also for one without a file, and for files of no known boot."""
+    known = {boot.boot: boot for boot in evidence.boots}
+    numbers = sorted({*known, *evidence.tasks})
+    return tuple(_boot(number, known.get(number), evidence.tasks.get(number), evidence.run_tag) for number in numbers)
+
+
+def _boot(number: int, boot: Boot | None, file: RowFile | None, run_tag: int) -> BootAccount:
+    own = np.zeros(len(TaskState), np.int64)
+    foreign = np.zeros(len(TaskState), np.int64)
+    reaped = boot is not None and boot.reaped_ns is not None
+    for rows in chunks(file) if file is not None else ():
+        state = states(rows, reaped=reaped)
+        ours = is_own(rows["op"], run_tag)
+        own += np.bincount(state[ours], minlength=len(TaskState))
+        if not ours.all():
+            foreign += np.bincount(state[~ours], minlength=len(TaskState))
+    return BootAccount(
+        boot=number,
+        accepted=int(own.sum()),
+        finished=int(own[TaskState.FINISHED]),
+        failed=int(own[TaskState.FAILED]),
+        skipped=int(own[TaskState.SKIPPED]),
+        rejected=int(own[TaskState.REJECTED]),
+        discarded=int(own[TaskState.DISCARDED]),
+        interrupted=int(own[TaskState.INTERRUPTED]),
+        never_started=int(own[TaskState.NEVER_STARTED]),
+        awaiting=int(own[TaskState.AWAITING]),
+        malformed=int(own[TaskState.MALFORMED]),
+        n_foreign=int(foreign.sum()),
+        foreign_interrupted=int(foreign[TaskState.INTERRUPTED]),
+        foreign_never_started=int(foreign[TaskState.NEVER_STARTED]),
+    )

@@ -1,0 +1,126 @@
+"""Reading a run directory back: events and rows into the evidence that accounting, statistics and verdict work on.
+
+The session itself judges its run by this, so a run judged later, or one whose session was killed, goes the very same way.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.model import Boot, Evidence, Expectation, Fault, GeneratorReport, SurvivingProcess
+from harness.rows import Gauge, Kind, RowFile, RowFileError, read_rows
+from harness.rundir import EventLog, RunDir
+from harness.schema import Summary
+from harness.summary import build_summary
+
+__all__ = ["judge_run", "read_evidence"]
+
+
+def judge_run(rundir: RunDir) -> Summary:
+    """Judges a run from its directory. Raises UsageError if that holds no run."""
+    try:
+        plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
+        environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
+        return build_summary(read_evidence(rundir), plan, environment)
+    except FileNotFoundError as error:
+        name = Path(error.filename or "").name
+        raise UsageError(f"{rundir.path} holds no run that can be judged: {name} is missing") from None
+
+
+def read_evidence(rundir: RunDir) -> Evidence:
+    """Everything that was written down. A file that cannot be read becomes a problem, not an error: the rest still counts."""
+    events = list(EventLog.read(rundir.events))
+    scenario = json.loads(rundir.scenario.read_text(encoding="utf-8"))
+    plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
+    problems = [event["text"] for event in events if event["event"] == "problem"]
+    files = [_read(path, problems) for path in sorted(rundir.path.glob("*.rows"))]
+    found = [file for file in files if file is not None]
+    tasks = {file.boot: file for file in found if file.kind is Kind.TASKS}
+    load = _last(events, "load_started")
+    run = _last(events, "run")
+    if run is None:
+        raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
+    if _last(events, "end") is None:
+        problems.append("the session did not reach its end: afterload itself was killed or crashed")
+    interrupted = _last(events, "interrupted")
+    return Evidence(
+        run_tag=run["run_tag"],
+        load_start_ns=load["load_start_ns"] if load else run["t_ns"],
+        load_end_ns=load["load_end_ns"] if load else run["t_ns"],
+        planned_requests=load["planned"] if load else 0,
+        expectation=Expectation(**scenario["expects"]),
+        requests=[file for file in found if file.kind is Kind.REQUESTS],
+        tasks=tasks,
+        effects=[file for file in found if file.kind is Kind.EFFECTS],
+        boots=_boots(events, tasks),
+        faults=[
+            Fault(event["name"], event["planned_s"], event["landed_ns"], event["boot"], event["detail"])
+            for event in events
+            if event["event"] == "fault"
+        ],
+        generators=[
+            GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
+            for event in events
+            if event["event"] == "load_done"
+        ],
+        warm_up_s=float(plan["warm_up_s"]),
+        interrupted_by=interrupted["signal"] if interrupted else None,
+        gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
+        problems=problems,
+    )
+
+
+def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot]:
+    boots: dict[int, Boot] = {}
+    for event in events:
+        number = event.get("boot")
+        match event["event"]:
+            case "boot_spawned":
+                boots[number] = Boot(boot=number, pid=event["pid"], spawned_ns=event["spawned_ns"])
+            case "boot_ready":
+                boots[number] = replace(boots[number], ready_ns=event["ready_ns"])
+            case "boot_frozen":
+                boots[number] = replace(
+                    boots[number],
+                    frozen_ns=event["frozen_ns"],
+                    predicted_queued=event["queued"],
+                    predicted_running=event["running"],
+                )
+            case "boot_signalled":
+                boots[number] = replace(
+                    boots[number], signal=event["signal"], fault=event["fault"], signalled_ns=event["signalled_ns"]
+                )
+            case "boot_reaped":
+                boots[number] = replace(boots[number], reaped_ns=event["reaped_ns"], exit_status=event["exit_status"])
+            case "boot_checked":
+                left = tuple(SurvivingProcess(**survivor) for survivor in event["survivors"])
+                boots[number] = replace(boots[number], port_free=event["port_free"], survivors=left)
+    return [_with_its_words(boot, tasks.get(number)) for number, boot in boots.items()]
+
+
+def _with_its_words(boot: Boot, file: RowFile | None) -> Boot:
+    # What the server itself said of its drain, in its gauge page; said only once the drain had ended.
+    if file is None or not file.gauges[Gauge.DRAINED]:
+        return boot
+    return replace(
+        boot,
+        said_abandoned_queued=file.gauges[Gauge.ABANDONED_QUEUED],
+        said_abandoned_running=file.gauges[Gauge.ABANDONED_RUNNING],
+    )
+
+
+def _read(path: Path, problems: list[str]) -> RowFile | None:
+    try:
+        return read_rows(path)
+    except (OSError, RowFileError) as error:
+        problems.append(f"{path.name} cannot be read: {error}")
+        return None
+
+
+def _last(events: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((event for event in reversed(events) if event["event"] == name), None)

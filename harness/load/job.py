@@ -1,0 +1,134 @@
+"""The job of one load process, as the session sends it: validated values and nothing else. No clock, no file, no process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+__all__ = ["Command", "JobError", "LoadJob", "RequestTemplate", "parse_command", "parse_job"]
+
+MADE_BY_THE_SENDER = frozenset({"x-op-id", "host", "content-length", "transfer-encoding", "expect", "connection"})
+"""Headers that a template may not set: they are the framing, or the identity, of the request."""
+
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class JobError(ValueError):
+    """A job or a command that can't be followed. Its text is one line that names the key, what was given and what is allowed."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RequestTemplate(_Record):
+    """One kind of request. `{op}` in path, header values and body becomes the operation id, 16 hex digits."""
+
+    name: str = Field(min_length=1, max_length=64)
+    method: str = Field(pattern=r"^[A-Z]{1,16}$")
+    path: str = Field(pattern=r"^/([!-.0-~][!-~]*)?$")
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: str = ""
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_are_well_formed(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not TOKEN.fullmatch(name) or name.lower() in MADE_BY_THE_SENDER:
+                msg = f"a header name that is a token and none of {', '.join(sorted(MADE_BY_THE_SENDER))}, not {name!r}"
+                raise ValueError(msg)
+            if not HEADER_VALUE.fullmatch(value):
+                msg = f"printable Latin-1 text as the value of {name}, not {value!r}"
+                raise ValueError(msg)
+        return headers
+
+
+class LoadJob(_Record):
+    """What one load process of `processes` has to send: every `processes`-th arrival of a schedule that all of them share."""
+
+    process: int = Field(ge=0)
+    processes: int = Field(ge=1, le=64)
+    host: str = Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_%\-]+$")  # a name or an address, no port, no brackets
+    port: int = Field(ge=1, le=65_535)
+    rate_per_s: float = Field(gt=0, allow_inf_nan=False)  # of all processes together
+    duration_s: PositiveSeconds
+    arrivals: Literal["constant", "poisson"]
+    seed: int = Field(ge=0)
+    run_tag: int = Field(ge=0, lt=1 << 31)  # upper bits of every op; the highest bit stays 0, it marks an op that no client made
+    rows: Path
+    request_timeout_s: PositiveSeconds
+    max_in_flight: int = Field(ge=1, le=60_000)  # of this process
+    templates: tuple[RequestTemplate, ...] = Field(min_length=1, max_length=100)
+
+    @field_validator("rows")
+    @classmethod
+    def _rows_is_absolute(cls, rows: Path) -> Path:
+        if not rows.is_absolute():
+            msg = "an absolute path"
+            raise ValueError(msg)
+        return rows
+
+    @model_validator(mode="after")
+    def _process_is_one_of_them(self) -> LoadJob:
+        if self.process >= self.processes:
+            msg = f"process below processes ({self.processes}), not {self.process}"
+            raise ValueError(msg)
+        return self
+
+
+class Command(_Record):
+    """A later line from the session: start the schedule at `t0_ns` (absolute CLOCK_MONOTONIC), or stop sending."""
+
+    t0_ns: int | None = Field(default=None, gt=0)
+    stop: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Command:
+        if (self.t0_ns is None) == (self.stop is None):
+            msg = 'either {"t0_ns": N} or {"stop": true}'
+            raise ValueError(msg)
+        return self
+
+
+def parse_job(line: bytes) -> LoadJob:
+    """The job in a line of JSON. Raises JobError, naming every problem."""
+    try:
+        return LoadJob.model_validate_json(line)
+    except ValidationError as error:
+        raise JobError(_in_words("job", error)) from None
+
+
+def parse_command(line: bytes) -> Command:
+    """The command in a line of JSON. Raises JobError, naming every problem."""
+    try:
+        return Command.model_validate_json(line)
+    except ValidationError as error:
+        raise JobError(_in_words("command", error)) from None
+
+
+def _in_words(what: str, error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_context=False):
+        key = ".".join([what, *(str(part) for part in problem["loc"])])
+        allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if problem["type"] == "missing":
+            problems.append(f"{key}: missing")
+        elif problem["type"] == "extra_forbidden":
+            problems.append(f"{key}: given, and no such key is known")
+        elif problem["type"] == "json_invalid":
+            problems.append(f"{what}: {allowed}")
+        else:
+            problems.append(f"{key}: given {_short(problem['input'])}; allowed: {allowed}")
+    return "; ".join(problems)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,108 @@
+"""Whole groups of processes: who belongs to one, freezing it, killing it, and proving that nobody is left.
+
+Two marks tell who belongs to a run: the process group, which is the child's own session, and an environment variable that every process
+of the run inherits. A process that left the group (a daemon, a supervisor's worker) still carries the variable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+from harness.model import SurvivingProcess
+
+__all__ = ["MARK", "alive", "freeze", "kill_all", "snapshot", "survivors"]
+
+MARK = "AFTERLOAD_CHILD"
+"""Environment variable that names the child to which a process belongs: `<run id>/<name of the child>`."""
+
+_STOPPED = {"T", "t", "Z", "X"}
+
+
+def snapshot(leader: int, mark: str) -> list[psutil.Process]:
+    """The leader, its descendants, its process group and every process that carries `mark`; those that still exist."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid():
+                continue
+            if process.pid == leader or os.getpgid(process.pid) == leader or _carries(process, mark):
+                found[process.pid] = process
+    for process in list(found.values()):
+        with contextlib.suppress(psutil.Error):
+            for child in process.children(recursive=True):
+                found.setdefault(child.pid, child)
+    return list(found.values())
+
+
+def freeze(members: Iterable[psutil.Process], timeout_s: float = 2.0) -> bool:
+    """Stops all threads of all members (SIGSTOP). False: some were still running when the time was up."""
+    members = list(members)
+    for process in members:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            process.send_signal(signal.SIGSTOP)
+    end = time.monotonic() + timeout_s
+    while not all(_is_stopped(process.pid) for process in members):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.0005)
+    return True
+
+
+def kill_all(members: Iterable[psutil.Process]) -> None:
+    """SIGKILL to each member that still exists; psutil makes sure that no pid has been given to somebody else meanwhile."""
+    for process in members:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            process.kill()
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether the process exists and has not ended (a zombie has)."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def survivors(leader: int, mark: str, known: Iterable[psutil.Process], settle_s: float = 0.5) -> list[tuple[psutil.Process, SurvivingProcess]]:
+    """Members that are still alive after a kill, given `settle_s` for the kernel to take them down."""
+    end = time.monotonic() + settle_s
+    while True:
+        left = {process.pid: process for process in (*known, *snapshot(leader, mark)) if alive(process)}
+        if not left or time.monotonic() > end:
+            return [(process, SurvivingProcess(process.pid, _command(process))) for process in left.values()]
+        time.sleep(0.01)
+
+
+def _carries(process: psutil.Process, mark: str) -> bool:
+    return process.environ().get(MARK) == mark
+
+
+def _is_stopped(pid: int) -> bool:
+    # The state of the first thread alone would not do: the others stop each in its own time.
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return True
+    return all(_state(thread) in _STOPPED for thread in threads)
+
+
+def _state(thread: Path) -> str:
+    try:
+        text = (thread / "stat").read_text()
+    except OSError:
+        return "X"
+    return text.rpartition(")")[2].split()[0]
+
+
+def _command(process: psutil.Process) -> str:
+    read: Callable[[], list[str]] = process.cmdline
+    try:
+        return " ".join(read())[:200]
+    except psutil.Error:
+        return "(ended)"

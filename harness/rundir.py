@@ -1,0 +1,119 @@
+"""The directory of one run: what is in it, and where. Everything that a verdict rests on is here, so a run can be judged again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+
+__all__ = ["EventLog", "RunDir"]
+
+
+class RunDir:
+    """Paths of a run's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, scenario: str, out: Path | None) -> RunDir:
+        """Makes `out`, or `runs/<scenario>-<date>-<time>` with `runs/latest` pointing to it. Raises UsageError if that can't be done."""
+        try:
+            if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                if any(out.iterdir()):
+                    raise UsageError(f"the run directory {out} is not empty: a run never overwrites another one's account")
+                return cls(out.resolve())
+            base = Path("runs")
+            base.mkdir(exist_ok=True)
+            for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+                path = base / f"{scenario}-{time.strftime('%m%d-%H%M%S')}{suffix}"
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+            link = base / f".latest-{os.getpid()}"
+            link.symlink_to(path.name)
+            link.replace(base / "latest")
+        except OSError as error:
+            where = out or Path("runs").absolute()
+            raise UsageError(f"cannot write the run directory {where}: {error.strerror}", "name another one with --out DIR") from None
+        return cls(path.resolve())
+
+    @property
+    def run_id(self) -> str:
+        """Marks the run's processes. Unlike the directory's name it cannot come twice."""
+        return f"{self.path.name}-{os.getpid()}-{self.path.stat().st_ino}"
+
+    def requests(self, process: int) -> Path:
+        """Rows of load process `process`."""
+        return self.path / f"requests-{process}.rows"
+
+    def tasks(self, boot: int) -> Path:
+        """Rows of the server's boot."""
+        return self.path / f"tasks-{boot}.rows"
+
+    def effects(self) -> Path:
+        """Rows of the world."""
+        return self.path / "effects-1.rows"
+
+    def gauges(self) -> Path:
+        """Samples of the gauges."""
+        return self.path / "gauges.rows"
+
+    def log(self, name: str) -> Path:
+        """Output of a child."""
+        return self.path / f"{name}.log"
+
+    @property
+    def events(self) -> Path:
+        """What the session did and saw, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        """The plan, as it can be run again."""
+        return self.path / "plan.toml"
+
+    @property
+    def scenario(self) -> Path:
+        """What the scenario said of itself."""
+        return self.path / "scenario.json"
+
+    @property
+    def environment(self) -> Path:
+        """Machine and versions."""
+        return self.path / "environment.json"
+
+    @property
+    def summary(self) -> Path:
+        """The figures and the verdict."""
+        return self.path / "summary.json"
+
+
+class EventLog:
+    """Appends events, each written at once: a crash of the session loses none."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """One event, with the monotonic time."""
+        self._file.write(json.dumps({"t_ns": time.monotonic_ns(), "event": event, **fields}) + "\n")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    @staticmethod
+    def read(path: Path) -> Iterator[dict[str, Any]]:
+        """All events, in order; a last line that was cut off by a crash is passed over."""
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                with contextlib.suppress(json.JSONDecodeError):
+                    yield json.loads(line)

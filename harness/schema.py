@@ -1,0 +1,226 @@
+"""The schema of summary.json: pydantic models, nothing else. harness/summary.py fills them in.
+
+Durations are in ms where the name says `_ms` and in s where it says `_s`; instants are in s since load start. A value that
+there is none of is null: a percentile of requests that were never answered, a recovery that never came.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from harness.verdict import VerdictName
+
+__all__ = [
+    "BLOCKED_MS",
+    "SCHEMA_VERSION",
+    "BootSummary",
+    "Durations",
+    "Finding",
+    "Generator",
+    "InvariantSummary",
+    "Loop",
+    "OutageSummary",
+    "PoolUse",
+    "Requests",
+    "Summary",
+    "Tasks",
+    "TimelineSummary",
+]
+
+SCHEMA_VERSION: Final = 1
+BLOCKED_MS: Final = 100.0
+"""An event loop that is this late is called blocked."""
+
+
+def _finite(value: object) -> object:
+    """JSON knows no infinity and no NaN; digits that no clock measured are cut off."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
+
+
+Number = Annotated[float | None, BeforeValidator(_finite)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Durations(_Record):
+    """Nearest-rank quantiles of durations in ms. Null: there was none, or that share of them never ended (see `n_never`)."""
+
+    n: int
+    n_never: int
+    p50: Number
+    p90: Number
+    p95: Number
+    p99: Number
+    p999: Number
+    max: Number
+
+
+class Requests(_Record):
+    """What the clients saw. Counts are of the whole run; rates and durations are as said, durations without the warm-up."""
+
+    planned: int
+    attempted: int
+    acked: int
+    rejected: int
+    indeterminate: int
+    unsent: int
+    unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
+    offered_per_s: Number = Field(description="requests due, per second of load")
+    achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
+    response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
+    service_ms: Durations = Field(description="done - sent")
+    lag_ms: Durations = Field(description="sent - due: how late the generator was")
+
+
+class Tasks(_Record):
+    """What became of the tasks. `accepted` is the sum of the states up to `awaiting`."""
+
+    inline: bool = Field(description="the work is done before answering: `lost` counts operations, shown by the world alone")
+    server_is_witness: bool
+    world_is_witness: bool = Field(description="it shows for each task whether its effect arrived")
+    accepted: int
+    finished: int
+    failed: int
+    skipped: int
+    rejected: int
+    discarded: int
+    interrupted: int
+    never_started: int
+    awaiting: int
+    never_done: int = Field(description="failed, skipped, interrupted or never started; inline: lost")
+    lost: int | None = Field(description="at most; null where nobody but the client was a witness")
+    lost_low: int | None = Field(description="at least")
+    lost_queued: int
+    lost_running: int
+    broken_promises: int | None = Field(description="lost and acknowledged, at most")
+    broken_promises_low: int | None = Field(description="at least")
+    broken_promises_queued: int
+    broken_promises_running: int
+    duplicated: int
+    recovered: int
+    effects: int
+    effects_finished: int = Field(description="finished tasks with an effect")
+    effects_failed: int
+    effects_interrupted: int
+    effects_other: int
+    foreign: int = Field(description="task rows of no operation of this run")
+    wait_ms: Durations = Field(description="started - accepted, of tasks that started")
+    run_ms: Durations = Field(description="finished or failed - started")
+    done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
+    backlog_max: int
+    drain_s: Number = Field(description="from the last due request to the last finished task")
+
+
+class PoolUse(_Record):
+    """The thread pool for `def` tasks."""
+
+    size: int
+    busy_max: int
+    saturated_s: Number = Field(description="every thread had a task")
+    lived_s: Number = Field(description="how long a server with this pool was there, between load start and the last event")
+
+
+class Loop(_Record):
+    """The event loop of the server, from samples of its heart beat."""
+
+    lag_ms: Durations
+    blocked_s: Number = Field(description=f"the time between samples in which it was late by {BLOCKED_MS:g} ms or more")
+
+
+class Generator(_Record):
+    """The load processes."""
+
+    processes: int
+    cpu_max: Number = Field(description="share of one core, of the busiest")
+    shed: int
+
+
+class BootSummary(_Record):
+    """One incarnation of the server."""
+
+    boot: int
+    pid: int
+    ready_s: Number
+    signal: str | None
+    fault: bool
+    frozen: bool
+    signalled_s: Number
+    died_s: Number
+    exit_status: int | None
+    accepted: int
+    finished: int
+    queued_at_death: int
+    running_at_death: int
+    predicted_lost: int | None = Field(description="queued + running, read while it was frozen and before it was killed")
+    recovery_s: Number = Field(description="from the signal to the first acknowledgement by the next boot")
+    port_free: bool | None
+    survivors: list[str]
+
+
+class InvariantSummary(_Record):
+    """One invariant of the accounting."""
+
+    id: str
+    title: str
+    holds: bool
+    detail: str
+
+
+class Finding(_Record):
+    """What the figures mean, in words."""
+
+    id: str
+    severity: Literal["info", "warning", "problem"]
+    text: str
+    evidence: dict[str, Any]
+
+
+class OutageSummary(_Record):
+    """From the signal of a fault until the next boot was ready. `until_s` null: none became ready."""
+
+    boot: int
+    from_s: Number
+    until_s: Number
+
+
+class TimelineSummary(_Record):
+    """The run in equal bins; `t_s` is where each begins."""
+
+    bin_s: Number
+    t_s: list[float]
+    backlog_max: list[int]
+    busy_max: list[int]
+    response_p95_ms: list[Number] = Field(description="of requests due in the bin; null: none, or unanswered")
+    done_p95_ms: list[Number] = Field(description="of tasks that finished, by when their request was due")
+    arrivals: list[int]
+    completions: list[int]
+    outages: list[OutageSummary]
+
+
+class Summary(_Record):
+    """The whole of summary.json."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    verdict: VerdictName
+    reasons: list[str]
+    findings: list[Finding]
+    plan: dict[str, Any]
+    environment: dict[str, Any]
+    interrupted_by: str | None
+    load_s: Number = Field(description="length of the load")
+    warm_up_s: Number
+    requests: Requests
+    tasks: Tasks
+    pool: PoolUse | None = Field(description="null: no server said that it has one")
+    loop: Loop | None = Field(description="null: nobody looked at it")
+    generator: Generator
+    boots: list[BootSummary]
+    invariants: list[InvariantSummary]
+    timeline: TimelineSummary

@@ -1,0 +1,340 @@
+"""One run: start -> load, with faults -> recover -> drain -> stop; then judged from what the witnesses wrote.
+
+The session does one thing at a time, on one thread: whatever it waits for, it goes on sampling gauges and showing progress (`_tick`).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from harness.engines import Engine, bundled
+from harness.environment import describe_environment
+from harness.errors import Interrupted, RunError, UsageError
+from harness.evidence import judge_run
+from harness.gauges import GaugeSampler
+from harness.plan import Plan
+from harness.processes import Child, Janitor
+from harness.progress import Progress, Standing
+from harness.rows import Gauge, LivePage, RowFileError
+from harness.rundir import EventLog, RunDir
+from harness.schema import Summary
+from harness.servers import HOST, ServerUnderTest
+from harness.talk import Talk
+
+__all__ = ["Outcome", "describe_scenario", "run"]
+
+_READY_S = 30.0
+_LEAD_NS = 150_000_000
+"""From "all is ready" to the first request: time for the load process to wake up."""
+_WORLD_GRACE_S = 15.0
+_HURRY_S = 3.0
+_QUIET_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run that is over."""
+
+    rundir: RunDir
+    summary: Summary
+    interrupted_by: int | None  # number of the signal
+
+
+def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int) -> dict[str, Any]:
+    """What the scenario says of itself. Raises UsageError for an unknown scenario or setting."""
+    given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "scenarios", "describe", name, "--tasks", tasks, "--seed", str(seed), *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        described: dict[str, Any] = json.loads(done.stdout)
+        return described
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1].removeprefix("Error: ") if lines else f"exit status {done.returncode}"
+    if done.returncode == 2:  # noqa: PLR2004  # click's usage error
+        raise UsageError(reason)
+    raise RunError(f"python -m scenarios describe {name} failed: {reason}")
+
+
+def run(
+    plan: Plan,
+    scenario: dict[str, Any],
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> Outcome:
+    """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
+    rundir = RunDir.create(plan.scenario, out)
+    rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
+    rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
+    rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+    session = _Session(plan, scenario, rundir, progress or Progress(), engine or bundled(plan))
+    interrupted_by = session.run()
+    summary = judge_run(rundir)
+    rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
+    return Outcome(rundir, summary, interrupted_by)
+
+
+class _Session:
+    """The processes of one run and the order in which things happen to them."""
+
+    def __init__(self, plan: Plan, scenario: dict[str, Any], rundir: RunDir, progress: Progress, engine: Engine) -> None:
+        self._plan = plan
+        self._scenario = scenario
+        self._rundir = rundir
+        self._progress = progress
+        self._engine = engine
+        self._events = EventLog(rundir.events)
+        self._run_tag = secrets.randbelow((1 << 31) - 1) + 1
+        self._sampler = GaugeSampler(rundir.gauges())
+        self._phase = "start"
+        self._load_start_ns = 0
+        self._interrupted_by: int | None = None
+        self._hurrying = False
+        self._world: Child | None = None
+        self._server: ServerUnderTest | None = None
+        self._loads: list[tuple[Child, Talk]] = []
+        self._load_pages: list[LivePage] = []
+
+    def run(self) -> int | None:
+        """The whole run. Returns the signal that interrupted it, if one did."""
+        self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
+        try:
+            with Janitor(self._rundir.run_id), self._signals():
+                try:
+                    self._measure()
+                except Interrupted as interrupted:
+                    self._events.write("interrupted", signal=interrupted.signal.name)
+                    self._progress.event(f"{interrupted}: stopping everything that was started")
+                except RunError as error:
+                    if not self._load_start_ns:
+                        raise
+                    # What has been measured so far is kept and judged; it cannot pass.
+                    self._events.write("problem", text=str(error))
+                    self._progress.event(f"error: {error}")
+                finally:
+                    self._stop()
+            self._events.write("end")
+            return self._interrupted_by
+        finally:
+            self._sampler.close()
+            self._progress.close()
+            for page in self._load_pages:
+                page.close()
+            self._events.close()
+
+    def _measure(self) -> None:
+        self._enter("start")
+        self._server = ServerUnderTest(
+            self._engine,
+            self._rundir,
+            self._events,
+            port=self._plan.port,
+            scenario="{}",
+            run_tag=self._run_tag,
+            tick=self._tick,
+        )
+        addresses = self._start_world()
+        self._server.tell_scenario(self._entry(addresses))
+        self._start_loads(self._server.port)
+        self._server.start()
+        self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
+        planned = [talk.hear(_READY_S, "before it was ready")["planned"] for _, talk in self._loads]
+        self._begin_load(sum(planned))
+        for fault in self._plan.fault_plans:
+            self._wait_until(self._load_start_ns + int(fault.at_s * 1e9))
+            self._progress.event(f"{self._at_s():6.1f} s  {fault.name}: {fault.kind.signal.name} to pid {self._pid()}")
+            self._enter("fault")
+            self._server.hit(fault)
+            self._server.start()
+            self._enter("load")
+            self._progress.event(f"{self._at_s():6.1f} s  up again: boot {self._server.boot} is ready (pid {self._pid()})")
+        self._finish_loads()
+        self._enter("drain")
+        self._drain()
+
+    def _start_world(self) -> dict[str, str]:
+        given = [part for name, value in self._plan.settings.items() for part in ("--set", f"{name}={value}")]
+        rows = str(self._rundir.effects())
+        command = [sys.executable, "-m", "scenarios", "world", self._plan.scenario, "--rows", rows, *given]
+        self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
+        addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
+        return addresses
+
+    def _entry(self, addresses: dict[str, str]) -> str:
+        entry = {
+            "name": self._plan.scenario,
+            "tasks": self._plan.tasks,
+            "world": addresses,
+            "settings_ms": self._scenario["settings_ms"],
+        }
+        return json.dumps(entry)
+
+    def _start_loads(self, port: int) -> None:
+        for process in range(self._plan.load_processes):
+            name = f"load-{process}"
+            child = Child(name, [sys.executable, "-m", "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True)
+            talk = Talk(child, self._tick)
+            self._loads.append((child, talk))
+            talk.say(
+                {
+                    "process": process,
+                    "processes": self._plan.load_processes,
+                    "host": HOST,
+                    "port": port,
+                    "rate_per_s": self._plan.rate,
+                    "duration_s": self._plan.for_s,
+                    "arrivals": self._plan.arrivals,
+                    "seed": self._plan.seed,
+                    "run_tag": self._run_tag,
+                    "rows": str(self._rundir.requests(process)),
+                    "request_timeout_s": self._plan.request_timeout_s,
+                    "max_in_flight": self._plan.max_in_flight,
+                    "templates": self._scenario["traffic"],
+                }
+            )
+
+    def _begin_load(self, planned: int) -> None:
+        start_ns = time.monotonic_ns() + _LEAD_NS
+        for _, talk in self._loads:
+            talk.say({"t0_ns": start_ns})
+        self._load_start_ns = start_ns
+        end_ns = start_ns + int(self._plan.for_s * 1e9)
+        self._events.write("load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned)
+        self._enter("load")
+
+    def _finish_loads(self) -> None:
+        patience_s = self._plan.request_timeout_s + 10.0
+        left_s = max(0.0, self._load_start_ns / 1e9 + self._plan.for_s - time.monotonic())
+        for process, (child, talk) in enumerate(self._loads):
+            report = talk.hear(left_s + patience_s, "in the middle of the load")
+            ended = child.wait(patience_s, self._tick)
+            self._events.write(
+                "load_done",
+                process=process,
+                planned=report["planned"],
+                sent=report["sent"],
+                shed=report["shed"],
+                cpu_share=report["cpu_share"],
+                exit_status=ended.status if ended else -1,
+            )
+
+    def _drain(self) -> None:
+        assert self._server is not None
+        end = time.monotonic() + self._plan.horizon_s
+        while self._server.pending():
+            if time.monotonic() > end:
+                queued, running = self._server.unfinished()
+                text = (
+                    f"the backlog was not worked off within {self._plan.horizon_s:g} s after the load: {queued} tasks were still queued"
+                    f" and {running} running when the run ended; what became of them is not the server's doing"
+                )
+                self._events.write("problem", text=text)
+                return
+            self._tick()
+            time.sleep(_QUIET_POLL_S)
+
+    def _stop(self) -> None:
+        """Load, then server, then world: so each witness outlives what it is to witness."""
+        self._hurrying = self._interrupted_by is not None
+        self._enter("stop")
+        for child, talk in self._loads:
+            if child.poll() is None:
+                talk.say({"stop": True})
+                child.stop(_HURRY_S)
+        if self._server is not None:
+            self._server.stop(_HURRY_S if self._hurrying else None)
+            self._server.close()
+        if self._world is not None:
+            if self._world.poll() is not None:
+                self._events.write("problem", text=str(self._world.died("in the middle of the run")))
+            self._world.stop(_HURRY_S if self._hurrying else _WORLD_GRACE_S)
+
+    def _wait_until(self, at_ns: int) -> None:
+        while (left_ns := at_ns - time.monotonic_ns()) > 0:
+            self._tick()
+            time.sleep(min(left_ns / 1e9, 0.01))
+
+    def _tick(self) -> None:
+        if self._interrupted_by is not None and not self._hurrying:
+            raise Interrupted(self._interrupted_by)
+        server = self._server
+        page = server.live_page() if server is not None else None
+        load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
+        if server is None or not self._sampler.sample(server.boot, page, server.process, load_cpu_ns):
+            return
+        if self._phase in {"load", "drain"} and (death := server.note_own_death()):
+            raise RunError(death)
+        self._show(server, page)
+
+    def _show(self, server: ServerUnderTest, page: LivePage | None) -> None:
+        if not self._load_start_ns:
+            return
+        loads = self._pages_of_loads()
+
+        def read(gauge: Gauge) -> int:
+            return page.gauge(gauge) if page is not None else 0
+
+        ended = read(Gauge.FINISHED) + read(Gauge.FAILED) + read(Gauge.DROPPED)
+        self._progress.standing(
+            Standing(
+                at_s=self._at_s(),
+                phase=self._phase,
+                sent=sum(each.gauge(Gauge.ACCEPTED) for each in loads),
+                answered=sum(each.gauge(Gauge.STARTED) for each in loads),
+                queued=max(0, read(Gauge.ACCEPTED) - read(Gauge.STARTED)),
+                running=max(0, read(Gauge.STARTED) - ended),
+                pool_busy=read(Gauge.POOL_BUSY),
+                pool_size=read(Gauge.POOL_SIZE),
+                boot=server.boot,
+                up=server.is_up,
+            )
+        )
+
+    def _pages_of_loads(self) -> list[LivePage]:
+        if len(self._load_pages) < len(self._loads):
+            try:
+                self._load_pages.append(LivePage(self._rundir.requests(len(self._load_pages))))
+            except (OSError, RowFileError):
+                # Not created yet: the load process is still importing.
+                return self._load_pages
+        return self._load_pages
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._events.write("phase", name=phase)
+
+    def _at_s(self) -> float:
+        return (time.monotonic_ns() - self._load_start_ns) / 1e9
+
+    def _pid(self) -> int:
+        return self._server.child.pid if self._server is not None and self._server.child is not None else 0
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            if self._interrupted_by is not None and self._hurrying:
+                # A second one: what is left is the janitor's.
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self._interrupted_by = number
+
+        before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

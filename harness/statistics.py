@@ -1,0 +1,173 @@
+"""Durations of requests and tasks, and their quantiles. Pure functions on arrays: no clock, no files, no processes.
+
+A quantile is the nearest-rank one, the inverse of the empirical distribution function: the smallest value that at least the share
+`q` of all values does not exceed. It is always a value that was measured (Hyndman & Fan, Sample Quantiles in Statistical
+Packages, 1996, definition 1). What never ended counts as infinite: "at least this long".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.accounting import Account
+from harness.grouping import NEVER_NS, OpTable, chunks, is_own, positions
+from harness.model import Evidence
+from harness.rows import Outcome, Rows
+
+__all__ = ["SHARES", "Quantiles", "Statistics", "done_after_ns", "measure", "quantiles", "quantiles_ms", "response_ns"]
+
+SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of some durations, in ms. inf: at least that share never ended; NaN: there was none."""
+
+    n: int  # durations
+    n_never: int  # of them, without an end
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The figures of a run, without its warm-up."""
+
+    n_measured: int  # operations sent after the warm-up
+    n_rejected: int  # of them; they are in no figure but lag
+    response: Quantiles  # done - due of operations; a rejected one is left out, an unanswered one never ended
+    service: Quantiles  # done - sent, of the same
+    lag: Quantiles  # sent - due, of all
+    answered: Quantiles  # response of the acknowledged ones alone
+    wait: Quantiles  # started - accepted of tasks that started
+    run: Quantiles  # finished or failed - started
+    done: Quantiles  # finished - due of its operation, of tasks that finished. Inline: last effect - due, of operations
+
+
+def quantiles_ms(values_ns: NDArray[np.int64], shares: Sequence[float]) -> tuple[float, ...]:
+    """The nearest-rank quantiles of durations in ns, in ms: one per share in (0, 1]. `NEVER_NS` is inf; no values: NaN.
+
+    Raises ValueError for a share outside (0, 1].
+    """
+    for share in shares:
+        if not 0 < share <= 1:
+            msg = f"a share must be in (0, 1], not {share!r}"
+            raise ValueError(msg)
+    n = len(values_ns)
+    if not n:
+        return (math.nan,) * len(shares)
+    ordered = np.sort(values_ns)
+    return tuple(_ms(int(ordered[_rank(share, n) - 1])) for share in shares)
+
+
+def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
+    """The quantiles that are shown of durations in ns; `NEVER_NS` for one that has no end."""
+    p50, p90, p95, p99, p999, longest = quantiles_ms(values_ns, (*SHARES, 1.0))
+    return Quantiles(
+        n=len(values_ns),
+        n_never=int(np.count_nonzero(values_ns == NEVER_NS)),
+        p50_ms=p50,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        p999_ms=p999,
+        max_ms=longest,
+    )
+
+
+def measure(evidence: Evidence, account: Account) -> Statistics:
+    """The figures of the run. What was due during the warm-up is left out, and so are the tasks of such operations."""
+    ops = account.tables.ops
+    measured = ops.due_ns >= _measured_from_ns(evidence)
+    counted = measured & (ops.outcome != Outcome.REJ)
+    acked = measured & (ops.outcome == Outcome.ACK)
+    response = response_ns(ops)
+    wait, run, done = _task_durations(evidence, ops, measured)
+    if account.inline:
+        done = _inline_done(evidence, ops, measured)
+    service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
+    return Statistics(
+        n_measured=int(np.count_nonzero(measured)),
+        n_rejected=int(np.count_nonzero(measured & (ops.outcome == Outcome.REJ))),
+        response=quantiles(response[counted]),
+        service=quantiles(service[counted]),
+        lag=quantiles((ops.sent_ns - ops.due_ns)[measured]),
+        answered=quantiles(response[acked]),
+        wait=quantiles(wait),
+        run=quantiles(run),
+        done=quantiles(done),
+    )
+
+
+def response_ns(ops: OpTable) -> NDArray[np.int64]:
+    """From due to the first full 2xx of each operation, in ns; NEVER_NS without one. Shape (n_ops,)."""
+    return np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.due_ns)
+
+
+def done_after_ns(rows: Rows, ops: OpTable, run_tag: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of the finished tasks of this run among `rows`: (when their operation was due, finished - due), both in ns."""
+    finished = rows[(rows["finished_ns"] != 0) & is_own(rows["op"], run_tag)]
+    where, known = positions(ops.op, finished["op"].astype(np.uint32))
+    due = ops.due_ns[where[known]]
+    return due, finished["finished_ns"][known].astype(np.int64) - due
+
+
+def _task_durations(
+    evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Wait, run and to-done of the tasks of measured operations, in ns."""
+    waits, runs, dones = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for file in evidence.tasks.values():
+        for rows in chunks(file):
+            own = is_own(rows["op"], evidence.run_tag)
+            where, known = positions(ops.op, rows["op"].astype(np.uint32))
+            known &= own
+            known[known] = measured[where[known]]
+            counted = rows if known.all() else rows[known]
+            due = ops.due_ns[where[known]]
+            started = counted["started_ns"].astype(np.int64)
+            finished = counted["finished_ns"].astype(np.int64)
+            ended = np.where(finished != 0, finished, counted["failed_ns"].astype(np.int64))
+            is_started, is_finished = started != 0, finished != 0
+            is_run = is_started & (ended != 0)
+            waits.append(started[is_started] - counted["accepted_ns"][is_started].astype(np.int64))
+            runs.append(ended[is_run] - started[is_run])
+            dones.append(finished[is_finished] - due[is_finished])
+    return np.concatenate(waits), np.concatenate(runs), np.concatenate(dones)
+
+
+def _inline_done(evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """From due to the last effect of each measured operation that has all its effects, in ns."""
+    last = np.zeros(len(ops.op), np.int64)
+    n_effects = np.zeros(len(ops.op), np.int64)
+    for file in evidence.effects:
+        for rows in chunks(file):
+            own = rows[is_own(rows["op"], evidence.run_tag)]
+            where, known = positions(ops.op, own["op"].astype(np.uint32))
+            np.maximum.at(last, where[known], own["arrived_ns"][known].astype(np.int64))
+            np.add.at(n_effects, where[known], 1)
+    complete = measured & (n_effects >= evidence.expectation.effects_per_request)
+    return last[complete] - ops.due_ns[complete]
+
+
+def _measured_from_ns(evidence: Evidence) -> int:
+    return evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
+
+
+def _rank(share: float, n: int) -> int:
+    """The rank from 1: ceil(share * n), where the product is what it is in floating point, as numpy's `inverted_cdf` does."""
+    return min(n, max(1, math.ceil(share * n)))
+
+
+def _ms(value_ns: int) -> float:
+    return math.inf if value_ns == NEVER_NS else value_ns / 1e6

@@ -1,0 +1,217 @@
+"""How a summary is made from the evidence: account, check, measure, judge, and put into the schema. Pure: no clock, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from harness.accounting import Account, account
+from harness.grouping import NEVER_NS
+from harness.invariants import Invariant, check
+from harness.model import Boot, Evidence
+from harness.schema import (
+    BLOCKED_MS,
+    SCHEMA_VERSION,
+    BootSummary,
+    Durations,
+    Generator,
+    InvariantSummary,
+    Loop,
+    OutageSummary,
+    PoolUse,
+    Requests,
+    Summary,
+    Tasks,
+    TimelineSummary,
+)
+from harness.statistics import Quantiles, Statistics, measure, quantiles
+from harness.timeline import Timeline, outages, pool_of, recovery_s, timeline
+from harness.verdict import judge, unexplained
+
+__all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
+
+N_BINS: Final = 60
+
+
+def build_summary(
+    evidence: Evidence, plan: Mapping[str, Any], environment: Mapping[str, Any], *, n_bins: int = N_BINS
+) -> Summary:
+    """Accounts, measures and judges the evidence. `plan` and `environment` are passed on as they are."""
+    result = account(evidence)
+    invariants = check(evidence, result)
+    statistics = measure(evidence, result)
+    verdict = judge(evidence, result, invariants, statistics)
+    over_time = timeline(evidence, result, n_bins)
+    return Summary(
+        verdict=verdict.verdict,
+        reasons=list(verdict.reasons),
+        findings=[],
+        plan=dict(plan),
+        environment=dict(environment),
+        interrupted_by=evidence.interrupted_by,
+        load_s=_load_s(evidence),
+        warm_up_s=evidence.warm_up_s,
+        requests=_requests(evidence, result, statistics),
+        tasks=_tasks(result, statistics, over_time),
+        pool=_pool(evidence, result),
+        loop=_loop(evidence),
+        generator=Generator(
+            processes=max(len(evidence.generators), len(evidence.requests)),
+            cpu_max=max((each.cpu_share for each in evidence.generators), default=None),
+            shed=sum(each.shed for each in evidence.generators),
+        ),
+        boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
+        invariants=[_invariant(each) for each in invariants],
+        timeline=_timeline(evidence, over_time),
+    )
+
+
+def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Requests:
+    load_s = _load_s(evidence)
+    return Requests(
+        planned=evidence.planned_requests,
+        attempted=result.n_attempted,
+        acked=result.n_acked,
+        rejected=result.n_rejected,
+        indeterminate=result.n_indeterminate,
+        unsent=result.n_unsent,
+        unanswered_while_up=len(unexplained(evidence, result)),
+        offered_per_s=(result.n_attempted + result.n_unsent) / load_s if load_s > 0 else None,
+        achieved_per_s=result.n_acked / load_s if load_s > 0 else None,
+        response_ms=_durations(statistics.response),
+        service_ms=_durations(statistics.service),
+        lag_ms=_durations(statistics.lag),
+    )
+
+
+def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Tasks:
+    witnessed = result.lost is not None
+    return Tasks(
+        inline=result.inline,
+        server_is_witness=result.server_is_witness,
+        world_is_witness=result.world_is_witness,
+        accepted=result.accepted,
+        finished=result.finished,
+        failed=result.failed,
+        skipped=result.skipped,
+        rejected=result.rejected,
+        discarded=result.discarded,
+        interrupted=result.interrupted,
+        never_started=result.never_started,
+        awaiting=result.awaiting,
+        never_done=result.never_done,
+        lost=result.lost,
+        lost_low=result.lost_low if witnessed else None,
+        lost_queued=result.lost_queued,
+        lost_running=result.lost_running,
+        broken_promises=result.broken_promises,
+        broken_promises_low=result.broken_promises_low if witnessed else None,
+        broken_promises_queued=result.broken_promises_queued,
+        broken_promises_running=result.broken_promises_running,
+        duplicated=result.duplicated,
+        recovered=result.recovered,
+        effects=result.effects,
+        effects_finished=result.effects_finished,
+        effects_failed=result.effects_failed,
+        effects_interrupted=result.effects_interrupted,
+        effects_other=result.effects_other,
+        foreign=result.n_foreign_tasks,
+        wait_ms=_durations(statistics.wait),
+        run_ms=_durations(statistics.run),
+        done_ms=_durations(statistics.done),
+        backlog_max=over_time.backlog_peak,
+        drain_s=over_time.drain_s,
+    )
+
+
+def _pool(evidence: Evidence, result: Account) -> PoolUse | None:
+    pool = pool_of(evidence, result)
+    if not pool.size:
+        return None
+    return PoolUse(size=pool.size, busy_max=pool.busy_max, saturated_s=pool.saturated_s, lived_s=pool.lived_s)
+
+
+def _loop(evidence: Evidence) -> Loop | None:
+    if evidence.gauges is None or not len(evidence.gauges.rows):
+        return None
+    rows = np.asarray(evidence.gauges.rows)
+    lag_ns = rows["loop_lag_ns"].astype(np.int64)
+    if not lag_ns.any():  # a server without an event loop has no lag
+        return None
+    late = lag_ns >= BLOCKED_MS * 1e6
+    between_ns = np.diff(rows["t_ns"].astype(np.int64), prepend=rows["t_ns"][:1].astype(np.int64))
+    return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)
+
+
+def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
+    counts = next(each for each in result.boots if each.boot == boot.boot)
+    predicted = (
+        None
+        if boot.predicted_queued is None or boot.predicted_running is None
+        else boot.predicted_queued + boot.predicted_running
+    )
+    return BootSummary(
+        boot=boot.boot,
+        pid=boot.pid,
+        ready_s=_since(evidence, boot.ready_ns),
+        signal=boot.signal,
+        fault=boot.fault,
+        frozen=boot.frozen_ns is not None,
+        signalled_s=_since(evidence, boot.signalled_ns),
+        died_s=_since(evidence, boot.reaped_ns),
+        exit_status=boot.exit_status,
+        accepted=counts.accepted,
+        finished=counts.finished,
+        queued_at_death=counts.queued_at_death,
+        running_at_death=counts.running_at_death,
+        predicted_lost=predicted,
+        recovery_s=recovery_s(boot, result),
+        port_free=boot.port_free,
+        survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
+    )
+
+
+def _invariant(each: Invariant) -> InvariantSummary:
+    return InvariantSummary(id=each.id, title=each.title, holds=each.holds, detail=each.detail)
+
+
+def _timeline(evidence: Evidence, over_time: Timeline) -> TimelineSummary:
+    starts = (over_time.edges_ns[:-1] - evidence.load_start_ns) / 1e9
+    bin_s = float(over_time.edges_ns[-1] - over_time.edges_ns[0]) / 1e9 / len(starts)
+    return TimelineSummary(
+        bin_s=bin_s,
+        t_s=[round(start, 6) for start in starts.tolist()],
+        backlog_max=over_time.backlog_max.tolist(),
+        busy_max=over_time.busy_max.tolist(),
+        response_p95_ms=over_time.response_p95_ms.tolist(),
+        done_p95_ms=over_time.done_p95_ms.tolist(),
+        arrivals=over_time.arrivals.tolist(),
+        completions=over_time.completions.tolist(),
+        outages=[
+            OutageSummary(boot=each.boot, from_s=_since(evidence, each.from_ns), until_s=_since(evidence, each.until_ns))
+            for each in outages(evidence)
+        ],
+    )
+
+
+def _durations(values: Quantiles) -> Durations:
+    return Durations(
+        n=values.n,
+        n_never=values.n_never,
+        p50=values.p50_ms,
+        p90=values.p90_ms,
+        p95=values.p95_ms,
+        p99=values.p99_ms,
+        p999=values.p999_ms,
+        max=values.max_ms,
+    )
+
+
+def _load_s(evidence: Evidence) -> float:
+    return (evidence.load_end_ns - evidence.load_start_ns) / 1e9
+
+
+def _since(evidence: Evidence, instant_ns: int | None) -> float | None:
+    return None if instant_ns is None or instant_ns == NEVER_NS else (instant_ns - evidence.load_start_ns) / 1e9

@@ -1,0 +1,284 @@
+"""What a run looked like over time: backlog, busy threads, outages, recovery, drain. Pure: no clock, no files, no processes.
+
+Backlog and busy are exact step functions of the rows, not samples: each task adds one while it waits, or runs, in a half-open
+interval [start, end). All task rows of a server count here, also those without an operation: they take threads too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.accounting import Account
+from harness.grouping import NEVER_NS, chunks, is_own
+from harness.model import Boot, Evidence
+from harness.rows import DropReason, Gauge, Outcome, RowFile, Rows, TaskKind
+from harness.statistics import done_after_ns, quantiles_ms, response_ns
+
+__all__ = [
+    "Outage",
+    "Pool",
+    "Steps",
+    "Timeline",
+    "backlog_steps",
+    "busy_steps",
+    "outages",
+    "pool_of",
+    "recovery_s",
+    "timeline",
+]
+
+SHARE: Final = 0.95
+"""The quantile of responses and to-done times that is shown over time."""
+
+_BLOCK: Final = 1 << 18
+
+Instants = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How many intervals cover an instant. Both arrays are sorted on their own: the count needs no pairs."""
+
+    start_ns: Instants
+    end_ns: Instants  # NEVER_NS: without an end
+
+    def at(self, instants_ns: Instants) -> NDArray[np.int64]:
+        """The count at each instant: shape of `instants_ns`."""
+        begun = np.searchsorted(self.start_ns, instants_ns, side="right")
+        return begun - np.searchsorted(self.end_ns, instants_ns, side="right")
+
+    def highest(self) -> int:
+        """The largest count that there ever was; 0 without intervals. It is reached at a start."""
+        return max((int(counts.max()) for _, counts in self._at_starts(0, len(self.start_ns))), default=0)
+
+    def highest_in(self, edges_ns: Instants) -> NDArray[np.int64]:
+        """The largest count in each [edge, next edge): shape (n_edges - 1,)."""
+        highest = self.at(edges_ns[:-1])
+        first, last = (int(place) for place in np.searchsorted(self.start_ns, edges_ns[[0, -1]]))
+        for block, counts in self._at_starts(first, last):
+            limits = np.searchsorted(self.start_ns[block], edges_ns)
+            filled = np.flatnonzero(np.diff(limits))
+            if len(filled):
+                highest[filled] = np.maximum(highest[filled], np.maximum.reduceat(counts, limits[filled]))
+        return highest
+
+    def _at_starts(self, first: int, last: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """The count at each start, some at a time. Of equal starts the last one alone sees all: enough for a maximum."""
+        for begin in range(first, last, _BLOCK):
+            block = slice(begin, min(begin + _BLOCK, last))
+            ended = np.searchsorted(self.end_ns, self.start_ns[block], side="right")
+            yield block, np.arange(block.start + 1, block.stop + 1) - ended
+
+    def duration_ns(self, at_least: int, until_ns: int) -> int:
+        """For how long, up to `until_ns`, the count was at least `at_least` (> 0).
+
+        While m intervals have ended, the count is that high from the start number m + at_least on: no events need be merged.
+        """
+        n = len(self.start_ns) - at_least + 1
+        if n <= 0:
+            return 0
+        ends = np.minimum(self.end_ns[:n], until_ns)
+        began = np.maximum(np.concatenate(([0], ends[:-1])), self.start_ns[at_least - 1 :])
+        return int(np.maximum(ends - began, 0).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The thread pool for `def` tasks, over all boots."""
+
+    size: int  # of the last boot that said it; 0: unknown
+    busy_max: int
+    saturated_s: float  # every thread of the boot's pool had a task
+    lived_s: float  # boots with a pool, from ready (or spawned) to the end of the timeline or their own
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """From the signal of a fault until the next boot was ready."""
+
+    boot: int
+    from_ns: int
+    until_ns: int | None  # None: no later boot became ready
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The run in `n_bins` equal bins [edge, next edge)."""
+
+    edges_ns: Instants  # shape (n_bins + 1,), from load start to the last thing that happened
+    backlog_max: NDArray[np.int64]  # within the bin
+    backlog_end: NDArray[np.int64]  # at the bin's right edge
+    busy_max: NDArray[np.int64]  # all tasks
+    busy_end: NDArray[np.int64]
+    response_p95_ms: NDArray[np.float64]  # of operations due in the bin; inf: unanswered, NaN: none due
+    done_p95_ms: NDArray[np.float64]  # of finished tasks whose operation was due in the bin; NaN: none
+    arrivals: NDArray[np.int64]  # operations due
+    completions: NDArray[np.int64]  # tasks finished
+    backlog_peak: int  # exact, over the whole run
+    busy_peak: int
+    drain_s: float | None  # from the last due request to the last finished task; None: no task finished
+
+
+def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline:
+    """The run over time. Raises ValueError if n_bins < 1."""
+    if n_bins < 1:
+        msg = f"n_bins must be at least 1, not {n_bins}"
+        raise ValueError(msg)
+    ops = account.tables.ops
+    due_and_done = [done_after_ns(rows, ops, evidence.run_tag) for file in evidence.tasks.values() for rows in chunks(file)] or [
+        (np.empty(0, np.int64), np.empty(0, np.int64))
+    ]
+    task_due = np.concatenate([due for due, _ in due_and_done])
+    task_done = np.concatenate([done for _, done in due_and_done])
+    due_and_done.clear()
+    finished = np.sort(task_due + task_done)
+    edges = np.linspace(0, _end_ns(evidence, account) - evidence.load_start_ns, n_bins + 1).astype(np.int64)
+    edges += evidence.load_start_ns
+    backlog = backlog_steps(evidence)
+    backlog_max, backlog_end, backlog_peak = backlog.highest_in(edges), backlog.at(edges[1:]), backlog.highest()
+    del backlog
+    busy = busy_steps(evidence)
+    answered = ops.outcome != Outcome.REJ
+    drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) else None
+    return Timeline(
+        edges_ns=edges,
+        backlog_max=backlog_max,
+        backlog_end=backlog_end,
+        busy_max=busy.highest_in(edges),
+        busy_end=busy.at(edges[1:]),
+        response_p95_ms=_p95_by_bin(ops.due_ns[answered], response_ns(ops)[answered], edges),
+        done_p95_ms=_p95_by_bin(task_due, task_done, edges),
+        arrivals=_per_bin(np.sort(ops.due_ns), edges),
+        completions=_per_bin(finished, edges),
+        backlog_peak=backlog_peak,
+        busy_peak=busy.highest(),
+        drain_s=None if drain_ns is None else drain_ns / 1e9,
+    )
+
+
+def backlog_steps(evidence: Evidence) -> Steps:
+    """Tasks accepted and neither started nor dropped, until their boot's death."""
+
+    def waiting(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
+        left = np.full(len(rows), reaped_ns, np.int64)
+        for name in ("dropped_ns", "failed_ns", "finished_ns", "started_ns"):
+            left = np.where(rows[name] != 0, np.minimum(left, rows[name].astype(np.int64)), left)
+        return rows["accepted_ns"].astype(np.int64), left
+
+    return _steps(evidence, evidence.tasks.keys(), waiting)
+
+
+def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only_def: bool = False) -> Steps:
+    """Tasks started and not ended, until their boot's death; of some boots, or of `def` tasks alone."""
+
+    def running(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
+        chosen = rows["started_ns"] != 0
+        if only_def:
+            chosen &= rows["kind"] == TaskKind.DEF
+        own = rows if chosen.all() else rows[chosen]
+        left = np.full(len(own), reaped_ns, np.int64)
+        for name in ("failed_ns", "finished_ns"):
+            left = np.where(own[name] != 0, np.minimum(left, own[name].astype(np.int64)), left)
+        # Abandoned is said of a task that still runs: it holds its thread until its boot dies.
+        put_aside = (own["dropped_ns"] != 0) & (own["reason"] != DropReason.ABANDONED)
+        left = np.where(put_aside, np.minimum(left, own["dropped_ns"].astype(np.int64)), left)
+        return own["started_ns"].astype(np.int64), left
+
+    return _steps(evidence, evidence.tasks.keys() if boots is None else boots, running)
+
+
+def pool_of(evidence: Evidence, account: Account) -> Pool:
+    """Size and use of the pool for `def` tasks. Each boot's size is the one that its page showed last."""
+    size, saturated_ns, lived_ns = 0, 0, 0
+    until = _end_ns(evidence, account)
+    for boot in sorted(evidence.boots, key=lambda each: each.boot):
+        file = evidence.tasks.get(boot.boot)
+        if file is None or not file.gauges[Gauge.POOL_SIZE]:
+            continue
+        size = file.gauges[Gauge.POOL_SIZE]
+        saturated_ns += busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until)
+        began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
+        lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
+    busy_max = busy_steps(evidence, only_def=True).highest()
+    return Pool(size=size, busy_max=busy_max, saturated_s=saturated_ns / 1e9, lived_s=lived_ns / 1e9)
+
+
+def outages(evidence: Evidence) -> tuple[Outage, ...]:
+    """From each fault's signal to the next boot's readiness, in order."""
+    found = []
+    boots = sorted(evidence.boots, key=lambda each: each.boot)
+    for position, boot in enumerate(boots):
+        if boot.fault and boot.signalled_ns is not None:
+            ready = next((later.ready_ns for later in boots[position + 1 :] if later.ready_ns is not None), None)
+            found.append(Outage(boot=boot.boot, from_ns=boot.signalled_ns, until_ns=ready))
+    return tuple(found)
+
+
+def recovery_s(boot: Boot, account: Account) -> float | None:
+    """From the signal that ended a boot by a fault to the first acknowledgement by a later one.
+
+    That is the first one that was sent after the signal and came after the old boot was dead: an old server that drains still
+    answers. None if the boot did not end by a fault, or nothing was acknowledged after it.
+    """
+    if not boot.fault or boot.signalled_ns is None:
+        return None
+    ops = account.tables.ops
+    dead_ns = boot.reaped_ns or boot.signalled_ns
+    back = ops.ack_ns[(ops.ack_ns != NEVER_NS) & (ops.sent_ns > boot.signalled_ns) & (ops.ack_ns > dead_ns)]
+    return (int(back.min()) - boot.signalled_ns) / 1e9 if len(back) else None
+
+
+def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:
+    reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
+    starts, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for number in sorted(evidence.tasks):
+        if number not in boots:
+            continue
+        file: RowFile = evidence.tasks[number]
+        for rows in chunks(file):
+            start, end = of(rows, reaped.get(number) or NEVER_NS)
+            starts.append(start)
+            ends.append(np.maximum(start, end))
+    start_ns, end_ns = np.concatenate(starts), np.concatenate(ends)
+    start_ns.sort()
+    end_ns.sort()
+    return Steps(start_ns=start_ns, end_ns=end_ns)
+
+
+def _end_ns(evidence: Evidence, account: Account) -> int:
+    """One ns after the last thing that happened: a request, a task, the death of a boot by a fault. Not the orderly stop."""
+    ops = account.tables.ops
+    last = max(evidence.load_end_ns, evidence.load_start_ns, ops.last_done_ns)
+    for file in evidence.tasks.values():
+        for rows in chunks(file):
+            own = rows[is_own(rows["op"], evidence.run_tag)]
+            for name in ("accepted_ns", "started_ns", "finished_ns", "failed_ns"):
+                last = max(last, int(own[name].max(initial=0)))
+    for boot in evidence.boots:
+        if boot.fault:
+            last = max(last, boot.reaped_ns or 0, boot.signalled_ns or 0)
+    return last + 1
+
+
+def _p95_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants) -> NDArray[np.float64]:
+    n_bins = len(edges_ns) - 1
+    p95 = np.full(n_bins, math.nan)
+    # Few bins fit a narrow type, whose stable sort is a radix sort.
+    bins = (np.searchsorted(edges_ns, at_ns, side="right") - 1).astype(np.int16)
+    order = np.argsort(bins, kind="stable")
+    limits = np.searchsorted(bins[order], np.arange(n_bins + 1))
+    for number in range(n_bins):
+        inside = values_ns[order[limits[number] : limits[number + 1]]]
+        if len(inside):
+            p95[number] = quantiles_ms(inside, (SHARE,))[0]
+    return p95
+
+
+def _per_bin(sorted_ns: Instants, edges_ns: Instants) -> NDArray[np.int64]:
+    return np.diff(np.searchsorted(sorted_ns, edges_ns))

@@ -1,0 +1,136 @@
+"""The verdict of a run: can its figures be trusted? Pure functions: no clock, no files, no processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.accounting import Account
+from harness.grouping import NEVER_NS
+from harness.invariants import Invariant
+from harness.model import Boot, Evidence
+from harness.statistics import Statistics
+from harness.timeline import outages
+
+__all__ = ["Verdict", "VerdictName", "judge", "unexplained"]
+
+VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+LAG_LIMIT_MS: Final = 20.0
+"""A generator this late (p99) is no open model any more, if that is also a large part of what it measured."""
+
+EXPECTED_EXITS: Final = {
+    "SIGKILL": (-9, 137),
+    "SIGTERM": (0, -15, 143, -9, 137),  # a server that would not stop is killed: that is reported, it is no crash
+    "SIGINT": (0, -2, 130, -9, 137),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """PASS, or FAIL (an SLO is broken), or INCONCLUSIVE: the figures cannot be trusted."""
+
+    verdict: VerdictName
+    reasons: tuple[str, ...]  # sentences with numbers; empty for PASS
+
+
+def judge(evidence: Evidence, account: Account, invariants: Sequence[Invariant], statistics: Statistics) -> Verdict:
+    """The verdict. There are no SLOs yet, so it is PASS or INCONCLUSIVE; every reason is named, not only the first."""
+    reasons = (
+        *_of_the_session(evidence),
+        *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
+        *(reason for boot in evidence.boots for reason in _of_a_boot(boot)),
+        *_of_the_generator(evidence, account, statistics),
+        *_of_the_answers(evidence, account),
+    )
+    return Verdict(verdict="INCONCLUSIVE" if reasons else "PASS", reasons=reasons)
+
+
+def unexplained(evidence: Evidence, account: Account) -> NDArray[np.uint32]:
+    """Local ops without an answer whose time touches no outage and no boot's end: the server was up, and did not answer."""
+    ops = account.tables.ops
+    sent, end = ops.sent_ns[ops.unanswered], ops.unanswered_end_ns
+    # One that is still open was waited for until its load process closed its file.
+    closed = [file.closed_ns for file in evidence.requests if file.closed_ns]
+    end = np.where(end == NEVER_NS, max(closed, default=NEVER_NS), end)
+    explained = np.zeros(len(sent), np.bool_)
+    for start_ns, until_ns in _disturbances(evidence):
+        explained |= (sent <= until_ns) & (end >= start_ns)
+    silent: NDArray[np.uint32] = ops.op[ops.unanswered[~explained]]
+    return silent
+
+
+def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
+    for outage in outages(evidence):
+        yield outage.from_ns, NEVER_NS if outage.until_ns is None else outage.until_ns
+    for boot in evidence.boots:
+        began = boot.frozen_ns or boot.signalled_ns or boot.reaped_ns
+        if began is not None:
+            yield began, boot.reaped_ns or NEVER_NS
+
+
+def _of_the_session(evidence: Evidence) -> Iterator[str]:
+    if evidence.interrupted_by:
+        yield f"The run was interrupted by {evidence.interrupted_by}."
+    yield from evidence.problems
+    for fault in evidence.faults:
+        if fault.landed_ns is None:
+            yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."
+
+
+def _of_a_boot(boot: Boot) -> Iterator[str]:
+    name = f"Boot {boot.boot} (pid {boot.pid})"
+    if boot.ready_ns is None:
+        yield f"{name} never became ready."
+    if boot.reaped_ns is not None and boot.signal is None:
+        yield f"{name} died on its own, with exit status {boot.exit_status}."
+    elif _has_crashed(boot):
+        yield f"{name} was sent {boot.signal}, but ended with status {boot.exit_status}: it had crashed."
+    if boot.survivors:
+        listed = ", ".join(f"{process.pid} {process.command}" for process in boot.survivors)
+        yield f"{len(boot.survivors)} processes of boot {boot.boot} outlived it: {listed}."
+    if boot.port_free is False:
+        yield f"Something still listened on the port after boot {boot.boot} was dead."
+
+
+def _has_crashed(boot: Boot) -> bool:
+    """A server may choose its own status when it is asked to stop, but not when it is killed, and not die of another signal."""
+    if boot.exit_status is None or boot.signal not in EXPECTED_EXITS or boot.exit_status in EXPECTED_EXITS[boot.signal]:
+        return False
+    return boot.exit_status < 0 or boot.signal == "SIGKILL"
+
+
+def _of_the_generator(evidence: Evidence, account: Account, statistics: Statistics) -> Iterator[str]:
+    shed = sum(each.shed for each in evidence.generators)
+    if shed:
+        yield f"The generator shed {shed:,} requests: too many were in flight."
+    for each in evidence.generators:
+        if each.exit_status != 0:
+            yield f"Load process {each.process} ended with status {each.exit_status}."
+    planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
+    n_sent = account.tables.ops.n_sent_rows
+    if not evidence.interrupted_by and account.n_attempted < planned:
+        yield f"Only {account.n_attempted:,} of {planned:,} planned requests were sent."
+    said = sum(each.sent for each in evidence.generators)
+    if said > n_sent:
+        yield f"The load processes say that they sent {said:,} requests, but wrote {n_sent:,} rows."
+    lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
+    if lag > LAG_LIMIT_MS and not lag <= response / 2:
+        yield (
+            f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
+            f"more than half of the response p99 of {response:,.1f} ms."
+        )
+
+
+def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:
+    if account.n_acked == 0:
+        yield f"No request was acknowledged, of {account.n_attempted:,} that were sent."
+    silent = unexplained(evidence, account)
+    if len(silent):
+        examples = ", ".join(f"{(evidence.run_tag << 32) | int(op):016x}" for op in silent[:5])
+        were = "request was" if len(silent) == 1 else "requests were"
+        yield f"{len(silent):,} {were} never answered although the server was up (op {examples})."

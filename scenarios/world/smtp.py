@@ -1,0 +1,83 @@
+"""An SMTP server that takes its time and writes down each mail it accepts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from server import EffectRows
+
+__all__ = ["SmtpWorld", "start_smtp"]
+
+_HEADER = b"x-op-id:"
+
+
+class _Sink:
+    """Accepts every mail after `delay_s`. The row is written just before the 250: what the client was promised has arrived."""
+
+    def __init__(self, rows: EffectRows, delay_s: float) -> None:
+        self._rows = rows
+        self._delay_s = delay_s
+        self.receiving = 0
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # the name is aiosmtpd's
+        content = envelope.content or b""
+        data = content if isinstance(content, bytes) else content.encode()
+        op = operation_of(data)
+        if op is None:
+            return "550 this server takes only mails with an X-Op-Id header of 16 hex digits"
+        self.receiving += 1
+        try:
+            await asyncio.sleep(self._delay_s)
+            self._rows.append(op, value=len(data))
+        finally:
+            self.receiving -= 1
+        return "250 OK"
+
+
+class SmtpWorld:
+    """The server and its address."""
+
+    def __init__(self, server: asyncio.Server, sink: _Sink, grace_s: float) -> None:
+        self._server = server
+        self._sink = sink
+        self._grace_s = grace_s
+
+    def addresses(self) -> dict[str, str]:
+        """Where it listens."""
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return {"smtp": f"{host}:{port}"}
+
+    async def close(self) -> None:
+        """Waits for mails that are being received, up to their delay and two seconds."""
+        self._server.close()
+        end = asyncio.get_running_loop().time() + self._grace_s
+        while self._sink.receiving and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.01)
+
+
+async def start_smtp(rows: EffectRows, settings: Mapping[str, float]) -> SmtpWorld:
+    """Starts the server on a free loopback port."""
+    delay_s = settings["delay"] / 1000.0
+    sink = _Sink(rows, delay_s)
+
+    def protocol() -> SMTP:
+        return SMTP(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
+    return SmtpWorld(server, sink, delay_s + 2.0)
+
+
+def operation_of(mail: bytes) -> int | None:
+    """The operation id in a mail's header; None if it has none that can be read."""
+    for line in mail.split(b"\n\n", 1)[0].replace(b"\r\n", b"\n").split(b"\n"):
+        if not line:
+            return None
+        if line.lower().startswith(_HEADER):
+            try:
+                return int(line[len(_HEADER) :].strip(), 16)
+            except ValueError:
+                return None
+    return None

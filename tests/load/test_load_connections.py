@@ -1,0 +1,177 @@
+"""One send per request, and what is known of it afterwards: against servers that misbehave."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from geventhttpclient.client import HTTPClient, HTTPClientPool
+from geventhttpclient.response import HTTPConnectionClosed
+
+from harness.load.connections import OneSendClientPool, exchange, resolve
+from harness.load.recorder import Answer
+from harness.load.template import Request
+from harness.rows import Outcome, RequestError
+
+from .helpers import OK, RawServer, Reply
+
+Serve = Callable[[Callable[[int], Reply]], RawServer]
+ClientOf = Callable[..., HTTPClient]
+AnswerTo = Callable[..., Answer]
+
+REQUEST = Request(path="/x", headers={"X-Op-Id": "0000000000000001"}, body=b"hello")
+
+
+@pytest.fixture
+def client_of() -> Iterator[ClientOf]:
+    """Makes clients of our pool; their connections end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def make(port: int, timeout_s: float = 1.0) -> HTTPClient:
+            pool = stack.enter_context(
+                contextlib.closing(OneSendClientPool(resolve("127.0.0.1", port), size=10, timeout_s=timeout_s))
+            )
+            return pool.get_client(f"http://127.0.0.1:{port}")
+
+        yield make
+
+
+@pytest.fixture
+def answer_to(serve: Serve, client_of: ClientOf) -> AnswerTo:
+    """What the client knows after one POST to a server with this reply."""
+    return lambda reply, timeout_s=1.0: exchange(client_of(serve(lambda _: reply).port, timeout_s), "POST", REQUEST)
+
+
+def answers_once_then_closes(number: int) -> Reply:
+    return Reply() if number == 0 else Reply(b"", then="close")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "HEAD"])
+def test_a_request_on_a_connection_that_breaks_is_sent_exactly_once(serve: Serve, client_of: ClientOf, method: str) -> None:
+    """The server reads the second request on the kept-alive connection and closes: it must never see that request again."""
+    server = serve(answers_once_then_closes)
+    client = client_of(server.port)
+
+    assert exchange(client, "GET", REQUEST).outcome is Outcome.ACK
+    second = exchange(client, method, REQUEST)
+
+    assert (second.outcome, second.error) == (Outcome.IND, RequestError.CLOSED_EARLY)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_the_stock_pool_sends_again_so_the_test_above_can_fail(serve: Serve, method: str) -> None:
+    """If this fails, geventhttpclient has stopped resending: the pool of our own may then go."""
+    server = serve(answers_once_then_closes)
+    with contextlib.closing(HTTPClientPool(concurrency=10)) as stock_pool:
+        client = stock_pool.get_client(f"http://127.0.0.1:{server.port}")
+        client.request("GET", "/x").read()
+        with contextlib.suppress(HTTPConnectionClosed, ConnectionError):
+            client.request(method, "/x", b"hello")
+
+    assert len(server.requests) > 2
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(OK), Answer(Outcome.ACK, status=200, size_bytes=2)),
+        (Reply(b"HTTP/1.1 204 No Content\r\n\r\n"), Answer(Outcome.ACK, status=204)),
+        (
+            Reply(b"HTTP/1.1 202 A\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+            Answer(Outcome.ACK, status=202, size_bytes=3),
+        ),
+        (Reply(b"HTTP/1.1 100 Continue\r\n\r\n" + OK), Answer(Outcome.ACK, status=200, size_bytes=2)),
+        (Reply(b"HTTP/1.0 200 OK\r\n\r\nabc", then="close"), Answer(Outcome.ACK, status=200, size_bytes=3)),
+        (Reply(b"HTTP/1.1 404 N\r\nContent-Length: 1\r\n\r\n\xff"), Answer(Outcome.REJ, status=404, size_bytes=1)),
+        (Reply(b"HTTP/1.1 503 S\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"), Answer(Outcome.REJ, status=503)),
+        (Reply(b"HTTP/1.1 307 T\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"), Answer(Outcome.REJ, status=307)),
+    ],
+)
+def test_a_complete_answer_is_acknowledged_or_rejected_by_its_status(answer_to: AnswerTo, reply: Reply, expected: Answer) -> None:
+    """2xx is ACK, everything else REJ: no redirect is followed, no body is decoded."""
+    assert expected == answer_to(reply)
+
+
+def test_a_compressed_body_is_counted_as_it_came_and_not_decoded(answer_to: AnswerTo) -> None:
+    """The size is that of the transfer; a body that is not what its header says is no failure of ours."""
+    reply = Reply(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope")
+
+    assert Answer(Outcome.ACK, status=200, size_bytes=4) == answer_to(reply)
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nConte",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+        b"HTTP/1.1 503 S\r\nContent-Length: 50\r\n\r\nabc",
+    ],
+)
+def test_an_answer_that_breaks_off_is_indeterminate(answer_to: AnswerTo, data: bytes, then: str) -> None:
+    """Wherever the connection ends before the end of the answer, and however: never ACK, never REJ, and the reason is kept."""
+    answer = answer_to(Reply(data, then="reset" if then == "reset" else "close"))
+
+    assert answer.outcome is Outcome.IND
+    assert answer.error is (RequestError.RESET if then == "reset" else RequestError.CLOSED_EARLY)
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc"])
+def test_an_answer_that_does_not_come_to_its_end_in_time_is_indeterminate(answer_to: AnswerTo, data: bytes) -> None:
+    """A server that is silent, or falls silent in the middle of a 2xx, is IND with TIMED_OUT."""
+    answer = answer_to(Reply(data, then="hold"), timeout_s=0.1)
+
+    assert (answer.outcome, answer.error) == (Outcome.IND, RequestError.TIMED_OUT)
+
+
+def test_what_is_not_http_is_indeterminate(answer_to: AnswerTo) -> None:
+    """Something answered: that says nothing about what became of the request."""
+    answer = answer_to(Reply(b"SSH-2.0 hello\r\n\r\n", then="close"))
+
+    assert (answer.outcome, answer.error) == (Outcome.IND, RequestError.OTHER)
+
+
+def test_a_refused_connection_surely_never_reached_the_server(client_of: ClientOf) -> None:
+    """Nobody listens: REJ with REFUSED."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    answer = exchange(client_of(port), "POST", REQUEST)
+
+    assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.REFUSED)
+
+
+def test_a_connection_that_is_not_made_in_time_surely_never_reached_the_server(client_of: ClientOf) -> None:
+    """The listener's backlog is full, so the kernel ignores us: REJ with NOT_CONNECTED, unlike a time-out once connected."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        answer = exchange(client_of(listener.getsockname()[1], timeout_s=0.2), "POST", REQUEST)
+
+    assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.NOT_CONNECTED)
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_not_used_again(serve: Serve, client_of: ClientOf) -> None:
+    """The close is seen before the next send, so no request is spent on a dead connection."""
+    server = serve(lambda _: Reply(then="close"))
+    client = client_of(server.port)
+
+    outcomes = []
+    for _ in range(3):
+        outcomes.append(exchange(client, "POST", REQUEST).outcome)
+        time.sleep(0.05)
+
+    assert outcomes == [Outcome.ACK] * 3
+    assert len(server.requests) == 3
