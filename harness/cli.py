@@ -26,7 +26,7 @@ __all__ = ["main"]
 EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -43,7 +43,7 @@ class _Main(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(*args, **{**extra, "standalone_mode": False})
         except click.UsageError as error:
             error.show()
             sys.exit(2)
@@ -58,7 +58,9 @@ class _Main(click.Group):
             sys.exit(error.exit_status)
 
 
-@click.group(cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(package_name="afterload")
 @click.pass_context
 def main(context: click.Context) -> None:
@@ -78,20 +80,46 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
 @click.option("--for", "for_s", type=_Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
 @click.option("--warm-up", "warm_up_s", type=_Duration(), metavar="TIME", help="Of that, left out of the figures.  [default: 1s]")
-@click.option("--arrivals", type=click.Choice(["constant", "poisson"]), help="How requests are spread in time.  [default: constant]")
-@click.option("--tasks", type=click.Choice(["sync", "async", "blocking", "inline"]), help="How the background work is written.  [default: sync]")
+@click.option(
+    "--arrivals", type=click.Choice(["constant", "poisson"]), help="How requests are spread in time.  [default: constant]"
+)
+@click.option(
+    "--tasks",
+    type=click.Choice(["sync", "async", "blocking", "inline"]),
+    help="How the background work is written.  [default: sync]",
+)
 @click.option("--pool", type=int, metavar="N", help="Threads for def tasks.")
 @click.option("--order", type=click.Choice(["sequential", "parallel"]), help="Of one request's tasks.  [default: sequential]")
-@click.option("--on-error", type=click.Choice(["continue", "stop"]), help="After a task raised: the later ones.  [default: continue]")
+@click.option(
+    "--on-error", type=click.Choice(["continue", "stop"]), help="After a task raised: the later ones.  [default: continue]"
+)
 @click.option("--queue-limit", type=int, metavar="N", help="Answer 503 while N tasks are pending.  [default: no limit]")
-@click.option("--drain", "drain_s", type=_Duration(), metavar="TIME", help="How long a stopping server lets tasks finish.  [default: 30s]")
-@click.option("--fault", "faults", multiple=True, metavar="KIND@TIME", help=f"TIME after load start, e.g., kill@6s; repeatable; 'none' for no fault. {_FAULTS}.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable.")
+@click.option(
+    "--drain", "drain_s", type=_Duration(), metavar="TIME", help="How long a stopping server lets tasks finish.  [default: 30s]"
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND@TIME",
+    help=f"TIME after load start, e.g., kill@6s; repeatable; 'none' for no fault. {_FAULTS}.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable."
+)
 @click.option("--seed", type=int, metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]")
 @click.option("--port", type=int, metavar="N", help="Port of the server.  [default: a free one]")
 @click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
-@click.option("--request-timeout", "request_timeout_s", type=_Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]")
-@click.option("--horizon", "horizon_s", type=_Duration(), metavar="TIME", help="How long to wait for the backlog after the load.  [default: 2m]")
+@click.option(
+    "--request-timeout", "request_timeout_s", type=_Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
+)
+@click.option(
+    "--horizon",
+    "horizon_s",
+    type=_Duration(),
+    metavar="TIME",
+    help="How long to wait for the backlog after the load.  [default: 2m]",
+)
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options override it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
@@ -156,7 +184,10 @@ def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, An
 def _show(outcome: Outcome, json_to: str | None) -> None:
     _write(outcome.summary, json_to)
     shown = Path(os.path.relpath(outcome.rundir.path))
-    click.echo(f"\nrun directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}", err=json_to == "-")
+    click.echo(
+        f"\nrun directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}",
+        err=json_to == "-",
+    )
 
 
 def _write(summary: Summary, json_to: str | None) -> None:
@@ -165,7 +196,7 @@ def _write(summary: Summary, json_to: str | None) -> None:
     width = min(100, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else 80
     can_draw = (stream.encoding or "").lower().startswith("utf")
     colour = stream.isatty() and "NO_COLOR" not in os.environ
-    print("\n" + render(summary, width=width, color=colour, glyphs="blocks" if can_draw else "ascii"), file=stream)  # noqa: T201
+    print("\n" + render(summary, width=width, color=colour, glyphs="blocks" if can_draw else "ascii"), file=stream)
     if json_to == "-":
         print(text)  # noqa: T201
     elif json_to:

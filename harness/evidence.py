@@ -78,7 +78,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
 def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot]:
     boots: dict[int, Boot] = {}
     for event in events:
-        number = event.get("boot")
+        number = int(event.get("boot") or 0)
         match event["event"]:
             case "boot_spawned":
                 boots[number] = Boot(boot=number, pid=event["pid"], spawned_ns=event["spawned_ns"])

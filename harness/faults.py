@@ -23,7 +23,9 @@ class FaultKind:
 
 KINDS: dict[str, FaultKind] = {
     "kill": FaultKind(signal.SIGKILL, group=True, drains=False, freezes=True, help="freeze, count, then SIGKILL: an exact crash"),
-    "crash": FaultKind(signal.SIGKILL, group=True, drains=False, freezes=False, help="SIGKILL out of the blue, without freezing first"),
+    "crash": FaultKind(
+        signal.SIGKILL, group=True, drains=False, freezes=False, help="SIGKILL out of the blue, without freezing first"
+    ),
     "term": FaultKind(signal.SIGTERM, group=False, drains=True, freezes=False, help="SIGTERM, as a deploy sends it"),
     "int": FaultKind(signal.SIGINT, group=True, drains=True, freezes=False, help="SIGINT, as Ctrl-C sends it"),
 }

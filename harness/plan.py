@@ -54,7 +54,7 @@ class Plan(BaseModel):
     def _times_fit(self) -> Plan:
         for fault in self.fault_plans:
             if fault.at_s >= self.for_s:
-                msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): let it happen earlier, or load longer with --for"
+                msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
                 raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
             msg = f"warm_up_s is {self.warm_up_s:g} and the load lasts {self.for_s:g} s: nothing would be left to measure"
@@ -95,7 +95,9 @@ def _say(problem: dict[str, Any]) -> str:
     kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(key, Plan.model_fields, n=1)
-        return f"there is no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Plan.model_fields)}")
+        return f"there is no key {key!r}" + (
+            f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Plan.model_fields)}"
+        )
     if kind == "missing":
         return f"{key} is missing"
     if kind == "literal_error":

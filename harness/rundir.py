@@ -1,4 +1,7 @@
-"""The directory of one run: what is in it, and where. Everything that a verdict rests on is here, so a run can be judged again."""
+"""The directory of one run: what is in it, and where.
+
+Everything that a verdict rests on is here, so a run can be judged again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class RunDir:
 
     @classmethod
     def create(cls, scenario: str, out: Path | None) -> RunDir:
-        """Makes `out`, or `runs/<scenario>-<date>-<time>` with `runs/latest` pointing to it. Raises UsageError if that can't be done."""
+        """Makes `out`, or `runs/<scenario>-<date>-<time>` with `runs/latest` pointing to it. Raises UsageError."""
         try:
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
@@ -42,7 +45,9 @@ class RunDir:
             link.replace(base / "latest")
         except OSError as error:
             where = out or Path("runs").absolute()
-            raise UsageError(f"cannot write the run directory {where}: {error.strerror}", "name another one with --out DIR") from None
+            raise UsageError(
+                f"cannot write the run directory {where}: {error.strerror}", "name another one with --out DIR"
+            ) from None
         return cls(path.resolve())
 
     @property

@@ -1,4 +1,7 @@
-"""The server under test over its boots: started, made ready, hit by faults, started again, stopped. Every step leaves its receipt."""
+"""The server under test over its boots: started, made ready, hit by faults, started again, stopped.
+
+Every step leaves its receipt in the event log.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,17 @@ class ServerUnderTest:
     """One server, one boot after another, always on the same port."""
 
     def __init__(
-        self, engine: Engine, rundir: RunDir, events: EventLog, *, port: int, scenario: str, run_tag: int, tick: Callable[[], None]
+        self,
+        engine: Engine,
+        rundir: RunDir,
+        events: EventLog,
+        *,
+        port: int,
+        scenario: str,
+        run_tag: int,
+        tick: Callable[[], None],
     ) -> None:
-        """`tick` is called about every 5 ms while something is waited for. Raises UsageError if `port` is taken; 0 takes a free one."""
+        """`tick` is called about every 5 ms during a wait. Raises UsageError if `port` is taken; 0 takes a free one."""
         self._engine = engine
         self._rundir = rundir
         self._events = events
@@ -93,7 +104,7 @@ class ServerUnderTest:
         return text
 
     def hit(self, fault: FaultPlan) -> None:
-        """Does `fault` to the server and waits for its end, then writes down what happened. The next boot is the caller's to start."""
+        """Does `fault` to the server and waits for its end and writes it down. The next boot is the caller's to start."""
         child = self.child
         if child is None or not self.is_up:
             self._receipt(fault, None, "the server was not running")
@@ -222,7 +233,8 @@ class ServerUnderTest:
 
     def _too_slow(self, number: signal.Signals) -> str:
         waited_s = self._engine.drain_s + FORCE_AFTER_S
-        return f"boot {self.boot} had not ended {waited_s:g} s after {number.name} (its drain deadline and {FORCE_AFTER_S:g} s) and was killed"
+        deadline = f"its drain deadline and {FORCE_AFTER_S:g} s"
+        return f"boot {self.boot} had not ended {waited_s:g} s after {number.name} ({deadline}) and was killed"
 
     def _close_page(self) -> None:
         if self.page is not None:
@@ -253,5 +265,3 @@ def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0
-
-

@@ -1,6 +1,7 @@
 """One run: start -> load, with faults -> recover -> drain -> stop; then judged from what the witnesses wrote.
 
-The session does one thing at a time, on one thread: whatever it waits for, it goes on sampling gauges and showing progress (`_tick`).
+The session does one thing at a time, on one thread; whatever it waits for, it goes on sampling gauges and showing
+progress (`_tick`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int
         return described
     lines = done.stderr.strip().splitlines()
     reason = lines[-1].removeprefix("Error: ") if lines else f"exit status {done.returncode}"
-    if done.returncode == 2:  # noqa: PLR2004  # click's usage error
+    if done.returncode == 2:  # click's usage error
         raise UsageError(reason)
     raise RunError(f"python -m scenarios describe {name} failed: {reason}")
 
@@ -101,7 +102,7 @@ class _Session:
         self._phase = "start"
         self._load_start_ns = 0
         self._interrupted_by: int | None = None
-        self._hurrying = False
+        self._stopping = False
         self._world: Child | None = None
         self._server: ServerUnderTest | None = None
         self._loads: list[tuple[Child, Talk]] = []
@@ -184,7 +185,9 @@ class _Session:
     def _start_loads(self, port: int) -> None:
         for process in range(self._plan.load_processes):
             name = f"load-{process}"
-            child = Child(name, [sys.executable, "-m", "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True)
+            child = Child(
+                name, [sys.executable, "-m", "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
+            )
             talk = Talk(child, self._tick)
             self._loads.append((child, talk))
             talk.say(
@@ -237,7 +240,7 @@ class _Session:
             if time.monotonic() > end:
                 queued, running = self._server.unfinished()
                 text = (
-                    f"the backlog was not worked off within {self._plan.horizon_s:g} s after the load: {queued} tasks were still queued"
+                    f"the backlog was not worked off within {self._plan.horizon_s:g} s after the load: {queued} tasks were queued"
                     f" and {running} running when the run ended; what became of them is not the server's doing"
                 )
                 self._events.write("problem", text=text)
@@ -247,19 +250,24 @@ class _Session:
 
     def _stop(self) -> None:
         """Load, then server, then world: so each witness outlives what it is to witness."""
-        self._hurrying = self._interrupted_by is not None
+        hurry = self._interrupted_by is not None
+        self._stopping = True
         self._enter("stop")
         for child, talk in self._loads:
             if child.poll() is None:
+                # It sends nothing more and waits for what is in flight; its standard input must stay open for that.
                 talk.say({"stop": True})
-                child.stop(_HURRY_S)
+                child.wait(_HURRY_S, self._tick)
+            child.stop(_HURRY_S)
         if self._server is not None:
-            self._server.stop(_HURRY_S if self._hurrying else None)
+            self._server.stop(_HURRY_S if hurry else None)
             self._server.close()
         if self._world is not None:
             if self._world.poll() is not None:
                 self._events.write("problem", text=str(self._world.died("in the middle of the run")))
-            self._world.stop(_HURRY_S if self._hurrying else _WORLD_GRACE_S)
+            self._world.stop(_WORLD_GRACE_S)
+        if self._interrupted_by is not None and not hurry:
+            self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
 
     def _wait_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - time.monotonic_ns()) > 0:
@@ -267,7 +275,7 @@ class _Session:
             time.sleep(min(left_ns / 1e9, 0.01))
 
     def _tick(self) -> None:
-        if self._interrupted_by is not None and not self._hurrying:
+        if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
         server = self._server
         page = server.live_page() if server is not None else None
@@ -324,8 +332,8 @@ class _Session:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if self._interrupted_by is not None and self._hurrying:
-                # A second one: what is left is the janitor's.
+            if self._interrupted_by is not None:
+                # A second one: leave at once. What is left is the janitor's, and the run can be judged from its directory.
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
             self._interrupted_by = number

@@ -1,0 +1,319 @@
+"""The summary as text, for a terminal or a log: what a developer has to know, in the order in which it matters. A pure function.
+
+Every meaning is in a word or a symbol; colour (Okabe and Ito's, which colour-blind people can tell apart) only repeats it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from harness.schema import BootSummary, Durations, Summary
+from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
+from harness.wording import at_s, counted, duration_ms, duration_s, listed
+
+__all__ = ["headline", "render"]
+
+Role = Literal["good", "bad", "unsure", "title", "client", "work"]
+
+_ANSI: Final[dict[Role, str]] = {
+    "good": "\x1b[1;38;2;0;158;115m",
+    "bad": "\x1b[1;38;2;213;94;0m",
+    "unsure": "\x1b[1;38;2;230;159;0m",
+    "title": "\x1b[1m",
+    "client": "\x1b[38;2;86;180;233m",
+    "work": "\x1b[38;2;230;159;0m",
+}
+_RESET: Final = "\x1b[0m"
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+_CHART_ROWS: Final = 7
+_LABEL_COLUMNS: Final = 10  # left of every chart and of every row of words
+_ORDER: Final = ("finished", "failed", "skipped", "rejected", "discarded", "interrupted", "never_started", "awaiting")
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    width: int
+    glyphs: Glyphs
+    color: bool
+
+    def paint(self, role: Role, text: str) -> str:
+        return f"{_ANSI[role]}{text}{_RESET}" if self.color and text else text
+
+    def wrapped(self, label: str, text: str, role: Role | None = None) -> Iterator[str]:
+        """A row of words beside its label, as many lines as it needs."""
+        for number, line in enumerate(_lines(text, self.width - _LABEL_COLUMNS) or [""]):
+            painted = self.paint(role, line) if role else line
+            yield f"{label if number == 0 else '':<{_LABEL_COLUMNS}}{painted}".rstrip()
+
+    def sentence(self, symbol: str, text: str, role: Role) -> Iterator[str]:
+        """A sentence behind a symbol, as many lines as it needs."""
+        indent = len(symbol) + 1
+        for number, line in enumerate(_lines(text, self.width - indent)):
+            yield self.paint(role, f"{symbol} {line}" if number == 0 else " " * indent + line)
+
+
+def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Literal["blocks", "ascii"] = "blocks") -> str:
+    """The whole summary, lines of at most `width` columns (from 70 on), with a newline at the end."""
+    page = _Page(width=max(width, 70), glyphs=ASCII if glyphs == "ascii" else BLOCKS, color=color)
+    sections = (
+        _headline(summary, page),
+        _latency(summary, page),
+        _chart(summary, page),
+        _strips(summary, page),
+        _pool(summary, page),
+        _restarts(summary, page),
+        _accounting(summary, page),
+        _invariants(summary, page),
+    )
+    blocks = ["\n".join(lines) for section in sections if (lines := list(section))]
+    text = "\n\n".join(blocks) + "\n"
+    return text if glyphs == "blocks" else _to_ascii(text)
+
+
+def headline(summary: Summary) -> str:
+    """The one sentence that everybody must have read."""
+    tasks = summary.tasks
+    if tasks.broken_promises is None or tasks.broken_promises_low is None:
+        return "Nobody but the client was a witness: what became of the work behind the answers is unknown."
+    if tasks.broken_promises == 0:
+        kept = _kept(summary)
+        return kept if summary.verdict != "INCONCLUSIVE" else f"Not proven: {kept[0].lower()}{kept[1:]}"
+    low, high = tasks.broken_promises_low, tasks.broken_promises
+    number = counted(high, "broken promise") if low == high else f"Between {low:,} and {high:,} broken promises"
+    if tasks.inline:
+        return f"{number}: acknowledged, but the effect never arrived."
+    split = f"{tasks.broken_promises_queued:,} queued, {tasks.broken_promises_running:,} running"
+    return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
+
+
+def _kept(summary: Summary) -> str:
+    tasks = summary.tasks
+    if summary.requests.acked == 0:
+        return "No promise was broken, for none was given: no request was acknowledged."
+    exceptions = [f"{number:,} {word}" for number, word in ((tasks.failed, "failed"), (tasks.skipped, "skipped")) if number]
+    exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
+    n_faults = sum(boot.fault for boot in summary.boots)
+    through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
+    if exceptions:
+        return f"No promise was broken{through}, but not all the work was done: {listed(exceptions)}."
+    return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
+
+
+def _culprits(summary: Summary) -> str:
+    """Which ends of boots the losses are due to: ` by SIGKILL at 6.0 s`."""
+    found = []
+    for boot in summary.boots:
+        if boot.queued_at_death + boot.running_at_death == 0:
+            continue
+        if boot.signal is None:
+            found.append(f"when boot {boot.boot} died at {at_s(boot.died_s)}")
+        elif boot.fault:
+            found.append(f"by {boot.signal} at {at_s(boot.signalled_s)}")
+        else:
+            found.append(f"by the stop at the end ({boot.signal} at {at_s(boot.signalled_s)})")
+    if len(found) > 3:
+        return f" at {len(found)} restarts"
+    return " " + listed(found) if found else ""
+
+
+def _headline(summary: Summary, page: _Page) -> Iterator[str]:
+    broken = summary.tasks.broken_promises
+    role: Role = "bad" if broken else "good"
+    if broken is None or (not broken and summary.verdict == "INCONCLUSIVE"):
+        role = "unsure"
+    symbol = {"unsure": page.glyphs.unsure, "bad": page.glyphs.bad, "good": page.glyphs.good}[role]
+    yield from page.sentence(symbol, headline(summary), role)
+    meaning: dict[str, tuple[Role, str, str]] = {
+        "PASS": ("good", page.glyphs.good, "the figures can be trusted (no limits were set)."),
+        "FAIL": ("bad", page.glyphs.bad, "a limit was broken:"),
+        "INCONCLUSIVE": ("unsure", page.glyphs.unsure, "the figures cannot be trusted:"),
+    }
+    role, symbol, words = meaning[summary.verdict]
+    yield from page.sentence(symbol, f"{summary.verdict}: {words}", role)
+    for reason in summary.reasons:
+        lines = _lines(reason, page.width - 6)
+        yield from (f"    {page.glyphs.dot if number == 0 else ' '} {line}" for number, line in enumerate(lines))
+
+
+def _latency(summary: Summary, page: _Page) -> Iterator[str]:
+    response, done = summary.requests.response_ms, summary.tasks.done_ms
+    names = ("p50", "p95", "p99", "max")
+    yield page.paint("title", f"{'':<24}" + "".join(f"{name:>10}" for name in names))
+    rows: tuple[tuple[str, Durations, str, Role], ...] = (
+        ("the client waits for", response, f"{response.n_never:,} never answered" if response.n_never else "", "client"),
+        ("the work is done after", done, f"{summary.tasks.never_done:,} never done" if summary.tasks.never_done else "", "work"),
+    )
+    for label, durations, never, role in rows:
+        empty = page.glyphs.none if durations.n == 0 else "never"
+        cells = "".join(f"{duration_ms(getattr(durations, name), none=empty):>10}" for name in names)
+        line = page.paint(role, f"{label:<24}{cells}")
+        # The number of those that never end belongs to the percentiles: without it they would flatter.
+        yield f"{line}  {never}".rstrip() if 66 + len(never) <= page.width else line
+        if 66 + len(never) > page.width:
+            yield f"{'':<24}{never:>40}"
+
+
+def _chart(summary: Summary, page: _Page) -> Iterator[str]:
+    """The backlog; nothing where no server wrote task rows."""
+    tasks, glyphs = summary.tasks, page.glyphs
+    if not tasks.accepted + tasks.foreign:
+        return
+    columns = columns_of(summary, page.width - _LABEL_COLUMNS - 2)
+    yield page.paint("title", f"Backlog: tasks accepted and not started, at most {tasks.backlog_max:,}")
+    yield from _marks(columns)
+    peak = max(columns.backlog_max, default=0)
+    n_rows = min(max(peak, 3), _CHART_ROWS)
+    top = int(nice_ceiling(max(peak, n_rows)))
+    for number, row in enumerate(bars(columns, n_rows, top, glyphs)):
+        label = "" if number else f"{top:,}"
+        yield f"{label:>{_LABEL_COLUMNS - 2}} {glyphs.tick if label else glyphs.axis}{row}".rstrip()
+    yield from _axis(columns, page, "0")
+
+
+def _strips(summary: Summary, page: _Page) -> Iterator[str]:
+    """Response and to-done on one scale: the opening between them is the story."""
+    columns = columns_of(summary, page.width - _LABEL_COLUMNS - 2)
+    rows: tuple[tuple[str, Sequence[float | None], Role], ...] = (
+        ("answer", columns.response_p95_ms, "client"),
+        ("done", columns.done_p95_ms, "work"),
+    )
+    values = [value for _, durations, _ in rows for value in durations if value]
+    if not values:
+        return
+    low, high = min(values), max(values)
+    yield page.paint("title", f"p95 over time, on one log scale from {duration_ms(low)} to {duration_ms(high)}")
+    is_alone = not summary.tasks.accepted + summary.tasks.foreign
+    if is_alone:
+        yield from _marks(columns)
+    for label, durations, role in rows:
+        if any(durations):
+            drawn = page.paint(role, strip(durations, columns, low, high, page.glyphs).rstrip())
+            yield f"{label:>{_LABEL_COLUMNS - 2}} {page.glyphs.axis}{drawn}"
+    if is_alone:
+        yield from _axis(columns, page, "")
+
+
+def _marks(columns: Columns) -> Iterator[str]:
+    marks = marks_row(columns, len(columns.backlog_max))
+    if marks:
+        yield f"{'':<{_LABEL_COLUMNS}}{marks}"
+
+
+def _axis(columns: Columns, page: _Page, zero: str) -> Iterator[str]:
+    glyphs = page.glyphs
+    line, times = time_axis(columns, glyphs)
+    yield f"{zero:>{_LABEL_COLUMNS - 2}} {glyphs.corner}{line}"
+    yield f"{'':<{_LABEL_COLUMNS}}{times}"
+    legend = f"{glyphs.load} load  {glyphs.rest} afterwards"
+    if columns.faults:
+        legend += f"  {glyphs.fault} restart  {glyphs.outage} nobody answers"
+    yield f"{'':<{_LABEL_COLUMNS}}{legend}"
+
+
+def _pool(summary: Summary, page: _Page) -> Iterator[str]:
+    pool = summary.pool
+    if pool is None or not summary.tasks.accepted + summary.tasks.foreign:
+        return
+    words = f"at most {pool.busy_max:,} of {pool.size:,} threads busy: never saturated"
+    if pool.busy_max >= pool.size:
+        words = f"{pool.size:,}/{pool.size:,} threads busy for {duration_s(pool.saturated_s)} of {duration_s(pool.lived_s)}"
+    yield from page.wrapped("Pool", words)
+
+
+def _restarts(summary: Summary, page: _Page) -> Iterator[str]:
+    if not summary.boots:
+        return
+    yield page.paint("title", "Server")
+    for boot in summary.boots:
+        yield from page.wrapped(f"  boot {boot.boot}", _boot_words(boot, witnessed=summary.tasks.server_is_witness))
+
+
+def _boot_words(boot: BootSummary, *, witnessed: bool) -> str:
+    words = f"pid {boot.pid}, "
+    words += "never ready" if boot.ready_s is None else f"ready at {at_s(boot.ready_s)}"
+    if boot.died_s is None:
+        return f"{words}; still running"
+    left = [
+        f"{number:,} {word}" for number, word in ((boot.queued_at_death, "queued"), (boot.running_at_death, "running")) if number
+    ]
+    # Where the server wrote no rows, nobody knows what it had left.
+    with_it = f" with {' + '.join(left)}" if left else " with nothing left to do" if witnessed else ""
+    if boot.signal is None:
+        return f"{words}; died on its own at {at_s(boot.died_s)} (status {boot.exit_status}){with_it}"
+    frozen = "frozen, then " if boot.frozen else ""
+    words += f"; {frozen}{boot.signal}" if boot.fault else f"; stopped at the end by {boot.signal}"
+    words += f" at {at_s(boot.signalled_s)}"
+    if boot.signalled_s is not None:
+        words += f", dead {duration_s(max(boot.died_s - boot.signalled_s, 0.0))} later (status {boot.exit_status}){with_it}"
+    if boot.predicted_lost is not None:
+        words += f" (predicted: {boot.predicted_lost:,})"
+    if boot.fault:
+        words += "; " + (
+            "nothing answered after it"
+            if boot.recovery_s is None
+            else f"answered again {duration_s(boot.recovery_s)} after the signal"
+        )
+    return words
+
+
+def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
+    requests, tasks = summary.requests, summary.tasks
+    yield page.paint("title", "Accounting")
+    parts = [
+        f"{requests.acked:,} acknowledged",
+        f"{requests.rejected:,} refused",
+        f"{requests.indeterminate:,} without an answer",
+    ]
+    yield from page.wrapped("  requests", f" {requests.attempted:,} sent = {' + '.join(parts)}")
+    if requests.unsent:
+        yield from page.wrapped("", f"and {requests.unsent:,} never sent: the generator had too many in flight")
+    if tasks.inline:
+        yield from page.wrapped("  work", f" done before answering: {tasks.effects:,} effects in the world")
+    elif tasks.server_is_witness:
+        states = [(name, getattr(tasks, name)) for name in _ORDER]
+        words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
+        yield from page.wrapped("  tasks", f" {tasks.accepted:,} accepted = {words}")
+    if tasks.broken_promises is not None and tasks.lost is not None and tasks.lost_low is not None:
+        lost = f"{tasks.lost:,}" if tasks.lost == tasks.lost_low else f"{tasks.lost_low:,} to {tasks.lost:,}"
+        low = tasks.broken_promises_low or 0
+        broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
+        split = f" ({tasks.lost_queued:,} queued, {tasks.lost_running:,} running)" if tasks.lost and not tasks.inline else ""
+        promises = f"; broken promises, because acknowledged: {broken}" if tasks.lost else ""
+        yield from page.wrapped("  lost", f" {lost}{split}{promises}")
+    if not tasks.inline and tasks.effects:
+        parts = [f"{tasks.effects_finished:,} finished", f"{tasks.effects_interrupted:,} interrupted"]
+        others = (("failed", tasks.effects_failed), ("other", tasks.effects_other), ("more than once", tasks.duplicated))
+        parts += [f"{number:,} {name}" for name, number in others if number]
+        yield from page.wrapped("  effects", f" {tasks.effects:,} in the world = {' + '.join(parts)}")
+    if tasks.recovered:
+        yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
+    if tasks.duplicated:
+        yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
+
+
+def _invariants(summary: Summary, page: _Page) -> Iterator[str]:
+    broken = [each for each in summary.invariants if not each.holds]
+    n = len(summary.invariants)
+    if not broken:
+        yield page.paint("good", f"{page.glyphs.good} {n} of {n} invariants hold")
+        return
+    yield page.paint("bad", f"{page.glyphs.bad} {len(broken)} of {n} invariants {'is' if len(broken) == 1 else 'are'} broken")
+    for each in broken:
+        yield from page.wrapped(f"  {each.id}", f"{each.title}: {each.detail}")
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The text in lines; a number stays with its unit, and short brackets in one piece."""
+    kept = re.sub(r"\([^)]{,30}\)|\d (?:s|ms|min|h)\b", lambda found: found[0].replace(" ", _NO_BREAK), text)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)]
+
+
+def _to_ascii(text: str) -> str:
+    """What invariants and reasons say with symbols, in characters that every terminal has."""
+    for symbol, plain in (("⊆", "<="), ("–", "-"), ("µ", "u"), ("…", "...")):
+        text = text.replace(symbol, plain)
+    return text.encode("ascii", "replace").decode("ascii")

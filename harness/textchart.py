@@ -194,14 +194,14 @@ def time_axis(columns: Columns, glyphs: Glyphs) -> tuple[str, str]:
     """The axis, and below it the numbers in s since load start."""
     n = len(columns.backlog_max)
     line = [glyphs.load] * columns.n_load + [glyphs.rest] * (n - columns.n_load)
-    numbers = [" "] * (n + 8)
+    numbers = [" "] * (n + 2)
     total_s = n * columns.column_s
     step_s = nice_ceiling(total_s / 6) if total_s else 0.0
     number = 0
     while step_s and number * step_s < total_s:
         place = min(int(number * step_s / columns.column_s + 1e-9), n - 1)
         words = f"{number * step_s:g} s"
-        if all(cell == " " for cell in numbers[max(place - 1, 0) : place + len(words) + 1]) and place + len(words) <= n + 4:
+        if all(cell == " " for cell in numbers[max(place - 1, 0) : place + len(words) + 1]) and place + len(words) <= n + 2:
             line[place] = glyphs.mark
             numbers[place : place + len(words)] = words
         number += 1

@@ -37,7 +37,12 @@ def list_scenarios() -> None:
 @click.option("--seed", default=1)
 def describe(name: str, tasks: str, settings: tuple[str, ...], seed: int) -> None:
     """Everything about one scenario, as JSON."""
-    click.echo(json.dumps(_find(name).describe(TaskKind(tasks), _given(settings), seed)))
+    scenario = _find(name)
+    try:
+        described = scenario.describe(TaskKind(tasks), _given(settings), seed)
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(json.dumps(described))
 
 
 @main.command()
@@ -92,7 +97,4 @@ def _given(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main(prog_name="python -m scenarios")
-    except BadSetting as error:
-        raise SystemExit(f"Error: {error}") from None
+    main(prog_name="python -m scenarios")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import random
 import smtplib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import EmailMessage
-from typing import Annotated
+from typing import Annotated, Any
 
 import aiosmtplib
 from fastapi import BackgroundTasks, FastAPI, Header
@@ -64,7 +64,8 @@ def app(api: type[FastAPI], kind: TaskKind, world: Mapping[str, str], settings: 
         send_welcome_mail(x_op_id, user.email, user.name)
         return {"message": f"User {user.name} registered"}
 
-    endpoint = {TaskKind.SYNC: register, TaskKind.INLINE: register_inline}.get(kind, register_async)
+    endpoints: dict[TaskKind, Callable[..., Any]] = {TaskKind.SYNC: register, TaskKind.INLINE: register_inline}
+    endpoint = endpoints.get(kind, register_async)
     api_app.post("/register", status_code=201)(endpoint)
     return api_app
 
@@ -88,7 +89,11 @@ def traffic(seed: int) -> list[Request]:
     for _ in range(100):
         name = f"{people.choice(first)} {people.choice(last)}"
         body = json.dumps({"email": f"{name.replace(' ', '.').lower()}.{{op}}@example.org", "name": name})
-        requests.append(Request(name="POST /register", method="POST", path="/register", headers={"content-type": "application/json"}, body=body))
+        requests.append(
+            Request(
+                name="POST /register", method="POST", path="/register", headers={"content-type": "application/json"}, body=body
+            )
+        )
     return requests
 
 

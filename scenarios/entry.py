@@ -1,6 +1,7 @@
 """What a server is started with: functions that make the app which the environment describes.
 
-`AFTERLOAD_SCENARIO` holds JSON: `{"name": "email", "tasks": "sync", "world": {"smtp": "127.0.0.1:2525"}, "settings_ms": {"delay": 100}}`.
+`AFTERLOAD_SCENARIO` holds JSON:
+`{"name": "email", "tasks": "sync", "world": {"smtp": "127.0.0.1:2525"}, "settings_ms": {"delay": 100}}`.
 """
 
 from __future__ import annotations

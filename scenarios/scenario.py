@@ -111,7 +111,10 @@ class Scenario:
                 "faults": list(self.plan.faults),
             },
             "settings_ms": self.resolve(given),
-            "expects": {"tasks_per_request": self.tasks_per_request if has_tasks else 0, "effects_per_request": self.effects_per_request},
+            "expects": {
+                "tasks_per_request": self.tasks_per_request if has_tasks else 0,
+                "effects_per_request": self.effects_per_request,
+            },
             "traffic": [request.model_dump() for request in self.traffic(seed)],
         }
 

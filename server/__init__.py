@@ -1,7 +1,7 @@
 """The bundled server: a FastAPI whose requests are answered, and whose background tasks are run, by Rust.
 
-`FastrAPI` is a `fastapi.FastAPI`; `BackgroundTasks` is a `fastapi.BackgroundTasks`. Declare routes as ever, then call `app.serve(host, port)` or
-run `python -m server module:app`.
+`FastrAPI` is a `fastapi.FastAPI`; `BackgroundTasks` is a `fastapi.BackgroundTasks`. Declare routes as ever, then call
+`app.serve(host, port)` or run `python -m server module:app`.
 """
 
 from fastapi import (

@@ -49,7 +49,9 @@ def load(target: str, *, factory: bool) -> FastAPI:
 @click.option("--queue-limit", type=int, help="Answer 503 while this many tasks are pending.  [default: no limit]")
 @click.option("--drain", "drain_s", default=30.0, help="Seconds that a stopping server lets accepted tasks finish.")
 @click.option("--order", type=click.Choice(["sequential", "parallel"]), default="sequential", help="Of one request's tasks.")
-@click.option("--on-error", type=click.Choice(["continue", "stop"]), default="continue", help="After a task raised: the later ones.")
+@click.option(
+    "--on-error", type=click.Choice(["continue", "stop"]), default="continue", help="After a task raised: the later ones."
+)
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

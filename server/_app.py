@@ -17,10 +17,10 @@ class FastrAPI(FastAPI):
     def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
         """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
 
-        `options` are the fields of `ServerConfig`. Raises UnsupportedRoute for a route that cannot be served, ValueError for a bad option,
-        OSError if the port cannot be had, and SystemExit with status 3 if tasks were abandoned at the deadline. Must be called on the
-        main thread, which it keeps.
+        `options` are the fields of `ServerConfig`. Must be called on the main thread, which it keeps. Raises UnsupportedRoute for
+        a route that cannot be served, ValueError for a bad option and OSError if the port cannot be had. If tasks were abandoned
+        at the deadline, the process exits with status 3.
         """
-        from server._serve import serve  # noqa: PLC0415  # an app can be built and inspected without loading the server
+        from server._serve import serve  # an app can be built and inspected without loading the server
 
         serve(self, ServerConfig(host=host, port=port, **options))

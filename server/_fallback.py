@@ -1,6 +1,7 @@
 """What the compiled side hands to Python: everything but the straight way.
 
-Requests that fail validation (or look odd) are judged again here by FastAPI's own functions, so that a 422 says exactly what FastAPI says.
+Requests that fail validation (or look odd) are judged again here by FastAPI's own functions, so that a 422 says
+exactly what FastAPI says.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Fallback:
         return _unprocessable(problems) if problems else values
 
     def explain(self, error: BaseException, number: int) -> Answer:
-        """The answer to an exception of an endpoint: an HTTPException's own, 500 for everything else, whose traceback is logged."""
+        """The answer to an exception of an endpoint: an HTTPException's own, or a 500 and the traceback in the log."""
         if isinstance(error, HTTPException):
             if not is_body_allowed_for_status_code(error.status_code):
                 return _answer(Response(status_code=error.status_code, headers=error.headers))
@@ -102,11 +103,13 @@ def unpack(response: Response, tasks: TaskList | None) -> Answer:
     (FastAPI drops the endpoint's own tasks in silence when the response carries some.) Raises TypeError for a streaming response.
     """
     if not hasattr(response, "body"):
-        msg = f"the endpoint returned a {type(response).__name__}, and streamed answers cannot be served yet: return a Response with a body"
+        msg = f"the endpoint returned a {type(response).__name__}, and streamed answers cannot be served yet"
         raise TypeError(msg)
     if response.background is not None:
         if tasks is None:
-            msg = "the returned Response carries background tasks: declare a BackgroundTasks parameter, so that they can be accounted for"
+            msg = (
+                "the returned Response carries background tasks: declare a BackgroundTasks parameter for them to be accounted for"
+            )
             raise TypeError(msg)
         for task in _tasks_of(response.background):
             tasks.add_task(task.func, *task.args, **task.kwargs)
@@ -115,7 +118,7 @@ def unpack(response: Response, tasks: TaskList | None) -> Answer:
 
 def task_failed(func: Callable[..., Any], error: BaseException) -> None:
     """Logs what a background task raised, with its traceback."""
-    name = getattr(func, "__qualname__", repr(func))
+    name = getattr(func, "__qualname__", repr(func)).rpartition("<locals>.")[2]
     _tasks_log.error("background task %s raised %s: %s", name, type(error).__name__, error, exc_info=error)
 
 
@@ -137,7 +140,7 @@ def _tasks_of(background: BackgroundTask) -> list[BackgroundTask]:
 
 
 def _json_body(body: bytes, headers: Headers) -> Any:
-    # As in fastapi.routing.get_request_handler: only a JSON content type makes a body JSON; other bytes fail validation as what they are.
+    # As in fastapi.routing.get_request_handler: only a JSON content type makes a body JSON.
     if not body:
         return PydanticUndefined
     message = email.message.Message()

@@ -123,7 +123,7 @@ async def _run_chain(chain: AsyncChain) -> None:
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
-        import uvloop  # noqa: PLC0415  # optional: asyncio's own loop serves as well, slower
+        import uvloop  # optional: asyncio's own loop serves as well, slower
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

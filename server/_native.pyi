@@ -13,7 +13,8 @@ class TaskList:
 
     def add_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the list belongs to no request, or
-        if the tasks of its request have all ended."""
+        if the tasks of its request have all ended.
+        """
 
     def __len__(self) -> int:
         """Calls added and not accepted yet."""
@@ -59,11 +60,13 @@ class EffectRows:
 
 class Server:
     """The server. In order: `set_routes`, `bind`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
-    `abandon` if that was False, `close`."""
+    `abandon` if that was False, `close`.
+    """
 
     def __init__(self, settings: Any, helpers: Any) -> None:
         """`settings` has the fields of `ServerConfig`, `helpers` the callables of `server._serve.Helpers`. Raises OSError if the
-        row file cannot be made."""
+        row file cannot be made.
+        """
 
     def set_routes(self, routes: list[Any]) -> None:
         """Freezes the routes (`RouteSpec`). Raises ValueError for a path that cannot be routed."""
@@ -105,7 +108,7 @@ class Server:
         """Stops accepting and waits, without the GIL, until everything accepted has ended. False: `drain_s` were over first."""
 
     def abandon(self) -> list[tuple[str, bool]]:
-        """Drops every connection, lets no task start any more, and returns the tasks given up: name and whether it was running."""
+        """Drops every connection, starts no task any more, and returns the tasks given up: name and whether running."""
 
     def close(self) -> None:
         """Ends idle threads and marks the row file as closed in good order."""

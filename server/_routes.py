@@ -229,7 +229,14 @@ def encode_anything(value: Any) -> bytes:
 def _constant(context: RouteContext) -> RouteSpec:
     endpoint = context.endpoint
     assert endpoint is not None
-    scope = {"type": "http", "method": "GET", "path": context.path, "root_path": "", "headers": [], "query_string": b""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": context.path,
+        "root_path": "",
+        "headers": [],
+        "query_string": b"",
+    }
     response = asyncio.run(endpoint(Request(scope)))
     constant = ConstantSpec(response.headers["content-type"], list(response.body))
     return RouteSpec(["GET", "HEAD"], context.path or "/", [], endpoint, is_async=True, constant=constant, route=context)

@@ -113,7 +113,7 @@ class _Serving:
     def _stop(self) -> None:
         begun = time.monotonic()
         pending = self._server.pending()
-        _say(f"stopping: {pending} background tasks are pending, waiting up to {self._config.drain_s:g} s (a second signal stops at once)")
+        _say(f"stopping: {pending} background tasks are pending; waiting up to {self._config.drain_s:g} s (a second signal: not)")
         drained = self._drain()
         if drained:
             self._loop.leave(self._lifespan)

@@ -1,4 +1,7 @@
-"""Processes of a run: each in a session of its own, stopped as a whole, and ended by the kernel or the janitor if afterload dies."""
+"""Processes of a run: each in a session of its own, stopped as a whole.
+
+If afterload dies, the kernel (guard) and the janitor end them.
+"""
 
 from harness.processes.child import Child, Exit
 from harness.processes.group import alive, freeze, kill_all, snapshot, survivors

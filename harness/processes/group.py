@@ -1,7 +1,7 @@
 """Whole groups of processes: who belongs to one, freezing it, killing it, and proving that nobody is left.
 
-Two marks tell who belongs to a run: the process group, which is the child's own session, and an environment variable that every process
-of the run inherits. A process that left the group (a daemon, a supervisor's worker) still carries the variable.
+Two marks tell who belongs to a run: the process group, which is the child's own session, and an environment variable that
+every process of the run inherits. A process that left the group (a daemon, a supervisor's worker) still carries the variable.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def alive(process: psutil.Process) -> bool:
     return False
 
 
-def survivors(leader: int, mark: str, known: Iterable[psutil.Process], settle_s: float = 0.5) -> list[tuple[psutil.Process, SurvivingProcess]]:
+def survivors(
+    leader: int, mark: str, known: Iterable[psutil.Process], settle_s: float = 0.5
+) -> list[tuple[psutil.Process, SurvivingProcess]]:
     """Members that are still alive after a kill, given `settle_s` for the kernel to take them down."""
     end = time.monotonic() + settle_s
     while True:

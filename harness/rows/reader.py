@@ -97,7 +97,10 @@ def read_rows(path: Path) -> RowFile:
 
 
 class LivePage:
-    """The header page of a file that is being written: gauges to read, settings to write. Stays readable after its writer died."""
+    """The header page of a file that is being written: gauges to read, settings to write.
+
+    Stays readable after its writer died.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises RowFileError if the header is not complete yet, OSError if there is no such file."""

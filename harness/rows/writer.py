@@ -29,12 +29,13 @@ __all__ = ["RowWriter"]
 class RowWriter:
     """Appends rows of one kind to a new file. Not thread-safe: one thread (or one gevent hub) writes.
 
-    `append` takes the row as 8-byte words and publishes it by storing word 0 last. `store` fills in a later instant by one 8-byte store.
+    `append` takes the row as 8-byte words and publishes it by storing word 0 last. `store` fills in a later instant
+    by one 8-byte store.
     When the disk is full, rows are counted in the header as unwritten instead of raising in the middle of a measurement.
     """
 
     def __init__(self, path: Path, kind: Kind, *, boot: int = 0, label: str = "", segment_rows: int = 16_384) -> None:
-        """Creates `path`. Raises FileExistsError if it is there (an account is never overwritten) and OSError if it can't be made."""
+        """Creates `path`. Raises FileExistsError if it is there (an account is never overwritten) or another OSError."""
         self.path = path
         self.row_bytes = ROW_TYPES[kind].itemsize
         self._row_words = self.row_bytes // 8

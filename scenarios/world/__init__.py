@@ -1,1 +1,1 @@
-"""The real servers that tasks talk to. Each writes an effect row for what arrives, keyed by the operation id that travels with it."""
+"""The real servers that tasks talk to. Each writes down what arrives, by the operation id that travels with it."""

@@ -54,7 +54,7 @@ class SmtpWorld:
         """Waits for mails that are being received, up to their delay and two seconds."""
         self._server.close()
         end = asyncio.get_running_loop().time() + self._grace_s
-        while self._sink.receiving and asyncio.get_running_loop().time() < end:
+        while self._sink.receiving and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # a last look, not a protocol
             await asyncio.sleep(0.01)
 
 

@@ -29,7 +29,7 @@ use crate::{
     job::run_lane,
     looping::{AsyncChain, AsyncJob},
     route::Route,
-    tasks::Functions,
+    tasks::{Functions, name_of},
     worker::run_worker,
 };
 
@@ -251,9 +251,7 @@ impl Server {
         for chain in self.core.seal() {
             for task in chain.tasks() {
                 if let Some(was) = self.core.ledger.abandon(&task.entry) {
-                    let func = task.func.bind(py);
-                    let name = func.getattr("__qualname__").and_then(|name| name.extract()).unwrap_or_else(|_| func.to_string());
-                    abandoned.push((name, was == Was::Running));
+                    abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
                 }
             }
         }

@@ -175,11 +175,13 @@ impl Functions {
     }
 }
 
-/// What a person calls a callable: its qualified name, a partial's function's, or the name of its class.
-fn name_of(func: &Bound<'_, PyAny>) -> String {
+/// What a person calls a callable: its name within its module (without the functions round it), a partial's function's, or the name
+/// of its class.
+pub fn name_of(func: &Bound<'_, PyAny>) -> String {
     let named = |object: &Bound<'_, PyAny>| object.getattr("__qualname__").and_then(|name| name.extract::<String>());
-    named(func)
+    let name = named(func)
         .or_else(|_| func.getattr("func").and_then(|inner| named(&inner)))
         .or_else(|_| named(func.get_type().as_any()))
-        .unwrap_or_default()
+        .unwrap_or_default();
+    name.rsplit("<locals>.").next().unwrap_or_default().to_owned()
 }
