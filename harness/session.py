@@ -25,7 +25,7 @@ from harness.errors import Interrupted, RunError, UsageError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
 from harness.plan import Plan
-from harness.processes import Child, Janitor
+from harness.processes import STARTED, Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
@@ -112,7 +112,8 @@ class _Session:
         """The whole run. Returns the signal that interrupted it, if one did."""
         self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
         try:
-            with Janitor(self._rundir.run_id), self._signals():
+            with Janitor(self._rundir.run_id) as janitor, adopt_orphans(), self._signals():
+                STARTED.add(janitor.pid)
                 try:
                     self._measure()
                 except Interrupted as interrupted:
@@ -263,8 +264,6 @@ class _Session:
             self._server.stop(_HURRY_S if hurry else None)
             self._server.close()
         if self._world is not None:
-            if self._world.poll() is not None:
-                self._events.write("problem", text=str(self._world.died("in the middle of the run")))
             self._world.stop(_WORLD_GRACE_S)
         if self._interrupted_by is not None and not hurry:
             self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
@@ -282,9 +281,20 @@ class _Session:
         load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
         if server is None or not self._sampler.sample(server.boot, page, server.process, load_cpu_ns):
             return
-        if self._phase in {"load", "drain"} and (death := server.note_own_death()):
-            raise RunError(death)
+        self._check_nobody_died(server)
         self._show(server, page)
+
+    def _check_nobody_died(self, server: ServerUnderTest) -> None:
+        if self._phase not in {"load", "drain"}:
+            return
+        if death := server.note_own_death():
+            raise RunError(death)
+        if self._world is not None and self._world.poll() is not None:
+            raise self._world.died("in the middle of the run")
+        for child, _ in self._loads:
+            # Status 0 is the end of its load; what it reports is read in `_finish_loads`.
+            if (ended := child.poll()) is not None and ended.status != 0:
+                raise child.died("in the middle of the load")
 
     def _show(self, server: ServerUnderTest, page: LivePage | None) -> None:
         if not self._load_start_ns:

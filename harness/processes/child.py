@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import ChildDied, ChildNotReady
-from harness.processes.group import MARK, kill_all, snapshot, survivors
+from harness.processes.group import MARK, STARTED, kill_all, snapshot, survivors
 
 __all__ = ["Child", "Exit"]
 
@@ -61,6 +61,7 @@ class Child:
                 cwd=cwd,
                 start_new_session=True,
             )
+        STARTED.add(self._process.pid)
         self.spawned_ns = time.monotonic_ns()
         self.exit: Exit | None = None
 

@@ -1,33 +1,50 @@
 """Whole groups of processes: who belongs to one, freezing it, killing it, and proving that nobody is left.
 
-Two marks tell who belongs to a run: the process group, which is the child's own session, and an environment variable that
-every process of the run inherits. A process that left the group (a daemon, a supervisor's worker) still carries the variable.
+Three things tell who belongs to a child: its process group, which is a session of its own; an environment variable that every
+process of the run inherits; and descent. A process that left the group and cleared its environment is still a descendant, and
+one whose parent has ended becomes ours and not init's, because the session is a subreaper (prctl(2), PR_SET_CHILD_SUBREAPER).
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 from harness.model import SurvivingProcess
 
-__all__ = ["MARK", "alive", "freeze", "kill_all", "snapshot", "survivors"]
+__all__ = ["MARK", "STARTED", "adopt_orphans", "alive", "freeze", "kill_all", "snapshot", "survivors"]
 
 MARK = "AFTERLOAD_CHILD"
 """Environment variable that names the child to which a process belongs: `<run id>/<name of the child>`."""
 
+STARTED: set[int] = set()
+"""Pids that this process started itself; any other child of ours is an orphan that was handed to us."""
+
 _STOPPED = {"T", "t", "Z", "X"}
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@contextlib.contextmanager
+def adopt_orphans() -> Iterator[None]:
+    """While it lasts, orphans among our descendants become our children; those that have ended are reaped at the end."""
+    _set_subreaper(on=True)
+    try:
+        yield
+    finally:
+        _reap_orphans()
+        _set_subreaper(on=False)
 
 
 def snapshot(leader: int, mark: str) -> list[psutil.Process]:
-    """The leader, its descendants, its process group and every process that carries `mark`; those that still exist."""
-    found: dict[int, psutil.Process] = {}
+    """The leader, its descendants, its process group, orphans, and every process that carries `mark`; those that still exist."""
+    found: dict[int, psutil.Process] = {process.pid: process for process in _orphans()}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid == os.getpid():
@@ -79,6 +96,22 @@ def survivors(
         if not left or time.monotonic() > end:
             return [(process, SurvivingProcess(process.pid, _command(process))) for process in left.values()]
         time.sleep(0.01)
+
+
+def _orphans() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children() if process.pid not in STARTED]
+
+
+def _reap_orphans() -> None:
+    for process in _orphans():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, os.WNOHANG)
+
+
+def _set_subreaper(*, on: bool) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def _carries(process: psutil.Process, mark: str) -> bool:

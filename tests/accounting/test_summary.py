@@ -1,0 +1,95 @@
+"""The summary at its edges: nothing happened, nobody looked, and what a schema must promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from harness.model import Boot, Evidence, Expectation
+from harness.rows import Kind
+from harness.summary import Summary, build_summary
+from harness.text import render
+
+from .cases import CASES
+from .memory import row_file
+from .world import MS, RUN_TAG, START_NS
+
+
+def nothing() -> Evidence:
+    """A server that died before it was ready: no witness wrote anything."""
+    return Evidence(
+        run_tag=RUN_TAG,
+        load_start_ns=START_NS,
+        load_end_ns=START_NS,
+        planned_requests=10,
+        expectation=Expectation(tasks_per_request=1, effects_per_request=1),
+        requests=[],
+        tasks={},
+        effects=[],
+        boots=[Boot(boot=1, pid=4, spawned_ns=START_NS - MS, reaped_ns=START_NS - 1, exit_status=3)],
+    )
+
+
+def test_a_run_in_which_nothing_happened_has_a_summary_and_is_no_pass() -> None:
+    summary = build_summary(nothing(), {}, {})
+
+    assert summary.verdict == "INCONCLUSIVE"
+    assert summary.requests.response_ms.p50 is None
+    assert any("never became ready" in reason for reason in summary.reasons)
+    assert "none was given" in render(summary)
+
+
+@pytest.mark.parametrize("empty", [Kind.REQUESTS, Kind.TASKS, Kind.EFFECTS])
+def test_an_empty_file_is_no_error(empty: Kind) -> None:
+    run = CASES["killed"]()
+    without = {
+        Kind.REQUESTS: lambda: dataclasses.replace(run, requests=[row_file(Kind.REQUESTS, [])]),
+        Kind.TASKS: lambda: dataclasses.replace(run, tasks={boot: row_file(Kind.TASKS, [], boot=boot) for boot in run.tasks}),
+        Kind.EFFECTS: lambda: dataclasses.replace(run, effects=[row_file(Kind.EFFECTS, [])]),
+    }[empty]()
+    summary = build_summary(without, {}, {})
+
+    assert summary.verdict == "INCONCLUSIVE"
+    assert render(summary)
+
+
+def test_a_boot_that_still_runs_is_not_compared_with_its_own_counters() -> None:
+    """Its page and its rows were read at different times; its open tasks are awaited, not lost."""
+    run = CASES["killed"]()
+    boots = [run.boots[0], dataclasses.replace(run.boots[1], reaped_ns=None, signalled_ns=None, signal=None, exit_status=None)]
+    file = dataclasses.replace(run.tasks[2], closed_ns=0, gauges=(0,) * len(run.tasks[2].gauges))
+    alive = dataclasses.replace(run, boots=boots, tasks={1: run.tasks[1], 2: file})
+
+    assert build_summary(alive, {}, {}).verdict == "PASS"
+
+
+def test_the_loop_is_summarised_from_the_samples_that_were_taken() -> None:
+    """Blocked for as long as there was between a sample that was late by 100 ms or more and the one before."""
+    run = CASES["calm"]()
+    lags_ms = (1, 1, 250, 480, 1)
+    samples = [{"t_ns": START_NS + number * 50 * MS, "loop_lag_ns": lag * MS} for number, lag in enumerate(lags_ms)]
+    loop = build_summary(dataclasses.replace(run, gauges=row_file(Kind.GAUGES, samples)), {}, {}).loop
+
+    assert loop is not None
+    assert (loop.lag_ms.p50, loop.lag_ms.max, loop.blocked_s) == (1.0, 480.0, 0.1)
+    assert build_summary(run, {}, {}).loop is None
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_json_has_no_infinity_and_comes_back_the_same(case: str) -> None:
+    text = build_summary(CASES[case](), {"scenario": "email", "pool": 8}, {"python": "3.11"}).model_dump_json()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(text, parse_constant=refuse)["schema_version"] == 1
+    assert Summary.model_validate_json(text).model_dump_json() == text
+
+
+def test_the_states_of_the_summary_add_up_to_what_was_accepted() -> None:
+    tasks = build_summary(CASES["killed"](), {}, {}).tasks
+    ended = tasks.finished + tasks.failed + tasks.skipped + tasks.rejected + tasks.discarded
+    assert tasks.accepted == ended + tasks.interrupted + tasks.never_started + tasks.awaiting
+    assert tasks.effects == tasks.effects_finished + tasks.effects_interrupted

@@ -1,0 +1,100 @@
+"""The text of the summary: goldens at 80 columns (UPDATE_GOLDEN=1 writes them again), and what must hold at any width."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from harness.summary import Summary, build_summary
+from harness.text import headline, render
+from harness.textchart import nice_ceiling
+from harness.wording import counted, duration_ms, duration_s, listed
+
+from .cases import CASES
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@cache
+def summary_of(case: str) -> Summary:
+    return build_summary(CASES[case](), {"scenario": "email"}, {})
+
+
+@pytest.mark.parametrize("glyphs", ["blocks", "ascii"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_text_is_as_it_was_approved(case: str, glyphs: Literal["blocks", "ascii"]) -> None:
+    text = render(summary_of(case), width=80, glyphs=glyphs)
+    golden = GOLDEN / f"{case}-{glyphs}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("width", [70, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal(case: str, width: int) -> None:
+    assert max(len(line) for line in render(summary_of(case), width=width).splitlines()) <= width
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_colour_says_nothing_that_the_text_does_not(case: str) -> None:
+    """Without its escape sequences the coloured text is the plain one."""
+    colored = render(summary_of(case), color=True)
+    assert "\x1b[" in colored
+    assert re.sub(r"\x1b\[[0-9;]*m", "", colored) == render(summary_of(case))
+
+
+def test_the_headline_names_the_number_the_cause_and_the_split() -> None:
+    tasks = summary_of("killed").tasks
+    assert headline(summary_of("killed")) == (
+        f"{tasks.broken_promises} broken promises: acknowledged, then lost by SIGKILL at 6.0 s "
+        f"({tasks.broken_promises_queued} queued, {tasks.broken_promises_running} running)."
+    )
+
+
+def test_a_missing_witness_leaves_an_interval_in_the_headline() -> None:
+    tasks = summary_of("falls-behind").tasks
+    assert tasks.broken_promises_low != tasks.broken_promises
+    assert headline(summary_of("falls-behind")).startswith(
+        f"Between {tasks.broken_promises_low} and {tasks.broken_promises} broken"
+    )
+
+
+def test_the_schema_can_be_written_and_has_no_field_without_a_type() -> None:
+    schema = Summary.model_json_schema()
+    assert schema["title"] == "Summary"
+    wanted = {"verdict", "reasons", "findings", "plan", "environment", "requests", "tasks", "pool", "loop", "generator", "boots"}
+    assert wanted | {"invariants", "timeline", "schema_version"} <= schema["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    ("value_ms", "words"),
+    [
+        (0.0, "0.00 ms"),
+        (0.8249, "0.82 ms"),
+        (3.1, "3.10 ms"),
+        (9.996, "10.0 ms"),
+        (99.96, "100 ms"),
+        (999.4, "999 ms"),
+        (999.6, "1.00 s"),
+        (1240, "1.24 s"),
+        (599_000, "599 s"),
+        (725_000, "12 min 5 s"),
+        (7_260_000, "2 h 1 min"),
+        (None, "never"),
+    ],
+)
+def test_a_duration_has_three_digits_and_the_unit_that_fits(value_ms: float | None, words: str) -> None:
+    assert duration_ms(value_ms) == words
+    assert duration_s(None if value_ms is None else value_ms / 1e3) == words
+
+
+def test_numbers_and_lists_in_words() -> None:
+    assert (counted(1, "task"), counted(1204, "task"), counted(2, "reply", "replies")) == ("1 task", "1,204 tasks", "2 replies")
+    assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert [nice_ceiling(value) for value in (0.3, 1, 1.1, 3, 41, 98, 100)] == [0.4, 1, 2, 4, 50, 100, 100]

@@ -1,0 +1,142 @@
+"""Backlog, busy threads, saturation and bins against a simulation that looks at every nanosecond of small runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.accounting import account
+from harness.grouping import NEVER_NS
+from harness.rows import Gauge, Outcome
+from harness.timeline import Steps, outages, pool_of, recovery_s, timeline
+
+from .test_accounting_truth import runs
+from .world import MS, Plan, Run, simulate
+
+INTERVALS = st.lists(
+    st.tuples(st.integers(0, 40), st.one_of(st.integers(0, 20), st.none())).map(
+        lambda pair: (pair[0], NEVER_NS if pair[1] is None else pair[0] + pair[1])
+    ),
+    max_size=30,
+)
+
+
+def steps_of(intervals: list[tuple[int, int]]) -> Steps:
+    array = np.array(intervals, np.int64).reshape(-1, 2)
+    return Steps(start_ns=np.sort(array[:, 0]), end_ns=np.sort(array[:, 1]))
+
+
+def count_at(intervals: list[tuple[int, int]], instant: int) -> int:
+    return sum(start <= instant < end for start, end in intervals)
+
+
+@given(intervals=INTERVALS)
+def test_the_count_and_its_maximum_are_those_of_every_instant(intervals: list[tuple[int, int]]) -> None:
+    steps, instants = steps_of(intervals), range(70)
+    counts = [count_at(intervals, instant) for instant in instants]
+
+    assert counts == steps.at(np.array(instants)).tolist()
+    assert max(counts) == steps.highest()
+
+
+@given(intervals=INTERVALS, edges=st.lists(st.integers(0, 60), min_size=2, max_size=8, unique=True).map(sorted))
+def test_the_maximum_of_a_bin_is_that_of_its_instants(intervals: list[tuple[int, int]], edges: list[int]) -> None:
+    expected = [max(count_at(intervals, instant) for instant in range(begin, end)) for begin, end in itertools.pairwise(edges)]
+    assert expected == steps_of(intervals).highest_in(np.array(edges, np.int64)).tolist()
+
+
+@given(intervals=INTERVALS, at_least=st.integers(1, 6), until=st.integers(0, 80))
+def test_the_time_at_or_above_a_count_is_the_number_of_such_instants(
+    intervals: list[tuple[int, int]], at_least: int, until: int
+) -> None:
+    expected = sum(count_at(intervals, instant) >= at_least for instant in range(until))
+    assert expected == steps_of(intervals).duration_ns(at_least, until)
+
+
+@settings(deadline=None)
+@given(run=runs(), n_bins=st.integers(1, 12))
+def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n_bins: int) -> None:
+    """Each task waits from accepted until started or dropped, and runs from started to its end, until its boot dies."""
+    evidence = run.evidence
+    result = account(evidence)
+    found = timeline(evidence, result, n_bins)
+    reaped = {boot.boot: boot.reaped_ns or NEVER_NS for boot in evidence.boots}
+    waiting, running = [], []
+    for number, file in evidence.tasks.items():
+        for row in file.rows:
+            leaves = [int(row[name]) for name in ("started_ns", "dropped_ns") if row[name]]
+            waiting.append((int(row["accepted_ns"]), min([*leaves, reaped[number]])))
+            if row["started_ns"]:
+                ends = [int(row[name]) for name in ("finished_ns", "failed_ns") if row[name]]
+                running.append((int(row["started_ns"]), min([*ends, reaped[number]])))
+    edges = found.edges_ns.tolist()
+    for intervals, at_end, highest, peak in (
+        (waiting, found.backlog_end, found.backlog_max, found.backlog_peak),
+        (running, found.busy_end, found.busy_max, found.busy_peak),
+    ):
+        assert [count_at(intervals, edge) for edge in edges[1:]] == at_end.tolist()
+        assert max((count_at(intervals, start) for start, _ in intervals), default=0) == peak
+        for number, (begin, end) in enumerate(itertools.pairwise(edges)):
+            moments = [begin, *(start for start, _ in intervals if begin <= start < end)]
+            assert (max(count_at(intervals, moment) for moment in moments) if end > begin else highest[number]) == highest[number]
+    due = [int(row["due_ns"]) for file in evidence.requests for row in file.rows]
+    assert len(due) == found.arrivals.sum()
+    finished = [
+        row for file in evidence.tasks.values() for row in file.rows if row["finished_ns"] and row["op"] >> 32 == evidence.run_tag
+    ]
+    assert len(finished) == found.completions.sum()
+    if finished:
+        last = max(int(row["finished_ns"]) for row in finished)
+        assert found.drain_s == max(last - evidence.load_end_ns, 0) / 1e9
+
+
+@settings(deadline=None)
+@given(run=runs())
+def test_a_pool_is_saturated_while_every_thread_has_a_task(run: Run) -> None:
+    """Never longer than it lived, never with more threads than it has, and not at all if it was never full."""
+    evidence = run.evidence
+    pool = pool_of(evidence, account(evidence))
+    size = evidence.boots[-1] and evidence.tasks[evidence.boots[-1].boot].gauges[Gauge.POOL_SIZE]
+
+    assert pool.size == size
+    assert pool.busy_max <= size
+    assert 0 <= pool.saturated_s <= pool.lived_s + 1e-9
+    assert (pool.saturated_s == 0) or pool.busy_max == size
+
+
+def test_a_kill_is_an_outage_until_the_next_boot_is_ready_and_over_with_its_first_answer() -> None:
+    run = simulate(Plan(n_requests=200, kills=(("SIGKILL", 300.0),), restart_ms=150.0, seed=2))
+    evidence = run.evidence
+    first, second = evidence.boots
+    (outage,) = outages(evidence)
+    assert (outage.from_ns, outage.until_ns) == (first.signalled_ns, second.ready_ns)
+
+    rows = evidence.requests[0].rows
+    after = rows[(rows["sent_ns"] > first.signalled_ns) & (rows["outcome"] == Outcome.ACK)]
+    expected = (int(after["done_ns"].min()) - (first.signalled_ns or 0)) / 1e9
+    assert recovery_s(first, account(evidence)) == expected
+    assert expected > 0.15
+    assert recovery_s(second, account(evidence)) is None
+
+
+def test_a_server_that_never_comes_back_leaves_an_outage_without_an_end() -> None:
+    evidence = simulate(Plan(n_requests=100, kills=(("SIGKILL", 200.0),))).evidence
+    gone = dataclasses.replace(evidence, boots=evidence.boots[:1])
+    assert [outage.until_ns for outage in outages(gone)] == [None]
+
+
+def test_percentiles_over_time_are_those_of_what_was_due_in_the_bin() -> None:
+    """An operation without an answer makes its bin's p95 infinite; a bin in which nothing was due has none."""
+    evidence = simulate(Plan(n_requests=20, gap_ms=10.0)).evidence
+    found = timeline(evidence, account(evidence), 1)
+    rows = evidence.requests[0].rows
+    response = np.sort(rows["done_ns"] - rows["due_ns"])
+    assert found.response_p95_ms.tolist() == [response[18] / 1e6]
+
+    far = dataclasses.replace(evidence, load_end_ns=evidence.load_end_ns + 10_000 * MS)
+    assert math.isnan(timeline(far, account(far), 4).response_p95_ms[-1])

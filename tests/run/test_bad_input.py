@@ -1,0 +1,128 @@
+"""Bad input: one clear message with what to do, the right exit status, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.run.conftest import Done
+
+Afterload = Callable[..., Done]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("run", "emial"), "there is no scenario 'emial'; there is email; did you mean 'email'?"),
+        (("run", "email", "--rate", "0"), "rate is 0.0; allowed is more than 0"),
+        (("run", "email", "--pool", "0"), "pool is 0; allowed is 1 or more"),
+        (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
+        (("run", "email", "--fault", "kil@5s"), "'kil@5s' is no fault; allowed are kill@TIME"),
+        (("run", "email", "--fault", "kill@soon"), "'soon' is no duration"),
+        (("run", "email", "--for", "5"), "'5' is no duration: write a number and a unit"),
+        (("run", "email", "--set", "dealy=1s"), "has no setting 'dealy'; it has delay"),
+        (("run", "email", "--set", "delay=fast"), "setting delay: 'fast' is no duration"),
+        (("run", "email", "--set", "delay"), "--set delay has no value"),
+        (("run", "email", "--tasks", "fast"), "'fast' is not one of"),
+        (("run",), "name a scenario"),
+        (("run", "email", "--warm-up", "5s", "--for", "5s", "--fault", "none"), "nothing would be left to measure"),
+        (("run", "--plan", "nothing.toml"), "cannot read the plan nothing.toml"),
+        (("report", "nowhere"), "there is no run directory nowhere"),
+        (("report", "."), "holds no run that can be judged"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_is_allowed(
+    afterload: Afterload, folder: Path, given: tuple[str, ...], expected: str
+) -> None:
+    """Exit status 2; no run directory is made and no traceback shown."""
+    done = afterload(*given)
+
+    assert expected in " ".join(done.err.split())
+    assert (done.status, done.out) == (2, "")
+    assert "Traceback" not in done.err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('scenario = "email"\nrtae = 5\n', "there is no key 'rtae'; did you mean 'rate'?"),
+        ('scenario = "email"\nrate = "fast"\n', "rate is 'fast'"),
+        ('scenario = "email"\norder = "random"\n', "order is 'random'; allowed is 'sequential' or 'parallel'"),
+        ("scenario = email\n", "is no TOML"),
+    ],
+)
+def test_a_wrong_plan_is_named_by_key_and_value(afterload: Afterload, folder: Path, text: str, expected: str) -> None:
+    """Each problem of a plan file names its key, what was given and what is allowed."""
+    (folder / "plan.toml").write_text(text)
+
+    done = afterload("run", "--plan", "plan.toml")
+
+    assert done.status == 2
+    assert expected in " ".join(done.err.split())
+
+
+def test_a_port_in_use_is_told_before_anything_is_started(afterload: Afterload) -> None:
+    """With the way out."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        done = afterload("run", "email", "--port", port)
+
+    assert done.status == 2
+    assert f"port {port} on 127.0.0.1 is in use" in done.err
+    assert "hint:" in done.err
+
+
+def test_an_unwritable_run_directory_is_told(afterload: Afterload, folder: Path) -> None:
+    """A file where the directory should be; permissions would not stop root."""
+    (folder / "file").write_text("")
+
+    done = afterload("run", "email", "--out", "file/run")
+
+    assert done.status == 2
+    assert "cannot write the run directory file/run: Not a directory" in done.err
+
+
+def test_a_run_directory_is_never_used_twice(afterload: Afterload, folder: Path) -> None:
+    """The account of an earlier run is not overwritten."""
+    (folder / "run").mkdir()
+    (folder / "run" / "tasks-1.rows").write_text("precious")
+
+    done = afterload("run", "email", "--out", "run")
+
+    assert done.status == 2
+    assert "is not empty" in done.err
+    assert (folder / "run" / "tasks-1.rows").read_text() == "precious"
+
+
+def shadow(folder: Path, module: str, text: str) -> dict[str, str]:
+    """Puts a module in front of the real one, for the children of a run."""
+    path = folder / "shadow"
+    path.mkdir()
+    (path / module).write_text(text)
+    return {"PYTHONPATH": f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+
+
+def test_a_world_that_does_not_start_is_told_with_the_end_of_its_log(afterload: Afterload, folder: Path) -> None:
+    """The SMTP server's library is broken: status 1, its error, and where the whole log is."""
+    done = afterload("run", "email", env=shadow(folder, "aiosmtpd.py", "raise RuntimeError('no mail today')\n"))
+
+    assert done.status == 1
+    assert "no mail today" in done.err
+
+
+def test_a_server_that_crashes_at_import_is_told_with_the_end_of_its_log(afterload: Afterload, folder: Path) -> None:
+    """A library that only the server loads is broken."""
+    done = afterload("run", "email", env=shadow(folder, "uvloop.py", "raise RuntimeError('no loop today')\n"))
+
+    assert done.status == 1
+    assert "server-1 exited with status 1 before it was ready" in done.err
+    assert "no loop today" in done.err
+    assert "full log:" in done.err
