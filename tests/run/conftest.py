@@ -96,9 +96,22 @@ def liar(lie: str) -> Callable[[Plan], Engine]:
 
     def engine(plan: Plan) -> Engine:
         def command(start: Start) -> list[str]:
-            options = {"lie": lie, "host": start.host, "port": start.port, "boot": start.boot, "rows": start.rows, "pool": plan.pool}
-            return [sys.executable, str(LIARS / "server.py"), *(part for key, value in options.items() for part in (f"--{key}", str(value)))]
+            options = {
+                "lie": lie,
+                "host": start.host,
+                "port": start.port,
+                "boot": start.boot,
+                "rows": start.rows,
+                "pool": plan.pool,
+            }
+            return [
+                sys.executable,
+                str(LIARS / "server.py"),
+                *(part for key, value in options.items() for part in (f"--{key}", str(value))),
+            ]
 
-        return Engine(lie, command, lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)}, 0.0, ready_by_page=True)
+        return Engine(
+            lie, command, lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)}, 0.0, ready_by_page=True
+        )
 
     return engine

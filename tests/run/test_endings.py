@@ -118,7 +118,7 @@ def test_the_death_of_any_part_is_told_and_nothing_measured_is_lost(folder: Path
     """kill -9 of each child in the middle of the load: the run ends, says who died, and is inconclusive."""
     with running(folder) as (process, port):
         child(folder, name).kill()
-        out, err = process.communicate(timeout=40)
+        _, err = process.communicate(timeout=40)
 
     assert process.returncode == 4, err
     check_nothing_is_left(folder, port)

@@ -74,7 +74,12 @@ def test_a_client_that_resends_in_silence_is_caught(session: Session) -> None:
 
         def command(start: Start) -> list[str]:
             behind = free_port()
-            return [honest.command(start)[0], str(LIARS / "resender.py"), str(start.port), *honest.command(replace(start, port=behind))]
+            return [
+                honest.command(start)[0],
+                str(LIARS / "resender.py"),
+                str(start.port),
+                *honest.command(replace(start, port=behind)),
+            ]
 
         return replace(honest, command=command)
 

@@ -1,6 +1,6 @@
-"""What a client that resends in silence looks like from the server: a proxy that sends every tenth request twice to the bundled server.
+"""What a client that resends in silence looks like from the server: a proxy that sends every tenth request twice.
 
-The client gets one answer and knows of one attempt. Everything behind the proxy is real.
+Behind it is the bundled server. The client gets one answer and knows of one attempt; everything is real.
 """
 
 import asyncio

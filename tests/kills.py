@@ -1,0 +1,134 @@
+"""Random kills of real servers: `python -m tests.kills N`. Every invariant must hold in every run.
+
+Each run is made from its seed alone: kind of task, rate, pool, delay, order, faults and their moments. A run that fails keeps its
+directory, and `python -m tests.kills --seed S` makes it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunError
+from harness.evidence import read_evidence
+from harness.plan import Plan
+from harness.progress import Progress
+from harness.session import describe_scenario, run
+
+WORK_S = 4.0
+"""At most so much work is asked for that it could be done in this time."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One run: what was wrong with it, if anything was."""
+
+    seed: int
+    plan: str
+    n_kills: int
+    n_tasks: int
+    n_lost: int
+    wrong: tuple[str, ...]
+
+
+def random_plan(seed: int) -> Plan:
+    """A short run with one to three faults at random moments."""
+    choose = random.Random(seed)
+    kind = choose.choices(["sync", "async", "blocking", "inline"], [4, 3, 1, 2])[0]
+    pool = choose.randint(1, 16)
+    for_s = choose.uniform(0.8, 1.6)
+    rate = 20.0 * 20 ** choose.random()
+    side_by_side = {"sync": pool, "async": 200, "blocking": 1, "inline": 40}[kind]
+    delay_ms = min(choose.choice([1, 5, 20, 100, 200]), 1000 * WORK_S * side_by_side / (rate * for_s))
+    names = choose.choices(["kill", "crash", "term", "int"], [6, 3, 1, 1], k=choose.choice([1, 1, 2, 3]))
+    values: dict[str, Any] = {
+        "scenario": "email",
+        "tasks": kind,
+        "pool": pool,
+        "rate": round(rate, 1),
+        "for_s": round(for_s, 2),
+        "warm_up_s": 0.0,
+        "arrivals": choose.choice(["constant", "poisson"]),
+        "order": choose.choice(["sequential", "parallel"]),
+        "on_error": choose.choice(["continue", "stop"]),
+        "drain_s": round(choose.choice([0.05, 0.3, 5.0]), 2),
+        "faults": tuple(f"{name}@{choose.uniform(0.0, for_s - 0.01) * 1000:.0f}ms" for name in names),
+        "load_processes": choose.choice([1, 1, 2]),
+        "request_timeout_s": 3.0,
+        "seed": seed,
+        "settings": {"delay": f"{max(1.0, delay_ms):.0f}ms"},
+    }
+    return Plan.of(values, f"random plan {seed}")
+
+
+def check(seed: int, keep: Path) -> Finding:
+    """Makes the run of one seed and looks for anything wrong with it."""
+    plan = random_plan(seed)
+    out = keep / f"seed-{seed}"
+    try:
+        scenario = describe_scenario("email", plan.tasks, plan.settings, plan.seed)
+        outcome = run(plan, scenario, out=out, progress=Progress(io.StringIO()))
+    except RunError as error:
+        return Finding(seed, repr(plan), 0, 0, 0, (f"{type(error).__name__}: {error}",))
+    summary, evidence = outcome.summary, read_evidence(outcome.rundir)
+    wrong = [f"invariant {each.id}: {each.detail}" for each in summary.invariants if not each.holds]
+    wrong += [f"fault {fault.name} did not land: {fault.detail}" for fault in evidence.faults if fault.landed_ns is None]
+    wrong += evidence.problems
+    if len(evidence.faults) != len(plan.faults):
+        wrong.append(f"{len(evidence.faults)} receipts for {len(plan.faults)} faults")
+    if summary.requests.unanswered_while_up:
+        wrong.append(f"{summary.requests.unanswered_while_up} requests were never answered although the server was up")
+    for boot in evidence.boots:
+        if boot.survivors or boot.port_free is False:
+            wrong.append(f"boot {boot.boot} left {boot.survivors}, port free: {boot.port_free}")
+    kills = sum(boot.signal == "SIGKILL" for boot in evidence.boots)
+    if not wrong:
+        shutil.rmtree(out)
+    return Finding(seed, repr(plan), kills, summary.tasks.accepted, summary.tasks.lost or 0, tuple(wrong))
+
+
+def main() -> int:
+    """Exit status 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=int, nargs="?", default=100)
+    parser.add_argument("--seed", type=int, help="only the run of this seed")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    given = parser.parse_args()
+    seeds = [given.seed] if given.seed is not None else list(range(given.first, given.first + given.runs))
+    keep = Path(tempfile.mkdtemp(prefix="afterload-kills-"))
+    begun = time.monotonic()
+    findings: list[Finding] = []
+    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(check, seed, keep) for seed in seeds]):
+            findings.append(done.result())
+            last = findings[-1]
+            if last.wrong:
+                print(f"seed {last.seed}: {last.plan}\n  " + "\n  ".join(last.wrong), flush=True)
+            if len(findings) % 50 == 0 or len(findings) == len(seeds):
+                print(f"{len(findings)} of {len(seeds)} runs, {time.monotonic() - begun:.0f} s", flush=True)
+    bad = [finding for finding in findings if finding.wrong]
+    print(
+        f"{sum(finding.n_kills for finding in findings):,} kills in {len(findings):,} runs, "
+        f"{sum(finding.n_tasks for finding in findings):,} tasks accepted, {sum(finding.n_lost for finding in findings):,} lost: "
+        f"every invariant held in {len(findings) - len(bad):,} of {len(findings):,} runs"
+    )
+    if bad:
+        print(f"directories of the failed runs: {keep}")
+        return 1
+    shutil.rmtree(keep)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
