@@ -1,6 +1,6 @@
 """What became of every operation and task of a run: counts from the three witnesses. Pure: no clock, no files, no processes.
 
-Design section 3. A task is (op, index); its state is `finished` if any of its rows is, else that of its last row. Counts of
+See docs/accounting.md. A task is (op, index); its state is `finished` if any of its rows is, else that of its last row. Counts of
 the whole run are of tasks, those of a boot are of rows; without re-runs and resends they add up to the same.
 """
 

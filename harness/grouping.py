@@ -40,7 +40,7 @@ NEVER_NS: Final = np.iinfo(np.int64).max
 
 
 class TaskState(IntEnum):
-    """Where a task is at the end of the run; design section 3. Each row, and each task, is in exactly one."""
+    """Where a task is at the end of the run (docs/accounting.md). Each row, and each task, is in exactly one."""
 
     MALFORMED = 0  # dropped, and the reason is none that the format knows
     FINISHED = 1

@@ -1,7 +1,8 @@
 """The invariants of the accounting: what must hold between and within the witnesses, whatever the server did. Pure functions.
 
-Design section 3, numbers 1 to 7; 8 to 10 ask whether the witnesses themselves can be believed. Each one compares two things that
-were counted separately, so that it can fail. A violation is a bug in afterload, or a server that does not do what its rows say.
+Described in docs/accounting.md: 1 to 7 are about tasks; 8 to 10 ask whether the witnesses themselves can be believed. Each
+one compares two things that were counted separately, so that it can fail. A violation is a bug in afterload, or a server that
+does not do what its rows say.
 """
 
 from __future__ import annotations

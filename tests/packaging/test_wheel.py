@@ -29,7 +29,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
     environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "server" / "target")}
-    command = [sys.executable, "-m", "maturin", "build", "--release", "--locked", "-q", "-i", sys.executable, "-o", str(folder / "dist")]
+    command = [
+        sys.executable,
+        "-m",
+        "maturin",
+        "build",
+        "--release",
+        "--locked",
+        "-q",
+        "-i",
+        sys.executable,
+        "-o",
+        str(folder / "dist"),
+    ]
     subprocess.run(command, cwd=clone, env=environment, check=True)
     (built,) = (folder / "dist").glob("*.whl")
     return built
@@ -67,6 +79,10 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "broken promises" in done.stdout
     where = subprocess.run(
-        [python, "-c", "import server._native; print(server._native.__file__)"], cwd=folder, capture_output=True, text=True, check=True
+        [python, "-c", "import server._native; print(server._native.__file__)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert where.stdout.startswith(str(home))

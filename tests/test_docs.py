@@ -1,0 +1,44 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from docs.generate import help_text, schema_text
+from harness.cli import main
+from harness.rows import Gauge
+from harness.rows.layout import ROW_TYPES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_help_in_the_documentation_is_the_help_of_the_program() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "cli.txt").read_text() == help_text()
+
+
+def test_the_published_schema_is_the_schema_of_the_summary() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+
+
+def test_every_command_and_option_of_the_readme_exists() -> None:
+    """A README that names what is not there costs its reader's trust."""
+    readme = (ROOT / "README.md").read_text()
+    options = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
+
+    assert set(re.findall(r"^\s*afterload (\w+)", readme, re.MULTILINE)) <= set(main.commands)
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme)) <= options | {"--help"}
+
+
+def test_the_row_format_is_described_word_by_word() -> None:
+    """docs/rows.md names every field of every kind of row and the number of every gauge."""
+    text = (ROOT / "docs" / "rows.md").read_text()
+    for kind, row_type in ROW_TYPES.items():
+        described = text.split(f"**{kind.name.lower()}**")[1].split("**", 1)[0]
+        for name in row_type.names or ():
+            assert name.removesuffix("_ns") in described, (kind, name)
+    table = text.split("## Gauges of a server")[1]
+    for gauge in Gauge:
+        assert f"| {int(gauge)} | `{gauge.name.lower()}`" in table
