@@ -51,7 +51,7 @@ install: .make/built
 
 # The environment: everything pinned by constraints.txt.
 .make/env: pyproject.toml constraints.txt
-	@echo "make: setting up $(VENV)"
+	@echo "make: setting up $(VENV) (about a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; $(PYTHON) is older (set PYTHON=...)" >&2; exit 1; }
 	@command -v cargo >/dev/null || { echo "error: the Rust toolchain is needed: cargo was not found" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -61,8 +61,9 @@ install: .make/built
 
 # The compiled module, and the project itself as an editable install.
 .make/built: .make/env $(RUST)
-	@echo "make: building server._native"
-	@PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked -q
+	@echo "make: building server._native (the first time about a minute)"
+	@PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked \
+		>.make/build.log 2>&1 || { cat .make/build.log >&2; exit 1; }
 	@touch $@
 
 constraints:

@@ -50,11 +50,9 @@ def picture(text: str) -> str:
     height = len(lines) * _CELL_H + 2 * _MARGIN
     drawn = [_line(line, _MARGIN + (row + 1) * _CELL_H - 4) for row, line in enumerate(lines)]
     font = 'font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="14"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" {font}>\n<rect width="100%" height="100%" rx="8" fill="#0d1117"/>\n'
-        + "\n".join(drawn)
-        + "\n</svg>\n"
-    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" {font}>'
+    ground = '<rect width="100%" height="100%" rx="8" fill="#0d1117"/>'
+    return "\n".join([head, ground, *drawn, "</svg>\n"])
 
 
 def _line(line: str, y: float) -> str:

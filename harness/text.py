@@ -5,6 +5,7 @@ Every meaning is in a word or a symbol; colour (Okabe and Ito's, which colour-bl
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ _ANSI: Final[dict[Role, str]] = {
 _RESET: Final = "\x1b[0m"
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _CHART_ROWS: Final = 7
+_TOPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of the backlog chart, times a power of ten
 _LABEL_COLUMNS: Final = 10  # left of every chart and of every row of words
 _ORDER: Final = ("finished", "failed", "skipped", "rejected", "discarded", "interrupted", "never_started", "awaiting")
 
@@ -167,7 +169,7 @@ def _chart(summary: Summary, page: _Page) -> Iterator[str]:
     yield from _marks(columns)
     peak = max(columns.backlog_max, default=0)
     n_rows = min(max(peak, 3), _CHART_ROWS)
-    top = int(nice_ceiling(max(peak, n_rows)))
+    top = math.ceil(nice_ceiling(max(peak, n_rows), _TOPS))
     for number, row in enumerate(bars(columns, n_rows, top, glyphs)):
         label = "" if number else f"{top:,}"
         yield f"{label:>{_LABEL_COLUMNS - 2}} {glyphs.tick if label else glyphs.axis}{row}".rstrip()
@@ -210,7 +212,10 @@ def _axis(columns: Columns, page: _Page, zero: str) -> Iterator[str]:
     yield f"{'':<{_LABEL_COLUMNS}}{times}"
     legend = f"{glyphs.load} load  {glyphs.rest} afterwards"
     if columns.faults:
-        legend += f"  {glyphs.fault} restart  {glyphs.outage} nobody answers"
+        legend += f"  {glyphs.fault} restart"
+        drawn = {fault.column for fault in columns.faults}
+        if any(is_outage and column not in drawn for column, is_outage in enumerate(columns.is_outage)):
+            legend += f"  {glyphs.outage} nobody answers"
     yield f"{'':<{_LABEL_COLUMNS}}{legend}"
 
 

@@ -208,10 +208,10 @@ def time_axis(columns: Columns, glyphs: Glyphs) -> tuple[str, str]:
     return "".join(line), "".join(numbers).rstrip()
 
 
-def nice_ceiling(value: float) -> float:
-    """The smallest of 1, 2, 4, 5, 10 times a power of ten that is not below the value (> 0)."""
+def nice_ceiling(value: float, factors: Sequence[float] = (1.0, 2.0, 4.0, 5.0, 10.0)) -> float:
+    """The smallest of `factors` (up to 10) times a power of ten that is not below the value (> 0)."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1.0, 2.0, 4.0, 5.0, 10.0) if value <= factor * power * (1 + 1e-9))
+    return next(factor * power for factor in factors if value <= factor * power * (1 + 1e-9))
 
 
 def _highest(values: Sequence[float | None]) -> float | None:
