@@ -185,7 +185,7 @@ def _show(outcome: Outcome, json_to: str | None) -> None:
     _write(outcome.summary, json_to)
     shown = Path(os.path.relpath(outcome.rundir.path))
     click.echo(
-        f"\nrun directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}",
+        f"run directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}",
         err=json_to == "-",
     )
 
@@ -193,10 +193,14 @@ def _show(outcome: Outcome, json_to: str | None) -> None:
 def _write(summary: Summary, json_to: str | None) -> None:
     text = summary.model_dump_json(indent=2)
     stream = sys.stderr if json_to == "-" else sys.stdout
-    width = min(100, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else 80
+    columns, lines = os.get_terminal_size(stream.fileno()) if stream.isatty() else (80, 0)
     can_draw = (stream.encoding or "").lower().startswith("utf")
     colour = stream.isatty() and "NO_COLOR" not in os.environ
-    print("\n" + render(summary, width=width, color=colour, glyphs="blocks" if can_draw else "ascii"), file=stream)
+    shown = render(summary, width=min(100, columns), color=colour, glyphs="blocks" if can_draw else "ascii").strip("\n")
+    print(f"\n{shown}\n", file=stream)
+    if 0 < lines < shown.count("\n"):
+        # What matters most has scrolled off the screen: say it again where the reader's eye is.
+        print(shown.split("\n\n", 1)[0] + "\n", file=stream)
     if json_to == "-":
         print(text)  # noqa: T201
     elif json_to:

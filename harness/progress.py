@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ class Standing:
     running: int
     pool_busy: int
     pool_size: int
-    boot: int
     up: bool
 
 
@@ -47,14 +47,15 @@ class Progress:
             return
         self._next_s = clock + self._every_s
         text = (
-            f"{now.at_s:6.1f} s  {now.phase:<7} sent {now.sent:>6,}  answered {now.answered:>6,}  "
-            f"backlog {now.queued:>5,} queued + {now.running} running  pool {now.pool_busy}/{now.pool_size}"
-            f"  {'up' if now.up else 'DOWN'} (boot {now.boot})"
+            f"{now.at_s:6.1f} s {now.phase:<5} sent {now.sent:,} answered {now.answered:,} "
+            f"backlog {now.queued:,} + {now.running} running pool {now.pool_busy}/{now.pool_size} {'up' if now.up else 'DOWN'}"
         )
         if not self._renews:
             self._line(text)
             return
-        self._stream.write(f"\r\x1b[2K{text}")
+        # Cut to the terminal's width: a line that wraps cannot be renewed.
+        width = os.get_terminal_size(self._stream.fileno()).columns
+        self._stream.write(f"\r\x1b[2K{text[: max(1, width - 1)]}")
         self._stream.flush()
         self._open = True
 

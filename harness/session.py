@@ -315,7 +315,6 @@ class _Session:
                 running=max(0, read(Gauge.STARTED) - ended),
                 pool_busy=read(Gauge.POOL_BUSY),
                 pool_size=read(Gauge.POOL_SIZE),
-                boot=server.boot,
                 up=server.is_up,
             )
         )
