@@ -89,7 +89,11 @@ impl TaskList {
             name,
         };
         let Some(chain) = self.running.get() else {
-            lock(&self.added).push(call);
+            let mut added = lock(&self.added);
+            if added.len() > usize::from(u16::MAX) {
+                return Err(PyRuntimeError::new_err("one request can add at most 65,536 tasks: a row numbers them with 16 bits"));
+            }
+            added.push(call);
             return Ok(());
         };
         if chain.append(&core.ledger, |ledger, index| {
@@ -119,7 +123,7 @@ impl TaskList {
             return None;
         }
         let chain = core.admit(|ledger| {
-            let tasks = (0_u16..)
+            let tasks = (0_u16..=u16::MAX)
                 .zip(added)
                 .map(|(index, call)| {
                     let entry = ledger.accept(op, index, call.name, Some(call.kind));
@@ -134,7 +138,7 @@ impl TaskList {
 
     /// Writes down what was added and will never run, because the endpoint raised.
     pub fn discard(&self, core: &Core, op: u64) {
-        for (index, call) in (0_u16..).zip(std::mem::take(&mut *lock(&self.added))) {
+        for (index, call) in (0_u16..=u16::MAX).zip(std::mem::take(&mut *lock(&self.added))) {
             let entry = core.ledger.accept(op, index, call.name, Some(call.kind));
             core.ledger.drop_waiting(&entry, DropReason::Discarded);
         }
