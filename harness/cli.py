@@ -23,6 +23,7 @@ from harness.text import render
 
 __all__ = ["main"]
 
+_WARM_UP_S = 1.0
 EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 
@@ -79,7 +80,13 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.argument("scenario", required=False)
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
 @click.option("--for", "for_s", type=_Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
-@click.option("--warm-up", "warm_up_s", type=_Duration(), metavar="TIME", help="Of that, left out of the figures.  [default: 1s]")
+@click.option(
+    "--warm-up",
+    "warm_up_s",
+    type=_Duration(),
+    metavar="TIME",
+    help="Of that, left out of the figures.  [default: 1s, at most a fifth]",
+)
 @click.option(
     "--arrivals", type=click.Choice(["constant", "poisson"]), help="How requests are spread in time.  [default: constant]"
 )
@@ -175,6 +182,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     plan = described["plan"]
     defaults = {"rate": plan["rate_per_s"], "for_s": plan["duration_s"], "pool": plan["pool"]}
+    for_s = values.get("for_s", defaults["for_s"])
+    if isinstance(for_s, (int, float)):
+        defaults["warm_up_s"] = min(_WARM_UP_S, for_s / 5)
     # The default faults belong to the default length: a shorter load asked for by hand gets none that it did not ask for.
     if "for_s" not in values:
         defaults["faults"] = tuple(plan["faults"])

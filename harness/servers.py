@@ -13,7 +13,7 @@ from collections.abc import Callable
 import psutil
 
 from harness.engines import Engine, Start
-from harness.errors import UsageError
+from harness.errors import RunError, UsageError
 from harness.faults import FaultPlan
 from harness.grouping import TaskState, is_own, states
 from harness.processes import Child, freeze, kill_all, snapshot, survivors
@@ -104,11 +104,15 @@ class ServerUnderTest:
         return text
 
     def hit(self, fault: FaultPlan) -> None:
-        """Does `fault` to the server and waits for its end and writes it down. The next boot is the caller's to start."""
+        """Does `fault` to the server, waits for its end and writes it down. The next boot is the caller's to start.
+
+        Raises RunError if the server had died on its own before.
+        """
         child = self.child
-        if child is None or not self.is_up:
-            self._receipt(fault, None, "the server was not running")
-            return
+        if death := self.note_own_death():
+            self._receipt(fault, None, "the server had died before")
+            raise RunError(death)
+        assert child is not None, "a fault comes between start() and stop()"
         kind = fault.kind
         members = snapshot(child.pid, child.mark)
         if kind.freezes:
@@ -227,6 +231,8 @@ class ServerUnderTest:
             survivors=[{"pid": survivor.pid, "command": survivor.command} for _, survivor in left],
         )
         kill_all(process for process, _ in left)
+        # The next boot needs the port that they may have held.
+        psutil.wait_procs([process for process, _ in left], timeout=FORCE_AFTER_S)
 
     def _receipt(self, fault: FaultPlan, landed_ns: int | None, detail: str) -> None:
         self._events.write("fault", name=fault.name, planned_s=fault.at_s, landed_ns=landed_ns, boot=self.boot, detail=detail)

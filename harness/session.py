@@ -25,7 +25,7 @@ from harness.errors import Interrupted, RunError, UsageError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
 from harness.plan import Plan
-from harness.processes import STARTED, Child, Janitor, adopt_orphans
+from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
@@ -112,8 +112,7 @@ class _Session:
         """The whole run. Returns the signal that interrupted it, if one did."""
         self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
         try:
-            with Janitor(self._rundir.run_id) as janitor, adopt_orphans(), self._signals():
-                STARTED.add(janitor.pid)
+            with Janitor(self._rundir.run_id), adopt_orphans(), self._signals():
                 try:
                     self._measure()
                 except Interrupted as interrupted:

@@ -152,6 +152,7 @@ class Child:
 
     def _reaped(self, *, forced: bool) -> None:
         self.exit = Exit(self._process.returncode, forced, time.monotonic_ns())
+        STARTED.discard(self._process.pid)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):

@@ -34,6 +34,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 @contextlib.contextmanager
 def adopt_orphans() -> Iterator[None]:
     """While it lasts, orphans among our descendants become our children; those that have ended are reaped at the end."""
+    STARTED.update(process.pid for process in psutil.Process().children())
     _set_subreaper(on=True)
     try:
         yield

@@ -29,11 +29,6 @@ class Janitor:
         self._run_id = run_id
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def pid(self) -> int:
-        """The janitor's process id; 0 before it was started."""
-        return self._process.pid if self._process is not None else 0
-
     def __enter__(self) -> Janitor:
         command = [sys.executable, "-I", "-S", __file__, self._run_id]
         # A session of its own: a Ctrl-C in the terminal must not reach it.
