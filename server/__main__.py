@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from server._config import ServerConfig
 from server._routes import UnsupportedRoute
-from server._serve import serve
+from server._serve import CannotServe, prepare
 
 
 def load(target: str, *, factory: bool) -> FastAPI:
@@ -59,15 +59,13 @@ def main(target: str, *, factory: bool, **options: Any) -> None:
     """Serves MODULE:APP until SIGTERM or SIGINT, then drains."""
     app = load(target, factory=factory)
     try:
-        serve(app, ServerConfig(**options))
-    except UnsupportedRoute as error:
+        config = ServerConfig(**options)
+        serving = prepare(app, config)
+    except (UnsupportedRoute, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        place = f"{options['host']}:{options['port']}"
-        msg = f"cannot serve on {place}: {error.strerror or error}"
-        raise click.ClickException(msg) from None
+    except CannotServe as error:
+        raise click.ClickException(str(error)) from None
+    serving.run()
 
 
 if __name__ == "__main__":

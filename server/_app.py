@@ -18,9 +18,9 @@ class FastrAPI(FastAPI):
         """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
 
         `options` are the fields of `ServerConfig`. Must be called on the main thread, which it keeps. Raises UnsupportedRoute for
-        a route that cannot be served, ValueError for a bad option and OSError if the port cannot be had. If tasks were abandoned
-        at the deadline, the process exits with status 3.
+        a route that cannot be served, ValueError for a bad option, CannotServe if the port cannot be had, and whatever the app's
+        start-up or shutdown raises. If tasks were abandoned at the deadline, the process exits with status 3.
         """
-        from server._serve import serve  # an app can be built and inspected without loading the server
+        from server._serve import prepare  # an app can be built and inspected without loading the server
 
-        serve(self, ServerConfig(host=host, port=port, **options))
+        prepare(self, ServerConfig(host=host, port=port, **options)).run()

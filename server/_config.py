@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ServerConfig"]
+__all__ = ["MOST_THREADS", "ServerConfig"]
+
+MOST_THREADS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("port", 0, 65_535),
-            ("pool", 1, 10_000),
-            ("endpoint_threads", 1, 10_000),
+            ("pool", 1, MOST_THREADS),
+            ("endpoint_threads", 1, MOST_THREADS),
             ("io_threads", 1, 256),
             ("drain_s", 0, 1_000_000),
             ("max_body", 0, 1 << 40),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import email.message
 import json
 import logging
-import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -118,7 +117,8 @@ def unpack(response: Response, tasks: TaskList | None) -> Answer:
 
 def task_failed(func: Callable[..., Any], error: BaseException) -> None:
     """Logs what a background task raised, with its traceback."""
-    name = getattr(func, "__qualname__", repr(func)).rpartition("<locals>.")[2]
+    # Not its repr, which is the user's code and may raise too.
+    name = (getattr(func, "__qualname__", None) or type(func).__qualname__).rpartition("<locals>.")[2]
     _tasks_log.error("background task %s raised %s: %s", name, type(error).__name__, error, exc_info=error)
 
 
@@ -128,11 +128,6 @@ def set_up_logging() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         logging.getLogger("server").addHandler(handler)
-
-
-def last_words(error: BaseException) -> str:
-    """One line for an error that ends the server."""
-    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def _tasks_of(background: BackgroundTask) -> list[BackgroundTask]:

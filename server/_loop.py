@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -24,22 +25,40 @@ class LoopThread:
         self._server = server
         self._loop = _new_loop()
         self._running: set[asyncio.Task[None]] = set()
+        self._life: asyncio.Task[None] | None = None
+        self._leave = asyncio.Event()
+        self._left: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="event-loop", daemon=True)
 
     def start(self) -> None:
         """Starts the loop; work rings its bell."""
         self._thread.start()
 
-    def enter(self, lifespan: AbstractAsyncContextManager[Any]) -> None:
-        """Runs the app's start-up. Raises what it raises."""
-        self._call(lifespan.__aenter__)
+    def start_app(self, lifespan: AbstractAsyncContextManager[Any]) -> Future[None]:
+        """Begins the app's start-up. The result is there when it has ended, or holds what it raised."""
+        started: Future[None] = Future()
 
-    def leave(self, lifespan: AbstractAsyncContextManager[Any]) -> None:
-        """Runs the app's shutdown. Raises what it raises."""
-        self._call(lambda: lifespan.__aexit__(None, None, None))
+        async def live() -> None:
+            # One task from start-up to shutdown, as the lifespan protocol has it: a task group may not change tasks.
+            try:
+                async with lifespan:
+                    started.set_result(None)
+                    await self._leave.wait()
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised again where somebody waits for it
+                (self._left if started.done() else started).set_exception(error)
+            else:
+                self._left.set_result(None)
 
-    def stop(self, grace_s: float) -> None:
-        """Cancels what still runs, gives it `grace_s` seconds to clean up, and ends the loop."""
+        self._loop.call_soon_threadsafe(self._begin, live())
+        return started
+
+    def stop_app(self) -> Future[None]:
+        """Begins the app's shutdown. As `start_app`."""
+        self._loop.call_soon_threadsafe(self._leave.set)
+        return self._left
+
+    def cancel(self, grace_s: float) -> None:
+        """Cancels the requests and tasks that still run and gives them `grace_s` seconds to clean up. Not the app's lifespan."""
 
         async def cancel() -> None:
             for task in self._running:
@@ -48,27 +67,14 @@ class LoopThread:
                 await asyncio.wait(self._running, timeout=grace_s)
 
         future = asyncio.run_coroutine_threadsafe(cancel(), self._loop)
-        try:
-            future.result(timeout=grace_s + 1.0)
-        except TimeoutError:
-            # The loop is blocked by somebody's code; its thread ends with the process.
-            return
+        # A loop that is blocked by somebody's code is left alone: its thread ends with the process.
+        with contextlib.suppress(TimeoutError):
+            future.result(timeout=grace_s + 0.5)
+
+    def stop(self) -> None:
+        """Ends the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=1.0)
-
-    def _call(self, make: Callable[[], Any]) -> None:
-        done: Future[None] = Future()
-
-        async def run() -> None:
-            try:
-                await make()
-            except BaseException as error:  # noqa: BLE001  # whatever it is, it is raised again where the caller waits
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-
-        self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(run())))
-        done.result()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -91,6 +97,9 @@ class LoopThread:
             else:
                 self._keep(create(_run_chain(work), context=work.context()))
 
+    def _begin(self, life: Coroutine[Any, Any, None]) -> None:
+        self._life = self._loop.create_task(life)
+
     def _keep(self, task: asyncio.Task[None]) -> None:
         # The loop itself holds tasks weakly: without this one could vanish half-way.
         self._running.add(task)
@@ -111,14 +120,16 @@ async def _run_job(job: AsyncJob) -> None:
 
 
 async def _run_chain(chain: AsyncChain) -> None:
-    while (step := chain.begin()) is not None:
-        func, args, kwargs = step
-        try:
-            await func(*args, **(kwargs or {}))
-        except BaseException as error:  # noqa: BLE001  # a task that raises, whatever it raises, has failed; the loop goes on
-            chain.failed(error)
-        else:
-            chain.finished()
+    step = chain.begin()
+    if step is None:
+        return
+    func, args, kwargs = step
+    try:
+        await func(*args, **(kwargs or {}))
+    except BaseException as error:  # noqa: BLE001  # a task that raises, whatever it raises, has failed; the loop goes on
+        chain.failed(error)
+    else:
+        chain.finished()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

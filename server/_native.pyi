@@ -59,7 +59,7 @@ class EffectRows:
         """Marks the file as closed in good order."""
 
 class Server:
-    """The server. In order: `set_routes`, `bind`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
+    """The server. In order: `bind`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
     `abandon` if that was False, `close`.
     """
 
@@ -68,7 +68,7 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any]) -> None:
+    def set_routes(self, routes: list[Any], redirect_slashes: bool) -> None:
         """Freezes the routes (`RouteSpec`). Raises ValueError for a path that cannot be routed."""
 
     def bind(self, host: str, port: int) -> int:
@@ -100,6 +100,9 @@ class Server:
 
     def beat(self, period_s: float) -> None:
         """Tells the gauges that the event loop is alive, and when it beats next."""
+
+    def in_flight(self) -> int:
+        """Requests that have not been answered."""
 
     def pending(self) -> int:
         """Tasks accepted and not ended."""

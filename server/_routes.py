@@ -21,6 +21,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic_core import from_json
 from starlette._utils import is_async_callable
 from starlette.routing import Route
 
@@ -90,11 +91,9 @@ _BARE_STR = ({"type": "str"}, {"type": "default", "schema": {"type": "str"}})
 
 def compile_routes(app: FastAPI) -> list[RouteSpec]:
     """Every route of the app, in order. Raises UnsupportedRoute for the first that cannot be taken."""
-    if app.user_middleware:
-        names = ", ".join(getattr(entry.cls, "__name__", repr(entry.cls)) for entry in app.user_middleware)
-        route = "the app"
-        reason = f"has middleware ({names}), which the fast path cannot run yet"
-        raise UnsupportedRoute(route, reason)
+    for problem in _problems_of_app(app):
+        whole = "the app"
+        raise UnsupportedRoute(whole, problem)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs = []
     for context in iter_route_contexts(app.routes):
@@ -128,7 +127,7 @@ def _compile(app: FastAPI, context: RouteContext) -> RouteSpec:
     body = None
     if dependant.body_params:
         (parameter,) = dependant.body_params
-        body = BodySpec(parameter.name, parameter._type_adapter.validator.validate_json)  # noqa: SLF001
+        body = BodySpec(parameter.name, _body_validator(parameter))
     return RouteSpec(
         methods=sorted(context.methods or ()),
         path=context.path or "/",
@@ -144,10 +143,28 @@ def _compile(app: FastAPI, context: RouteContext) -> RouteSpec:
     )
 
 
+def _problems_of_app(app: FastAPI) -> Iterator[str]:
+    if app.user_middleware:
+        names = ", ".join(getattr(entry.cls, "__name__", repr(entry.cls)) for entry in app.user_middleware)
+        yield f"has middleware ({names}), which the fast path cannot run yet"
+    if not getattr(type(app).__call__, "__module__", "").startswith("fastapi."):
+        yield f"is a {type(app).__name__} with a __call__ of its own, which the fast path would pass over"
+    if app.root_path:
+        yield f"has the root_path {app.root_path!r}, which cannot be taken into account yet"
+    if app.debug:
+        yield "asks for debug answers, which cannot be given yet"
+
+
 def _problems(app: FastAPI, context: RouteContext, dependant: Dependant) -> Iterator[str]:
-    response_class = context.response_class
-    if isinstance(response_class, DefaultPlaceholder):
-        response_class = response_class.value
+    response_class, strict_content_type = _value(context.response_class), _value(context.strict_content_type)
+    if any(handler is not _HANDLERS.get(kind) for kind, handler in app.exception_handlers.items()):
+        yield "belongs to an app with exception handlers of its own, which cannot be called yet"
+    if getattr(type(context.original_route), "get_route_handler", None) is not APIRoute.get_route_handler:
+        yield f"is a {type(context.original_route).__name__} with a handler of its own, which the fast path would pass over"
+    if not strict_content_type:
+        yield "takes JSON without its content type (strict_content_type=False), which cannot be done yet"
+    if context.max_body_size is not None:
+        yield f"limits its body to {context.max_body_size} bytes, and only the server's own max_body can be obeyed yet"
     if dependant.dependencies:
         names = ", ".join(getattr(sub.call, "__name__", repr(sub.call)) for sub in dependant.dependencies)
         yield f"depends on {names}, and dependencies cannot be taken yet"
@@ -165,24 +182,65 @@ def _problems(app: FastAPI, context: RouteContext, dependant: Dependant) -> Iter
             yield f"collects several values in {parameter.name!r}, and only single values can be taken yet"
         if len(_get_param_aliases(parameter)) > 1:
             yield f"gives {parameter.name!r} several aliases, and only one can be taken yet"
-    if len(dependant.body_params) > 1 or context._embed_body_fields:  # noqa: SLF001
-        yield "takes its body in several parts, and only one whole JSON body can be taken yet"
     if any(isinstance(parameter.field_info, params.Form) for parameter in dependant.body_params):
         yield "takes a form or files, and only JSON bodies can be taken yet"
+    if len(dependant.body_params) > 1 or context._embed_body_fields:  # noqa: SLF001
+        yield "takes its body in several parts, and only one whole JSON body can be taken yet"
     if response_class is not JSONResponse:
         yield f"answers with {response_class.__name__}, and only JSON can be answered yet"
-    if set(app.exception_handlers) - set(FastAPI().exception_handlers):
-        yield "belongs to an app with exception handlers of its own, which cannot be called yet"
     if context.is_sse_stream or context.is_json_stream:
         yield "streams its answer, which cannot be done yet"
+
+
+def _value(setting: Any) -> Any:
+    return setting.value if isinstance(setting, DefaultPlaceholder) else setting
+
+
+def _body_validator(parameter: ModelField) -> Callable[[bytes], Any]:
+    # FastAPI parses JSON and validates Python values. pydantic can do both in one step, but then in its JSON mode, in which some
+    # types take other values (a `date | str` takes a date, strict models take strings for dates). Only where both agree is that
+    # step taken.
+    validator = parameter._type_adapter.validator  # noqa: SLF001
+    if _same_from_json(parameter._type_adapter.core_schema):  # noqa: SLF001
+        return validator.validate_json
+
+    def validate(body: bytes) -> Any:
+        return validator.validate_python(from_json(body), from_attributes=True)
+
+    return validate
+
+
+_HANDLERS = FastAPI().exception_handlers
+_SAME_FROM_JSON = frozenset(
+    ("bool", "default", "dict", "float", "int", "list", "model", "model-field", "model-fields", "none", "nullable", "str")
+)
+
+
+def _same_from_json(schema: Any) -> bool:
+    """Whether pydantic's JSON mode takes the same values as its Python mode: JSON's own types, lax, and functions after them."""
+    if isinstance(schema, dict) and "type" in schema:
+        is_function = schema["type"] == "function-after" and schema["function"]["type"] == "no-info"
+        if (
+            schema.get("strict")
+            or schema.get("config", {}).get("strict")
+            or not (is_function or schema["type"] in _SAME_FROM_JSON)
+        ):
+            return False
+        fields = schema["fields"].values() if schema["type"] == "model-fields" else ()
+        if schema.get("extras_schema") or schema.get("custom_init") or schema.get("computed_fields"):
+            return False
+        inner = (schema[key] for key in ("schema", "items_schema", "keys_schema", "values_schema") if key in schema)
+        return all(map(_same_from_json, (*inner, *fields)))
+    return False
 
 
 def _param(source: str, parameter: ModelField) -> ParamSpec:
     info = parameter.field_info
     ((_, alias),) = _get_param_aliases(parameter, convert_underscores=getattr(info, "convert_underscores", False))
     required = info.is_required()
-    default = None if required else parameter.get_default()
-    shared = isinstance(default, _SHARED)
+    has_factory = info.default_factory is not None
+    default = None if required or has_factory else parameter.get_default()
+    shared = not has_factory and isinstance(default, _SHARED)
     adapter = parameter._type_adapter  # noqa: SLF001
 
     def make_default() -> Any:

@@ -6,6 +6,7 @@ Python and ask here for one more endpoint thread) and from the thread that waits
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,9 +14,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from fastapi import FastAPI
 from pydantic_core import to_json
@@ -23,19 +26,19 @@ from starlette._utils import is_async_callable
 from starlette.responses import Response
 
 from server._background import BackgroundTasks
-from server._config import ServerConfig
-from server._fallback import Fallback, last_words, set_up_logging, task_failed, unpack
+from server._config import MOST_THREADS, ServerConfig
+from server._fallback import Fallback, set_up_logging, task_failed, unpack
 from server._loop import LoopThread
 from server._native import Server
 from server._routes import compile_routes, encode_anything
 
-__all__ = ["ABANDONED_STATUS", "serve"]
+__all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
 ABANDONED_STATUS: Final = 3
 """Exit status of a server that gave up tasks at its drain deadline."""
 
 _MORE_LANES: Final = b"L"
-_DRAINED: Final = b"D"
+_WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
 _SETTINGS_POLL_S: Final = 0.1
@@ -56,35 +59,45 @@ class Helpers:
     to_json: Any = to_json
 
 
-def serve(app: FastAPI, config: ServerConfig) -> None:
-    """Serves `app` until a signal ends it. See `FastrAPI.serve`."""
+class CannotServe(Exception):
+    """The port or the row file cannot be had."""
+
+
+def prepare(app: FastAPI, config: ServerConfig) -> Serving:
+    """Everything up to the open port. Raises UnsupportedRoute, CannotServe, or RuntimeError if not on the main thread."""
     if threading.current_thread() is not threading.main_thread():
-        msg = "serve() must be called on the main thread, which receives the signals that stop it"
+        msg = "a server must be run on the main thread, which receives the signals that stop it"
         raise RuntimeError(msg)
     set_up_logging()
     specs = compile_routes(app)
     fallback = Fallback(specs)
-    server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
-    server.set_routes(specs)
-    port = server.bind(config.host, config.port)
-    _Serving(app, config, server, port).run()
+    try:
+        server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
+        port = server.bind(config.host, config.port)
+    except OSError as error:
+        msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
+        raise CannotServe(msg) from error
+    return Serving(app, config, server, port, fallback)
 
 
-class _Serving:
+class Serving:
     """One server from its first thread to its last."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int) -> None:
+    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback) -> None:
+        self._app = app
         self._config = config
         self._server = server
         self._port = port
-        self._lifespan = app.router.lifespan_context(app)
+        self._fallback = fallback
         self._loop = LoopThread(server)
         self._workers = 0
+        self._pool = config.pool
         self._signals = 0
         self._listen, self._tell = socket.socketpair()
         self._tell.setblocking(False)
 
     def run(self) -> None:
+        """Serves until a signal, then drains. Raises what the app's start-up or shutdown raised."""
         # Each signal writes a byte, which wakes the main thread; the handlers themselves only count.
         signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,62 +105,89 @@ class _Serving:
         self._grow_pool(self._config.pool)
         self._add_lane()
         self._loop.start()
-        self._loop.enter(self._lifespan)
+        self._start_app()
         self._server.start(self._tell.fileno())
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         _say(f"serving on http://{host}:{self._port} (pid {os.getpid()}, {self._config.pool} task threads)")
-        self._wait()
-        self._stop()
-
-    def _wait(self) -> None:
         self._listen.settimeout(_SETTINGS_POLL_S)
         while not self._signals:
-            try:
-                requests = self._listen.recv(64)
-            except TimeoutError:
-                requests = b""
-            if _MORE_LANES in requests:
-                self._add_lane()
+            self._hear()
             self._obey_settings()
+        self._stop()
+
+    def _start_app(self) -> None:
+        routes = list(self._app.routes)
+        started = self._loop.start_app(self._app.router.lifespan_context(self._app))
+        if not self._wait_for(started, signals=0, timeout_s=None):
+            _say("stopped by a signal before the app's start-up had ended")
+            _leave(1)
+        started.result()
+        # The start-up may have added routes.
+        if routes != list(self._app.routes):
+            self._fallback.specs = compile_routes(self._app)
+        self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
 
     def _stop(self) -> None:
         begun = time.monotonic()
-        pending = self._server.pending()
-        _say(f"stopping: {pending} background tasks are pending; waiting up to {self._config.drain_s:g} s (a second signal: not)")
-        drained = self._drain()
-        if drained:
-            self._loop.leave(self._lifespan)
-            self._server.close()
-            self._loop.stop(_CANCEL_GRACE_S)
-            _say(f"stopped: every accepted task has ended, {time.monotonic() - begun:.2f} s after the signal")
-            return
-        abandoned = self._server.abandon()
+        end = begun + self._config.drain_s
+        pending, in_flight = self._server.pending(), self._server.in_flight()
+        wait = f"waiting up to {self._config.drain_s:g} s for them; a second signal stops at once"
+        _say(
+            f"stopping: {pending} background tasks and {in_flight} requests are under way"
+            + (f"; {wait}" if pending + in_flight else "")
+        )
+        done: Future[bool] = Future()
+        threading.Thread(
+            target=lambda: done.set_result(self._server.drain(self._config.drain_s)), name="drain", daemon=True
+        ).start()
+        drained = self._wait_for(done, signals=1, timeout_s=None) and done.result()
+        in_flight = self._server.in_flight()
+        abandoned = [] if drained else self._server.abandon()
         self._server.close()
-        self._loop.stop(_CANCEL_GRACE_S)
-        _say(_report(abandoned, time.monotonic() - begun))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # The account is closed; what follows can no longer change it.
+        grace_s = max(end - time.monotonic(), 0.0) if drained else _CANCEL_GRACE_S
+        if not drained:
+            self._loop.cancel(_CANCEL_GRACE_S)
+        left = self._loop.stop_app()
+        if not self._wait_for(left, signals=1, timeout_s=max(grace_s, _CANCEL_GRACE_S)):
+            _say("the app's shutdown did not end in time and was left alone")
+        _say(_report(abandoned, 0 if drained else in_flight, time.monotonic() - begun))
+        if left.done() and (error := left.exception()) is not None:
+            raise error
+        if drained and left.done():
+            self._loop.stop()
+            return
         # Threads that are stuck in a task cannot be ended, and the interpreter would wait for what they hold: leave at once.
-        os._exit(ABANDONED_STATUS if abandoned else 0)
+        _leave(ABANDONED_STATUS if abandoned else 0 if left.done() else 1)
 
-    def _drain(self) -> bool:
-        outcome: list[bool] = []
+    def _wait_for(self, future: Future[Any], *, signals: int, timeout_s: float | None) -> bool:
+        """Waits for a result, doing what is asked for meanwhile. False: more than `signals` came, or the time was up."""
+        future.add_done_callback(lambda _: self._wake())
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while not future.done() and self._signals <= signals:
+            left_s = None if end is None else end - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                break
+            self._listen.settimeout(left_s)
+            self._hear()
+        return future.done()
 
-        def wait() -> None:
-            outcome.append(self._server.drain(self._config.drain_s))
-            self._tell.send(_DRAINED)
+    def _hear(self) -> None:
+        try:
+            requests = self._listen.recv(64)
+        except TimeoutError:
+            return
+        if _MORE_LANES in requests:
+            self._add_lane()
 
-        threading.Thread(target=wait, name="drain", daemon=True).start()
-        self._listen.settimeout(None)
-        while not outcome and self._signals < 2:
-            if _MORE_LANES in self._listen.recv(64):
-                self._add_lane()
-        return outcome == [True]
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._tell.send(_WAKE)
 
     def _obey_settings(self) -> None:
         wanted = self._server.setting(_POOL_SETTING)
-        if wanted and wanted != self._config.pool and wanted != getattr(self, "_obeyed", None):
-            self._obeyed = wanted
+        if 1 <= wanted <= MOST_THREADS and wanted != self._pool:
+            self._pool = wanted
             self._grow_pool(wanted)
             self._server.set_pool(wanted)
 
@@ -161,16 +201,17 @@ class _Serving:
         if number is not None:
             self._thread(f"endpoint-{number}", self._server.run_lane, number)
 
-    def _thread(self, name: str, target: Any, number: int) -> None:
+    def _thread(self, name: str, target: Callable[[int], None], number: int) -> None:
         threading.Thread(target=target, args=(number,), name=name, daemon=True).start()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
 
 
-def _report(abandoned: list[tuple[str, bool]], took_s: float) -> str:
+def _report(abandoned: list[tuple[str, bool]], in_flight: int, took_s: float) -> str:
+    dropped = f"; {in_flight} requests in flight were dropped" if in_flight else ""
     if not abandoned:
-        return f"stopped: requests in flight were dropped after {took_s:.2f} s; no accepted task was"
+        return f"stopped after {took_s:.2f} s: every accepted task has ended{dropped}"
     running = Counter(name for name, was_running in abandoned if was_running)
     queued = Counter(name for name, was_running in abandoned if not was_running)
 
@@ -179,14 +220,19 @@ def _report(abandoned: list[tuple[str, bool]], took_s: float) -> str:
 
     return (
         f"stopped after {took_s:.2f} s: abandoned {len(abandoned)} tasks, "
-        f"{queued.total()} never started ({names(queued)}) and {running.total()} running ({names(running)})"
+        f"{queued.total()} never started ({names(queued)}) and {running.total()} running ({names(running)}){dropped}"
     )
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _leave(status: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _say(text: str) -> None:
     print(f"server: {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def fail(error: BaseException) -> None:
-    """Reports an error that keeps the server from serving."""
-    _say(f"error: {last_words(error)}")

@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -41,10 +42,14 @@ impl Drop for Ticket {
     }
 }
 
+/// Held while a connection has a request or its answer under way.
+pub type Busy = Rc<()>;
+
 /// One chunk of bytes, with the tasks that wait for it to leave.
 pub struct TaskBuf {
     bytes: Bytes,
     ticket: Option<Ticket>,
+    busy: Option<Busy>,
 }
 
 impl Buf for TaskBuf {
@@ -66,6 +71,7 @@ impl Drop for TaskBuf {
         if let Some(ticket) = &mut self.ticket {
             ticket.whole = self.bytes.is_empty();
         }
+        drop(self.busy.take());
     }
 }
 
@@ -75,7 +81,14 @@ pub struct TaskBody(Option<TaskBuf>);
 impl TaskBody {
     /// hyper drops an empty body before it has written the head, so tasks must not be tied to one: see [`Ticket::redeem`].
     pub fn new(bytes: Bytes, ticket: Option<Ticket>) -> Self {
-        Self(Some(TaskBuf { bytes, ticket }))
+        Self(Some(TaskBuf { bytes, ticket, busy: None }))
+    }
+
+    /// Keeps its connection busy until its last byte has left.
+    pub fn keep_busy(&mut self, busy: Busy) {
+        if let Some(chunk) = &mut self.0 {
+            chunk.busy = Some(busy);
+        }
     }
 }
 

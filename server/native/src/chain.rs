@@ -9,7 +9,7 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use crate::core::{Core, lock};
+use crate::core::lock;
 
 /// One call that was added.
 pub struct Task {
@@ -44,8 +44,18 @@ impl Task {
 struct State {
     tasks: Vec<Arc<Task>>,
     next: usize,
+    /// Tasks that this request has added so far, also where they were taken apart.
+    added: usize,
     flushed: bool,
     ended: bool,
+}
+
+impl State {
+    fn count_one(&mut self) -> u16 {
+        let index = u16::try_from(self.added).unwrap_or(u16::MAX);
+        self.added += 1;
+        index
+    }
 }
 
 /// The accepted tasks of one request. Owned by the thread or queue that will run the next one, and by the registry.
@@ -58,22 +68,36 @@ pub struct Chain {
 
 impl Chain {
     pub fn new(op: u64, tasks: Vec<Task>) -> Self {
-        let tasks = tasks.into_iter().map(Arc::new).collect();
-        Self { op, number: usize::MAX, state: Mutex::new(State { tasks, next: 0, flushed: false, ended: false }) }
+        let added = tasks.len();
+        Self::of(op, tasks.into_iter().map(Arc::new).collect(), added, false)
     }
 
-    /// Appends a task that was added after the response; false if the chain has run to its end.
-    pub fn append(&self, ledger: &Ledger, build: impl FnOnce(&Ledger, u16) -> Task) -> bool {
+    /// A task that was added after the chain of its request had been taken apart, and may run at once.
+    pub fn late(op: u64, task: Task) -> Self {
+        Self::of(op, vec![Arc::new(task)], 1, true)
+    }
+
+    fn of(op: u64, tasks: Vec<Arc<Task>>, added: usize, flushed: bool) -> Self {
+        Self { op, number: usize::MAX, state: Mutex::new(State { tasks, next: 0, added, flushed, ended: false }) }
+    }
+
+    /// Appends a task that was added after the response. The call comes back if the chain has run to its end or was taken apart.
+    pub fn append<C>(&self, ledger: &Ledger, call: C, build: impl FnOnce(&Ledger, u16, C) -> Task) -> Result<(), C> {
         let mut state = lock(&self.state);
         if state.ended {
-            return false;
+            return Err(call);
         }
-        let task = build(ledger, u16::try_from(state.tasks.len()).unwrap_or(u16::MAX));
+        let task = build(ledger, state.count_one(), call);
         if state.flushed {
             ledger.flushed(&task.entry, true);
         }
         state.tasks.push(Arc::new(task));
-        true
+        Ok(())
+    }
+
+    /// The position of one more task of this request.
+    pub fn count_one(&self) -> u16 {
+        lock(&self.state).count_one()
     }
 
     /// Marks all tasks as free to run: the response has left, `whole` or not.
@@ -121,23 +145,11 @@ impl Chain {
         lock(&self.state).tasks.clone()
     }
 
-    /// One chain a task, for tasks that run side by side. This chain is left without any.
-    pub fn split(&self, core: &Core) -> Vec<Arc<Self>> {
-        let tasks = {
-            let mut state = lock(&self.state);
-            state.ended = true;
-            std::mem::take(&mut state.tasks)
-        };
-        let singles = tasks
-            .into_iter()
-            .filter_map(|task| {
-                core.admit(|_| {
-                    let state = State { tasks: vec![task], next: 0, flushed: true, ended: false };
-                    Self { op: self.op, number: usize::MAX, state: Mutex::new(state) }
-                })
-            })
-            .collect();
-        core.forget(self);
-        singles
+    /// One chain a task; this chain is left without any.
+    pub fn take_apart(&self) -> Vec<Self> {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let tasks = std::mem::take(&mut state.tasks);
+        tasks.into_iter().map(|task| Self::of(self.op, vec![task], 1, true)).collect()
     }
 }

@@ -65,6 +65,14 @@ pub struct Registry {
     sealed: bool,
 }
 
+impl Registry {
+    fn enter(&mut self, mut chain: Chain) -> Arc<Chain> {
+        let place = self.chains.vacant_entry();
+        chain.number = place.key();
+        Arc::clone(place.insert(Arc::new(chain)))
+    }
+}
+
 /// Shared by all threads of one server.
 pub struct Core {
     pub ledger: Ledger,
@@ -162,14 +170,22 @@ impl Core {
     pub fn admit(&self, build: impl FnOnce(&Ledger) -> Chain) -> Option<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         if registry.sealed {
+            // First the lock, then what `build` holds: dropping arguments runs Python code, which may come back here.
+            drop(registry);
             return None;
         }
-        let place = registry.chains.vacant_entry();
-        let mut chain = build(&self.ledger);
-        chain.number = place.key();
-        let chain = Arc::new(chain);
-        place.insert(Arc::clone(&chain));
-        Some(chain)
+        let chain = build(&self.ledger);
+        Some(registry.enter(chain))
+    }
+
+    /// Writes to the ledger, unless the drain deadline has passed: what was given up then must be all that was given up.
+    pub fn while_open<R>(&self, write: impl FnOnce(&Ledger) -> R) -> Option<R> {
+        let registry = lock(&self.registry);
+        if registry.sealed {
+            drop(registry);
+            return None;
+        }
+        Some(write(&self.ledger))
     }
 
     /// Forgets a chain that has run to its end.
@@ -188,12 +204,22 @@ impl Core {
     pub fn release(&self, chain: Arc<Chain>, whole: bool) {
         chain.flushed(&self.ledger, whole);
         if self.policy.parallel {
-            for single in chain.split(self) {
+            for single in self.split(&chain) {
                 self.route(single);
             }
         } else {
             self.route(chain);
         }
+    }
+
+    /// One chain a task, for tasks that run side by side. In one step, so that at each moment every task is in a registered chain.
+    fn split(&self, chain: &Chain) -> Vec<Arc<Chain>> {
+        let mut registry = lock(&self.registry);
+        if registry.sealed {
+            return Vec::new();
+        }
+        registry.chains.try_remove(chain.number);
+        chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 
     /// Sends a chain to where its next task runs; one without a next task has ended.

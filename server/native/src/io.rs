@@ -16,11 +16,13 @@ use afterload_core::{
     ledger::Gauge,
     router::{Match, Router},
 };
-use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
@@ -28,16 +30,43 @@ use tokio::{
 };
 
 use crate::{
-    body::TaskBody,
+    body::{Busy, TaskBody},
     core::{Core, LoopWork},
-    job::{Job, Reply, decode_path_value, internal_error},
+    job::{Job, Reply, internal_error},
     route::Route,
     tasks::Functions,
 };
 
 const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
+const BODY_PAUSE: Duration = Duration::from_secs(30);
 const ADMIT_LANE_AFTER: Duration = Duration::from_millis(1);
+const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// What Starlette's `RedirectResponse` leaves as it is, beside letters, digits and `_.-~`.
+const LOCATION: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'%')
+    .remove(b'#')
+    .remove(b'?')
+    .remove(b'=')
+    .remove(b'@')
+    .remove(b'[')
+    .remove(b']')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';');
 
 /// Asked of the main thread: one more endpoint thread.
 pub const MORE_LANES: u8 = b'L';
@@ -56,6 +85,7 @@ pub struct Io {
     pub functions: Arc<Functions>,
     pub router: Router,
     pub routes: Arc<Vec<Route>>,
+    pub redirect_slashes: bool,
     pub max_body: usize,
 }
 
@@ -101,17 +131,28 @@ async fn connection(io: Arc<Io>, stream: TcpStream, mut phase: watch::Receiver<P
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(move |request| {
-        let (io, growing) = (Arc::clone(&io), Rc::clone(&growing));
-        async move { Ok::<_, Infallible>(answer(&io, request, &growing).await) }
-    });
+    let busy: Busy = Rc::new(());
+    let service = {
+        let busy = Rc::clone(&busy);
+        service_fn(move |request| {
+            let (io, growing, busy) = (Arc::clone(&io), Rc::clone(&growing), Rc::clone(&busy));
+            async move {
+                let mut response = answer(&io, request, &growing).await;
+                response.body_mut().keep_busy(busy);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    // What the line above and this function hold when nothing is under way.
+    let idle = Rc::strong_count(&busy);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    if *phase.borrow_and_update() == Phase::Draining {
+    let mut draining = *phase.borrow_and_update() == Phase::Draining;
+    if draining {
         connection.as_mut().graceful_shutdown();
     }
     loop {
@@ -124,7 +165,14 @@ async fn connection(io: Arc<Io>, stream: TcpStream, mut phase: watch::Receiver<P
                     return;
                 }
                 if now == Phase::Draining {
+                    draining = true;
                     connection.as_mut().graceful_shutdown();
+                }
+            }
+            // A client that sends its head slowly, or not at all, must not hold up the drain.
+            () = tokio::time::sleep(IDLE_GRACE), if draining => {
+                if Rc::strong_count(&busy) <= idle {
+                    return;
                 }
             }
         }
@@ -150,10 +198,13 @@ impl Drop for InFlight<'_> {
 async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool>>) -> Response<TaskBody> {
     let _in_flight = InFlight::new(&io.core);
     let (head, body) = request.into_parts();
-    let path = head.uri.path();
-    let (number, values) = match io.router.find(head.method.as_str(), path) {
-        Match::Route(number, values) => (number, values.into_iter().map(decode_path_value).collect::<Vec<_>>()),
-        Match::NotFound => return json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#),
+    // Decoded before it is routed, as every ASGI server does: `%2F` separates segments. Invalid UTF-8 is replaced.
+    let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
+    let (number, values) = match io.router.find(head.method.as_str(), &path) {
+        Match::Route(number, values) => (number, values.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()),
+        Match::NotFound => {
+            return redirect(io, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
+        }
         Match::MethodNotAllowed(allowed) => {
             let mut response = json(StatusCode::METHOD_NOT_ALLOWED, br#"{"detail":"Method Not Allowed"}"#);
             if let Ok(allowed) = HeaderValue::from_str(&allowed) {
@@ -178,13 +229,11 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     }
-    let body = match Limited::new(body, io.max_body).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#);
-        }
-        Err(_) => return json(StatusCode::BAD_REQUEST, br#"{"detail":"The request body did not arrive whole"}"#),
+    let body = match read_body(body, io.max_body).await {
+        Ok(body) => body,
+        Err(response) => return response,
     };
+    let method = head.method.clone();
     let (reply, answered) = oneshot::channel();
     let job = Job {
         core: Arc::clone(&io.core),
@@ -192,7 +241,7 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
         routes: Arc::clone(&io.routes),
         number,
         op,
-        path: path.to_owned(),
+        path: path.into_owned(),
         path_values: values,
         query: head.uri.query().map(ToOwned::to_owned),
         method: head.method,
@@ -208,7 +257,60 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
             grow_lanes(&io.core, growing);
         }
     }
-    response_from(answered.await.unwrap_or_else(|_| internal_error()))
+    response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
+}
+
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<TaskBody>> {
+    let too_large = || json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#);
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut whole = Bytes::new();
+    let mut more: Option<BytesMut> = None;
+    loop {
+        let frame = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+            Err(_) => return Err(json(StatusCode::REQUEST_TIMEOUT, br#"{"detail":"The request body stopped arriving"}"#)),
+            Ok(None) => return Ok(more.map_or(whole, BytesMut::freeze)),
+            Ok(Some(Err(_))) => {
+                return Err(json(StatusCode::BAD_REQUEST, br#"{"detail":"The request body did not arrive whole"}"#));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + more.as_ref().map_or(0, BytesMut::len) + data.len() > limit {
+            return Err(too_large());
+        }
+        // A body that came in one piece is used as it is.
+        match &mut more {
+            Some(more) => more.extend_from_slice(&data),
+            None if whole.is_empty() => whole = data,
+            None => {
+                let mut both = BytesMut::from(&whole[..]);
+                both.extend_from_slice(&data);
+                whole = Bytes::new();
+                more = Some(both);
+            }
+        }
+    }
+}
+
+/// Where the path with or without its last slash would be routed, as in Starlette.
+fn redirect(io: &Io, head: &http::request::Parts, path: &str) -> Option<Response<TaskBody>> {
+    if !io.redirect_slashes || path == "/" {
+        return None;
+    }
+    let other = if path.ends_with('/') { path.trim_end_matches('/').to_owned() } else { format!("{path}/") };
+    if matches!(io.router.find(head.method.as_str(), &other), Match::NotFound) {
+        return None;
+    }
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let query = head.uri.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}")).unwrap_or_default();
+    let target = format!("http://{host}{other}{query}");
+    let location = HeaderValue::from_str(&utf8_percent_encode(&target, LOCATION).to_string()).ok()?;
+    let mut response = Response::new(TaskBody::new(Bytes::new(), None));
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, location);
+    Some(response)
 }
 
 /// One more endpoint thread when, for a whole millisecond, requests waited and no thread took one: all of them are stuck in an endpoint.
@@ -233,16 +335,18 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
     });
 }
 
-fn response_from(reply: Reply) -> Response<TaskBody> {
+fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
     let (body, ticket) = (reply.body, reply.ticket);
-    let tied = if body.is_empty() {
+    // hyper drops the body of such an answer unsent.
+    let is_sent = !body.is_empty() && *method != Method::HEAD && !matches!(reply.status, 100..200 | 204 | 205 | 304);
+    let tied = if is_sent {
+        TaskBody::new(body, ticket)
+    } else {
         if let Some(ticket) = ticket {
             // Runs after this connection's poll, which writes and flushes the head.
             spawn_local(async move { ticket.redeem() });
         }
         TaskBody::new(body, None)
-    } else {
-        TaskBody::new(body, ticket)
     };
     let mut response = Response::new(tied);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

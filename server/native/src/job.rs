@@ -8,7 +8,6 @@ use std::sync::{Arc, atomic::Ordering};
 use afterload_core::ledger::Gauge;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use percent_encoding::percent_decode_str;
 use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
@@ -224,7 +223,13 @@ impl Job {
             return reply_from(&helpers.unpack.bind(py).call1((value, tasks))?);
         }
         if route.is_bodyless() {
-            return Ok(Reply { status: route.status, headers: Vec::new(), body: Bytes::new(), ticket: None });
+            // The content type without content is what FastAPI's JSONResponse sends too.
+            return Ok(Reply {
+                status: route.status,
+                headers: vec![(http::header::CONTENT_TYPE, JSON)],
+                body: Bytes::new(),
+                ticket: None,
+            });
         }
         let encoded = match &route.encode {
             Some(encode) => encode.bind(py).call1((value,))?,
@@ -234,11 +239,6 @@ impl Job {
         let body = Bytes::copy_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
         Ok(Reply { status: route.status, headers: vec![(http::header::CONTENT_TYPE, JSON)], body, ticket: None })
     }
-}
-
-/// The path parameters of a request as text; invalid UTF-8 is replaced, as in Starlette's servers.
-pub fn decode_path_value(value: &str) -> String {
-    percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
 /// The thread of an endpoint: takes one request after another.
@@ -295,7 +295,11 @@ fn is_plain(value: &Bound<'_, PyAny>, depth: usize) -> bool {
         return false;
     }
     if let Ok(dict) = value.cast_exact::<PyDict>() {
-        return dict.iter().all(|(key, item)| key.is_exact_instance_of::<PyString>() && is_plain(&item, depth - 1));
+        // FastAPI's encoder leaves out keys that begin with `_sa` (SQLAlchemy's), so that such a dict is not plain.
+        return dict.iter().all(|(key, item)| {
+            let is_text = key.cast_exact::<PyString>().is_ok_and(|key| key.to_str().is_ok_and(|key| !key.starts_with("_sa")));
+            is_text && is_plain(&item, depth - 1)
+        });
     }
     value.cast_exact::<PyList>().is_ok_and(|list| list.iter().all(|item| is_plain(&item, depth - 1)))
 }

@@ -46,7 +46,7 @@ impl AsyncChain {
         self.chain.context(py)
     }
 
-    /// Starts the next `async def` task. None: there is none here; what is left goes its way.
+    /// Starts the next `async def` task; its end must be told. None: there is none any more; what is left goes its own way.
     fn begin(&self, py: Python<'_>) -> Option<Step> {
         while let Some(task) = self.chain.take(TaskKind::Async) {
             if self.core.ledger.start(&task.entry) {
@@ -61,9 +61,10 @@ impl AsyncChain {
         None
     }
 
-    /// The task has returned.
+    /// The task has returned. The tasks after it go their way: an `async def` one comes back in a context of its own.
     fn finished(&self) {
         self.end(false);
+        self.core.route(Arc::clone(&self.chain));
     }
 
     /// The task has raised.
@@ -72,6 +73,7 @@ impl AsyncChain {
         if let Some(task) = self.end(true) {
             task_failed(py, &self.core, &self.chain, &task.func, PyErr::from_value(error));
         }
+        self.core.route(Arc::clone(&self.chain));
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Param {
 pub struct BodyParam {
     /// Keyword of the endpoint.
     pub name: Py<PyString>,
-    /// Bound `validate_json`.
+    /// Takes the bytes of the body.
     pub validate_json: Py<PyAny>,
 }
 

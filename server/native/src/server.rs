@@ -118,7 +118,7 @@ impl Server {
     }
 
     /// Freezes the routes. Raises ValueError for a path that cannot be routed.
-    fn set_routes(&self, routes: Vec<Route>) -> PyResult<()> {
+    fn set_routes(&self, routes: Vec<Route>, redirect_slashes: bool) -> PyResult<()> {
         let mut router = Router::default();
         for (number, route) in routes.iter().enumerate() {
             for method in &route.methods {
@@ -132,6 +132,7 @@ impl Server {
             functions: Arc::new(Functions::default()),
             router,
             routes: Arc::new(routes),
+            redirect_slashes,
             max_body: self.max_body,
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
@@ -221,6 +222,11 @@ impl Server {
         let period = Duration::from_secs_f64(period_s).as_nanos();
         self.core.ledger.gauge(Gauge::LoopBeatPeriod).store(u64::try_from(period).unwrap_or(0), Ordering::Relaxed);
         self.core.ledger.gauge(Gauge::LoopBeat).store(now_ns(), Ordering::Release);
+    }
+
+    /// Requests that have not been answered.
+    fn in_flight(&self) -> u64 {
+        self.core.ledger.gauge(Gauge::RequestsInFlight).load(Ordering::Acquire)
     }
 
     /// Tasks accepted and not ended.

@@ -2,10 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use afterload_core::ledger::{DropReason, TaskKind};
+use afterload_core::ledger::{DropReason, Ledger, TaskKind};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     ffi,
@@ -49,6 +52,8 @@ pub struct TaskList {
     added: Mutex<Vec<Call>>,
     origin: OnceLock<(Arc<Core>, Arc<Functions>)>,
     running: OnceLock<Arc<Chain>>,
+    /// The request has been answered; set while `added` is locked.
+    answered: AtomicBool,
 }
 
 #[pymethods]
@@ -88,21 +93,36 @@ impl TaskList {
             kind,
             name,
         };
-        let Some(chain) = self.running.get() else {
-            let mut added = lock(&self.added);
+        let too_late = || PyRuntimeError::new_err("add_task() came too late: the tasks of this request have all ended");
+        let mut added = lock(&self.added);
+        if !self.answered.load(Ordering::Acquire) {
             if added.len() > usize::from(u16::MAX) {
                 return Err(PyRuntimeError::new_err("one request can add at most 65,536 tasks: a row numbers them with 16 bits"));
             }
             added.push(call);
             return Ok(());
-        };
-        if chain.append(&core.ledger, |ledger, index| {
+        }
+        drop(added);
+        let chain = self.running.get().ok_or_else(too_late)?;
+        let accept = |ledger: &Ledger, index: u16, call: Call| {
             let entry = ledger.accept(chain.op, index, call.name, Some(call.kind));
             call.accepted(entry)
-        }) {
+        };
+        let stopping = || PyRuntimeError::new_err("add_task() came too late: the server is stopping and gives up what is left");
+        let Err(call) = core.while_open(|ledger| chain.append(ledger, call, accept)).ok_or_else(stopping)? else {
             return Ok(());
+        };
+        if !core.policy.parallel {
+            return Err(too_late());
         }
-        Err(PyRuntimeError::new_err("add_task() came too late: the tasks of this request have all ended"))
+        let index = chain.count_one();
+        let late = core.admit(|ledger| {
+            let task = accept(ledger, index, call);
+            ledger.flushed(&task.entry, true);
+            Chain::late(chain.op, task)
+        });
+        core.route(late.ok_or_else(stopping)?);
+        Ok(())
     }
 
     fn __len__(&self) -> usize {
@@ -118,29 +138,43 @@ impl TaskList {
 
     /// Accepts what was added. None: nothing was, or the server gives up.
     pub fn accept(&self, core: &Core, op: u64) -> Option<Arc<Chain>> {
-        let added = std::mem::take(&mut *lock(&self.added));
+        // Held until the chain is known: whoever adds a task meanwhile finds it.
+        let mut waiting = lock(&self.added);
+        self.answered.store(true, Ordering::Release);
+        let mut added = std::mem::take(&mut *waiting);
         if added.is_empty() {
             return None;
         }
         let chain = core.admit(|ledger| {
             let tasks = (0_u16..=u16::MAX)
-                .zip(added)
+                .zip(added.drain(..))
                 .map(|(index, call)| {
                     let entry = ledger.accept(op, index, call.name, Some(call.kind));
                     call.accepted(entry)
                 })
                 .collect();
             Chain::new(op, tasks)
-        })?;
-        let _first = self.running.set(Arc::clone(&chain));
-        Some(chain)
+        });
+        if let Some(chain) = &chain {
+            let _first = self.running.set(Arc::clone(chain));
+        }
+        // First the lock, then calls that were not admitted: dropping arguments runs Python code, which may come back here.
+        drop(waiting);
+        chain
     }
 
     /// Writes down what was added and will never run, because the endpoint raised.
     pub fn discard(&self, core: &Core, op: u64) {
-        for (index, call) in (0_u16..=u16::MAX).zip(std::mem::take(&mut *lock(&self.added))) {
-            let entry = core.ledger.accept(op, index, call.name, Some(call.kind));
-            core.ledger.drop_waiting(&entry, DropReason::Discarded);
+        let added = {
+            let mut waiting = lock(&self.added);
+            self.answered.store(true, Ordering::Release);
+            std::mem::take(&mut *waiting)
+        };
+        for (index, call) in (0_u16..=u16::MAX).zip(added) {
+            core.while_open(|ledger| {
+                let entry = ledger.accept(op, index, call.name, Some(call.kind));
+                ledger.drop_waiting(&entry, DropReason::Discarded);
+            });
         }
     }
 }

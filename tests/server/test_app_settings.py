@@ -1,0 +1,125 @@
+"""What an app was told by other means than its routes: honoured, or refused at start by name; never passed over in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Serve
+from .helpers import Answer, AppServer, stub, until
+
+ROUTES = """
+from pydantic import BaseModel
+class Item(BaseModel):
+    n: int
+@app.post("/body")
+def body(item: Item): return item
+@app.get("/get")
+def get(): return 1
+@app.get("/raises")
+def raises(): raise ValueError("for the eyes of the developer")
+"""
+
+GOOD_BODY = b'{"n": 1}'
+JSON = "application/json"
+
+SETTINGS = {
+    "strict_content_type": (
+        "app = FastAPI(strict_content_type=False)" + ROUTES,
+        lambda server: server.ask("POST", "/body", GOOD_BODY),
+        lambda answer: (answer.status, answer.body) == (200, b'{"n":1}'),
+    ),
+    "root_path": (
+        "app = FastAPI(root_path='/api')" + ROUTES,
+        lambda server: server.ask("GET", "/api/get"),
+        lambda answer: (answer.status, answer.body) == (200, b"1"),
+    ),
+    "debug": (
+        "app = FastAPI(debug=True)" + ROUTES,
+        lambda server: server.ask("GET", "/raises"),
+        lambda answer: answer.status == 500 and b"for the eyes of the developer" in answer.body,
+    ),
+    "max_body_size": (
+        "app = FastAPI(max_body_size=4)" + ROUTES,
+        lambda server: server.ask("POST", "/body", GOOD_BODY, content_type=JSON),
+        lambda answer: answer.status == 413,
+    ),
+    "max_body_size of a route": (
+        ROUTES.replace('app.post("/body"', 'app.post("/body", max_body_size=4'),
+        lambda server: server.ask("POST", "/body", GOOD_BODY, content_type=JSON),
+        lambda answer: answer.status == 413,
+    ),
+    "redirect_slashes": (
+        "app = FastAPI(redirect_slashes=False)" + ROUTES,
+        lambda server: server.ask("GET", "/get/"),
+        lambda answer: answer.status == 404,
+    ),
+    "routes added at start-up": (
+        """
+from contextlib import asynccontextmanager
+@asynccontextmanager
+async def lifespan(app):
+    @app.get("/later")
+    def later(): return "later"
+    yield
+app = FastAPI(lifespan=lifespan)
+""",
+        lambda server: server.ask("GET", "/later"),
+        lambda answer: answer.status == 200,
+    ),
+    "an overridden __call__": (
+        """
+class Mine(FastAPI):
+    async def __call__(self, scope, receive, send):
+        scope["path"] = scope.get("path", "").removeprefix("/mine")
+        await super().__call__(scope, receive, send)
+app = Mine()
+"""
+        + ROUTES,
+        lambda server: server.ask("GET", "/mine/get"),
+        lambda answer: answer.status == 200,
+    ),
+}
+"""What the app is told; a request; what plain FastAPI under uvicorn answers to it."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_of_the_app_is_honoured_or_refused(serve: Serve, name: str):
+    """Status 2 and a sentence at start, or the answer that plain FastAPI gives."""
+    source, request, is_as_plain = SETTINGS[name]
+    server: AppServer = serve(stub(source), wait=False)
+    until(lambda: "serving on" in server.stderr() or server.process.poll() is not None, "it serves or has ended")
+    if server.process.poll() is not None:
+        assert server.wait() == 2
+        assert "cannot be served" in server.stderr()
+        return
+    answer: Answer = request(server)
+    assert is_as_plain(answer), answer
+
+
+def test_a_streamed_answer_is_refused_with_its_reason(serve: Serve):
+    """Not known before the endpoint returns it: 500, the reason on stderr, and its tasks are discarded."""
+    server = serve(
+        stub("""
+from fastapi.responses import StreamingResponse
+@app.get("/")
+def root(background_tasks: BackgroundTasks):
+    background_tasks.add_task(int)
+    return StreamingResponse(iter([b"x"]))
+""")
+    )
+    assert server.ask("GET", "/").status == 500
+    (task,) = server.wait_ended(1)
+    assert not task.started
+    assert "streamed answers cannot be served yet" in server.stderr()
+
+
+@pytest.mark.parametrize("header", ["'x': 'a\\r\\nset-cookie: b=1'", "'x y': '1'", "'x': 'a\\0b'"])
+def test_a_header_that_would_break_the_answer_is_not_sent(serve: Serve, header: str):
+    """No response splitting: 500 or a closed connection, and never a header of somebody else's making."""
+    server = serve(
+        stub(f"@app.get('/')\ndef root(): return Response(b'x', headers={{{header}}})\n@app.get('/well')\ndef well(): return 1\n")
+    )
+    answer = server.ask("GET", "/")
+    assert answer.status == 500
+    assert answer.header("set-cookie") is None
+    assert server.ask("GET", "/well").status == 200

@@ -1,0 +1,409 @@
+"""Starting: routes that cannot be taken and starts that cannot succeed are refused in words; lifespan and documentation."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.rows import Gauge, HeaderField
+from server.__main__ import main
+
+from .conftest import Serve
+from .helpers import stub, until
+
+PREAMBLE = """
+from collections.abc import Iterator
+from typing import Annotated
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, StreamingResponse
+from pydantic import BaseModel
+class Item(BaseModel):
+    n: int
+def common(): pass
+"""
+
+HANDLER = 'async def handle(request, error): pass\n@app.get("/r")\ndef r(): pass'
+
+REFUSED = {
+    "a dependency": ('@app.get("/r")\ndef r(x: str = Depends(common)): pass', "/r", "common"),
+    "a dependency of the decorator": ('@app.get("/r", dependencies=[Depends(common)])\ndef r(): pass', "/r", "common"),
+    "a dependency of the app": ('app = FastAPI(dependencies=[Depends(common)])\n@app.get("/r")\ndef r(): pass', "/r", "common"),
+    "a dependency of a router": (
+        'router = APIRouter(dependencies=[Depends(common)])\n@router.get("/r")\ndef r(): pass\napp.include_router(router)',
+        "/r", "common",
+    ),
+    "security": ('@app.get("/r")\ndef r(x: str = Security(common, scopes=["a"])): pass', "/r", "common"),
+    "a cookie": ('@app.get("/r")\ndef r(biscuit: str = Cookie()): pass', "/r", "biscuit"),
+    "the request": ('@app.get("/r")\ndef r(whole: Request): pass', "/r", "whole"),
+    "the response": ('@app.get("/r")\ndef r(answer: Response): pass', "/r", "answer"),
+    "a form": ('@app.post("/r")\ndef r(x: Annotated[str, Body()], y: Annotated[str, Body()]): pass', "/r", "body"),
+    "an embedded body": ('@app.post("/r")\ndef r(x: Annotated[Item, Body(embed=True)]): pass', "/r", "body"),
+    "a query model": ('@app.get("/r")\ndef r(q: Annotated[Item, Query()]): pass', "/r", "'q'"),
+    "a header model": ('@app.get("/r")\ndef r(h: Annotated[Item, Header()]): pass', "/r", "'h'"),
+    "a list of values": ('@app.get("/r")\ndef r(many: Annotated[list[int], Query()]): pass', "/r", "many"),
+    "a set of values": ('@app.get("/r")\ndef r(many: Annotated[set[int] | None, Query()] = None): pass', "/r", "many"),
+    "a list of headers": ('@app.get("/r")\ndef r(many: Annotated[list[str], Header()]): pass', "/r", "many"),
+    "middleware": ('@app.middleware("http")\nasync def wrapping(request, call_next): return await call_next(request)',
+    "the app", "BaseHTTPMiddleware"),
+    "added middleware": ('from starlette.middleware.gzip import GZipMiddleware\napp.add_middleware(GZipMiddleware)',
+    "the app", "GZipMiddleware"),
+    "a web socket": ('@app.websocket("/r")\nasync def r(ws: WebSocket): pass', "/r", "WebSocket"),
+    "a mounted app": ('app.mount("/r", FastAPI())', "/r", "Mount"),
+    "a Starlette route": ('async def r(request): pass\napp.add_route("/r", r)', "/r", "Route"),
+    "a streaming response class": ('@app.get("/r", response_class=StreamingResponse)\ndef r(): pass', "/r", "StreamingResponse"),
+    "a file response class": ('@app.get("/r", response_class=FileResponse)\ndef r(): pass', "/r", "FileResponse"),
+    "HTML": ('@app.get("/r", response_class=HTMLResponse)\ndef r(): pass', "/r", "HTMLResponse"),
+    "a default response class": ('app = FastAPI(default_response_class=PlainTextResponse)\n@app.get("/r")\ndef r(): pass',
+    "/r", "PlainTextResponse"),
+    "a path convertor": ('@app.get("/r/{rest:path}")\ndef r(rest: str): pass', "/r/{rest:path}", "convertor"),
+    "an int convertor": ('@app.get("/r/{n:int}")\ndef r(n: int): pass', "/r/{n:int}", "convertor"),
+    "a part of a segment": ('@app.get("/r/{n}.json")\ndef r(n: int): pass', "/r/{n}.json", "segment"),
+    "an exception handler": ('@app.exception_handler(ValueError)\n' + HANDLER, "/r", "exception handlers"),
+    "a replaced exception handler": (
+        '@app.exception_handler(HTTPException)\n' + HANDLER,
+        "/r", "exception handlers",
+    ),
+    "a handler of 404": ('@app.exception_handler(404)\n' + HANDLER, "/r", "exception handlers"),
+    "a generator": ('@app.get("/r")\ndef r() -> Iterator[int]:\n    yield 1', "/r", "stream"),
+    "a route class": (
+        'from fastapi.routing import APIRoute\nclass Mine(APIRoute):\n    def get_route_handler(self):\n'
+        '        return super().get_route_handler()\n'
+        'app.router.route_class = Mine\n@app.get("/r")\ndef r(): pass', "/r", "Mine",
+    ),
+}  # fmt: skip
+"""What cannot be served: the app, what names the route, what names the reason."""
+
+
+def start_here(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
+    """Runs the command in this process; only for starts that fail before there is a server."""
+    folder.mkdir()
+    name = f"refused_{abs(hash((source, folder)))}"
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("server.__main__.prepare", _compile_only)
+    return CliRunner().invoke(main, [f"{name}:app", "--port", "0", *options])
+
+
+def _compile_only(app: object, config: object) -> None:
+    from server._routes import compile_routes
+
+    compile_routes(app)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_route_that_cannot_be_served_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    """Status 2 and one sentence with the route and the reason; no traceback. Better than a server that half works."""
+    text, route, reason = REFUSED[kind]
+    result = start_here(tmp_path / "app", stub(PREAMBLE + text), monkeypatch)
+    assert result.exit_code == 2, result.output
+    said = result.stderr
+    assert "Traceback" not in said
+    (sentence,) = [line for line in said.replace("\n    ", " ").splitlines() if line.startswith("Error: ")]
+    assert "cannot be served: it " in sentence
+    assert route in sentence
+    assert reason in sentence
+
+
+def test_forms_and_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """They need python-multipart, which need not be there to be refused."""
+    pytest.importorskip("python_multipart")
+    for number, parameter in enumerate(("x: Annotated[str, Form()]", "x: Annotated[bytes, File()]", "x: UploadFile")):
+        result = start_here(tmp_path / f"app{number}", stub(PREAMBLE + f'@app.post("/r")\ndef r({parameter}): pass'), monkeypatch)
+        assert (result.exit_code, "/r cannot be served" in result.stderr, "form or files" in result.stderr) == (2, True, True), (
+            result.output
+        )
+
+
+def test_an_app_that_overrides_nothing_special_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What only looks special is taken: titles, tags, prefixes, no documentation, own summaries, exact defaults."""
+    text = """
+app = FastAPI(title="t", docs_url=None, redoc_url=None, openapi_url=None, version="9",
+    servers=[{"url": "/x"}], responses={404: {"description": "d"}})
+router = APIRouter(prefix="/p", tags=["a"], responses={400: {"description": "b"}})
+@router.get("/{a}/{b}", summary="s", description="d", operation_id="o", status_code=202)
+async def r(a: int, b: str, background_tasks: BackgroundTasks): pass
+app.include_router(router, prefix="/q")
+"""
+    result = start_here(tmp_path / "app", stub(PREAMBLE + text), monkeypatch)
+    assert result.exit_code == 0, result.output
+
+
+def run(serve: Serve, source: str, *options: str, **how: str) -> tuple[int, str]:
+    """Status and stderr of a start that fails."""
+    server = serve(source, *options, wait=False, **how)
+    return server.wait(), server.stderr()
+
+
+def test_a_refused_route_ends_the_real_command_with_status_2_and_leaves_no_row_file(serve: Serve):
+    """The whole way once, with the process."""
+    server = serve(stub('@app.get("/r")\ndef r(whole: Request): pass'), wait=False)
+    assert server.wait() == 2
+    assert "GET /r cannot be served: it takes the request itself" in server.stderr().replace("\n    ", " ")
+    assert "Traceback" not in server.stderr()
+    assert not server.rows_path.exists()
+
+
+GOOD = stub('@app.get("/")\ndef root(background_tasks: BackgroundTasks):\n    background_tasks.add_task(int)\n    return {}\n')
+
+
+def test_a_port_in_use_is_named(serve: Serve):
+    """Status 1, the address and the reason; no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, said = run(serve, GOOD, "--port", str(port))
+    assert status == 1
+    assert f"127.0.0.1:{port}" in said
+    assert "in use" in said
+    assert "Traceback" not in said
+
+
+def test_a_port_of_a_running_server_is_not_shared(serve: Serve):
+    """A second server on the port fails, and the first one goes on."""
+    first = serve(GOOD)
+    status, said = run(serve, GOOD, "--port", str(first.port))
+    assert (status, "in use" in said) == (1, True)
+    assert first.ask("GET", "/").status == 200
+
+
+def test_a_host_that_does_not_exist_is_named(serve: Serve):
+    """Status 1 and the host."""
+    status, said = run(serve, GOOD, "--host", "no-such-host.invalid")
+    assert status == 1
+    assert "no-such-host.invalid" in said
+    assert "Traceback" not in said
+
+
+def test_a_row_file_that_is_there_is_not_overwritten_and_is_named(serve: Serve, tmp_path: Path):
+    """Status 1; the message is about the file, not about the port."""
+    rows = tmp_path / "there.rows"
+    rows.write_bytes(b"precious")
+    status, said = run(serve, GOOD, "--rows", str(rows))
+    assert status == 1
+    assert rows.read_bytes() == b"precious"
+    assert "there.rows" in said
+    assert "Traceback" not in said
+    assert "cannot serve on" not in said
+
+
+def test_a_row_file_in_a_folder_that_is_not_there_is_named(serve: Serve, tmp_path: Path):
+    """Status 1; the message is about the file, not about the port."""
+    status, said = run(serve, GOOD, "--rows", str(tmp_path / "nowhere" / "t.rows"))
+    assert status == 1
+    assert "nowhere" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nomodule:app", "nomodule"),
+        ("appmod:nothing", "appmod:nothing"),
+        ("appmod:os", "appmod:os is module, not a FastrAPI or FastAPI app"),
+        ("appmod", "module:attribute"),
+        (":app", "module:attribute"),
+        ("appmod:", "module:attribute"),
+    ],
+)
+def test_a_target_that_is_no_app_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, said: str):
+    """Status 2 and what is missing."""
+    (tmp_path / "appmod.py").write_text(GOOD, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "appmod", raising=False)
+    monkeypatch.setattr("server.__main__.prepare", _compile_only)
+    result = CliRunner().invoke(main, [target])
+    monkeypatch.delitem(sys.modules, "appmod", raising=False)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "last"),
+    [
+        ("raise RuntimeError('broken module')", "RuntimeError: broken module"),
+        ("import no_such_thing_at_all", "No module named 'no_such_thing_at_all'"),
+        ("this is no python", "SyntaxError"),
+        ("import sys; sys.exit('gone')", "gone"),
+    ],
+)
+def test_an_app_that_fails_at_import_shows_its_traceback(serve: Serve, source: str, last: str):
+    """Not zero, and the line in the user's module."""
+    status, said = run(serve, source)
+    assert status not in (0, None)
+    assert last in said
+    assert "appmod.py" in said or "sys.exit" in source
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--port", "70000"), ("--port", "-1"), ("--port", "x"), ("--pool", "0"), ("--pool", "-5"), ("--drain", "-1"),
+    ("--order", "random"), ("--on-error", "ignore"),
+     ("--queue-limit", "-1"), ("--no-such-option",), ("--endpoint-threads", "0"), ("--drain", "nan"), ("--boot", "-1")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_bad_option_is_named_with_what_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]):
+    """Status 2, the option and the value, no traceback."""
+    result = start_here(tmp_path / "app", GOOD, monkeypatch, *options)
+    assert result.exit_code == 2, result.output
+    assert options[0].lstrip("-").replace("-", "_") in result.stderr.replace("-", "_")
+    assert "Traceback" not in result.stderr
+
+
+def test_the_app_that_a_function_makes_is_served(serve: Serve):
+    """--factory."""
+    server = serve(
+        stub("def make():\n    @app.get('/')\n    def root(): return 'made'\n    return app\n"), "--factory", target="appmod:make"
+    )
+    assert server.ask("GET", "/").json() == "made"
+    assert server.page.field(HeaderField.PID) == server.process.pid
+
+
+# Lifespan.
+
+LIFESPAN = """
+from contextlib import asynccontextmanager
+@asynccontextmanager
+async def lifespan(app):
+    {enter}
+    {body}
+    {leave}
+app = FastAPI(lifespan=lifespan)
+def work(): print("task", flush=True)
+@app.get("/")
+def root(background_tasks: BackgroundTasks):
+    background_tasks.add_task(time.sleep, 0.1)
+    background_tasks.add_task(work)
+    return {{}}
+"""
+
+
+def lifespan(enter: str = "pass", body: str = "yield", leave: str = "pass") -> str:
+    return stub(LIFESPAN.format(enter=enter, body=body, leave=leave))
+
+
+def test_the_lifespan_encloses_every_request_and_every_task(serve: Serve):
+    """Start-up before the port answers, shutdown after the last task; the loop is the one of the endpoints."""
+    server = serve(
+        lifespan(
+            enter="print('up', threading.current_thread().name, flush=True)",
+            leave="print('down', threading.current_thread().name, flush=True)",
+        )
+    )
+    assert server.stdout().split() == ["up", "event-loop"]
+    server.ask("GET", "/")
+    assert server.stop() == 0
+    assert server.stdout().split() == ["up", "event-loop", "task", "down", "event-loop"]
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "OSError", "TypeError", "ConnectionRefusedError"])
+def test_a_start_up_that_fails_ends_the_server_with_a_traceback(serve: Serve, error: str):
+    """Whatever it raises: not status 0 or 2, the line of the user's code is shown, and no port was opened for anybody."""
+    source = lifespan(enter=f"raise {error}('no database')  # the line that raised")
+    status, said = run(serve, source)
+    assert status not in (0, 2)
+    assert "no database" in said
+    assert "# the line that raised" in said
+    assert "serving on" not in said
+
+
+@pytest.mark.parametrize("error", ["SystemExit(9)", "KeyboardInterrupt"])
+def test_a_start_up_that_wants_to_end_the_process_ends_it(serve: Serve, error: str):
+    """No port, no status 0."""
+    status, said = run(serve, lifespan(enter=f"raise {error}"))
+    assert status not in (0, 2)
+    assert "serving on" not in said
+
+
+def test_a_shutdown_that_fails_is_not_silent_and_the_account_is_closed(serve: Serve):
+    """Not zero, a traceback, and the row file closed in good order: the tasks had ended."""
+    server = serve(lifespan(leave="raise ValueError('cannot stop')  # the line that raised"))
+    server.ask("GET", "/")
+    assert server.stop() not in (0, 2)
+    assert "# the line that raised" in server.stderr()
+    assert all(task.finished for task in server.tasks())
+    assert server.file().closed_ns > 0
+
+
+def test_a_lifespan_may_hold_a_task_group(serve: Serve):
+    """Start-up and shutdown run in one asyncio task, as under uvicorn; anyio's task groups and cancel scopes insist on it."""
+    server = serve(
+        lifespan(
+            enter="import anyio",
+            body="async with anyio.create_task_group() as group:\n        group.start_soon(anyio.sleep, 0.01)\n        yield",
+        )
+    )
+    server.ask("GET", "/")
+    assert server.stop() == 0, server.stderr()
+    assert "Traceback" not in server.stderr()
+
+
+def test_a_shutdown_that_hangs_does_not_outlive_a_second_signal(serve: Serve):
+    """A second signal stops at once, whatever the server waits for."""
+    server = serve(lifespan(leave="print('leaving', flush=True); await asyncio.sleep(60)"))
+    server.send(signal.SIGTERM)
+    until(lambda: "leaving" in server.stdout(), "the shutdown has begun")
+    server.send(signal.SIGTERM)
+    assert server.wait(4) is not None
+
+
+def test_a_start_up_that_hangs_can_be_stopped(serve: Serve):
+    """SIGTERM ends a server that never gets ready."""
+    server = serve(lifespan(enter="print('entering', flush=True); await asyncio.sleep(60)"), wait=False)
+    until(lambda: "entering" in server.stdout(), "the start-up has begun")
+    server.send(signal.SIGTERM)
+    server.send(signal.SIGTERM)
+    assert server.wait(4) is not None
+
+
+def test_start_up_and_shutdown_events_run(serve: Serve):
+    """The older way to say the same."""
+    source = """
+import warnings
+warnings.simplefilter("ignore")
+@app.on_event("startup")
+async def up(): print("up", flush=True)
+@app.on_event("shutdown")
+def down(): print("down", flush=True)
+"""
+    server = serve(stub(source))
+    assert server.stdout().split() == ["up"]
+    assert server.stop() == 0
+    assert server.stdout().split() == ["up", "down"]
+
+
+def test_the_documentation_is_served(serve: Serve):
+    """/docs, /redoc and /openapi.json, for GET and HEAD; not where the app turned them off."""
+    server = serve(GOOD)
+    for path, content_type, text in (
+        ("/docs", "text/html", b"swagger"),
+        ("/redoc", "text/html", b"redoc"),
+        ("/openapi.json", "application/json", b'"/"'),
+    ):
+        answer = server.ask("GET", path)
+        assert answer.status == 200
+        assert (answer.header("content-type") or "").startswith(content_type)
+        assert text in answer.body
+        head = server.ask("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.header("content-length") == str(len(answer.body))
+    quiet = serve(stub("app = FastAPI(openapi_url=None)\n"))
+    assert [quiet.ask("GET", path).status for path in ("/docs", "/redoc", "/openapi.json")] == [404] * 3
+
+
+def test_an_app_can_serve_itself(serve: Serve):
+    """app.serve(...) as in the documentation; ready, stopped by a signal, status 0."""
+    source = (
+        GOOD
+        + 'from pathlib import Path\napp.serve("127.0.0.1", 0, rows=Path(sys.argv[sys.argv.index("--rows") + 1]))\nsys.exit(7)\n'
+    )
+    server = serve(source)
+    assert server.gauge(Gauge.READY)
+    assert server.ask("GET", "/").status == 200
+    assert server.stop() == 7
