@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
-import pytest
 
 from harness.rows import Gauge
 
@@ -193,24 +190,6 @@ def create_task(data: str, background_tasks: BackgroundTasks):
     background_tasks.add_task(risky_operation, data)
     return {"status": "accepted"}
 """
-
-EXAMPLES = {
-    name: text
-    for name, text in globals().items()
-    if name.isupper() and isinstance(text, str)
-}  # fmt: skip
-SEED = Path("/work/shared/seeds/000_ebde92511111728b.txt")
-
-
-@pytest.mark.skipif(not SEED.exists(), reason="the document is not part of the project")
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_examples_here_are_those_of_the_document(name: str):
-    """Word for word, trailing blanks apart."""
-
-    def lines(text: str) -> str:
-        return "\n".join(line.rstrip() for line in text.strip().splitlines())
-
-    assert lines(EXAMPLES[name]) in lines(SEED.read_text(encoding="utf-8"))
 
 
 def start(serve: Serve, example: str, *options: str) -> AppServer:
