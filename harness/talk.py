@@ -37,20 +37,26 @@ class Talk:
     def hear(self, timeout_s: float, what: str) -> dict[str, Any]:
         """Waits for the next line, calling `tick`. Raises ChildDied or ChildNotReady, both with the end of the child's log."""
         end = time.monotonic() + timeout_s
-        while (message := self.listen()) is None:
-            if self._child.poll() is not None:
+        while True:
+            # First whether it has ended, then what it said: its last line could come between the other way round.
+            ended = self._child.poll() is not None
+            if (message := self.listen()) is not None:
+                return message
+            if ended:
                 raise self._child.died(what)
             if time.monotonic() > end:
                 raise self._child.not_ready(timeout_s)
             self._tick()
             time.sleep(_POLL_S)
-        return message
 
     def listen(self) -> dict[str, Any] | None:
         """The next line if there is one."""
         stream = self._child.stdout
-        if not stream.closed and select.select([stream], [], [], 0)[0]:
-            self._buffer += os.read(stream.fileno(), 65_536)
+        while not stream.closed and select.select([stream], [], [], 0)[0]:
+            data = os.read(stream.fileno(), 65_536)
+            if not data:
+                break
+            self._buffer += data
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:
             return None

@@ -148,11 +148,15 @@ class Child:
 
     def _sweep(self) -> None:
         # Whatever it left behind in its group or under its mark.
+        self._close_pipes()
         kill_all(process for process, _ in survivors(self.pid, self.mark, (), settle_s=0.0))
 
     def _reaped(self, *, forced: bool) -> None:
         self.exit = Exit(self._process.returncode, forced, time.monotonic_ns())
         STARTED.discard(self._process.pid)
+
+    def _close_pipes(self) -> None:
+        # Not when it is reaped: its last words may still be in the pipe.
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
