@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -52,6 +51,9 @@ class _Main(click.Group):
             sys.exit(done.exit_code)
         except click.Abort:
             sys.exit(130)
+        except OSError as error:
+            click.echo(f"error: {error.filename or 'afterload'}: {error.strerror or error}", err=True)
+            sys.exit(1)
         except RunError as error:
             click.echo(f"error: {error}", err=True)
             if error.hint:
@@ -142,10 +144,13 @@ def run(scenario: str | None, plan_file: Path | None, out: Path | None, json_to:
         values["scenario"] = scenario
     if "scenario" not in values:
         raise click.UsageError("name a scenario, e.g., afterload run email, or a plan with --plan")
-    described = describe_scenario(
-        str(values["scenario"]), str(values.get("tasks", "sync")), dict(values.get("settings", {})), int(values.get("seed", 1))
-    )
-    plan = Plan.of({**_defaults(described, values), **values}, f"plan {plan_file}" if plan_file is not None else "options")
+    where = f"plan {plan_file}" if plan_file is not None else "options"
+    # Once with what any scenario would do, so that a wrong value is told before anything is started.
+    first = Plan.of({"pool": 1, "rate": 1.0, "for_s": 3600.0, "warm_up_s": 0.0, **values}, where)
+    if json_to is not None and json_to != "-":
+        _require_writable(Path(json_to))
+    described = describe_scenario(first.scenario, first.tasks, first.settings, first.seed)
+    plan = Plan.of({**_defaults(described, values), **values}, where)
     outcome = run_session(plan, described, out=out)
     _show(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
@@ -202,27 +207,34 @@ def _show(outcome: Outcome, json_to: str | None) -> None:
 
 def _write(summary: Summary, json_to: str | None) -> None:
     text = summary.model_dump_json(indent=2)
-    stream = sys.stderr if json_to == "-" else sys.stdout
+    try:
+        _print(summary, sys.stderr if json_to == "-" else sys.stdout)
+        if json_to == "-":
+            print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; that changes nothing of the verdict.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if json_to is not None and json_to != "-":
+        Path(json_to).write_text(text + "\n", encoding="utf-8")
+
+
+def _print(summary: Summary, stream: TextIO) -> None:
     columns, lines = os.get_terminal_size(stream.fileno()) if stream.isatty() else (80, 0)
     can_draw = (stream.encoding or "").lower().startswith("utf")
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     shown = render(summary, width=min(100, columns), color=colour, glyphs="blocks" if can_draw else "ascii").strip("\n")
-    print(f"\n{shown}\n", file=stream)
+    print(f"\n{shown}\n", file=stream, flush=True)
     if 0 < lines < shown.count("\n"):
         # What matters most has scrolled off the screen: say it again where the reader's eye is.
-        print(shown.split("\n\n", 1)[0] + "\n", file=stream)
-    if json_to == "-":
-        print(text)  # noqa: T201
-    elif json_to:
-        try:
-            Path(json_to).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write the summary to {json_to}: {error.strerror}") from None
+        print(shown.split("\n\n", 1)[0] + "\n", file=stream, flush=True)
 
 
-def schema() -> str:
-    """The JSON schema of the summary."""
-    return json.dumps(Summary.model_json_schema(), indent=1)
+def _require_writable(path: Path) -> None:
+    try:
+        with path.open("a", encoding="utf-8"):
+            return
+    except OSError as error:
+        raise UsageError(f"cannot write the summary to {path}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

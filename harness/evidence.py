@@ -45,8 +45,11 @@ def read_evidence(rundir: RunDir) -> Evidence:
     run = _last(events, "run")
     if run is None:
         raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
+    boots = _boots(events, tasks)
     if _last(events, "end") is None:
         problems.append("the session did not reach its end: afterload itself was killed or crashed")
+    else:
+        problems += [f"boot {boot.boot} (pid {boot.pid}) was never seen to end" for boot in boots if boot.reaped_ns is None]
     interrupted = _last(events, "interrupted")
     return Evidence(
         run_tag=run["run_tag"],
@@ -57,7 +60,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         requests=[file for file in found if file.kind is Kind.REQUESTS],
         tasks=tasks,
         effects=[file for file in found if file.kind is Kind.EFFECTS],
-        boots=_boots(events, tasks),
+        boots=boots,
         faults=[
             Fault(event["name"], event["planned_s"], event["landed_ns"], event["boot"], event["detail"])
             for event in events
@@ -69,6 +72,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
             if event["event"] == "load_done"
         ],
         warm_up_s=float(plan["warm_up_s"]),
+        planned_faults=tuple(plan.get("faults", ())),
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         problems=problems,
@@ -96,7 +100,9 @@ def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot
                     boots[number], signal=event["signal"], fault=event["fault"], signalled_ns=event["signalled_ns"]
                 )
             case "boot_reaped":
-                boots[number] = replace(boots[number], reaped_ns=event["reaped_ns"], exit_status=event["exit_status"])
+                boots[number] = replace(
+                    boots[number], reaped_ns=event["reaped_ns"], exit_status=event["exit_status"], forced=event["forced"]
+                )
             case "boot_checked":
                 left = tuple(SurvivingProcess(**survivor) for survivor in event["survivors"])
                 boots[number] = replace(boots[number], port_free=event["port_free"], survivors=left)

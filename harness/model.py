@@ -32,6 +32,7 @@ class Boot:
     signalled_ns: int | None = None
     reaped_ns: int | None = None  # None: still running when the evidence was taken
     exit_status: int | None = None  # as in subprocess: negative is the signal that ended it
+    forced: bool = False  # it did not end when asked, or at its deadline, and was killed by afterload
     predicted_queued: int | None = None  # read from its rows while it was frozen, before the kill
     predicted_running: int | None = None
     port_free: bool | None = None  # nothing listened on its port after it was reaped; None: not looked at
@@ -86,6 +87,7 @@ class Evidence:
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()
     generators: Sequence[GeneratorReport] = ()
+    planned_faults: Sequence[str] = ()  # as in the plan, e.g., "kill@6s"
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None

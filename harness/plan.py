@@ -17,6 +17,9 @@ from harness.faults import FaultPlan, parse_fault
 __all__ = ["Plan", "read_plan"]
 
 
+MOST_REQUESTS = 20_000_000
+
+
 class Plan(BaseModel):
     """A whole run, validated. Durations in seconds."""
 
@@ -37,7 +40,7 @@ class Plan(BaseModel):
     warm_up_s: Annotated[float, Field(ge=0)] = 1.0
     load_processes: Annotated[int, Field(ge=1, le=64)] = 1
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
-    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    max_in_flight: Annotated[int, Field(ge=1, le=60_000)] = 2000
     faults: tuple[str, ...] = ()
     horizon_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
@@ -56,6 +59,9 @@ class Plan(BaseModel):
             if fault.at_s >= self.for_s:
                 msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
                 raise ValueError(msg)
+        if self.rate * self.for_s > MOST_REQUESTS:
+            msg = f"rate {self.rate:g} for {self.for_s:g} s are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
+            raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
             msg = f"warm_up_s is {self.warm_up_s:g} and the load lasts {self.for_s:g} s: nothing would be left to measure"
             raise ValueError(msg)

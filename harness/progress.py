@@ -35,6 +35,7 @@ class Progress:
         self._every_s = 0.2 if self._renews else 2.0
         self._next_s = 0.0
         self._open = False
+        self._is_gone = False
 
     def event(self, text: str) -> None:
         """Something that happened."""
@@ -53,22 +54,31 @@ class Progress:
         if not self._renews:
             self._line(text)
             return
-        # Cut to the terminal's width: a line that wraps cannot be renewed.
-        width = os.get_terminal_size(self._stream.fileno()).columns
-        self._stream.write(f"\r\x1b[2K{text[: max(1, width - 1)]}")
-        self._stream.flush()
+        self._write(f"\r\x1b[2K{text[: max(1, self._width() - 1)]}")
         self._open = True
 
     def close(self) -> None:
         """Ends an open line."""
         if self._open:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._write("\n")
             self._open = False
 
     def _line(self, text: str) -> None:
-        if self._open:
-            self._stream.write("\r\x1b[2K")
-            self._open = False
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        self._write(("\r\x1b[2K" if self._open else "") + text + "\n")
+        self._open = False
+
+    def _width(self) -> int:
+        # Cut to the terminal's width: a line that wraps cannot be renewed.
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
+    def _write(self, text: str) -> None:
+        # A terminal or a pipe that has gone away is no reason to end a measurement.
+        if not self._is_gone:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._is_gone = True

@@ -26,12 +26,13 @@ class RunDir:
 
     @classmethod
     def create(cls, scenario: str, out: Path | None) -> RunDir:
-        """Makes `out`, or `runs/<scenario>-<date>-<time>` with `runs/latest` pointing to it. Raises UsageError."""
+        """Makes `out`, or `runs/<scenario>-<date>-<time>` and raises UsageError if it can't."""
         try:
             if out is not None:
                 out.mkdir(parents=True, exist_ok=True)
                 if any(out.iterdir()):
                     raise UsageError(f"the run directory {out} is not empty: a run never overwrites another one's account")
+                (out / "plan.toml").touch()
                 return cls(out.resolve())
             base = Path("runs")
             base.mkdir(exist_ok=True)
@@ -40,15 +41,21 @@ class RunDir:
                 with contextlib.suppress(FileExistsError):
                     path.mkdir()
                     break
-            link = base / f".latest-{os.getpid()}"
-            link.symlink_to(path.name)
-            link.replace(base / "latest")
         except OSError as error:
             where = out or Path("runs").absolute()
             raise UsageError(
                 f"cannot write the run directory {where}: {error.strerror}", "name another one with --out DIR"
             ) from None
         return cls(path.resolve())
+
+    def make_latest(self) -> None:
+        """Lets `latest`, beside it, point to this run, if it is one of a series."""
+        if self.path.parent.name != "runs":
+            return
+        link = self.path.parent / f".latest-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            link.symlink_to(self.path.name)
+            link.replace(self.path.parent / "latest")
 
     @property
     def run_id(self) -> str:
@@ -106,19 +113,29 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)
+        self.error: OSError | None = None
 
     def write(self, event: str, **fields: Any) -> None:
-        """One event, with the monotonic time."""
-        self._file.write(json.dumps({"t_ns": time.monotonic_ns(), "event": event, **fields}) + "\n")
+        """One event, with the monotonic time. Raises nothing (a full disk must not keep a run from stopping): see `error`."""
+        try:
+            self._file.write(json.dumps({"t_ns": time.monotonic_ns(), "event": event, **fields}) + "\n")
+        except OSError as error:
+            self.error = self.error or error
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            self.error = self.error or error
 
     @staticmethod
     def read(path: Path) -> Iterator[dict[str, Any]]:
-        """All events, in order; a last line that was cut off by a crash is passed over."""
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                with contextlib.suppress(json.JSONDecodeError):
+        """All events, in order. A last line that a crash cut off is passed over; any other damage is a problem of the run."""
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                try:
                     yield json.loads(line)
+                except json.JSONDecodeError:
+                    if line.endswith("\n"):
+                        yield {"event": "problem", "text": f"events.jsonl: line {number} is damaged"}

@@ -5,6 +5,7 @@ Every step leaves its receipt in the event log.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
@@ -15,8 +16,8 @@ import psutil
 from harness.engines import Engine, Start
 from harness.errors import RunError, UsageError
 from harness.faults import FaultPlan
-from harness.grouping import TaskState, is_own, states
-from harness.processes import Child, freeze, kill_all, snapshot, survivors
+from harness.grouping import TaskState, chunks, states
+from harness.processes import Child, freeze, kill_all, survivors
 from harness.rows import Gauge, LivePage, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 
@@ -27,6 +28,8 @@ READY_S = 30.0
 FORCE_AFTER_S = 5.0
 """Beyond its own drain deadline a server gets this long to end before it is killed."""
 
+_KILL_S = 10.0
+_HURRY_S = 3.0
 _POLL_S = 0.005
 
 
@@ -41,21 +44,15 @@ class ServerUnderTest:
         *,
         port: int,
         scenario: str,
-        run_tag: int,
         tick: Callable[[], None],
     ) -> None:
-        """`tick` is called about every 5 ms during a wait. Raises UsageError if `port` is taken; 0 takes a free one."""
+        """`tick` is called about every 5 ms during a wait. `port` 0 takes a free one."""
         self._engine = engine
         self._rundir = rundir
         self._events = events
         self._scenario = scenario
-        self._run_tag = run_tag
         self._tick = tick
         self.port = port or free_port()
-        if not _bindable(self.port):
-            raise UsageError(
-                f"port {self.port} on {HOST} is in use", "choose another one with --port, or leave it out to take a free one"
-            )
         self.boot = 0
         self.child: Child | None = None
         self.page: LivePage | None = None
@@ -114,61 +111,57 @@ class ServerUnderTest:
             raise RunError(death)
         assert child is not None, "a fault comes between start() and stop()"
         kind = fault.kind
-        members = snapshot(child.pid, child.mark)
+        members = child.members()
         if kind.freezes:
-            if not freeze(members):
+            frozen_ns = time.monotonic_ns()
+            is_frozen = freeze(members)
+            # Whoever was born while the others were being frozen is frozen too; then nothing of the server moves any more.
+            members = child.members()
+            if not (is_frozen and freeze(members)):
                 self._receipt(fault, None, "not all processes of the server could be frozen within 2 s")
                 self._kill(fault=True)
                 return
-            # Whoever was born while the others were being frozen is frozen too; then nothing of the server moves any more.
-            members = snapshot(child.pid, child.mark)
-            freeze(members)
-            queued, running = self.unfinished()
-            self._events.write("boot_frozen", boot=self.boot, frozen_ns=time.monotonic_ns(), queued=queued, running=running)
+            self._predict(frozen_ns)
         signalled_ns = time.monotonic_ns()
         self._events.write("boot_signalled", boot=self.boot, signal=kind.signal.name, fault=True, signalled_ns=signalled_ns)
         if kind.signal is signal.SIGKILL:
             kill_all(members)
-            child.wait(READY_S, self._tick)
         else:
             child.signal(kind.signal, group=kind.group)
-            if child.wait(self._engine.drain_s + FORCE_AFTER_S, self._tick) is None:
-                self._events.write("problem", text=self._too_slow(kind.signal))
-                child.kill()
+        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self._engine.drain_s + FORCE_AFTER_S
+        if child.wait(patience_s, self._tick) is None:
+            self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
+            child.kill()
         self._reaped()
         self._check_gone(members)
         self._receipt(fault, signalled_ns, "")
         self.child = None
 
-    def stop(self, grace_s: float | None = None) -> None:
-        """Ends the server in good order at the end of a run: SIGTERM, its drain, then force."""
+    def stop(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Ends the server in good order at the end of a run: SIGTERM, its drain, then force; sooner in a hurry."""
         child = self.child
         if child is None:
             return
+        members: list[psutil.Process] = []
         if self.is_up:
-            members = snapshot(child.pid, child.mark)
+            members = child.members()
             self._events.write("boot_signalled", boot=self.boot, signal="SIGTERM", fault=False, signalled_ns=time.monotonic_ns())
             child.signal(signal.SIGTERM)
-            if child.wait(self._engine.drain_s + FORCE_AFTER_S if grace_s is None else grace_s, self._tick) is None:
-                if grace_s is None:
-                    self._events.write("problem", text=self._too_slow(signal.SIGTERM))
+            patience_s = self._engine.drain_s + FORCE_AFTER_S
+            if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried():
+                self._events.write("problem", text=self._too_slow(signal.SIGTERM, patience_s))
+            if child.wait(_HURRY_S if is_hurried() else 0.0, self._tick) is None:
                 child.kill()
-            self._reaped()
-            self._check_gone(members)
-        else:
-            self._reaped()
-            self._check_gone([])
+        self._reaped()
+        self._check_gone(members)
         self.child = None
 
     def unfinished(self) -> tuple[int, int]:
-        """Tasks of this boot that were accepted and not started, and that were started and have not ended; from its rows."""
+        """Tasks of this boot that were accepted and not started, and that were started and have not ended; 0 without rows."""
         try:
-            rows = read_rows(self._rundir.tasks(self.boot)).rows
+            return self._count_unfinished()
         except (OSError, RowFileError):
             return 0, 0
-        own = rows[is_own(rows["op"], self._run_tag)]
-        found = states(own, reaped=True)
-        return int((found == TaskState.NEVER_STARTED).sum()), int((found == TaskState.INTERRUPTED).sum())
 
     def pending(self) -> int:
         """Tasks of this boot that have not ended; from its gauges, or from its rows if it keeps none."""
@@ -202,7 +195,7 @@ class ServerUnderTest:
     def _kill(self, *, fault: bool) -> None:
         assert self.child is not None
         self._events.write("boot_signalled", boot=self.boot, signal="SIGKILL", fault=fault, signalled_ns=time.monotonic_ns())
-        members = snapshot(self.child.pid, self.child.mark)
+        members = self.child.members()
         self.child.kill()
         self._reaped()
         self._check_gone(members)
@@ -221,7 +214,7 @@ class ServerUnderTest:
 
     def _check_gone(self, members: list[psutil.Process]) -> None:
         assert self.child is not None
-        left = survivors(self.child.pid, self.child.mark, members)
+        left = survivors(self.child.mark, members)
         # Looked at before the survivors are ended: a port that one of them still serves is the thing to be told.
         port_free = not _answers(self.port)
         self._events.write(
@@ -237,15 +230,37 @@ class ServerUnderTest:
     def _receipt(self, fault: FaultPlan, landed_ns: int | None, detail: str) -> None:
         self._events.write("fault", name=fault.name, planned_s=fault.at_s, landed_ns=landed_ns, boot=self.boot, detail=detail)
 
-    def _too_slow(self, number: signal.Signals) -> str:
-        waited_s = self._engine.drain_s + FORCE_AFTER_S
-        deadline = f"its drain deadline and {FORCE_AFTER_S:g} s"
-        return f"boot {self.boot} had not ended {waited_s:g} s after {number.name} ({deadline}) and was killed"
+    def _too_slow(self, number: signal.Signals, waited_s: float) -> str:
+        return f"boot {self.boot} had not ended {waited_s:g} s after {number.name} and was killed"
+
+    def _predict(self, frozen_ns: int) -> None:
+        # Of all rows, also those that no client of this run sent: the server cannot tell them apart.
+        queued: int | None = None
+        running: int | None = None
+        # An engine without rows: then nothing is predicted.
+        with contextlib.suppress(OSError, RowFileError):
+            queued, running = self._count_unfinished()
+        self._events.write("boot_frozen", boot=self.boot, frozen_ns=frozen_ns, queued=queued, running=running)
+
+    def _count_unfinished(self) -> tuple[int, int]:
+        file = read_rows(self._rundir.tasks(self.boot))
+        queued = running = 0
+        for rows in chunks(file):
+            found = states(rows, reaped=True)
+            queued += int((found == TaskState.NEVER_STARTED).sum())
+            running += int((found == TaskState.INTERRUPTED).sum())
+        return queued, running
 
     def _close_page(self) -> None:
         if self.page is not None:
             self.page.close()
             self.page = None
+
+
+def require_free(port: int) -> None:
+    """Raises UsageError if `port` is taken; 0 is always free."""
+    if port and not _bindable(port):
+        raise UsageError(f"port {port} on {HOST} is in use", "choose another one with --port, or leave it out to take a free one")
 
 
 def free_port() -> int:

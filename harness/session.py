@@ -6,6 +6,7 @@ progress (`_tick`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness.engines import Engine, bundled
+from harness.engines import MODULE, Engine, bundled
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError, UsageError
 from harness.evidence import judge_run
@@ -30,7 +31,7 @@ from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
-from harness.servers import HOST, ServerUnderTest
+from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
 
 __all__ = ["Outcome", "describe_scenario", "run"]
@@ -55,7 +56,7 @@ class Outcome:
 def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int) -> dict[str, Any]:
     """What the scenario says of itself. Raises UsageError for an unknown scenario or setting."""
     given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "scenarios", "describe", name, "--tasks", tasks, "--seed", str(seed), *given]
+    command = [sys.executable, *MODULE, "scenarios", "describe", name, "--tasks", tasks, "--seed", str(seed), *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode == 0:
         described: dict[str, Any] = json.loads(done.stdout)
@@ -76,14 +77,20 @@ def run(
     engine: Engine | None = None,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
+    require_free(plan.port)
     rundir = RunDir.create(plan.scenario, out)
     rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
-    session = _Session(plan, scenario, rundir, progress or Progress(), engine or bundled(plan))
+    session_progress = progress or Progress()
+    session = _Session(plan, scenario, rundir, session_progress, engine or bundled(plan))
     interrupted_by = session.run()
     summary = judge_run(rundir)
-    rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
+    try:
+        rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
+    except OSError as error:
+        # It can be made again from the rest, which is there.
+        session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
     return Outcome(rundir, summary, interrupted_by)
 
 
@@ -119,14 +126,14 @@ class _Session:
                     self._events.write("interrupted", signal=interrupted.signal.name)
                     self._progress.event(f"{interrupted}: stopping everything that was started")
                 except RunError as error:
-                    if not self._load_start_ns:
-                        raise
                     # What has been measured so far is kept and judged; it cannot pass.
                     self._events.write("problem", text=str(error))
+                    if not self._load_start_ns:
+                        raise
                     self._progress.event(f"error: {error}")
                 finally:
                     self._stop()
-            self._events.write("end")
+                    self._events.write("end")
             return self._interrupted_by
         finally:
             self._sampler.close()
@@ -134,6 +141,8 @@ class _Session:
             for page in self._load_pages:
                 page.close()
             self._events.close()
+            if self._events.error is not None:
+                self._progress.event(f"error: cannot write {self._rundir.events}: {self._events.error.strerror}")
 
     def _measure(self) -> None:
         self._enter("start")
@@ -143,7 +152,6 @@ class _Session:
             self._events,
             port=self._plan.port,
             scenario="{}",
-            run_tag=self._run_tag,
             tick=self._tick,
         )
         addresses = self._start_world()
@@ -168,7 +176,7 @@ class _Session:
     def _start_world(self) -> dict[str, str]:
         given = [part for name, value in self._plan.settings.items() for part in ("--set", f"{name}={value}")]
         rows = str(self._rundir.effects())
-        command = [sys.executable, "-m", "scenarios", "world", self._plan.scenario, "--rows", rows, *given]
+        command = [sys.executable, *MODULE, "scenarios", "world", self._plan.scenario, "--rows", rows, *given]
         self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
         addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
         return addresses
@@ -186,7 +194,7 @@ class _Session:
         for process in range(self._plan.load_processes):
             name = f"load-{process}"
             child = Child(
-                name, [sys.executable, "-m", "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
+                name, [sys.executable, *MODULE, "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
             )
             talk = Talk(child, self._tick)
             self._loads.append((child, talk))
@@ -213,6 +221,7 @@ class _Session:
         for _, talk in self._loads:
             talk.say({"t0_ns": start_ns})
         self._load_start_ns = start_ns
+        self._rundir.make_latest()
         end_ns = start_ns + int(self._plan.for_s * 1e9)
         self._events.write("load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned)
         self._enter("load")
@@ -250,22 +259,30 @@ class _Session:
 
     def _stop(self) -> None:
         """Load, then server, then world: so each witness outlives what it is to witness."""
-        hurry = self._interrupted_by is not None
+        was_interrupted = self._interrupted_by is not None
         self._stopping = True
         self._enter("stop")
-        for child, talk in self._loads:
-            if child.poll() is None:
-                # It sends nothing more and waits for what is in flight; its standard input must stay open for that.
-                talk.say({"stop": True})
-                child.wait(_HURRY_S, self._tick)
-            child.stop(_HURRY_S)
-        if self._server is not None:
-            self._server.stop(_HURRY_S if hurry else None)
-            self._server.close()
-        if self._world is not None:
-            self._world.stop(_WORLD_GRACE_S)
-        if self._interrupted_by is not None and not hurry:
+        # Each step is done, whatever becomes of the others; the last one given is the first one done.
+        with contextlib.ExitStack() as steps:
+            if self._world is not None:
+                steps.callback(self._world.stop, _WORLD_GRACE_S)
+            if self._server is not None:
+                steps.callback(self._server.close)
+                steps.callback(self._server.stop, self._is_hurried)
+            for child, talk in self._loads:
+                steps.callback(self._stop_load, child, talk)
+        if self._interrupted_by is not None and not was_interrupted:
             self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
+
+    def _stop_load(self, child: Child, talk: Talk) -> None:
+        if child.poll() is None:
+            # It sends nothing more and waits for what is in flight; its standard input must stay open for that.
+            talk.say({"stop": True})
+            child.wait(_HURRY_S, self._tick)
+        child.stop(_HURRY_S)
+
+    def _is_hurried(self) -> bool:
+        return self._interrupted_by is not None
 
     def _wait_until(self, at_ns: int) -> None:
         while (left_ns := at_ns - time.monotonic_ns()) > 0:
@@ -348,6 +365,9 @@ class _Session:
 
         before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                # Whoever started us (nohup) wants us to go on.
+                continue
             before[number] = signal.signal(number, on_signal)
         try:
             yield

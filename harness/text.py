@@ -260,7 +260,7 @@ def _boot_words(boot: BootSummary, *, witnessed: bool) -> str:
         words += "; " + (
             "nothing answered after it"
             if boot.recovery_s is None
-            else f"answered again {duration_s(boot.recovery_s)} after the signal"
+            else f"answered again {duration_s(boot.recovery_s)} after it went down"
         )
     return words
 

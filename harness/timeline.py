@@ -210,28 +210,29 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
 
 
 def outages(evidence: Evidence) -> tuple[Outage, ...]:
-    """From each fault's signal to the next boot's readiness, in order."""
+    """From the moment at which a fault froze or signalled a boot to the next boot's readiness, in order."""
     found = []
     boots = sorted(evidence.boots, key=lambda each: each.boot)
     for position, boot in enumerate(boots):
         if boot.fault and boot.signalled_ns is not None:
             ready = next((later.ready_ns for later in boots[position + 1 :] if later.ready_ns is not None), None)
-            found.append(Outage(boot=boot.boot, from_ns=boot.signalled_ns, until_ns=ready))
+            found.append(Outage(boot=boot.boot, from_ns=boot.frozen_ns or boot.signalled_ns, until_ns=ready))
     return tuple(found)
 
 
 def recovery_s(boot: Boot, account: Account) -> float | None:
-    """From the signal that ended a boot by a fault to the first acknowledgement by a later one.
+    """From the moment at which a fault froze or signalled a boot to the first acknowledgement by a later one.
 
-    That is the first one that was sent after the signal and came after the old boot was dead: an old server that drains still
+    That is the first one that was sent after that moment and came after the old boot was dead: an old server that drains still
     answers. None if the boot did not end by a fault, or nothing was acknowledged after it.
     """
     if not boot.fault or boot.signalled_ns is None:
         return None
     ops = account.tables.ops
+    began_ns = boot.frozen_ns or boot.signalled_ns
     dead_ns = boot.reaped_ns or boot.signalled_ns
-    back = ops.ack_ns[(ops.ack_ns != NEVER_NS) & (ops.sent_ns > boot.signalled_ns) & (ops.ack_ns > dead_ns)]
-    return (int(back.min()) - boot.signalled_ns) / 1e9 if len(back) else None
+    back = ops.ack_ns[(ops.ack_ns != NEVER_NS) & (ops.sent_ns > began_ns) & (ops.ack_ns > dead_ns)]
+    return (int(back.min()) - began_ns) / 1e9 if len(back) else None
 
 
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:

@@ -23,10 +23,13 @@ VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 LAG_LIMIT_MS: Final = 20.0
 """A generator this late (p99) is no open model any more, if that is also a large part of what it measured."""
 
+LATE_FAULT_S: Final = 1.0
+"""A fault that lands later than this hits another situation than the planned one: its time says so, and the figures do not."""
+
 EXPECTED_EXITS: Final = {
     "SIGKILL": (-9, 137),
-    "SIGTERM": (0, -15, 143, -9, 137),  # a server that would not stop is killed: that is reported, it is no crash
-    "SIGINT": (0, -2, 130, -9, 137),
+    "SIGTERM": (0, -15, 143),
+    "SIGINT": (0, -2, 130),
 }
 
 
@@ -80,6 +83,15 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     for fault in evidence.faults:
         if fault.landed_ns is None:
             yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."
+            continue
+        late_s = (fault.landed_ns - evidence.load_start_ns) / 1e9 - fault.planned_s
+        if fault.landed_ns > evidence.load_end_ns:
+            yield f"The fault {fault.name} at {fault.planned_s:g} s landed only after the end of the load."
+        elif late_s > LATE_FAULT_S:
+            yield f"The fault {fault.name} at {fault.planned_s:g} s landed {late_s:.1f} s late."
+    missing = len(evidence.planned_faults) - len(evidence.faults)
+    if missing > 0 and not evidence.interrupted_by:
+        yield f"{missing} of {len(evidence.planned_faults)} planned faults never happened."
 
 
 def _of_a_boot(boot: Boot) -> Iterator[str]:
@@ -99,7 +111,13 @@ def _of_a_boot(boot: Boot) -> Iterator[str]:
 
 def _has_crashed(boot: Boot) -> bool:
     """A server may choose its own status when it is asked to stop, but not when it is killed, and not die of another signal."""
-    if boot.exit_status is None or boot.signal not in EXPECTED_EXITS or boot.exit_status in EXPECTED_EXITS[boot.signal]:
+    # One that would not stop and was killed is told by the session; it did not crash.
+    if (
+        boot.forced
+        or boot.exit_status is None
+        or boot.signal not in EXPECTED_EXITS
+        or boot.exit_status in EXPECTED_EXITS[boot.signal]
+    ):
         return False
     return boot.exit_status < 0 or boot.signal == "SIGKILL"
 

@@ -102,7 +102,7 @@ SCENARIO = Scenario(
     summary="Register a user; the welcome mail goes out over SMTP after the response.",
     effect="mails",
     plan=Plan(rate_per_s=100.0, duration_s=14.0, pool=8, faults=("kill@8s",)),
-    settings=(Setting("delay", "100ms", "how long the SMTP server takes to accept a mail"),),
+    settings=(Setting("delay", "100ms", "how long the SMTP server takes to accept a mail", high_ms=50_000.0),),
     traffic=traffic,
     app=app,
     world=start_smtp,

@@ -15,19 +15,23 @@ from server._routes import UnsupportedRoute
 from server._serve import CannotServe, prepare
 
 
-def load(target: str, *, factory: bool) -> FastAPI:
-    """The app that `module:attribute` names. Raises click.UsageError saying what is missing."""
+def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
+    """The app that `module:attribute` names. Raises click.UsageError saying what is missing.
+
+    The module is looked for in `app_dir` first; "" looks nowhere but on the Python path.
+    """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         msg = f"{target!r} names no app: give it as module:attribute, e.g., main:app"
         raise click.UsageError(msg)
-    sys.path.insert(0, str(Path.cwd()))
+    if app_dir:
+        sys.path.insert(0, str(Path(app_dir).resolve()))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise
-        msg = f"there is no module {module_name!r} in {Path.cwd()} or on the Python path"
+        msg = f"there is no module {module_name!r} in {Path(app_dir).resolve()} or on the Python path"
         raise click.UsageError(msg) from None
     found: Any = module
     for part in attribute.split("."):
@@ -42,6 +46,7 @@ def load(target: str, *, factory: bool) -> FastAPI:
 @click.command(context_settings={"show_default": True})
 @click.argument("target", metavar="MODULE:APP")
 @click.option("--factory", is_flag=True, help="APP is a function that makes the app.")
+@click.option("--app-dir", default=".", help="Where to look for MODULE first; '' for nowhere but the Python path.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8080, help="Port to listen on; 0 takes any free one.")
 @click.option("--pool", default=40, help="Threads for def tasks.")
@@ -55,9 +60,9 @@ def load(target: str, *, factory: bool) -> FastAPI:
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)
-def main(target: str, *, factory: bool, **options: Any) -> None:
+def main(target: str, *, factory: bool, app_dir: str, **options: Any) -> None:
     """Serves MODULE:APP until SIGTERM or SIGINT, then drains."""
-    app = load(target, factory=factory)
+    app = load(target, factory=factory, app_dir=app_dir)
     try:
         config = ServerConfig(**options)
         serving = prepare(app, config)

@@ -16,6 +16,9 @@ class TaskList:
         if the tasks of its request have all ended.
         """
 
+    def __bool__(self) -> bool:
+        """True, also while it is empty."""
+
     def __len__(self) -> int:
         """Calls added and not accepted yet."""
 
@@ -85,6 +88,9 @@ class Server:
 
     def add_lane(self) -> int | None:
         """The number of one more endpoint thread; None if there are as many as there may be."""
+
+    def lane_failed(self) -> None:
+        """Takes back what `add_lane` counted."""
 
     def set_pool(self, size: int) -> None:
         """Lets the first `size` pool threads take tasks; the others sleep."""

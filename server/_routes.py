@@ -240,11 +240,12 @@ def _param(source: str, parameter: ModelField) -> ParamSpec:
     required = info.is_required()
     has_factory = info.default_factory is not None
     default = None if required or has_factory else parameter.get_default()
-    shared = not has_factory and isinstance(default, _SHARED)
+    shared = not has_factory and not info.validate_default and isinstance(default, _SHARED)
     adapter = parameter._type_adapter  # noqa: SLF001
 
     def make_default() -> Any:
-        return copy.deepcopy(parameter.get_default())
+        value = copy.deepcopy(parameter.get_default())
+        return adapter.validator.validate_python(value) if info.validate_default else value
 
     return ParamSpec(
         name=parameter.name,

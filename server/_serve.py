@@ -73,8 +73,15 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
     fallback = Fallback(specs)
     try:
         server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
+    except OSError as error:
+        msg = f"cannot serve: {error.filename or config.rows}: {_reason(error)}"
+        raise CannotServe(msg) from error
+    try:
         port = server.bind(config.host, config.port)
     except OSError as error:
+        if config.rows is not None:
+            # Nothing is in it yet, and it would be in the way of the next try.
+            config.rows.unlink(missing_ok=True)
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
     return Serving(app, config, server, port, fallback)
@@ -93,15 +100,24 @@ class Serving:
         self._workers = 0
         self._pool = config.pool
         self._signals = 0
+        self._threads: list[threading.Thread] = []
         self._listen, self._tell = socket.socketpair()
         self._tell.setblocking(False)
 
     def run(self) -> None:
         """Serves until a signal, then drains. Raises what the app's start-up or shutdown raised."""
         # Each signal writes a byte, which wakes the main thread; the handlers themselves only count.
-        signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        fd_before = signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            self._serve()
+        finally:
+            # What the caller does afterwards can be stopped as ever.
+            signal.set_wakeup_fd(fd_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _serve(self) -> None:
         self._grow_pool(self._config.pool)
         self._add_lane()
         self._loop.start()
@@ -154,11 +170,17 @@ class Serving:
         _say(_report(abandoned, 0 if drained else in_flight, time.monotonic() - begun))
         if left.done() and (error := left.exception()) is not None:
             raise error
-        if drained and left.done():
+        if drained and left.done() and self._join(end):
             self._loop.stop()
             return
         # Threads that are stuck in a task cannot be ended, and the interpreter would wait for what they hold: leave at once.
         _leave(ABANDONED_STATUS if abandoned else 0 if left.done() else 1)
+
+    def _join(self, end: float) -> bool:
+        """Waits for the threads, the last of which may still be logging what its task raised. False: one does not end."""
+        for thread in self._threads:
+            thread.join(max(end - time.monotonic(), _CANCEL_GRACE_S))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _wait_for(self, future: Future[Any], *, signals: int, timeout_s: float | None) -> bool:
         """Waits for a result, doing what is asked for meanwhile. False: more than `signals` came, or the time was up."""
@@ -189,20 +211,27 @@ class Serving:
         if 1 <= wanted <= MOST_THREADS and wanted != self._pool:
             self._pool = wanted
             self._grow_pool(wanted)
-            self._server.set_pool(wanted)
+            self._server.set_pool(min(wanted, self._workers))
 
     def _grow_pool(self, size: int) -> None:
-        while self._workers < size:
-            self._thread(f"task-{self._workers}", self._server.run_worker, self._workers)
+        while self._workers < size and self._thread(f"task-{self._workers}", self._server.run_worker, self._workers):
             self._workers += 1
 
     def _add_lane(self) -> None:
         number = self._server.add_lane()
-        if number is not None:
-            self._thread(f"endpoint-{number}", self._server.run_lane, number)
+        if number is not None and not self._thread(f"endpoint-{number}", self._server.run_lane, number):
+            self._server.lane_failed()
 
-    def _thread(self, name: str, target: Callable[[int], None], number: int) -> None:
-        threading.Thread(target=target, args=(number,), name=name, daemon=True).start()
+    def _thread(self, name: str, target: Callable[[int], None], number: int) -> bool:
+        thread = threading.Thread(target=target, args=(number,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Those that there are go on: a server at the limit of the machine must not lose what it has accepted.
+            _say(f"no thread for {name}: {error}")
+            return False
+        self._threads.append(thread)
+        return True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1

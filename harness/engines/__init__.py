@@ -1,6 +1,6 @@
 """How each kind of server is started."""
 
 from harness.engines.bundled import bundled
-from harness.engines.engine import Engine, Start
+from harness.engines.engine import MODULE, Engine, Start
 
-__all__ = ["Engine", "Start", "bundled"]
+__all__ = ["MODULE", "Engine", "Start", "bundled"]

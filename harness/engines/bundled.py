@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from harness.engines.engine import Engine, Start
+from harness.engines.engine import MODULE, Engine, Start
 from harness.plan import Plan
 
 __all__ = ["bundled"]
@@ -28,7 +28,7 @@ def bundled(plan: Plan) -> Engine:
         if plan.queue_limit is not None:
             options["queue-limit"] = plan.queue_limit
         given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        return [sys.executable, "-m", "server", "scenarios.entry:bundled", "--factory", *given]
+        return [sys.executable, *MODULE, "server", "scenarios.entry:bundled", "--factory", "--app-dir", "", *given]
 
     return Engine(
         name="rust",

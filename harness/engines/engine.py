@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Engine", "Start"]
+__all__ = ["MODULE", "Engine", "Start"]
+
+MODULE = ("-P", "-m")
+"""Python's options to run one of our modules: not from the working directory, where the user may have a `server.py` too."""
 
 
 @dataclass(frozen=True, slots=True)

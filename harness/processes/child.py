@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from harness.errors import ChildDied, ChildNotReady
 from harness.processes.group import MARK, STARTED, kill_all, snapshot, survivors
 
@@ -82,17 +84,23 @@ class Child:
         assert self._process.stdout is not None
         return self._process.stdout
 
+    def members(self) -> list[psutil.Process]:
+        """It and every process that belongs to it."""
+        return snapshot(None if self.poll() else self.pid, self.mark)
+
     def poll(self) -> Exit | None:
         """How it ended; None while it runs."""
         if self.exit is None and self._process.poll() is not None:
             self._reaped(forced=False)
         return self.exit
 
-    def wait(self, timeout_s: float, tick: Callable[[], None] | None = None) -> Exit | None:
-        """Waits for its end, calling `tick` meanwhile. None: it was still running when the time was up."""
+    def wait(
+        self, timeout_s: float, tick: Callable[[], None] | None = None, until: Callable[[], bool] = lambda: False
+    ) -> Exit | None:
+        """Waits for its end, calling `tick` meanwhile. None: it still ran when the time was up, or when `until` became true."""
         end = time.monotonic() + timeout_s
         while self.poll() is None:
-            if time.monotonic() > end:
+            if time.monotonic() > end or until():
                 return None
             if tick is not None:
                 tick()
@@ -119,7 +127,7 @@ class Child:
 
     def kill(self) -> Exit:
         """Kills everything that belongs to it and reaps it."""
-        kill_all(snapshot(self.pid, self.mark))
+        kill_all(self.members())
         self._process.wait()
         if self.exit is None:
             self._reaped(forced=True)
@@ -149,7 +157,7 @@ class Child:
     def _sweep(self) -> None:
         # Whatever it left behind in its group or under its mark.
         self._close_pipes()
-        kill_all(process for process, _ in survivors(self.pid, self.mark, (), settle_s=0.0))
+        kill_all(process for process, _ in survivors(self.mark, (), settle_s=0.0))
 
     def _reaped(self, *, forced: bool) -> None:
         self.exit = Exit(self._process.returncode, forced, time.monotonic_ns())

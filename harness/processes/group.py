@@ -43,14 +43,20 @@ def adopt_orphans() -> Iterator[None]:
         _set_subreaper(on=False)
 
 
-def snapshot(leader: int, mark: str) -> list[psutil.Process]:
-    """The leader, its descendants, its process group, orphans, and every process that carries `mark`; those that still exist."""
+def snapshot(leader: int | None, mark: str) -> list[psutil.Process]:
+    """The leader, its descendants, its process group, orphans, and every process that carries `mark`; those that still exist.
+
+    `leader` is None once it has been reaped: its pid may be somebody else's by now, and whoever it left behind is an orphan.
+    """
+    # psutil keeps its objects between calls and would not notice a pid that was given to another process.
+    psutil.process_iter.cache_clear()
     found: dict[int, psutil.Process] = {process.pid: process for process in _orphans()}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid == os.getpid():
                 continue
-            if process.pid == leader or os.getpgid(process.pid) == leader or _carries(process, mark):
+            is_in_group = leader is not None and (process.pid == leader or os.getpgid(process.pid) == leader)
+            if is_in_group or _carries(process, mark):
                 found[process.pid] = process
     for process in list(found.values()):
         with contextlib.suppress(psutil.Error):
@@ -87,13 +93,11 @@ def alive(process: psutil.Process) -> bool:
     return False
 
 
-def survivors(
-    leader: int, mark: str, known: Iterable[psutil.Process], settle_s: float = 0.5
-) -> list[tuple[psutil.Process, SurvivingProcess]]:
-    """Members that are still alive after a kill, given `settle_s` for the kernel to take them down."""
+def survivors(mark: str, known: Iterable[psutil.Process], settle_s: float = 0.5) -> list[tuple[psutil.Process, SurvivingProcess]]:
+    """Members of a reaped child that are still alive after a kill, given `settle_s` for the kernel to take them down."""
     end = time.monotonic() + settle_s
     while True:
-        left = {process.pid: process for process in (*known, *snapshot(leader, mark)) if alive(process)}
+        left = {process.pid: process for process in (*known, *snapshot(None, mark)) if alive(process)}
         if not left or time.monotonic() > end:
             return [(process, SurvivingProcess(process.pid, _command(process))) for process in left.values()]
         time.sleep(0.01)

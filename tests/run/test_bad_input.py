@@ -31,6 +31,9 @@ Afterload = Callable[..., Done]
         (("run",), "name a scenario"),
         (("run", "email", "--warm-up", "5s", "--for", "5s", "--fault", "none"), "nothing would be left to measure"),
         (("run", "--plan", "nothing.toml"), "cannot read the plan nothing.toml"),
+        (("run", "email", "--json", "nowhere/summary.json"), "cannot write the summary to nowhere/summary.json"),
+        (("run", "email", "--rate", "90000", "--for", "600s"), "are more than 20,000,000 requests"),
+        (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50000ms"),
         (("report", "nowhere"), "there is no run directory nowhere"),
         (("report", "."), "holds no run that can be judged"),
     ],
@@ -54,6 +57,8 @@ def test_a_wrong_option_is_named_with_what_is_allowed(
         ('scenario = "email"\nrate = "fast"\n', "rate is 'fast'"),
         ('scenario = "email"\norder = "random"\n', "order is 'random'; allowed is 'sequential' or 'parallel'"),
         ("scenario = email\n", "is no TOML"),
+        ('scenario = "email"\nseed = "abc"\n', "seed is 'abc'"),
+        ('scenario = "email"\nsettings = 5\n', "settings is 5"),
     ],
 )
 def test_a_wrong_plan_is_named_by_key_and_value(afterload: Afterload, folder: Path, text: str, expected: str) -> None:
@@ -111,11 +116,14 @@ def shadow(folder: Path, module: str, text: str) -> dict[str, str]:
 
 
 def test_a_world_that_does_not_start_is_told_with_the_end_of_its_log(afterload: Afterload, folder: Path) -> None:
-    """The SMTP server's library is broken: status 1, its error, and where the whole log is."""
-    done = afterload("run", "email", env=shadow(folder, "aiosmtpd.py", "raise RuntimeError('no mail today')\n"))
+    """It ends before it is ready: status 1, its last words, and where the whole log is."""
+    code = "import sys\nif 'world' in sys.orig_argv:\n    raise SystemExit('no mail today')\n"
+    done = afterload("run", "email", env=shadow(folder, "sitecustomize.py", code))
 
     assert done.status == 1
+    assert "world exited with status 1 before it was ready" in done.err
     assert "no mail today" in done.err
+    assert "full log:" in done.err
 
 
 def test_a_server_that_crashes_at_import_is_told_with_the_end_of_its_log(afterload: Afterload, folder: Path) -> None:
@@ -126,3 +134,24 @@ def test_a_server_that_crashes_at_import_is_told_with_the_end_of_its_log(afterlo
     assert "server-1 exited with status 1 before it was ready" in done.err
     assert "no loop today" in done.err
     assert "full log:" in done.err
+
+
+def test_modules_of_the_users_own_do_not_get_into_the_run(afterload: Afterload, folder: Path) -> None:
+    """`server.py` is the most common name there is."""
+    for name in ("server.py", "scenarios.py", "harness.py", "email.py"):
+        (folder / name).write_text("raise RuntimeError('not mine')\n")
+
+    done = afterload("run", "email", "--rate", "20", "--for", "1s", env={"PYTHONSAFEPATH": "1"})
+
+    assert done.status == 0, done.err
+
+
+def test_a_failed_start_is_told_in_its_run_directory_and_is_not_the_latest(afterload: Afterload, folder: Path) -> None:
+    """The log is kept; `runs/latest` stays with the last run that measured something."""
+    done = afterload("run", "email", env=shadow(folder, "uvloop.py", "raise RuntimeError('no loop today')\n"))
+
+    assert done.status == 1
+    (run,) = (folder / "runs").iterdir()
+    events = (run / "events.jsonl").read_text()
+    assert "no loop today" in events
+    assert '"event": "end"' in events

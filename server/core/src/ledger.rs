@@ -98,6 +98,7 @@ pub struct Ledger {
     gauges: Box<[AtomicU64]>,
     untagged: AtomicU64,
     pending: AtomicU64,
+    busy: AtomicU64,
     quiet: Mutex<()>,
     became_quiet: Condvar,
 }
@@ -114,6 +115,7 @@ impl Ledger {
             gauges: (0..GAUGES).map(|_| AtomicU64::new(0)).collect(),
             untagged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
             quiet: Mutex::new(()),
             became_quiet: Condvar::new(),
         })
@@ -148,6 +150,28 @@ impl Ledger {
     /// Tasks accepted and not ended.
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Acquire)
+    }
+
+    /// Counts a request whose tasks may still be accepted.
+    pub fn enter(&self) {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The request will add no task any more (but through tasks that it has).
+    pub fn leave(&self) {
+        if self.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.wake();
+        }
+    }
+
+    /// Requests under way.
+    pub fn busy(&self) -> u64 {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is under way. A request that leaves has accepted its tasks before, so the order of the two looks matters.
+    pub fn is_quiet(&self) -> bool {
+        self.busy() == 0 && self.pending() == 0
     }
 
     /// Accepts a task. Comes before the first byte of the response is handed to the socket.
@@ -216,11 +240,11 @@ impl Ledger {
         Some(was)
     }
 
-    /// Waits until no task is pending. False: the time was up first.
+    /// Waits until no request is under way and no task pending. False: the time was up first.
     pub fn wait_quiet(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.pending() > 0 {
+        while !self.is_quiet() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 return false;
             };
@@ -257,10 +281,14 @@ impl Ledger {
 
     fn ended(&self) {
         if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The lock orders this with a waiter that has just looked at `pending` and is about to sleep.
-            drop(self.quiet.lock().unwrap_or_else(PoisonError::into_inner));
-            self.became_quiet.notify_all();
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        // The lock orders this with a waiter that has just looked at the counts and is about to sleep.
+        drop(self.quiet.lock().unwrap_or_else(PoisonError::into_inner));
+        self.became_quiet.notify_all();
     }
 }
 

@@ -50,14 +50,6 @@ struct State {
     ended: bool,
 }
 
-impl State {
-    fn count_one(&mut self) -> u16 {
-        let index = u16::try_from(self.added).unwrap_or(u16::MAX);
-        self.added += 1;
-        index
-    }
-}
-
 /// The accepted tasks of one request. Owned by the thread or queue that will run the next one, and by the registry.
 pub struct Chain {
     pub op: u64,
@@ -82,12 +74,12 @@ impl Chain {
     }
 
     /// Appends a task that was added after the response. The call comes back if the chain has run to its end or was taken apart.
-    pub fn append<C>(&self, ledger: &Ledger, call: C, build: impl FnOnce(&Ledger, u16, C) -> Task) -> Result<(), C> {
+    pub fn append<C>(&self, ledger: &Ledger, call: C, build: impl FnOnce(&Ledger, C) -> Task) -> Result<(), C> {
         let mut state = lock(&self.state);
         if state.ended {
             return Err(call);
         }
-        let task = build(ledger, state.count_one(), call);
+        let task = build(ledger, call);
         if state.flushed {
             ledger.flushed(&task.entry, true);
         }
@@ -95,9 +87,12 @@ impl Chain {
         Ok(())
     }
 
-    /// The position of one more task of this request.
-    pub fn count_one(&self) -> u16 {
-        lock(&self.state).count_one()
+    /// The position of one more task of this request. None: there are as many as a row can number.
+    pub fn count_one(&self) -> Option<u16> {
+        let mut state = lock(&self.state);
+        let index = u16::try_from(state.added).ok()?;
+        state.added += 1;
+        Some(index)
     }
 
     /// Marks all tasks as free to run: the response has left, `whole` or not.
@@ -109,12 +104,20 @@ impl Chain {
         }
     }
 
-    /// How the next task runs. None: there is none, and none can be added any more.
+    /// How the next task runs. None: there is none, and none can be added any more; then the chain lets go of its tasks, which may
+    /// hold the list that holds the chain.
     pub fn next_kind(&self) -> Option<TaskKind> {
         let mut state = lock(&self.state);
-        let kind = state.tasks.get(state.next).map(|task| task.kind);
-        state.ended |= kind.is_none();
-        kind
+        if let Some(task) = state.tasks.get(state.next) {
+            return Some(task.kind);
+        }
+        state.ended = true;
+        state.next = 0;
+        let done = std::mem::take(&mut state.tasks);
+        drop(state);
+        // Not under the lock: letting go of arguments may run Python code.
+        drop(done);
+        None
     }
 
     /// Takes the next task if it is of `kind`.
@@ -134,7 +137,7 @@ impl Chain {
     /// Drops every task that has not been taken.
     pub fn skip_rest(&self, ledger: &Ledger) {
         let mut state = lock(&self.state);
-        for task in &state.tasks[state.next..] {
+        for task in state.tasks.iter().skip(state.next) {
             ledger.drop_waiting(&task.entry, DropReason::Skipped);
         }
         state.next = state.tasks.len();

@@ -200,6 +200,13 @@ impl Core {
         registry.chains.iter().map(|(_, chain)| Arc::clone(chain)).collect()
     }
 
+    /// Seals the registry if nothing is under way: then nothing can be accepted after the account is closed.
+    pub fn seal_if_quiet(&self) -> bool {
+        let mut registry = lock(&self.registry);
+        registry.sealed |= self.ledger.is_quiet();
+        registry.sealed
+    }
+
     /// Lets the tasks of a request run; called when its response has left.
     pub fn release(&self, chain: Arc<Chain>, whole: bool) {
         chain.flushed(&self.ledger, whole);

@@ -32,7 +32,7 @@ use tokio::{
 use crate::{
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
-    job::{Job, Reply, internal_error},
+    job::{BusyGuard, Job, Reply, internal_error},
     route::Route,
     tasks::Functions,
 };
@@ -72,7 +72,7 @@ const LOCATION: &AsciiSet = &NON_ALPHANUMERIC
 pub const MORE_LANES: u8 = b'L';
 
 /// How the I/O threads are to go on.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     Serving,
     Draining,
@@ -223,7 +223,10 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
     }
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
-    if route.tasks.is_some() && io.core.policy.queue_limit.is_some_and(|limit| io.core.ledger.pending() >= limit) {
+    let busy = BusyGuard::new(&io.core);
+    // Requests that are under way may each add a task: they count, or a burst would overshoot the limit.
+    let ahead = || io.core.ledger.pending() + io.core.ledger.busy() - 1;
+    if route.tasks.is_some() && io.core.policy.queue_limit.is_some_and(|limit| ahead() >= limit) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -248,6 +251,7 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
         headers: head.headers,
         body,
         reply,
+        busy,
     };
     if route.is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));

@@ -18,7 +18,7 @@ use crate::{
     body::Ticket,
     core::Core,
     route::{Param, Route},
-    tasks::{Functions, TaskList},
+    tasks::{Functions, Sealed, TaskList},
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -56,6 +56,24 @@ pub struct Job {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub reply: oneshot::Sender<Reply>,
+    /// The server is not quiet before it is dropped.
+    pub busy: BusyGuard,
+}
+
+/// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
+pub struct BusyGuard(Arc<Core>);
+
+impl BusyGuard {
+    pub fn new(core: &Arc<Core>) -> Self {
+        core.ledger.enter();
+        Self(Arc::clone(core))
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.ledger.leave();
+    }
 }
 
 /// Arguments of an endpoint, and the list that it was given for its tasks.
@@ -98,8 +116,10 @@ impl Job {
             Err(error) => return self.fail(py, error, tasks),
         };
         // The rows of the tasks are complete before the first byte of the answer can leave.
-        let chain = tasks.and_then(|tasks| tasks.get().accept(&self.core, self.op));
-        reply.ticket = chain.map(|chain| Ticket::new(Arc::clone(&self.core), chain));
+        match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op)) {
+            Ok(chain) => reply.ticket = chain.map(|chain| Ticket::new(Arc::clone(&self.core), chain)),
+            Err(Sealed) => reply = stopping(),
+        }
         self.send(reply);
     }
 
@@ -121,8 +141,11 @@ impl Job {
     }
 
     fn send(self, reply: Reply) {
+        let Self { reply: sender, busy, .. } = self;
+        // Its tasks are pending by now. Before the answer can be read: the client's next request must not find this one counted too.
+        drop(busy);
         // A client that has gone does not stop the tasks: the ticket in the refused reply lets them run.
-        drop(self.reply.send(reply));
+        drop(sender.send(reply));
     }
 
     fn arguments<'py>(&self, py: Python<'py>) -> Result<Call<'py>, Trouble> {
@@ -257,6 +280,12 @@ pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
         job.run(py);
         core.down(Gauge::LanesBusy);
     }
+}
+
+/// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.
+fn stopping() -> Reply {
+    let headers = vec![(http::header::CONTENT_TYPE, JSON), (http::header::CONNECTION, HeaderValue::from_static("close"))];
+    Reply { status: 503, headers, body: Bytes::from_static(br#"{"detail":"The server is stopping"}"#), ticket: None }
 }
 
 /// An answer for when even the explanation failed.

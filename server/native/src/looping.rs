@@ -33,9 +33,10 @@ impl AsyncChain {
 
     fn end(&self, failed: bool) -> Option<Arc<Task>> {
         let task = lock(&self.current).take()?;
-        self.core.ledger.end(&task.entry, failed);
+        let counts = self.core.ledger.end(&task.entry, failed);
         self.core.down(Gauge::LoopTasks);
-        Some(task)
+        // The end of a task that was given up is no news.
+        counts.then_some(task)
     }
 }
 

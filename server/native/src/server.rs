@@ -190,6 +190,12 @@ impl Server {
         Some(number)
     }
 
+    /// The thread that `add_lane` counted could not be started.
+    fn lane_failed(&self) {
+        self.core.lane_threads.fetch_sub(1, Ordering::AcqRel);
+        self.core.down(Gauge::Lanes);
+    }
+
     /// Lets `size` pool threads take tasks; their threads must exist.
     fn set_pool(&self, size: usize) {
         self.core.pool.set_limit(size);
@@ -241,8 +247,16 @@ impl Server {
             let end = Instant::now().checked_add(time);
             let left = || end.map_or(Duration::from_secs(1 << 30), |end| end.saturating_duration_since(Instant::now()));
             self.core.ledger.gauge(Gauge::Draining).store(now_ns(), Ordering::Release);
-            self.phase.send_replace(Phase::Draining);
-            self.wait_io(left()) && self.core.ledger.wait_quiet(left())
+            self.advance(Phase::Draining);
+            if !self.wait_io(left()) {
+                return false;
+            }
+            while self.core.ledger.wait_quiet(left()) {
+                if self.core.seal_if_quiet() {
+                    return true;
+                }
+            }
+            false
         })
     }
 
@@ -250,7 +264,7 @@ impl Server {
     /// (name of the function, whether it was running).
     fn abandon(&self, py: Python<'_>) -> Vec<(String, bool)> {
         py.detach(|| {
-            self.phase.send_replace(Phase::Forced);
+            self.advance(Phase::Forced);
             self.wait_io(Duration::from_secs(1));
         });
         let mut abandoned = Vec::new();
@@ -277,6 +291,17 @@ impl Server {
 }
 
 impl Server {
+    /// Phases only go on: a drain that begins late must not take back that everything is to be dropped.
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|now| {
+            let goes_on = *now < to;
+            if goes_on {
+                *now = to;
+            }
+            goes_on
+        });
+    }
+
     /// False: the time was up before the last I/O thread had ended.
     fn wait_io(&self, time: Duration) -> bool {
         let running = lock(&self.io_threads.running);

@@ -45,6 +45,9 @@ struct Known {
 #[derive(Default)]
 pub struct Functions(Mutex<HashMap<usize, Known>>);
 
+/// The drain deadline has passed: nothing is accepted any more.
+pub struct Sealed;
+
 /// The list that is injected as `BackgroundTasks`.
 #[pyclass(frozen, subclass, module = "server._native")]
 #[derive(Default)]
@@ -94,35 +97,41 @@ impl TaskList {
             name,
         };
         let too_late = || PyRuntimeError::new_err("add_task() came too late: the tasks of this request have all ended");
+        let stopping = || PyRuntimeError::new_err("add_task() came too late: the server is stopping and gives up what is left");
+        let too_many = || PyRuntimeError::new_err("one request can add at most 65,536 tasks: a row numbers them with 16 bits");
         let mut added = lock(&self.added);
         if !self.answered.load(Ordering::Acquire) {
             if added.len() > usize::from(u16::MAX) {
-                return Err(PyRuntimeError::new_err("one request can add at most 65,536 tasks: a row numbers them with 16 bits"));
+                return Err(too_many());
             }
             added.push(call);
             return Ok(());
         }
         drop(added);
         let chain = self.running.get().ok_or_else(too_late)?;
-        let accept = |ledger: &Ledger, index: u16, call: Call| {
+        let index = chain.count_one().ok_or_else(too_many)?;
+        let accept = |ledger: &Ledger, call: Call| {
             let entry = ledger.accept(chain.op, index, call.name, Some(call.kind));
             call.accepted(entry)
         };
-        let stopping = || PyRuntimeError::new_err("add_task() came too late: the server is stopping and gives up what is left");
         let Err(call) = core.while_open(|ledger| chain.append(ledger, call, accept)).ok_or_else(stopping)? else {
             return Ok(());
         };
         if !core.policy.parallel {
             return Err(too_late());
         }
-        let index = chain.count_one();
         let late = core.admit(|ledger| {
-            let task = accept(ledger, index, call);
+            let task = accept(ledger, call);
             ledger.flushed(&task.entry, true);
             Chain::late(chain.op, task)
         });
         core.route(late.ok_or_else(stopping)?);
         Ok(())
+    }
+
+    /// True also while it is empty, as FastAPI's: `if background_tasks:` asks whether there is one.
+    fn __bool__(&self) -> bool {
+        true
     }
 
     fn __len__(&self) -> usize {
@@ -136,14 +145,14 @@ impl TaskList {
         let _known = self.origin.set((Arc::clone(core), Arc::clone(functions)));
     }
 
-    /// Accepts what was added. None: nothing was, or the server gives up.
-    pub fn accept(&self, core: &Core, op: u64) -> Option<Arc<Chain>> {
+    /// Accepts what was added. None: nothing was. An error: the server has given up, and the request must not be acknowledged.
+    pub fn accept(&self, core: &Core, op: u64) -> Result<Option<Arc<Chain>>, Sealed> {
         // Held until the chain is known: whoever adds a task meanwhile finds it.
         let mut waiting = lock(&self.added);
         self.answered.store(true, Ordering::Release);
         let mut added = std::mem::take(&mut *waiting);
         if added.is_empty() {
-            return None;
+            return Ok(None);
         }
         let chain = core.admit(|ledger| {
             let tasks = (0_u16..=u16::MAX)
@@ -160,7 +169,7 @@ impl TaskList {
         }
         // First the lock, then calls that were not admitted: dropping arguments runs Python code, which may come back here.
         drop(waiting);
-        chain
+        chain.map(Some).ok_or(Sealed)
     }
 
     /// Writes down what was added and will never run, because the endpoint raised.
@@ -193,6 +202,13 @@ impl Functions {
             return Ok((Self::ask(core, func)?, core.ledger.name(&name_of(func))));
         };
         let code = function.getattr(pyo3::intern!(py, "__code__"))?;
+        // All functions that one decorator wrapped share its code, and a mark in the function's own dictionary can make a coroutine
+        // function of it: such a function is looked at each time.
+        let is_plain = function.getattr(pyo3::intern!(py, "__dict__"))?.cast::<PyDict>()?.is_empty()
+            && function.getattr(pyo3::intern!(py, "__qualname__"))?.eq(code.getattr(pyo3::intern!(py, "co_qualname"))?)?;
+        if !is_plain {
+            return Ok((Self::ask(core, func)?, core.ledger.name(&name_of(func))));
+        }
         let key = code.as_ptr() as usize;
         if let Some(known) = lock(&self.0).get(&key) {
             return Ok((known.kind, known.name));

@@ -31,8 +31,10 @@ fn run_chain(py: Python<'_>, core: &Core, chain: &Chain) {
             continue;
         }
         let outcome = task.call(py);
-        core.ledger.end(&task.entry, outcome.is_err());
-        if let Err(error) = outcome {
+        // The end of a task that was given up is no news.
+        if core.ledger.end(&task.entry, outcome.is_err())
+            && let Err(error) = outcome
+        {
             task_failed(py, core, chain, &task.func, error);
         }
     }
