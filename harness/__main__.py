@@ -1,5 +1,5 @@
 """`python -m harness`: the same as `afterload`."""
 
-from harness.cli import main
+from harness.entry import main
 
-main(prog_name="afterload")
+main()

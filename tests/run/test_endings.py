@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from harness.processes.group import MARK
 from harness.rows import RowFileError, read_rows
 from harness.servers import free_port
-from tests.run.conftest import Done, left_over, wait_until
+from tests.run.conftest import LIARS, ROOT, Done, left_over, wait_until
 
 GIVEN = ("--rate", "50", "--pool", "4", "--for", "30s", "--fault", "none", "--out", "run")
 
@@ -128,6 +129,36 @@ def test_the_death_of_any_part_is_told_and_nothing_measured_is_lost(folder: Path
     assert told in " ".join(summary["reasons"])
     assert summary["tasks"]["finished"] > 10
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("after_s", [0.2, 0.6, 0.9, 1.2, 1.5])
+def test_a_run_that_is_ended_while_it_starts_leaves_nothing(folder: Path, number: signal.Signals, after_s: float) -> None:
+    """Whatever had been started by then, at whatever moment."""
+    port = free_port()
+    command = [sys.executable, "-m", "harness", "run", "email", *GIVEN, "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(after_s)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode in ({signal.SIGINT: (130, -2), signal.SIGTERM: (143, -15), signal.SIGKILL: (-9,)}[number]), err
+    assert "Traceback" not in err
+    check_nothing_is_left(folder, port)
+
+
+def test_killing_afterload_ends_a_child_that_had_hidden_too(folder: Path) -> None:
+    """It left its session and cleared its environment; the janitor had seen it among the descendants."""
+    port = free_port()
+    command = [sys.executable, str(LIARS / "run.py"), "escape", str(port)]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    wait_until(lambda: tasks_with(folder, "finished_ns") > 30, 20, "thirty finished tasks")
+    process.kill()
+    process.communicate()
+
+    check_nothing_is_left(folder, port)
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(afterload: Callable[..., Done], folder: Path) -> None:
