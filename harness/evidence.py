@@ -51,6 +51,9 @@ def read_evidence(rundir: RunDir) -> Evidence:
     else:
         problems += [f"boot {boot.boot} (pid {boot.pid}) was never seen to end" for boot in boots if boot.reaped_ns is None]
     interrupted = _last(events, "interrupted")
+    n_reports = sum(event["event"] == "load_done" for event in events)
+    if load and not interrupted and not problems and n_reports < plan.get("load_processes", 1):
+        problems.append(f"only {n_reports} of {plan.get('load_processes', 1)} load processes reported their end")
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],

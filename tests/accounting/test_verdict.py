@@ -59,6 +59,16 @@ REASONS: dict[str, Callable[[Evidence], Evidence]] = {
     "The fault kill at 3 s did not land: no server.": lambda run: dataclasses.replace(
         run, faults=[Fault("kill", 3.0, None, None, "no server")]
     ),
+    "The fault kill at 0.1 s landed only after the end of the load.": lambda run: dataclasses.replace(
+        run, faults=[Fault("kill", 0.1, run.load_end_ns + 1, 1)]
+    ),
+    "The fault kill at -1.5 s landed 1.5 s late.": lambda run: dataclasses.replace(
+        run, faults=[Fault("kill", -1.5, run.load_start_ns, 1)]
+    ),
+    "1 of 2 planned faults never happened.": lambda run: dataclasses.replace(
+        run, planned_faults=("kill@1s", "term@2s"), faults=[Fault("kill", 0.0, run.load_start_ns, 1)]
+    ),
+    "Boot 1 (pid 4001) was sent SIGTERM, but ended with status -9: it had crashed.": lambda run: boot(run, 1, exit_status=-9),
     "Boot 1 (pid 4001) died on its own, with exit status -11.": lambda run: boot(run, 1, signal=None, exit_status=-11),
     "Boot 1 (pid 4001) was sent SIGTERM, but ended with status -11: it had crashed.": lambda run: boot(run, 1, exit_status=-11),
     "Boot 1 (pid 4001) was sent SIGKILL, but ended with status 1: it had crashed.": lambda run: boot(
@@ -97,6 +107,11 @@ def test_a_server_may_end_by_the_signal_that_it_was_sent(evidence: Evidence) -> 
     """Uvicorn raises SIGTERM again once it has drained."""
     for status in (0, -15, 143, 1):
         assert Verdict("PASS", ()) == verdict_of(boot(evidence, 1, exit_status=status))
+
+
+def test_a_server_that_afterload_itself_had_to_kill_did_not_crash(evidence: Evidence) -> None:
+    """That it would not stop is told by the session."""
+    assert Verdict("PASS", ()) == verdict_of(boot(evidence, 1, exit_status=-9, forced=True))
 
 
 def test_lag_beside_much_longer_responses_is_no_reason(evidence: Evidence) -> None:

@@ -113,6 +113,19 @@ def test_a_missing_row_file_is_caught(session: Session) -> None:
     assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize("event", ["fault", "boot_reaped", "load_done", "end"])
+def test_a_damaged_or_missing_event_is_caught(session: Session, event: str) -> None:
+    """What the session saw is evidence too: a line that cannot be read, or that is gone, makes no better run."""
+    outcome = session(faults=("kill@1s",))
+    lines = outcome.rundir.events.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if f'"event": "{event}"' in line)
+
+    outcome.rundir.events.write_text("".join([*lines[:place], lines[place][:30] + "\n", *lines[place + 1 :]]))
+    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+    outcome.rundir.events.write_text("".join([*lines[:place], *lines[place + 1 :]]))
+    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+
+
 def test_a_child_that_left_the_session_is_killed_with_the_server(session: Session) -> None:
     """Neither a new session nor a cleared environment hides a descendant."""
     summary = session(liar("escape"), faults=("kill@1s",)).summary
@@ -124,10 +137,10 @@ def test_a_child_that_survives_the_kill_is_caught(session: Session, monkeypatch:
     """A harness that kills only what it started measures nonsense afterwards: that must be told, and the child ended."""
     members: Any = group.snapshot
 
-    def only_the_leader(leader: int, mark: str) -> list[Any]:
+    def only_the_leader(leader: int | None, mark: str) -> list[Any]:
         return [process for process in members(leader, mark) if process.pid == leader]
 
-    monkeypatch.setattr("harness.servers.snapshot", only_the_leader)
+    monkeypatch.setattr("harness.processes.child.snapshot", only_the_leader)
 
     outcome = session(liar("escape"), faults=("kill@1s",))
 
