@@ -273,27 +273,27 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         f"{requests.rejected:,} refused",
         f"{requests.indeterminate:,} without an answer",
     ]
-    yield from page.wrapped("  requests", f" {requests.attempted:,} sent = {' + '.join(parts)}")
+    yield from page.wrapped(" requests", f"{requests.attempted:,} sent = {' + '.join(parts)}")
     if requests.unsent:
         yield from page.wrapped("", f"and {requests.unsent:,} never sent: the generator had too many in flight")
     if tasks.inline:
-        yield from page.wrapped("  work", f" done before answering: {tasks.effects:,} effects in the world")
+        yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
     elif tasks.server_is_witness:
         states = [(name, getattr(tasks, name)) for name in _ORDER]
         words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
-        yield from page.wrapped("  tasks", f" {tasks.accepted:,} accepted = {words}")
+        yield from page.wrapped(" tasks", f"{tasks.accepted:,} accepted = {words}")
     if tasks.broken_promises is not None and tasks.lost is not None and tasks.lost_low is not None:
         lost = f"{tasks.lost:,}" if tasks.lost == tasks.lost_low else f"{tasks.lost_low:,} to {tasks.lost:,}"
         low = tasks.broken_promises_low or 0
         broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
         split = f" ({tasks.lost_queued:,} queued, {tasks.lost_running:,} running)" if tasks.lost and not tasks.inline else ""
-        promises = f"; broken promises, because acknowledged: {broken}" if tasks.lost else ""
-        yield from page.wrapped("  lost", f" {lost}{split}{promises}")
+        promises = f", {broken} of them acknowledged: broken promises" if tasks.lost else ""
+        yield from page.wrapped(" lost", f"{lost}{split}{promises}")
     if not tasks.inline and tasks.effects:
         parts = [f"{tasks.effects_finished:,} finished", f"{tasks.effects_interrupted:,} interrupted"]
         others = (("failed", tasks.effects_failed), ("other", tasks.effects_other), ("more than once", tasks.duplicated))
         parts += [f"{number:,} {name}" for name, number in others if number]
-        yield from page.wrapped("  effects", f" {tasks.effects:,} in the world = {' + '.join(parts)}")
+        yield from page.wrapped(" effects", f"{tasks.effects:,} in the world = {' + '.join(parts)}")
     if tasks.recovered:
         yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
     if tasks.duplicated:
