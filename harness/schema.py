@@ -18,7 +18,6 @@ __all__ = [
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
-    "Finding",
     "Generator",
     "InvariantSummary",
     "Loop",
@@ -173,15 +172,6 @@ class InvariantSummary(_Record):
     detail: str
 
 
-class Finding(_Record):
-    """What the figures mean, in words."""
-
-    id: str
-    severity: Literal["info", "warning", "problem"]
-    text: str
-    evidence: dict[str, Any]
-
-
 class OutageSummary(_Record):
     """From the signal of a fault until the next boot was ready. `until_s` null: none became ready."""
 
@@ -210,7 +200,6 @@ class Summary(_Record):
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: VerdictName
     reasons: list[str]
-    findings: list[Finding]
     plan: dict[str, Any]
     environment: dict[str, Any]
     interrupted_by: str | None

@@ -47,7 +47,6 @@ def build_summary(
     return Summary(
         verdict=verdict.verdict,
         reasons=list(verdict.reasons),
-        findings=[],
         plan=dict(plan),
         environment=dict(environment),
         interrupted_by=evidence.interrupted_by,

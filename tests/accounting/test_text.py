@@ -68,7 +68,7 @@ def test_a_missing_witness_leaves_an_interval_in_the_headline() -> None:
 def test_the_schema_can_be_written_and_has_no_field_without_a_type() -> None:
     schema = Summary.model_json_schema()
     assert schema["title"] == "Summary"
-    wanted = {"verdict", "reasons", "findings", "plan", "environment", "requests", "tasks", "pool", "loop", "generator", "boots"}
+    wanted = {"verdict", "reasons", "plan", "environment", "requests", "tasks", "pool", "loop", "generator", "boots"}
     assert wanted | {"invariants", "timeline", "schema_version"} <= schema["properties"].keys()
 
 
