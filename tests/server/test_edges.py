@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.rows import Gauge, TaskKind
 
 from .conftest import Serve
-from .helpers import AppServer, stub, until
+from .helpers import AppServer, read_answer, stub, until
 
 
 def test_an_empty_task_list_is_true(serve: Serve):
@@ -164,3 +164,29 @@ def test_a_taken_port_leaves_no_row_file_behind(serve: Serve, tmp_path: Path):
     assert done.returncode == 1
     assert "Address already in use" in done.stderr
     assert not rows.exists()
+
+
+def test_what_needs_no_python_is_answered_while_a_task_holds_the_gil(serve: Serve):
+    """The I/O threads never touch Python: 404, 405, 413 and constants come while nothing in the interpreter can move."""
+    server = serve(
+        stub("""
+import ctypes
+def hold():
+    ctypes.PyDLL(None).sleep(3)  # PyDLL, unlike CDLL, keeps the GIL during the call
+@app.post("/hold")
+def root(background_tasks: BackgroundTasks):
+    background_tasks.add_task(hold)
+""")
+    )
+    server.ask("POST", "/hold")
+    until(lambda: server.gauge(Gauge.STARTED) == 1, "the task holds the GIL")
+
+    assert server.ask("GET", "/nothing").status == 404
+    assert server.ask("DELETE", "/hold").status == 405
+    assert server.ask("GET", "/openapi.json").status == 200
+    with server.connect() as client:
+        client.sendall(b"POST /hold HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n")
+        assert read_answer(client).status == 413
+
+    assert server.gauge(Gauge.FINISHED) == 0, "all of that came while the task was still holding it"
+    server.wait_ended(1)
