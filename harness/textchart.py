@@ -115,16 +115,23 @@ def columns_of(summary: Summary, n_columns: int) -> Columns:
     def column(instant_s: float) -> int:
         return min(max(int(instant_s / column_s), 0), n - 1) if column_s else 0
 
+    # A killed server's backlog counts until it was reaped, some milliseconds later. Where a column ends between the two, the line
+    # stands at the reaping, or the next column would show the backlog of a dead server.
+    struck = {
+        boot.boot: column(boot.died_s if boot.signal == "SIGKILL" and boot.died_s is not None else boot.signalled_s)
+        for boot in summary.boots
+        if boot.signalled_s is not None
+    }
     is_outage = [False] * n
     for outage in timeline.outages:
         if outage.from_s is None:
             continue
         last = n - 1 if outage.until_s is None else column(outage.until_s)
         # The column in which the next boot was ready has something to show.
-        for number in range(column(outage.from_s), last + (outage.until_s is None)):
+        for number in range(struck.get(outage.boot, column(outage.from_s)), last + (outage.until_s is None)):
             is_outage[number] = True
     faults = [
-        Mark(column=column(boot.signalled_s), words=f"{boot.signal} {boot.signalled_s:.1f} s")
+        Mark(column=struck[boot.boot], words=f"{boot.signal} {boot.signalled_s:.1f} s")
         for boot in summary.boots
         if boot.fault and boot.signalled_s is not None
     ]

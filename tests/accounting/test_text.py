@@ -12,7 +12,7 @@ import pytest
 
 from harness.summary import Summary, build_summary
 from harness.text import headline, render
-from harness.textchart import nice_ceiling
+from harness.textchart import columns_of, nice_ceiling
 from harness.wording import counted, duration_ms, duration_s, listed
 
 from .cases import CASES
@@ -98,3 +98,15 @@ def test_numbers_and_lists_in_words() -> None:
     assert (counted(1, "task"), counted(1204, "task"), counted(2, "reply", "replies")) == ("1 task", "1,204 tasks", "2 replies")
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert [nice_ceiling(value) for value in (0.3, 1, 1.1, 3, 41, 98, 100)] == [0.4, 1, 2, 4, 50, 100, 100]
+
+
+def test_the_line_of_a_kill_stands_where_its_server_was_gone() -> None:
+    """Where a column ends between signal and reaping, the column after the line must not show the backlog of a dead server."""
+    summary = build_summary(CASES["killed"](), {}, {})
+    column_s = columns_of(summary, 60).column_s
+    boot = summary.boots[0].model_copy(update={"signalled_s": 5 * column_s - 0.001, "died_s": 5 * column_s + 0.001})
+    summary = summary.model_copy(update={"boots": [boot, *summary.boots[1:]]})
+
+    columns = columns_of(summary, 60)
+
+    assert [mark.column for mark in columns.faults] == [5]
