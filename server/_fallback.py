@@ -17,7 +17,6 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import PydanticUndefined
-from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -37,8 +36,9 @@ _requests_log = logging.getLogger("server.requests")
 class Fallback:
     """The careful way for the routes of one app."""
 
-    def __init__(self, specs: Sequence[RouteSpec]) -> None:
+    def __init__(self, specs: Sequence[RouteSpec], *, has_own_handlers: bool = False) -> None:
         self.specs = specs
+        self.has_own_handlers = has_own_handlers
 
     def validate(
         self,
@@ -84,8 +84,13 @@ class Fallback:
             problems.extend(wrong)
         return _unprocessable(problems) if problems else values
 
-    def explain(self, error: BaseException, number: int) -> Answer:
-        """The answer to an exception of an endpoint: an HTTPException's own, or a 500 and the traceback in the log."""
+    def explain(self, error: BaseException, number: int) -> Answer | None:
+        """The answer to an exception of an endpoint: an HTTPException's own, or a 500 and the traceback in the log.
+
+        None: the app has handlers of its own.
+        """
+        if self.has_own_handlers:
+            return None
         if isinstance(error, HTTPException):
             if not is_body_allowed_for_status_code(error.status_code):
                 return _answer(Response(status_code=error.status_code, headers=error.headers))
@@ -96,23 +101,16 @@ class Fallback:
         return (500, [(b"content-type", b"text/plain; charset=utf-8")], b"Internal Server Error")
 
 
-def unpack(response: Response, tasks: TaskList | None) -> Answer:
-    """The parts of a returned `Response`. Tasks that it carries run after those that the endpoint added.
+def unpack(response: Response, tasks: TaskList | None) -> Answer | None:
+    """The parts of a returned `Response`. None: it has to send itself, because it streams, carries tasks of its own or has its own way.
 
-    (FastAPI drops the endpoint's own tasks in silence when the response carries some.) Raises TypeError for a streaming response.
+    As in FastAPI, tasks that the endpoint added go with a response that carries none.
     """
-    if not hasattr(response, "body"):
-        msg = f"the endpoint returned a {type(response).__name__}, and streamed answers cannot be served yet"
-        raise TypeError(msg)
-    if response.background is not None:
-        if tasks is None:
-            msg = (
-                "the returned Response carries background tasks: declare a BackgroundTasks parameter for them to be accounted for"
-            )
-            raise TypeError(msg)
-        for task in _tasks_of(response.background):
-            tasks.add_task(task.func, *task.args, **task.kwargs)
-    return _answer(response)
+    if type(response).__call__ is Response.__call__ and response.background is None:
+        return _answer(response)
+    if response.background is None and tasks is not None:
+        response.background = tasks  # type: ignore[assignment]  # it is a BackgroundTasks
+    return None
 
 
 def task_failed(func: Callable[..., Any], error: BaseException) -> None:
@@ -128,10 +126,6 @@ def set_up_logging() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         logging.getLogger("server").addHandler(handler)
-
-
-def _tasks_of(background: BackgroundTask) -> list[BackgroundTask]:
-    return list(background.tasks) if isinstance(background, BackgroundTasks) else [background]
 
 
 def _json_body(body: bytes, headers: Headers) -> Any:

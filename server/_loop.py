@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from server._bridge import Bridge
 from server._native import AsyncChain, AsyncJob, Server
 
 __all__ = ["LoopThread"]
@@ -21,8 +22,9 @@ BEAT_S = 0.02
 class LoopThread:
     """One thread with one event loop, started by `start` and ended by `stop`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, bridge: Bridge) -> None:
         self._server = server
+        self._bridge = bridge
         self._loop = _new_loop()
         self._running: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
@@ -94,8 +96,12 @@ class LoopThread:
         for work in self._server.take():
             if isinstance(work, AsyncJob):
                 self._keep(create(_run_job(work)))
-            else:
+            elif isinstance(work, AsyncChain):
                 self._keep(create(_run_chain(work), context=work.context()))
+            elif isinstance(work, int):
+                self._bridge.wake(work)
+            else:
+                self._keep(create(self._bridge.run(work)))
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         self._life = self._loop.create_task(life)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic_core import from_json
 from starlette._utils import is_async_callable
-from starlette.routing import Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 __all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes"]
 
@@ -79,6 +80,8 @@ class RouteSpec:
     status: int = 200
     encode: Callable[[Any], bytes] | None = None
     constant: ConstantSpec | None = None
+    general: str | None = None
+    is_other: bool = False
     route: RouteContext | None = None
 
     def __str__(self) -> str:
@@ -90,22 +93,58 @@ _BARE_STR = ({"type": "str"}, {"type": "default", "schema": {"type": "str"}})
 
 
 def compile_routes(app: FastAPI) -> list[RouteSpec]:
-    """Every route of the app, in order. Raises UnsupportedRoute for the first that cannot be taken."""
-    for problem in _problems_of_app(app):
-        whole = "the app"
-        raise UnsupportedRoute(whole, problem)
+    """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way."""
+    of_app = next(_problems_of_app(app), None)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs = []
     for context in iter_route_contexts(app.routes):
-        if isinstance(context.original_route, APIRoute):
-            specs.append(_compile(app, context))
-        elif isinstance(context.original_route, Route) and context.path in own:
-            specs.append(_constant(context))
+        route = context.original_route
+        if isinstance(route, APIRoute) or (isinstance(route, Route) and context.path in own and not of_app):
+            if of_app is None and not isinstance(route, APIRoute):
+                specs.append(_constant(context))
+                continue
+            problem = (
+                next(_problems(app, context, context.dependant), None) if of_app is None else f"belongs to an app that {of_app}"
+            )
+            specs.append(_general(context, problem) if problem else _compile(app, context))
         else:
-            kind = type(context.original_route).__name__
-            reason = f"is a {kind}, and only endpoints made with app.get(), app.post() and their like can be taken yet"
-            raise UnsupportedRoute(context.path or kind, reason)
+            specs.append(_general(context, f"is a {type(route).__name__}"))
     return specs
+
+
+def _general(context: RouteContext, reason: str) -> RouteSpec:
+    path = context.path or "/"
+    methods = sorted(context.methods or ())
+    is_simple = bool(methods) and isinstance(context.original_route, Route) and ":" not in path and not _PARTIAL.search(path)
+    if isinstance(context.original_route, Mount):
+        path = path.rstrip("/") + "/{path:path}"
+    if isinstance(context.original_route, WebSocketRoute):
+        is_simple = True  # without methods it takes no HTTP request; every web socket goes to the app
+    elif type(context.original_route).__module__.partition(".")[0] not in ("starlette", "fastapi"):
+        path, is_simple = "/{path:path}", False
+    return RouteSpec(
+        methods=methods,
+        path=path,
+        path_names=[],
+        endpoint=context.endpoint,  # type: ignore[arg-type]
+        is_async=True,
+        general=reason,
+        is_other=not is_simple,
+        route=context,
+    )
+
+
+_PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
+
+
+def has_own_handlers(app: FastAPI) -> bool:
+    """Whether exceptions are answered by handlers of the app's own."""
+    return app.exception_handlers != _HANDLERS
+
+
+def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
+    """Whether a request that no route takes is a matter of the app's own: of its middleware, handlers or routes of other kinds."""
+    return any(_problems_of_app(app)) or has_own_handlers(app) or any(spec.is_other for spec in specs)
 
 
 def _compile(app: FastAPI, context: RouteContext) -> RouteSpec:
@@ -157,8 +196,6 @@ def _problems_of_app(app: FastAPI) -> Iterator[str]:
 
 def _problems(app: FastAPI, context: RouteContext, dependant: Dependant) -> Iterator[str]:
     response_class, strict_content_type = _value(context.response_class), _value(context.strict_content_type)
-    if any(handler is not _HANDLERS.get(kind) for kind, handler in app.exception_handlers.items()):
-        yield "belongs to an app with exception handlers of its own, which cannot be called yet"
     if getattr(type(context.original_route), "get_route_handler", None) is not APIRoute.get_route_handler:
         yield f"is a {type(context.original_route).__name__} with a handler of its own, which the fast path would pass over"
     if not strict_content_type:

@@ -26,11 +26,13 @@ from starlette._utils import is_async_callable
 from starlette.responses import Response
 
 from server._background import BackgroundTasks
+from server._bridge import Bridge, Lifespan
+from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
 from server._fallback import Fallback, set_up_logging, task_failed, unpack
 from server._loop import LoopThread
 from server._native import Server
-from server._routes import compile_routes, encode_anything
+from server._routes import compile_routes, encode_anything, has_own_handlers, misses_go_to_app
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -69,8 +71,9 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         msg = "a server must be run on the main thread, which receives the signals that stop it"
         raise RuntimeError(msg)
     set_up_logging()
+    capture_tasks()
     specs = compile_routes(app)
-    fallback = Fallback(specs)
+    fallback = Fallback(specs, has_own_handlers=has_own_handlers(app))
     try:
         server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
     except OSError as error:
@@ -96,7 +99,8 @@ class Serving:
         self._server = server
         self._port = port
         self._fallback = fallback
-        self._loop = LoopThread(server)
+        self._bridge = Bridge(app)
+        self._loop = LoopThread(server, self._bridge)
         self._workers = 0
         self._pool = config.pool
         self._signals = 0
@@ -133,7 +137,7 @@ class Serving:
 
     def _start_app(self) -> None:
         routes = list(self._app.routes)
-        started = self._loop.start_app(self._app.router.lifespan_context(self._app))
+        started = self._loop.start_app(Lifespan(self._app, self._bridge.state))
         if not self._wait_for(started, signals=0, timeout_s=None):
             _say("stopped by a signal before the app's start-up had ended")
             _leave(1)
@@ -141,7 +145,8 @@ class Serving:
         # The start-up may have added routes.
         if routes != list(self._app.routes):
             self._fallback.specs = compile_routes(self._app)
-        self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
+        specs = list(self._fallback.specs)
+        self._server.set_routes(specs, self._app.router.redirect_slashes, misses_go_to_app(self._app, specs))
 
     def _stop(self) -> None:
         begun = time.monotonic()

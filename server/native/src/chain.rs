@@ -1,6 +1,9 @@
 //! The tasks of one request, in the order in which they were added.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU8, Ordering},
+};
 
 use afterload_core::ledger::{DropReason, Entry, Ledger, TaskKind};
 use pyo3::{
@@ -55,12 +58,15 @@ pub struct Chain {
     pub op: u64,
     /// Place in the registry.
     pub number: usize,
+    /// What must have happened before the tasks may run: the response has left and, of an ASGI app, the app has called for its tasks.
+    gates: AtomicU8,
     state: Mutex<State>,
 }
 
 impl Chain {
-    pub fn new(op: u64, tasks: Vec<Task>) -> Self {
-        let added = tasks.len();
+    /// `before`: how many tasks of the request were numbered before these.
+    pub fn new(op: u64, before: usize, tasks: Vec<Task>) -> Self {
+        let added = before + tasks.len();
         Self::of(op, tasks.into_iter().map(Arc::new).collect(), added, false)
     }
 
@@ -70,7 +76,22 @@ impl Chain {
     }
 
     fn of(op: u64, tasks: Vec<Arc<Task>>, added: usize, flushed: bool) -> Self {
-        Self { op, number: usize::MAX, state: Mutex::new(State { tasks, next: 0, added, flushed, ended: false }) }
+        Self {
+            op,
+            number: usize::MAX,
+            gates: AtomicU8::new(1),
+            state: Mutex::new(State { tasks, next: 0, added, flushed, ended: false }),
+        }
+    }
+
+    /// Adds a gate, before the response is on its way.
+    pub fn add_gate(&self) {
+        self.gates.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Opens one of the gates. True: it was the last one, and the tasks may run.
+    pub fn open_gate(&self) -> bool {
+        self.gates.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Appends a task that was added after the response. The call comes back if the chain has run to its end or was taken apart.
@@ -93,6 +114,11 @@ impl Chain {
         let index = u16::try_from(state.added).ok()?;
         state.added += 1;
         Some(index)
+    }
+
+    /// How many tasks of its request have been numbered.
+    pub fn count(&self) -> u16 {
+        u16::try_from(lock(&self.state).added).unwrap_or(u16::MAX)
     }
 
     /// Marks all tasks as free to run: the response has left, `whole` or not.
@@ -135,10 +161,10 @@ impl Chain {
     }
 
     /// Drops every task that has not been taken.
-    pub fn skip_rest(&self, ledger: &Ledger) {
+    pub fn drop_rest(&self, ledger: &Ledger, reason: DropReason) {
         let mut state = lock(&self.state);
         for task in state.tasks.iter().skip(state.next) {
-            ledger.drop_waiting(&task.entry, DropReason::Skipped);
+            ledger.drop_waiting(&task.entry, reason);
         }
         state.next = state.tasks.len();
     }

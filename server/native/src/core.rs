@@ -16,7 +16,7 @@ use afterload_core::{
 use pyo3::prelude::*;
 use slab::Slab;
 
-use crate::{chain::Chain, job::Job};
+use crate::{asgi::AsgiCall, chain::Chain, job::Job, websocket::WebSocketCall};
 
 /// What to do with the later tasks of a request, and how many tasks to admit.
 pub struct Policy {
@@ -56,6 +56,12 @@ pub enum LoopWork {
     Job(Box<Job>),
     /// Tasks whose next one is `async def`.
     Chain(Arc<Chain>),
+    /// A request for the ASGI app.
+    Asgi(Box<AsgiCall>),
+    /// A web socket for the ASGI app.
+    WebSocket(Box<WebSocketCall>),
+    /// The ASGI call with this number waits, and need not any more.
+    Wake(u64),
 }
 
 /// The requests with unfinished tasks. Sealed at the drain deadline: after that nothing is accepted.
@@ -207,9 +213,17 @@ impl Core {
         registry.sealed
     }
 
-    /// Lets the tasks of a request run; called when its response has left.
+    /// The response of a request has left, or (`whole` false) its client has gone: lets its tasks run, unless they wait for more.
     pub fn release(&self, chain: Arc<Chain>, whole: bool) {
         chain.flushed(&self.ledger, whole);
+        self.open_gate(chain);
+    }
+
+    /// One of the things that the tasks of a request wait for has happened.
+    pub fn open_gate(&self, chain: Arc<Chain>) {
+        if !chain.open_gate() {
+            return;
+        }
         if self.policy.parallel {
             for single in self.split(&chain) {
                 self.route(single);
@@ -217,6 +231,16 @@ impl Core {
         } else {
             self.route(chain);
         }
+    }
+
+    /// Drops all tasks of a request: its app never called for them.
+    pub fn discard(&self, chain: &Chain) {
+        use afterload_core::ledger::DropReason;
+        self.while_open(|ledger| chain.drop_rest(ledger, DropReason::Discarded));
+        // Lets go of what the tasks held.
+        let none = chain.next_kind();
+        debug_assert!(none.is_none());
+        self.forget(chain);
     }
 
     /// One chain a task, for tasks that run side by side. In one step, so that at each moment every task is in a registered chain.

@@ -7,17 +7,20 @@ use std::sync::{Arc, atomic::Ordering};
 
 use afterload_core::ledger::Gauge;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    asgi::{AsgiCall, Seed, Wanted},
     body::Ticket,
-    core::Core,
+    core::{Core, LoopWork},
+    exchange::{Exchange, Piece},
     route::{Param, Route},
+    scope::Asked,
     tasks::{Functions, Sealed, TaskList},
 };
 
@@ -29,15 +32,31 @@ type RawHeaders = Vec<(Vec<u8>, Vec<u8>)>;
 /// What is sent to the client.
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub body: Bytes,
+    pub headers: HeaderMap,
+    pub content: Content,
+    /// Of a whole answer: lets its tasks run when it has left.
     pub ticket: Option<Ticket>,
+}
+
+/// The body of an answer.
+pub enum Content {
+    Whole(Bytes),
+    Stream(mpsc::UnboundedReceiver<Piece>, Arc<Exchange>),
+}
+
+impl Reply {
+    /// A whole answer of one content type.
+    pub fn of(status: u16, content_type: HeaderValue, body: Bytes) -> Self {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(http::header::CONTENT_TYPE, content_type);
+        Self { status, headers, content: Content::Whole(body), ticket: None }
+    }
 }
 
 /// Why there are no arguments.
 enum Trouble {
-    /// The request was answered (422, or a helper failed).
-    Answered(Reply),
+    /// Something about the request is out of the ordinary: the app has to look at it itself.
+    HandOver,
     /// A Python exception that is no validation error.
     Raised(PyErr),
 }
@@ -49,11 +68,8 @@ pub struct Job {
     pub routes: Arc<Vec<Route>>,
     pub number: usize,
     pub op: u64,
-    pub method: Method,
-    pub path: String,
+    pub asked: Asked,
     pub path_values: Vec<String>,
-    pub query: Option<String>,
-    pub headers: HeaderMap,
     pub body: Bytes,
     pub reply: oneshot::Sender<Reply>,
     /// The server is not quiet before it is dropped.
@@ -88,8 +104,8 @@ impl Job {
     pub fn prepare<'py>(self, py: Python<'py>) -> Option<(Self, Call<'py>)> {
         match self.arguments(py) {
             Ok(call) => Some((self, call)),
-            Err(Trouble::Answered(reply)) => {
-                self.send(reply);
+            Err(Trouble::HandOver) => {
+                self.hand_over(Wanted::Answer, None, 0);
                 None
             }
             Err(Trouble::Raised(error)) => {
@@ -112,11 +128,15 @@ impl Job {
     pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
         let py = value.py();
         let mut reply = match self.encode(value, tasks) {
-            Ok(reply) => reply,
+            Ok(Some(reply)) => reply,
+            Ok(None) => {
+                let tasks = tasks.map(|tasks| tasks.clone_ref(py));
+                return self.hand_over(Wanted::Send(value.clone().unbind()), tasks, 0);
+            }
             Err(error) => return self.fail(py, error, tasks),
         };
         // The rows of the tasks are complete before the first byte of the answer can leave.
-        match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op)) {
+        match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op, 0)) {
             Ok(chain) => reply.ticket = chain.map(|chain| Ticket::new(Arc::clone(&self.core), chain)),
             Err(Sealed) => reply = stopping(),
         }
@@ -125,10 +145,12 @@ impl Job {
 
     /// Answers an exception of the endpoint; its tasks are discarded, as in FastAPI.
     pub fn fail(self, py: Python<'_>, error: PyErr, tasks: Option<&Py<TaskList>>) {
-        if let Some(tasks) = tasks {
-            tasks.get().discard(&self.core, self.op);
+        let used = tasks.map_or(0, |tasks| tasks.get().discard(&self.core, self.op, 0));
+        let error = error.into_value(py);
+        let explained = self.core.helpers.explain.bind(py).call1((&error, self.number));
+        if explained.as_ref().is_ok_and(|parts| parts.is_none()) {
+            return self.hand_over(Wanted::Explain(error.into_any()), None, used);
         }
-        let explained = self.core.helpers.explain.bind(py).call1((error.into_value(py), self.number));
         let reply = explained.and_then(|parts| reply_from(&parts)).unwrap_or_else(|second| {
             second.display(py);
             internal_error()
@@ -138,6 +160,26 @@ impl Job {
 
     fn route(&self) -> &Route {
         &self.routes[self.number]
+    }
+
+    /// Leaves the request to the ASGI app, which gets it as it came, or an exception or a response of its endpoint.
+    pub fn hand_over(self, wanted: Wanted, tasks: Option<Py<TaskList>>, used: u16) {
+        let Self { core, functions, number, op, asked, body, reply, busy, .. } = self;
+        let exchange = Exchange::with_body(&core, body);
+        let call = AsgiCall::new(Seed {
+            core: Arc::clone(&core),
+            functions,
+            exchange,
+            asked,
+            op,
+            route: Some(number),
+            wanted,
+            tasks,
+            used,
+            reply,
+            busy,
+        });
+        core.push_to_loop(LoopWork::Asgi(Box::new(call)));
     }
 
     fn send(self, reply: Reply) {
@@ -152,7 +194,7 @@ impl Job {
         let route = self.route();
         let kwargs = match self.straight(py, route) {
             Ok(kwargs) => kwargs,
-            Err(_) => self.careful(py)?,
+            Err(_) => return Err(Trouble::HandOver),
         };
         let tasks = match &route.tasks {
             None => None,
@@ -194,26 +236,6 @@ impl Job {
         Ok(kwargs)
     }
 
-    fn careful<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyDict>, Trouble> {
-        let path: Vec<(&str, &str)> =
-            self.route().path_names.iter().map(String::as_str).zip(self.path_values.iter().map(String::as_str)).collect();
-        let headers: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))
-            .collect();
-        let body = PyBytes::new(py, &self.body);
-        let request = (self.number, self.method.as_str(), &self.path, path, self.query.as_deref().unwrap_or(""), headers, body);
-        let outcome = self.core.helpers.validate.bind(py).call1(request).map_err(Trouble::Raised)?;
-        match outcome.cast_into::<PyDict>() {
-            Ok(kwargs) => Ok(kwargs),
-            Err(other) => Err(match reply_from(&other.into_inner()) {
-                Ok(reply) => Trouble::Answered(reply),
-                Err(error) => Trouble::Raised(error),
-            }),
-        }
-    }
-
     fn raw<'py>(&self, py: Python<'py>, route: &Route, param: &Param) -> Option<Bound<'py, PyString>> {
         match param.source.as_str() {
             "path" => {
@@ -222,12 +244,12 @@ impl Job {
             }
             "query" => {
                 // Of a repeated parameter the last one counts, as in Starlette.
-                let pairs = form_urlencoded::parse(self.query.as_deref()?.as_bytes());
+                let pairs = form_urlencoded::parse(self.asked.uri.query()?.as_bytes());
                 let (_, value) = pairs.filter(|(name, _)| *name == param.alias).last()?;
                 Some(PyString::new(py, &value))
             }
             _ => {
-                let value = self.headers.get(&param.alias)?;
+                let value = self.asked.headers.get(&param.alias)?;
                 // Header values are Latin-1: each byte is its own code point.
                 let text: String = value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
                 Some(PyString::new(py, &text))
@@ -236,23 +258,20 @@ impl Job {
     }
 
     fn is_json(&self) -> bool {
-        let content_type = self.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let content_type = self.asked.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         content_type == b"application/json" || content_type.starts_with(b"application/json;")
     }
 
-    fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Reply> {
+    /// The answer. None: it is a `Response` of a kind that must send itself.
+    fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Option<Reply>> {
         let (py, route, helpers) = (value.py(), self.route(), &self.core.helpers);
         if !value.is_exact_instance_of::<PyDict>() && value.is_instance(helpers.response.bind(py))? {
-            return reply_from(&helpers.unpack.bind(py).call1((value, tasks))?);
+            let parts = helpers.unpack.bind(py).call1((value, tasks))?;
+            return if parts.is_none() { Ok(None) } else { reply_from(&parts).map(Some) };
         }
         if route.is_bodyless() {
             // The content type without content is what FastAPI's JSONResponse sends too.
-            return Ok(Reply {
-                status: route.status,
-                headers: vec![(http::header::CONTENT_TYPE, JSON)],
-                body: Bytes::new(),
-                ticket: None,
-            });
+            return Ok(Some(Reply::of(route.status, JSON, Bytes::new())));
         }
         let encoded = match &route.encode {
             Some(encode) => encode.bind(py).call1((value,))?,
@@ -260,7 +279,7 @@ impl Job {
             None => helpers.encode.bind(py).call1((value,))?,
         };
         let body = Bytes::copy_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
-        Ok(Reply { status: route.status, headers: vec![(http::header::CONTENT_TYPE, JSON)], body, ticket: None })
+        Ok(Some(Reply::of(route.status, JSON, body)))
     }
 }
 
@@ -283,15 +302,15 @@ pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
 }
 
 /// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.
-fn stopping() -> Reply {
-    let headers = vec![(http::header::CONTENT_TYPE, JSON), (http::header::CONNECTION, HeaderValue::from_static("close"))];
-    Reply { status: 503, headers, body: Bytes::from_static(br#"{"detail":"The server is stopping"}"#), ticket: None }
+pub fn stopping() -> Reply {
+    let mut reply = Reply::of(503, JSON, Bytes::from_static(br#"{"detail":"The server is stopping"}"#));
+    reply.headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// An answer for when even the explanation failed.
 pub fn internal_error() -> Reply {
-    let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
-    Reply { status: 500, headers, body: Bytes::from_static(b"Internal Server Error"), ticket: None }
+    Reply::of(500, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from_static(b"Internal Server Error"))
 }
 
 /// Context variables set by one request are not seen by the next on the same thread.
@@ -335,16 +354,16 @@ fn is_plain(value: &Bound<'_, PyAny>, depth: usize) -> bool {
 
 fn reply_from(parts: &Bound<'_, PyAny>) -> PyResult<Reply> {
     let (status, pairs, body): (u16, RawHeaders, Bound<'_, PyBytes>) = parts.cast::<PyTuple>()?.extract()?;
-    let mut headers = Vec::with_capacity(pairs.len());
+    let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
         let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
         if name != http::header::CONTENT_LENGTH {
-            headers.push((name, HeaderValue::from_bytes(&value).map_err(bad_header)?));
+            headers.append(name, HeaderValue::from_bytes(&value).map_err(bad_header)?);
         }
     }
-    Ok(Reply { status, headers, body: Bytes::copy_from_slice(body.as_bytes()), ticket: None })
+    Ok(Reply { status, headers, content: Content::Whole(Bytes::copy_from_slice(body.as_bytes())), ticket: None })
 }
 
-fn bad_header(error: impl std::fmt::Display) -> PyErr {
+pub fn bad_header(error: impl std::fmt::Display) -> PyErr {
     pyo3::exceptions::PyValueError::new_err(format!("a response header cannot be sent: {error}"))
 }

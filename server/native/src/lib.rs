@@ -2,25 +2,33 @@
 //!
 //! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`job`] (one request on its way through
 //! Python), [`route`] (a compiled route), [`tasks`] (background tasks as Python sees them), [`chain`] (the tasks of one request),
-//! [`worker`] (threads that run them), [`looping`] (the event loop's side), [`server`] (start, drain, stop).
+//! [`worker`] (threads that run them), [`looping`] (the event loop's side), [`asgi`] and [`websocket`]
+//! (the general way, over [`exchange`]), [`server`] (start, drain, stop).
 //!
 //! Rule of the threads: I/O threads never attach to the interpreter, and nobody waits for a lock of this crate while attached longer
 //! than a push or a pop takes.
 
+mod asgi;
 mod body;
 mod chain;
 mod core;
 mod effects;
+mod exchange;
 mod io;
 mod job;
 mod looping;
 mod route;
+mod scope;
 mod server;
 mod tasks;
+mod websocket;
 mod worker;
 
 #[pyo3::pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::{effects::EffectRows, looping::AsyncChain, looping::AsyncJob, server::Server, tasks::TaskList};
+    use crate::{
+        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, server::Server, tasks::TaskList,
+        websocket::WebSocketCall,
+    };
 }

@@ -53,6 +53,10 @@ pub struct Route {
     /// Encodes the endpoint's value by its response model; None: as it is.
     pub encode: Option<Py<PyAny>>,
     pub constant: Option<Constant>,
+    /// Why requests for it go the general way; None: they do not.
+    pub general: Option<String>,
+    /// Its path is matched by the app alone.
+    pub is_other: bool,
 }
 
 impl Route {

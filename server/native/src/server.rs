@@ -118,9 +118,14 @@ impl Server {
     }
 
     /// Freezes the routes. Raises ValueError for a path that cannot be routed.
-    fn set_routes(&self, routes: Vec<Route>, redirect_slashes: bool) -> PyResult<()> {
+    /// What no route takes is answered here, or by the app if `misses_to_app`.
+    fn set_routes(&self, routes: Vec<Route>, redirect_slashes: bool, misses_to_app: bool) -> PyResult<()> {
         let mut router = Router::default();
         for (number, route) in routes.iter().enumerate() {
+            if route.is_other {
+                router.add_other(&route.path, number);
+                continue;
+            }
             for method in &route.methods {
                 router
                     .add(method, &route.path, number)
@@ -133,6 +138,7 @@ impl Server {
             router,
             routes: Arc::new(routes),
             redirect_slashes,
+            misses_to_app,
             max_body: self.max_body,
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
@@ -219,6 +225,9 @@ impl Server {
             .map(|work| match work {
                 LoopWork::Job(job) => AsyncJob::new(*job).into_py_any(py),
                 LoopWork::Chain(chain) => AsyncChain::new(Arc::clone(&self.core), chain).into_py_any(py),
+                LoopWork::Asgi(call) => (*call).into_py_any(py),
+                LoopWork::WebSocket(call) => (*call).into_py_any(py),
+                LoopWork::Wake(id) => id.into_py_any(py),
             })
             .collect()
     }

@@ -146,7 +146,8 @@ impl TaskList {
     }
 
     /// Accepts what was added. None: nothing was. An error: the server has given up, and the request must not be acknowledged.
-    pub fn accept(&self, core: &Core, op: u64) -> Result<Option<Arc<Chain>>, Sealed> {
+    /// `first` is the position of its first task among those of its request.
+    pub fn accept(&self, core: &Core, op: u64, first: u16) -> Result<Option<Arc<Chain>>, Sealed> {
         // Held until the chain is known: whoever adds a task meanwhile finds it.
         let mut waiting = lock(&self.added);
         self.answered.store(true, Ordering::Release);
@@ -155,14 +156,14 @@ impl TaskList {
             return Ok(None);
         }
         let chain = core.admit(|ledger| {
-            let tasks = (0_u16..=u16::MAX)
+            let tasks = (first..=u16::MAX)
                 .zip(added.drain(..))
                 .map(|(index, call)| {
                     let entry = ledger.accept(op, index, call.name, Some(call.kind));
                     call.accepted(entry)
                 })
                 .collect();
-            Chain::new(op, tasks)
+            Chain::new(op, usize::from(first), tasks)
         });
         if let Some(chain) = &chain {
             let _first = self.running.set(Arc::clone(chain));
@@ -172,19 +173,22 @@ impl TaskList {
         chain.map(Some).ok_or(Sealed)
     }
 
-    /// Writes down what was added and will never run, because the endpoint raised.
-    pub fn discard(&self, core: &Core, op: u64) {
+    /// Writes down what was added and will never run, because the endpoint raised. Returns the position of the request's next task.
+    pub fn discard(&self, core: &Core, op: u64, first: u16) -> u16 {
         let added = {
             let mut waiting = lock(&self.added);
             self.answered.store(true, Ordering::Release);
             std::mem::take(&mut *waiting)
         };
-        for (index, call) in (0_u16..=u16::MAX).zip(added) {
+        let mut next = first;
+        for (index, call) in (first..=u16::MAX).zip(added) {
+            next = index.saturating_add(1);
             core.while_open(|ledger| {
                 let entry = ledger.accept(op, index, call.name, Some(call.kind));
                 ledger.drop_waiting(&entry, DropReason::Discarded);
             });
         }
+        next
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afterload_core::ledger::{Gauge, TaskKind};
+use afterload_core::ledger::{DropReason, Gauge, TaskKind};
 use pyo3::prelude::*;
 
 use crate::{chain::Chain, core::Core};
@@ -46,6 +46,6 @@ pub fn task_failed(py: Python<'_>, core: &Core, chain: &Chain, func: &Py<PyAny>,
         second.display(py);
     }
     if core.policy.stop_on_error {
-        chain.skip_rest(&core.ledger);
+        chain.drop_rest(&core.ledger, DropReason::Skipped);
     }
 }
