@@ -1,7 +1,8 @@
 """Serving an app: start everything, wait for a signal, drain, say what was abandoned.
 
 The main thread does nothing but wait for single bytes: from Python's signal handling, from the I/O threads (which may not touch
-Python and ask here for one more endpoint thread) and from the thread that waits for the drain.
+Python and ask here for one more endpoint thread), from the thread that finds overdue tasks, and from the one that waits for the
+drain.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from starlette.responses import Response
 
 from server._background import BackgroundTasks
 from server._config import MOST_THREADS, ServerConfig
-from server._fallback import Fallback, set_up_logging, task_failed, unpack
+from server._fallback import Fallback, set_up_logging, unpack
 from server._loop import LoopThread
 from server._native import Server
+from server._policies import policy_of, with_app_settings
 from server._routes import compile_routes, encode_anything
+from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -38,6 +41,7 @@ ABANDONED_STATUS: Final = 3
 """Exit status of a server that gave up tasks at its drain deadline."""
 
 _MORE_LANES: Final = b"L"
+_TELL_OVERDUE: Final = b"O"
 _WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
@@ -55,6 +59,7 @@ class Helpers:
     encode: Any = encode_anything
     explain: Any = None
     task_failed: Any = task_failed
+    task_never_ran: Any = task_never_ran
     response: Any = Response
     to_json: Any = to_json
 
@@ -69,6 +74,7 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         msg = "a server must be run on the main thread, which receives the signals that stop it"
         raise RuntimeError(msg)
     set_up_logging()
+    config = with_app_settings(config, app)
     specs = compile_routes(app)
     fallback = Fallback(specs)
     try:
@@ -119,7 +125,8 @@ class Serving:
 
     def _serve(self) -> None:
         self._grow_pool(self._config.pool)
-        self._add_lane()
+        if not self._config.shared_pool:
+            self._add_lane()
         self._loop.start()
         self._start_app()
         self._server.start(self._tell.fileno())
@@ -141,7 +148,9 @@ class Serving:
         # The start-up may have added routes.
         if routes != list(self._app.routes):
             self._fallback.specs = compile_routes(self._app)
-        self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
+        specs = list(self._fallback.specs)
+        policies = [policy_of(spec.endpoint, self._config) for spec in specs]
+        self._server.set_routes(specs, policies, self._app.router.redirect_slashes)
 
     def _stop(self) -> None:
         begun = time.monotonic()
@@ -201,6 +210,9 @@ class Serving:
             return
         if _MORE_LANES in requests:
             self._add_lane()
+        if _TELL_OVERDUE in requests:
+            for func, op, is_async, age_s in self._server.take_overdue():
+                task_overdue(func, op, is_async, age_s)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

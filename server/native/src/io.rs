@@ -33,6 +33,7 @@ use crate::{
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
     job::{BusyGuard, Job, Reply, internal_error},
+    policy::Policy,
     route::Route,
     tasks::Functions,
 };
@@ -85,6 +86,8 @@ pub struct Io {
     pub functions: Arc<Functions>,
     pub router: Router,
     pub routes: Arc<Vec<Route>>,
+    /// How the tasks of each route are run.
+    pub policies: Vec<Arc<Policy>>,
     pub redirect_slashes: bool,
     pub max_body: usize,
 }
@@ -223,10 +226,9 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
     }
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
-    let busy = BusyGuard::new(&io.core);
-    // Requests that are under way may each add a task: they count, or a burst would overshoot the limit.
-    let ahead = || io.core.ledger.pending() + io.core.ledger.busy() - 1;
-    if route.tasks.is_some() && io.core.policy.queue_limit.is_some_and(|limit| ahead() >= limit) {
+    let policy = &io.policies[number];
+    let busy = BusyGuard::new(&io.core, policy);
+    if route.tasks.is_some() && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -243,6 +245,7 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
         functions: Arc::clone(&io.functions),
         routes: Arc::clone(&io.routes),
         number,
+        policy: Arc::clone(policy),
         op,
         path: path.into_owned(),
         path_values: values,
@@ -255,11 +258,8 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
     };
     if route.is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else {
-        io.core.up(Gauge::LanesWaiting);
-        if io.core.lanes.push(job) > 0 {
-            grow_lanes(&io.core, growing);
-        }
+    } else if io.core.push_job(job) {
+        grow_lanes(&io.core, growing);
     }
     response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
 }
