@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 __all__ = ["TaskTimedOut", "task_failed", "task_never_ran", "task_overdue"]
 
@@ -16,8 +16,6 @@ _log = logging.getLogger("server.tasks")
 _UNTAGGED: Final = 1 << 63
 _MOST_WARNED: Final = 4096
 _warned: set[CodeType] = set()
-
-_NeverRuns: TypeAlias = GeneratorType[Any, Any, Any] | CoroutineType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
 
 
 class TaskTimedOut(TimeoutError):
@@ -34,7 +32,9 @@ def task_failed(func: Callable[..., Any], error: BaseException) -> None:
     _log.error("background task %s raised %s: %s", _name(func), type(error).__name__, words, exc_info=error)
 
 
-def task_never_ran(func: Callable[..., Any], result: _NeverRuns) -> None:
+def task_never_ran(
+    func: Callable[..., Any], result: GeneratorType[Any, Any, Any] | CoroutineType[Any, Any, Any] | AsyncGeneratorType[Any, Any]
+) -> None:
     """Warns, once for each function, of a task that returned something which had to be run to have any effect."""
     if isinstance(result, CoroutineType):
         kind, code, remedy = "a coroutine that nobody awaits", result.cr_code, "add the async function itself, with its arguments"
