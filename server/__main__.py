@@ -57,6 +57,8 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option(
     "--on-error", type=click.Choice(["continue", "stop"]), default="continue", help="After a task raised: the later ones."
 )
+@click.option("--task-timeout", "task_timeout_s", type=float, help="Seconds a task may run.  [default: no limit]")
+@click.option("--shared-pool", is_flag=True, help="Run def endpoints on the threads of the def tasks, as Starlette does.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

@@ -7,12 +7,31 @@ from typing import Any
 from fastapi import FastAPI
 
 from server._config import ServerConfig
+from server._policies import UNSET, OnError, Order, Unset, app_settings
 
 __all__ = ["FastrAPI"]
 
 
 class FastrAPI(FastAPI):
-    """A FastAPI application that can serve itself."""
+    """A FastAPI application that can serve itself.
+
+    It takes what FastAPI takes, and how its background tasks are run (docs/server.md); a single endpoint says it with `tasks`.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_order: Order | Unset = UNSET,
+        task_on_error: OnError | Unset = UNSET,
+        task_queue_limit: int | Unset | None = UNSET,
+        task_timeout_s: float | Unset | None = UNSET,
+        **of_fastapi: Any,
+    ) -> None:
+        """Raises ValueError naming the setting, what was given and what is allowed."""
+        self.task_settings = app_settings(
+            task_order=task_order, task_on_error=task_on_error, task_queue_limit=task_queue_limit, task_timeout_s=task_timeout_s
+        )
+        super().__init__(**of_fastapi)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
         """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from server._policies import check
+
 __all__ = ["MOST_THREADS", "ServerConfig"]
 
 MOST_THREADS = 10_000
@@ -24,6 +26,10 @@ class ServerConfig:
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
+    task_timeout_s: float | None = (
+        None  # an `async def` task is cancelled after it, a `def` one reported as overdue; None: no limit
+    )
+    shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
     boot: int = 1
     label: str = ""
@@ -42,14 +48,9 @@ class ServerConfig:
             if not low <= value <= high:
                 msg = f"{name} is {value}; allowed is {low} to {high}"
                 raise ValueError(msg)
-        if self.queue_limit is not None and self.queue_limit < 0:
-            msg = f"queue_limit is {self.queue_limit}; allowed is 0 or more, or None for no limit"
-            raise ValueError(msg)
-        for name, allowed in (("order", ("sequential", "parallel")), ("on_error", ("continue", "stop"))):
-            value = getattr(self, name)
-            if value not in allowed:
-                msg = f"{name} is {value!r}; allowed is {' or '.join(map(repr, allowed))}"
-                raise ValueError(msg)
+        for setting in ("order", "on_error", "queue_limit"):
+            check(setting, setting, getattr(self, setting))
+        check("timeout_s", "task_timeout_s", self.task_timeout_s)
 
     @property
     def parallel(self) -> bool:

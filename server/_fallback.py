@@ -9,7 +9,7 @@ from __future__ import annotations
 import email.message
 import json
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
@@ -24,12 +24,11 @@ from starlette.responses import JSONResponse, Response
 from server._native import TaskList
 from server._routes import RouteSpec
 
-__all__ = ["Answer", "Fallback", "task_failed"]
+__all__ = ["Answer", "Fallback"]
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, body."""
 
-_tasks_log = logging.getLogger("server.tasks")
 _requests_log = logging.getLogger("server.requests")
 
 
@@ -111,13 +110,6 @@ def unpack(response: Response, tasks: TaskList | None) -> Answer | None:
     if response.background is None and tasks is not None:
         response.background = tasks  # type: ignore[assignment]  # it is a BackgroundTasks
     return None
-
-
-def task_failed(func: Callable[..., Any], error: BaseException) -> None:
-    """Logs what a background task raised, with its traceback."""
-    # Not its repr, which is the user's code and may raise too.
-    name = (getattr(func, "__qualname__", None) or type(func).__qualname__).rpartition("<locals>.")[2]
-    _tasks_log.error("background task %s raised %s: %s", name, type(error).__name__, error, exc_info=error)
 
 
 def set_up_logging() -> None:

@@ -40,8 +40,10 @@ class AsyncChain:
     def context(self) -> Context | None:
         """The context variables as they were at the next task's `add_task`."""
 
-    def begin(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any] | None] | None:
-        """Starts the next `async def` task, whose end must then be told. None: no more here; the rest goes its own way."""
+    def begin(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any] | None, float | None] | None:
+        """Starts the next `async def` task, whose end must then be told: function, arguments, seconds that it may run. None: no
+        more here; the rest goes its own way.
+        """
 
     def finished(self) -> None:
         """The task has returned."""
@@ -71,8 +73,10 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], redirect_slashes: bool) -> None:
-        """Freezes the routes (`RouteSpec`). Raises ValueError for a path that cannot be routed."""
+    def set_routes(self, routes: list[Any], policies: list[Any], redirect_slashes: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run (`TaskPolicy`). Raises ValueError for a path that
+        cannot be routed.
+        """
 
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
@@ -94,6 +98,9 @@ class Server:
 
     def set_pool(self, size: int) -> None:
         """Lets the first `size` pool threads take tasks; the others sleep."""
+
+    def take_overdue(self) -> list[tuple[Callable[..., Any], int, bool, float]]:
+        """Tasks that have become overdue since the last call: function, operation, whether `async def`, age in seconds."""
 
     def setting(self, number: int) -> int:
         """What the harness asks for (docs/rows.md); 0: nothing."""

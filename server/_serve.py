@@ -1,7 +1,8 @@
 """Serving an app: start everything, wait for a signal, drain, say what was abandoned.
 
 The main thread does nothing but wait for single bytes: from Python's signal handling, from the I/O threads (which may not touch
-Python and ask here for one more endpoint thread) and from the thread that waits for the drain.
+Python and ask here for one more endpoint thread), from the thread that finds overdue tasks, and from the one that waits for the
+drain.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from server._background import BackgroundTasks
 from server._bridge import Bridge, Lifespan
 from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
-from server._fallback import Fallback, set_up_logging, task_failed, unpack
+from server._fallback import Fallback, set_up_logging, unpack
 from server._loop import LoopThread
 from server._native import Server
+from server._policies import policy_of, with_app_settings
 from server._routes import compile_routes, encode_anything, has_own_handlers, misses_go_to_app
+from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -40,6 +43,7 @@ ABANDONED_STATUS: Final = 3
 """Exit status of a server that gave up tasks at its drain deadline."""
 
 _MORE_LANES: Final = b"L"
+_TELL_OVERDUE: Final = b"O"
 _WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
@@ -57,6 +61,7 @@ class Helpers:
     encode: Any = encode_anything
     explain: Any = None
     task_failed: Any = task_failed
+    task_never_ran: Any = task_never_ran
     response: Any = Response
     to_json: Any = to_json
 
@@ -72,6 +77,7 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         raise RuntimeError(msg)
     set_up_logging()
     capture_tasks()
+    config = with_app_settings(config, app)
     specs = compile_routes(app)
     fallback = Fallback(specs, has_own_handlers=has_own_handlers(app))
     try:
@@ -123,7 +129,8 @@ class Serving:
 
     def _serve(self) -> None:
         self._grow_pool(self._config.pool)
-        self._add_lane()
+        if not self._config.shared_pool:
+            self._add_lane()
         self._loop.start()
         self._start_app()
         self._server.start(self._tell.fileno())
@@ -146,7 +153,9 @@ class Serving:
         if routes != list(self._app.routes):
             self._fallback.specs = compile_routes(self._app)
         specs = list(self._fallback.specs)
-        self._server.set_routes(specs, self._app.router.redirect_slashes, misses_go_to_app(self._app, specs))
+        policies = [policy_of(spec.endpoint, self._config) for spec in specs]
+        misses_to_app = misses_go_to_app(self._app, specs)
+        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
 
     def _stop(self) -> None:
         begun = time.monotonic()
@@ -206,6 +215,9 @@ class Serving:
             return
         if _MORE_LANES in requests:
             self._add_lane()
+        if _TELL_OVERDUE in requests:
+            for func, op, is_async, age_s in self._server.take_overdue():
+                task_overdue(func, op, is_async, age_s)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

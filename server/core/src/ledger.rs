@@ -5,7 +5,7 @@
 use std::{
     path::Path,
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -59,6 +59,8 @@ pub enum Gauge {
     AbandonedQueued = 19,
     AbandonedRunning = 20,
     Drained = 21,
+    SharedPool = 23,
+    Overdue = 24,
 }
 
 /// How a task function runs.
@@ -90,6 +92,31 @@ pub enum DropReason {
 pub struct Entry {
     life: Life,
     row: Option<Row>,
+    share: Option<Arc<Share>>,
+}
+
+/// What is under way for one route, counted beside the server's own account so that the route can have a limit of its own.
+#[derive(Debug, Default)]
+pub struct Share {
+    pending: AtomicU64,
+    busy: AtomicU64,
+}
+
+impl Share {
+    /// Counts a request whose tasks may still be accepted.
+    pub fn enter(&self) {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The request will add no task any more (but through tasks that it has).
+    pub fn leave(&self) {
+        self.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Pending tasks, and requests under way, each of which may add one.
+    pub fn under_way(&self) -> u64 {
+        self.pending.load(Ordering::Acquire) + self.busy.load(Ordering::Acquire)
+    }
 }
 
 /// The server's account of its tasks.
@@ -176,7 +203,15 @@ impl Ledger {
 
     /// Accepts a task. Comes before the first byte of the response is handed to the socket.
     pub fn accept(&self, op: u64, index: u16, func: u16, kind: Option<TaskKind>) -> Entry {
+        self.accept_for(None, op, index, func, kind)
+    }
+
+    /// Accepts a task that counts in the share of its route too.
+    pub fn accept_for(&self, share: Option<&Arc<Share>>, op: u64, index: u16, func: u16, kind: Option<TaskKind>) -> Entry {
         self.pending.fetch_add(1, Ordering::AcqRel);
+        if let Some(share) = share {
+            share.pending.fetch_add(1, Ordering::AcqRel);
+        }
         let row = self.rows.as_ref().and_then(|rows| {
             let row = rows.claim()?;
             let kind = kind.map_or(0, |kind| kind as u64);
@@ -186,7 +221,7 @@ impl Ledger {
             Some(row)
         });
         self.count(Gauge::Accepted);
-        Entry { life: Life::default(), row }
+        Entry { life: Life::default(), row, share: share.cloned() }
     }
 
     /// The response that the task waits for has left, or its client had gone before the last byte.
@@ -216,7 +251,7 @@ impl Ledger {
         }
         self.write(entry, if failed { FAILED } else { FINISHED });
         self.count(if failed { Gauge::Failed } else { Gauge::Finished });
-        self.ended();
+        self.ended(entry);
         true
     }
 
@@ -272,14 +307,18 @@ impl Ledger {
             rows.store(row, DROPPED, now_ns());
         }
         self.count(Gauge::Dropped);
-        self.ended();
+        self.ended(entry);
     }
 
     fn count(&self, gauge: Gauge) {
         self.gauge(gauge).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn ended(&self) {
+    fn ended(&self, entry: &Entry) {
+        // Before the server's own count: who sees the server quiet sees the route quiet too.
+        if let Some(share) = &entry.share {
+            share.pending.fetch_sub(1, Ordering::AcqRel);
+        }
         if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.wake();
         }
@@ -294,8 +333,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{DropReason, Gauge, Ledger, TaskKind, UNTAGGED};
-    use std::{sync::atomic::Ordering, time::Duration};
+    use super::{DropReason, Gauge, Ledger, Share, TaskKind, UNTAGGED};
+    use std::{
+        sync::{Arc, atomic::Ordering},
+        time::Duration,
+    };
 
     fn ledger() -> Ledger {
         Ledger::open(None, 1, "").expect("no file is made")
@@ -316,6 +358,19 @@ mod tests {
         let read = |gauge| ledger.gauge(gauge).load(Ordering::Relaxed);
         assert_eq!(read(Gauge::Accepted), read(Gauge::Finished) + read(Gauge::Failed) + read(Gauge::Dropped));
         assert_eq!(read(Gauge::AbandonedRunning), 1);
+    }
+
+    #[test]
+    fn however_a_task_ends_it_leaves_the_share_of_its_route_once() {
+        let ledger = ledger();
+        let share = Arc::new(Share::default());
+        let entries: Vec<_> = (0..3).map(|index| ledger.accept_for(Some(&share), 7, index, 0, Some(TaskKind::Def))).collect();
+        let _other = ledger.accept(7, 3, 0, Some(TaskKind::Def));
+        assert_eq!((share.under_way(), ledger.pending()), (3, 4));
+        assert!(ledger.start(&entries[0]) && ledger.end(&entries[0], true));
+        assert!(ledger.drop_waiting(&entries[1], DropReason::Skipped) && ledger.abandon(&entries[1]).is_none());
+        assert!(ledger.abandon(&entries[2]).is_some() && !ledger.drop_waiting(&entries[2], DropReason::Skipped));
+        assert_eq!((share.under_way(), ledger.pending()), (0, 1));
     }
 
     #[test]

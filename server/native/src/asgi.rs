@@ -22,6 +22,7 @@ use crate::{
     core::{Core, lock},
     exchange::{Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
+    policy::Policy,
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
 };
@@ -60,6 +61,8 @@ struct Tasks {
 pub struct AsgiCall {
     core: Arc<Core>,
     functions: Arc<Functions>,
+    /// How its tasks are run.
+    policy: Arc<Policy>,
     exchange: Arc<Exchange>,
     asked: Asked,
     op: u64,
@@ -76,6 +79,7 @@ pub struct AsgiCall {
 pub struct Seed {
     pub core: Arc<Core>,
     pub functions: Arc<Functions>,
+    pub policy: Arc<Policy>,
     pub exchange: Arc<Exchange>,
     pub asked: Asked,
     pub op: u64,
@@ -91,10 +95,11 @@ pub struct Seed {
 
 impl AsgiCall {
     pub fn new(seed: Seed) -> Self {
-        let Seed { core, functions, exchange, asked, op, route, wanted, tasks, used, reply, busy } = seed;
+        let Seed { core, functions, policy, exchange, asked, op, route, wanted, tasks, used, reply, busy } = seed;
         Self {
             core,
             functions,
+            policy,
             exchange,
             asked,
             op,
@@ -171,12 +176,12 @@ impl AsgiCall {
 
     /// Lets tasks be added to a list that this request's answer carries.
     fn bind(&self, list: &Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions);
+        list.get().belongs_to(&self.core, &self.functions, &self.policy);
     }
 
     /// Makes a list the one that is injected in this request.
     fn adopt(&self, list: Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions);
+        list.get().belongs_to(&self.core, &self.functions, &self.policy);
         lock(&self.tasks).list = Some(list.unbind());
     }
 

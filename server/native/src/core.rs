@@ -16,17 +16,7 @@ use afterload_core::{
 use pyo3::prelude::*;
 use slab::Slab;
 
-use crate::{asgi::AsgiCall, chain::Chain, job::Job, websocket::WebSocketCall};
-
-/// What to do with the later tasks of a request, and how many tasks to admit.
-pub struct Policy {
-    /// Tasks of one request run side by side instead of one after another.
-    pub parallel: bool,
-    /// After a task raised, the later ones of its request are skipped.
-    pub stop_on_error: bool,
-    /// Requests that would add tasks are refused while this many are pending.
-    pub queue_limit: Option<u64>,
-}
+use crate::{asgi::AsgiCall, chain::Chain, job::Job, overdue::Overdue, policy::Policy, websocket::WebSocketCall};
 
 /// Python callables that the compiled side calls; server/_serve.py describes each.
 pub struct Helpers {
@@ -44,6 +34,8 @@ pub struct Helpers {
     pub explain: Py<PyAny>,
     /// Logs the exception of a task.
     pub task_failed: Py<PyAny>,
+    /// Warns of a task that returned a generator or a coroutine, which nobody runs.
+    pub task_never_ran: Py<PyAny>,
     /// `starlette.responses.Response`.
     pub response: Py<PyAny>,
     /// `pydantic_core.to_json`.
@@ -64,6 +56,24 @@ pub enum LoopWork {
     Wake(u64),
 }
 
+/// Work for a thread of the pool.
+pub enum PoolWork {
+    /// Tasks whose next one is plain `def`.
+    Chain(Arc<Chain>),
+    /// A request whose endpoint is plain `def`, where endpoints share the pool.
+    Job(Box<Job>),
+}
+
+/// How a server was told to be.
+pub struct Shape {
+    pub pool: usize,
+    /// Endpoints run on the pool's threads, first come, first served together with tasks.
+    pub shared_pool: bool,
+    pub lane_limit: usize,
+    /// Requests that would add tasks are refused while this many are pending.
+    pub queue_limit: Option<u64>,
+}
+
 /// The requests with unfinished tasks. Sealed at the drain deadline: after that nothing is accepted.
 #[derive(Default)]
 pub struct Registry {
@@ -82,12 +92,17 @@ impl Registry {
 /// Shared by all threads of one server.
 pub struct Core {
     pub ledger: Ledger,
-    pub policy: Policy,
+    /// For tasks of no particular route.
+    pub policy: Arc<Policy>,
+    pub queue_limit: Option<u64>,
     pub helpers: Helpers,
     /// Requests for endpoints that are plain `def`.
     pub lanes: Queue<Job>,
-    /// Chains whose next task is plain `def`.
-    pub pool: Queue<Arc<Chain>>,
+    /// Chains whose next task is plain `def`, and requests too where endpoints share the pool.
+    pub pool: Queue<PoolWork>,
+    pub pool_limit: AtomicUsize,
+    pub shared_pool: bool,
+    pub overdue: Overdue,
     pub lane_threads: AtomicUsize,
     pub lane_limit: usize,
     /// Requests that endpoint threads have taken so far: their progress.
@@ -99,7 +114,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(ledger: Ledger, policy: Policy, helpers: Helpers, pool: usize, lane_limit: usize) -> std::io::Result<Self> {
+    pub fn new(ledger: Ledger, policy: Policy, helpers: Helpers, shape: &Shape) -> std::io::Result<Self> {
         // SAFETY: a plain system call; the descriptor is owned from here on.
         let doorbell = match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } {
             -1 => return Err(std::io::Error::last_os_error()),
@@ -108,12 +123,16 @@ impl Core {
         };
         Ok(Self {
             ledger,
-            policy,
+            policy: Arc::new(policy),
+            queue_limit: shape.queue_limit,
             helpers,
-            lanes: Queue::new(lane_limit),
-            pool: Queue::new(pool),
+            lanes: Queue::new(shape.lane_limit),
+            pool: Queue::new(shape.pool),
+            pool_limit: AtomicUsize::new(shape.pool),
+            shared_pool: shape.shared_pool,
+            overdue: Overdue::default(),
             lane_threads: AtomicUsize::new(0),
-            lane_limit,
+            lane_limit: shape.lane_limit,
             lane_jobs_taken: AtomicU64::new(0),
             for_loop: Mutex::default(),
             doorbell,
@@ -224,7 +243,7 @@ impl Core {
         if !chain.open_gate() {
             return;
         }
-        if self.policy.parallel {
+        if chain.policy.parallel {
             for single in self.split(&chain) {
                 self.route(single);
             }
@@ -259,11 +278,34 @@ impl Core {
         match chain.next_kind() {
             Some(TaskKind::Def) => {
                 self.up(Gauge::PoolWaiting);
-                self.pool.push(chain);
+                self.pool.push(PoolWork::Chain(chain));
             }
             Some(TaskKind::Async) => self.push_to_loop(LoopWork::Chain(chain)),
             None => self.forget(&chain),
         }
+    }
+
+    /// Sends a request with a `def` endpoint to where it runs. True: it has to wait for an endpoint thread.
+    pub fn push_job(&self, job: Job) -> bool {
+        self.up(Gauge::LanesWaiting);
+        if self.shared_pool {
+            self.pool.push(PoolWork::Job(Box::new(job)));
+            return false;
+        }
+        self.lanes.push(job) > 0
+    }
+
+    /// Lets `size` pool threads take work.
+    pub fn set_pool(&self, size: usize) {
+        self.pool_limit.store(size, Ordering::Release);
+        self.pool.set_limit(size);
+        self.ledger.gauge(Gauge::PoolSize).store(size as u64, Ordering::Release);
+    }
+
+    /// Whether a request that would add tasks, and is counted as under way already, must be refused. All requests under way may each
+    /// add a task: they count, or a burst would overshoot the limit.
+    pub fn is_full(&self, policy: &Policy) -> bool {
+        self.queue_limit.is_some_and(|limit| self.ledger.pending() + self.ledger.busy() > limit) || policy.is_full()
     }
 
     /// Writes a request down that admission refused.

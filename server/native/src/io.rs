@@ -36,6 +36,7 @@ use crate::{
     core::{Core, LoopWork},
     exchange::Exchange,
     job::{BusyGuard, Content, Job, Reply, internal_error},
+    policy::Policy,
     route::Route,
     scope::{Asked, Ends},
     tasks::Functions,
@@ -90,6 +91,8 @@ pub struct Io {
     pub functions: Arc<Functions>,
     pub router: Router,
     pub routes: Arc<Vec<Route>>,
+    /// How the tasks of each route are run.
+    pub policies: Vec<Arc<Policy>>,
     pub redirect_slashes: bool,
     /// What no route takes is answered by the app.
     pub misses_to_app: bool,
@@ -252,11 +255,10 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     }
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
-    let busy = BusyGuard::new(&io.core);
-    // Requests that are under way may each add a task: they count, or a burst would overshoot the limit.
-    let ahead = || io.core.ledger.pending() + io.core.ledger.busy() - 1;
+    let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
+    let busy = BusyGuard::new(&io.core, policy);
     let may_add_tasks = route.is_some_and(|route| route.tasks.is_some());
-    if may_add_tasks && io.core.policy.queue_limit.is_some_and(|limit| ahead() >= limit) {
+    if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -266,7 +268,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let method = head.method.clone();
     let asked = asked(near, head, path);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
-        return general(near, asked, body, op, busy).await;
+        return general(near, asked, body, op, Arc::clone(policy), busy).await;
     };
     let body = match read_body(body, io.max_body).await {
         Ok(body) => body,
@@ -279,6 +281,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         functions: Arc::clone(&io.functions),
         routes: Arc::clone(&io.routes),
         number,
+        policy: Arc::clone(policy),
         op,
         asked,
         path_values: values,
@@ -288,11 +291,8 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     if is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else {
-        io.core.up(Gauge::LanesWaiting);
-        if io.core.lanes.push(job) > 0 {
-            grow_lanes(&io.core, &near.growing);
-        }
+    } else if io.core.push_job(job) {
+        grow_lanes(&io.core, &near.growing);
     }
     response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
 }
@@ -303,7 +303,7 @@ fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {
 }
 
 /// The general way: the app gets the request as it arrives.
-async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, busy: BusyGuard) -> Response<TaskBody> {
+async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, policy: Arc<Policy>, busy: BusyGuard) -> Response<TaskBody> {
     let io = &near.io;
     if body.size_hint().lower() > io.max_body as u64 {
         return too_large();
@@ -314,6 +314,7 @@ async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, busy: BusyG
     let call = AsgiCall::new(Seed {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
+        policy,
         exchange: Arc::clone(&exchange),
         asked,
         op,
@@ -406,7 +407,8 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
     let socket = Socket::new(&io.core);
     let (decide, decided) = oneshot::channel();
-    let call = WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, BusyGuard::new(&io.core));
+    let call =
+        WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, BusyGuard::new(&io.core, &io.core.policy));
     // Dropped with this future when the client goes before the handshake is answered.
     let lost = Lost(Arc::clone(&socket));
     io.core.push_to_loop(LoopWork::WebSocket(Box::new(call)));

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use afterload_core::ledger::Gauge;
+use afterload_core::ledger::{Gauge, Share};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
@@ -19,6 +19,8 @@ use crate::{
     body::Ticket,
     core::{Core, LoopWork},
     exchange::{Exchange, Piece},
+    panics::caught,
+    policy::Policy,
     route::{Param, Route},
     scope::Asked,
     tasks::{Functions, Sealed, TaskList},
@@ -67,6 +69,8 @@ pub struct Job {
     pub functions: Arc<Functions>,
     pub routes: Arc<Vec<Route>>,
     pub number: usize,
+    /// How its tasks are run.
+    pub policy: Arc<Policy>,
     pub op: u64,
     pub asked: Asked,
     pub path_values: Vec<String>,
@@ -77,17 +81,23 @@ pub struct Job {
 }
 
 /// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
-pub struct BusyGuard(Arc<Core>);
+pub struct BusyGuard(Arc<Core>, Option<Arc<Share>>);
 
 impl BusyGuard {
-    pub fn new(core: &Arc<Core>) -> Self {
+    pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
         core.ledger.enter();
-        Self(Arc::clone(core))
+        if let Some(share) = policy.share() {
+            share.enter();
+        }
+        Self(Arc::clone(core), policy.share().cloned())
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
+        if let Some(share) = &self.1 {
+            share.leave();
+        }
         self.0.ledger.leave();
     }
 }
@@ -164,11 +174,12 @@ impl Job {
 
     /// Leaves the request to the ASGI app, which gets it as it came, or an exception or a response of its endpoint.
     pub fn hand_over(self, wanted: Wanted, tasks: Option<Py<TaskList>>, used: u16) {
-        let Self { core, functions, number, op, asked, body, reply, busy, .. } = self;
+        let Self { core, functions, policy, number, op, asked, body, reply, busy, .. } = self;
         let exchange = Exchange::with_body(&core, body);
         let call = AsgiCall::new(Seed {
             core: Arc::clone(&core),
             functions,
+            policy,
             exchange,
             asked,
             op,
@@ -202,7 +213,7 @@ impl Job {
                 let list = self.core.helpers.task_list.bind(py).call0().map_err(Trouble::Raised)?;
                 kwargs.set_item(name, &list).map_err(Trouble::Raised)?;
                 let list = list.cast_into::<TaskList>().map_err(|error| Trouble::Raised(error.into()))?;
-                list.get().belongs_to(&self.core, &self.functions);
+                list.get().belongs_to(&self.core, &self.functions, &self.policy);
                 Some(list.unbind())
             }
         };
@@ -294,11 +305,22 @@ pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
             },
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        core.down(Gauge::LanesWaiting);
-        core.up(Gauge::LanesBusy);
-        job.run(py);
-        core.down(Gauge::LanesBusy);
+        run_job(py, core, job);
     }
+}
+
+/// Runs one request on the thread that has taken it. A panic ends the request, with 500, and not the thread.
+pub fn run_job(py: Python<'_>, core: &Core, job: Job) {
+    core.down(Gauge::LanesWaiting);
+    core.up(Gauge::LanesBusy);
+    let outcome = caught(|| {
+        job.run(py);
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        error.display(py);
+    }
+    core.down(Gauge::LanesBusy);
 }
 
 /// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.
@@ -322,7 +344,8 @@ fn in_fresh_context<'py>(py: Python<'py>, call: impl FnOnce() -> PyResult<Bound<
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
         return Err(PyErr::fetch(py));
     }
-    let result = call();
+    // Left on every way out, or the thread's later requests would run in it.
+    let result = caught(call);
     // SAFETY: entered above on this thread.
     if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
         return Err(PyErr::fetch(py));

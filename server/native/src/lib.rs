@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`job`] (one request on its way through
 //! Python), [`route`] (a compiled route), [`tasks`] (background tasks as Python sees them), [`chain`] (the tasks of one request),
-//! [`worker`] (threads that run them), [`looping`] (the event loop's side), [`asgi`] and [`websocket`]
-//! (the general way, over [`exchange`]), [`server`] (start, drain, stop).
+//! [`policy`] (how they are run), [`worker`] (threads that run them), [`looping`] (the event loop's side), [`overdue`] (tasks that run
+//! too long), [`asgi`] and [`websocket`] (the general way, over [`exchange`]), [`server`] (start, drain, stop).
 //!
 //! Rule of the threads: I/O threads never attach to the interpreter, and nobody waits for a lock of this crate while attached longer
 //! than a push or a pop takes.
@@ -17,6 +17,9 @@ mod exchange;
 mod io;
 mod job;
 mod looping;
+mod overdue;
+mod panics;
+mod policy;
 mod route;
 mod scope;
 mod server;

@@ -16,14 +16,15 @@ use crate::{
     worker::task_failed,
 };
 
-type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>);
+/// Function, arguments, and for how many seconds it may run.
+type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
 
 /// Tasks of one request whose next one is `async def`.
 #[pyclass(frozen, module = "server._native")]
 pub struct AsyncChain {
     core: Arc<Core>,
     chain: Arc<Chain>,
-    current: Mutex<Option<Arc<Task>>>,
+    current: Mutex<Option<(Arc<Task>, Option<usize>)>>,
 }
 
 impl AsyncChain {
@@ -32,7 +33,8 @@ impl AsyncChain {
     }
 
     fn end(&self, failed: bool) -> Option<Arc<Task>> {
-        let task = lock(&self.current).take()?;
+        let (task, place) = lock(&self.current).take()?;
+        self.core.overdue.end(&self.core, place);
         let counts = self.core.ledger.end(&task.entry, failed);
         self.core.down(Gauge::LoopTasks);
         // The end of a task that was given up is no news.
@@ -53,8 +55,10 @@ impl AsyncChain {
             if self.core.ledger.start(&task.entry) {
                 self.core.up(Gauge::LoopTasks);
                 let kwargs = task.kwargs.as_ref().map(|kwargs| kwargs.clone_ref(py));
-                let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs);
-                *lock(&self.current) = Some(task);
+                let timeout_s = self.chain.policy.timeout.map(|timeout| timeout.as_secs_f64());
+                let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs, timeout_s);
+                let place = self.core.overdue.begin(&self.chain, &task);
+                *lock(&self.current) = Some((task, place));
                 return Some(step);
             }
         }

@@ -11,7 +11,7 @@ use std::{
 
 use afterload_core::{
     clock::now_ns,
-    ledger::{Gauge, Ledger},
+    ledger::{Gauge, Ledger, TaskKind},
     life::Was,
     router::Router,
 };
@@ -24,10 +24,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
-    core::{Core, Helpers, LoopWork, Policy, lock},
+    core::{Core, Helpers, LoopWork, Shape, lock},
     io::{self, Io, Phase},
     job::run_lane,
     looping::{AsyncChain, AsyncJob},
+    policy::{Policy, PolicySpec},
     route::Route,
     tasks::{Functions, name_of},
     worker::run_worker,
@@ -48,6 +49,8 @@ struct Settings {
     max_body: usize,
     parallel: bool,
     stop_on_error: bool,
+    task_timeout_s: Option<f64>,
+    shared_pool: bool,
 }
 
 #[derive(FromPyObject)]
@@ -59,6 +62,7 @@ struct HelperSet {
     encode: Py<PyAny>,
     explain: Py<PyAny>,
     task_failed: Py<PyAny>,
+    task_never_ran: Py<PyAny>,
     response: Py<PyAny>,
     to_json: Py<PyAny>,
 }
@@ -78,6 +82,7 @@ pub struct Server {
     io_threads: Arc<IoThreads>,
     n_io_threads: usize,
     max_body: usize,
+    overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 #[pymethods]
@@ -94,17 +99,23 @@ impl Server {
             encode: set.encode,
             explain: set.explain,
             task_failed: set.task_failed,
+            task_never_ran: set.task_never_ran,
             response: set.response,
             to_json: set.to_json,
         };
-        let policy =
-            Policy { parallel: settings.parallel, stop_on_error: settings.stop_on_error, queue_limit: settings.queue_limit };
+        let policy = Policy::new(settings.parallel, settings.stop_on_error, settings.task_timeout_s);
+        let shape = Shape {
+            pool: settings.pool,
+            shared_pool: settings.shared_pool,
+            lane_limit: settings.endpoint_threads,
+            queue_limit: settings.queue_limit,
+        };
         let ledger = Ledger::open(settings.rows.as_deref(), settings.boot, &settings.label).map_err(|error| {
             let place = settings.rows.as_ref().map(|path| path.display().to_string());
             os_error(&error, place.unwrap_or_default())
         })?;
-        let core = Core::new(ledger, policy, helpers, settings.pool, settings.endpoint_threads)
-            .map_err(|error| os_error(&error, String::new()))?;
+        let core = Core::new(ledger, policy, helpers, &shape).map_err(|error| os_error(&error, String::new()))?;
+        core.ledger.gauge(Gauge::SharedPool).store(u64::from(settings.shared_pool), Ordering::Release);
         core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
         Ok(Self {
             core: Arc::new(core),
@@ -114,12 +125,22 @@ impl Server {
             io_threads: Arc::new(IoThreads { running: Mutex::new(0), ended: Condvar::new() }),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
+            overdue_watch: Mutex::default(),
         })
     }
 
-    /// Freezes the routes. Raises ValueError for a path that cannot be routed.
-    /// What no route takes is answered here, or by the app if `misses_to_app`.
-    fn set_routes(&self, routes: Vec<Route>, redirect_slashes: bool, misses_to_app: bool) -> PyResult<()> {
+    /// Freezes the routes and, in the same order, how their tasks are run. What no route takes is answered here, or by the app if
+    /// `misses_to_app`. Raises ValueError for a path that cannot be routed.
+    fn set_routes(
+        &self,
+        routes: Vec<Route>,
+        policies: Vec<PolicySpec>,
+        redirect_slashes: bool,
+        misses_to_app: bool,
+    ) -> PyResult<()> {
+        if routes.len() != policies.len() {
+            return Err(PyValueError::new_err("each route needs a policy"));
+        }
         let mut router = Router::default();
         for (number, route) in routes.iter().enumerate() {
             if route.is_other {
@@ -137,6 +158,7 @@ impl Server {
             functions: Arc::new(Functions::default()),
             router,
             routes: Arc::new(routes),
+            policies: policies.into_iter().map(|spec| Arc::new(Policy::from(spec))).collect(),
             redirect_slashes,
             misses_to_app,
             max_body: self.max_body,
@@ -159,6 +181,11 @@ impl Server {
             return Err(PyRuntimeError::new_err("set_routes() and bind() come before start()"));
         };
         self.core.set_control(control);
+        if self.core.policy.timeout.is_some() || io.policies.iter().any(|policy| policy.timeout.is_some()) {
+            let core = Arc::clone(&self.core);
+            let watch = thread::Builder::new().name("overdue".into()).spawn(move || core.overdue.watch(&core));
+            *lock(&self.overdue_watch) = Some(watch.map_err(|error| os_error(&error, String::new()))?);
+        }
         for number in 0..self.n_io_threads {
             let listener = listener.try_clone().map_err(|error| os_error(&error, String::new()))?;
             let (io, phase, threads) = (Arc::clone(io), self.phase.subscribe(), Arc::clone(&self.io_threads));
@@ -204,8 +231,14 @@ impl Server {
 
     /// Lets `size` pool threads take tasks; their threads must exist.
     fn set_pool(&self, size: usize) {
-        self.core.pool.set_limit(size);
-        self.core.ledger.gauge(Gauge::PoolSize).store(size as u64, Ordering::Release);
+        self.core.set_pool(size);
+    }
+
+    /// Tasks that have become overdue since the last call: function, operation, whether `async def`, seconds since its start.
+    fn take_overdue(&self, py: Python<'_>) -> Vec<(Py<PyAny>, u64, bool, f64)> {
+        let late = self.core.overdue.untold().into_iter();
+        late.map(|late| (late.task.func.clone_ref(py), late.op, late.task.kind == TaskKind::Async, late.age.as_secs_f64()))
+            .collect()
     }
 
     /// What the harness asks for in setting `number` (docs/rows.md).
@@ -288,7 +321,12 @@ impl Server {
     }
 
     /// Ends the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
+        self.core.overdue.close();
+        if let Some(watch) = lock(&self.overdue_watch).take() {
+            // It waits for nothing but the end that it has just been told of.
+            let _ended = py.detach(|| watch.join());
+        }
         self.core.pool.close();
         self.core.lanes.close();
         self.core.ledger.gauge(Gauge::Drained).store(now_ns(), Ordering::Release);

@@ -1,42 +1,79 @@
-//! The threads of the pool: each takes the tasks of one request after another and runs the `def` ones.
+//! The threads of the pool: each takes the tasks of one request after another and runs the `def` ones. Where endpoints share the pool,
+//! they run here too, first come, first served.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use afterload_core::ledger::{DropReason, Gauge, TaskKind};
-use pyo3::prelude::*;
+use pyo3::{ffi, prelude::*};
 
-use crate::{chain::Chain, core::Core};
+use crate::{
+    chain::{Chain, Task},
+    core::{Core, PoolWork},
+    job::run_job,
+    panics::caught,
+};
 
 /// The life of one pool thread.
 pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
     loop {
-        let chain = match core.pool.try_pop(number) {
-            Some(chain) => chain,
+        let work = match core.pool.try_pop(number) {
+            Some(work) => work,
             None => match py.detach(|| core.pool.pop(number)) {
-                Some(chain) => chain,
+                Some(work) => work,
                 None => return,
             },
         };
-        core.down(Gauge::PoolWaiting);
-        core.up(Gauge::PoolBusy);
-        run_chain(py, core, &chain);
-        core.down(Gauge::PoolBusy);
-        core.route(chain);
+        match work {
+            PoolWork::Chain(chain) => {
+                core.down(Gauge::PoolWaiting);
+                core.up(Gauge::PoolBusy);
+                let outcome = caught(|| {
+                    run_chain(py, core, &chain, number);
+                    Ok(())
+                });
+                if let Err(error) = outcome {
+                    error.display(py);
+                }
+                core.down(Gauge::PoolBusy);
+                core.route(chain);
+            }
+            PoolWork::Job(job) => run_job(py, core, *job),
+        }
     }
 }
 
-fn run_chain(py: Python<'_>, core: &Core, chain: &Chain) {
+fn run_chain(py: Python<'_>, core: &Core, chain: &Chain, number: usize) {
     while let Some(task) = chain.take(TaskKind::Def) {
         if !core.ledger.start(&task.entry) {
             continue;
         }
+        let place = core.overdue.begin(chain, &task);
         let outcome = task.call(py);
+        core.overdue.end(core, place);
         // The end of a task that was given up is no news.
-        if core.ledger.end(&task.entry, outcome.is_err())
-            && let Err(error) = outcome
-        {
-            task_failed(py, core, chain, &task.func, error);
+        let counts = core.ledger.end(&task.entry, outcome.is_err());
+        match outcome {
+            Ok(value) => look_at(py, core, &task, &value),
+            Err(error) if counts => task_failed(py, core, chain, &task.func, error),
+            Err(_) => {}
         }
+        // A thread that the pool has lost meanwhile runs no further task. Of a pool that endpoints share, each task takes a turn of its
+        // own, as in Starlette.
+        if core.shared_pool || number >= core.pool_limit.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// A generator or a coroutine that a task returned is never run: somebody meant something else.
+fn look_at(py: Python<'_>, core: &Core, task: &Task, value: &Bound<'_, PyAny>) {
+    let object = value.as_ptr();
+    // SAFETY: attached, and a valid object; these look at its type only.
+    let never_runs = unsafe {
+        ffi::PyGen_CheckExact(object) != 0 || ffi::PyCoro_CheckExact(object) != 0 || ffi::PyAsyncGen_CheckExact(object) != 0
+    };
+    if never_runs && let Err(error) = core.helpers.task_never_ran.bind(py).call1((&task.func, value)) {
+        error.display(py);
     }
 }
 
@@ -45,7 +82,7 @@ pub fn task_failed(py: Python<'_>, core: &Core, chain: &Chain, func: &Py<PyAny>,
     if let Err(second) = core.helpers.task_failed.bind(py).call1((func, error.into_value(py))) {
         second.display(py);
     }
-    if core.policy.stop_on_error {
+    if chain.policy.stop_on_error {
         chain.drop_rest(&core.ledger, DropReason::Skipped);
     }
 }
