@@ -23,6 +23,9 @@ class ServerConfig:
     io_threads: int = 1
     queue_limit: int | None = None  # requests that would add tasks get 503 while so many are pending; None: no limit
     drain_s: float = 30.0  # how long a stopping server lets accepted tasks finish
+    admin_port: int | None = (
+        None  # of 127.0.0.1, for /healthz, /metrics, /tasks and /routes (docs/admin.md); 0: any free one; None: none
+    )
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
@@ -51,6 +54,9 @@ class ServerConfig:
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
+        if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
+            msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
+            raise ValueError(msg)
 
     @property
     def parallel(self) -> bool:

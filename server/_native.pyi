@@ -81,6 +81,15 @@ class Server:
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
 
+    def bind_admin(self, port: int) -> int:
+        """Opens the admin port on loopback and returns its number. Raises OSError."""
+
+    def start_admin(self) -> None:
+        """Starts answering on the admin port, without ever needing the GIL for it. On the main thread, before everything else."""
+
+    def close_admin(self) -> None:
+        """Ends those threads, if there are any. After everything else."""
+
     def start(self, control: int) -> None:
         """Starts answering. `control`: descriptor to which single-byte requests to the main thread are written."""
 

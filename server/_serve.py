@@ -87,23 +87,26 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         raise CannotServe(msg) from error
     try:
         port = server.bind(config.host, config.port)
+        admin_port = None if config.admin_port is None else server.bind_admin(config.admin_port)
     except OSError as error:
         if config.rows is not None:
             # Nothing is in it yet, and it would be in the way of the next try.
             config.rows.unlink(missing_ok=True)
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
-    return Serving(app, config, server, port, fallback)
+    return Serving(app, config, server, (port, admin_port), fallback)
 
 
 class Serving:
     """One server from its first thread to its last."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback) -> None:
+    def __init__(
+        self, app: FastAPI, config: ServerConfig, server: Server, ports: tuple[int, int | None], fallback: Fallback
+    ) -> None:
         self._app = app
         self._config = config
         self._server = server
-        self._port = port
+        self._port, self._admin_port = ports
         self._fallback = fallback
         self._bridge = Bridge(app)
         self._loop = LoopThread(server, self._bridge)
@@ -122,12 +125,16 @@ class Serving:
         try:
             self._serve()
         finally:
+            self._server.close_admin()
             # What the caller does afterwards can be stopped as ever.
             signal.set_wakeup_fd(fd_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _serve(self) -> None:
+        if self._admin_port is not None:
+            self._server.start_admin()
+            _say(f"admin on http://127.0.0.1:{self._admin_port}")
         self._grow_pool(self._config.pool)
         if not self._config.shared_pool:
             self._add_lane()

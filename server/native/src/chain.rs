@@ -161,6 +161,16 @@ impl Chain {
         lock(&self.state).waiting.front().map(|task| task.context.clone_ref(py))
     }
 
+    /// When the next task was accepted. None: all have been taken.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        lock(&self.state).waiting.front().map(|task| task.entry.accepted_ns())
+    }
+
+    /// When the task that was taken last was accepted.
+    pub fn last_accepted(&self) -> Option<u64> {
+        lock(&self.state).taken.as_ref().map(|task| task.entry.accepted_ns())
+    }
+
     /// Drops every task that has not been taken.
     pub fn drop_rest(&self, ledger: &Ledger, reason: DropReason) {
         let mut state = lock(&self.state);

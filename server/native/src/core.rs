@@ -4,19 +4,25 @@ use std::{
     collections::VecDeque,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use afterload_core::{
     ledger::{Entry, Gauge, Ledger},
+    ordered::Ordered,
     queue::Queue,
+    watch::Watch,
 };
 use pyo3::prelude::*;
-use slab::Slab;
 
-use crate::{asgi::AsgiCall, chain::Chain, job::Job, overdue::Overdue, policy::Policy, websocket::WebSocketCall};
+use crate::{
+    asgi::AsgiCall, chain::Chain, job::Job, overdue::Overdue, pages::RouteLine, policy::Policy, websocket::WebSocketCall,
+};
+
+/// So many requests are looked at for the oldest queued task, while the registry is locked.
+const LOOKED_AT: usize = 1024;
 
 /// Python callables that the compiled side calls; server/_serve.py describes each.
 pub struct Helpers {
@@ -77,21 +83,26 @@ pub struct Shape {
 /// The requests with unfinished tasks. Sealed at the drain deadline: after that nothing is accepted.
 #[derive(Default)]
 pub struct Registry {
-    chains: Slab<Arc<Chain>>,
+    chains: Ordered<Arc<Chain>>,
     sealed: bool,
 }
 
 impl Registry {
     fn enter(&mut self, mut chain: Chain) -> Arc<Chain> {
-        let place = self.chains.vacant_entry();
-        chain.number = place.key();
-        Arc::clone(place.insert(Arc::new(chain)))
+        chain.number = self.chains.next_number();
+        let chain = Arc::new(chain);
+        self.chains.insert(Arc::clone(&chain));
+        chain
     }
 }
 
 /// Shared by all threads of one server.
 pub struct Core {
     pub ledger: Ledger,
+    /// What each thread is doing.
+    pub watch: Watch,
+    /// The routes as the admin port shows them.
+    pub routes: OnceLock<Vec<RouteLine>>,
     /// For tasks of no particular route.
     pub policy: Arc<Policy>,
     pub queue_limit: Option<u64>,
@@ -123,6 +134,8 @@ impl Core {
         };
         Ok(Self {
             ledger,
+            watch: Watch::default(),
+            routes: OnceLock::new(),
             policy: Arc::new(policy),
             queue_limit: shape.queue_limit,
             helpers,
@@ -215,14 +228,28 @@ impl Core {
 
     /// Forgets a chain that has run to its end.
     pub fn forget(&self, chain: &Chain) {
-        lock(&self.registry).chains.try_remove(chain.number);
+        lock(&self.registry).chains.remove(chain.number);
     }
 
     /// Seals the registry and returns the chains that have not ended.
     pub fn seal(&self) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         registry.sealed = true;
-        registry.chains.iter().map(|(_, chain)| Arc::clone(chain)).collect()
+        registry.chains.iter().map(Arc::clone).collect()
+    }
+
+    /// When the oldest queued task was accepted. Where the `LOOKED_AT` oldest requests have none, a bound: none is older than what is returned.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        let registry = lock(&self.registry);
+        let mut bound = None;
+        for chain in registry.chains.iter().take(LOOKED_AT) {
+            let accepted = chain.oldest_queued();
+            if accepted.is_some() {
+                return accepted;
+            }
+            bound = chain.last_accepted().or(bound);
+        }
+        bound
     }
 
     /// Seals the registry if nothing is under way: then nothing can be accepted after the account is closed.
@@ -268,7 +295,7 @@ impl Core {
         if registry.sealed {
             return Vec::new();
         }
-        registry.chains.try_remove(chain.number);
+        registry.chains.remove(chain.number);
         chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 

@@ -5,7 +5,10 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use afterload_core::ledger::{Gauge, Share};
+use afterload_core::{
+    ledger::{Gauge, Share},
+    watch::{PieceKind, Role, Thread},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
@@ -19,11 +22,13 @@ use crate::{
     body::Ticket,
     core::{Core, LoopWork},
     exchange::{Exchange, Piece},
+    gil::identity,
     panics::caught,
     policy::Policy,
     route::{Param, Route},
     scope::Asked,
     tasks::{Functions, Sealed, TaskList},
+    worker::wait_detached,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -168,6 +173,11 @@ impl Job {
         self.send(reply);
     }
 
+    /// Its route, as a number that the watch takes.
+    pub fn watched_as(&self) -> u32 {
+        u32::try_from(self.number).unwrap_or(u32::MAX)
+    }
+
     fn route(&self) -> &Route {
         &self.routes[self.number]
     }
@@ -296,27 +306,30 @@ impl Job {
 
 /// The thread of an endpoint: takes one request after another.
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
+    let page = core.watch.enter(Role::Lane, number, identity(py));
     loop {
         let job = match core.lanes.try_pop(number) {
             Some(job) => job,
-            None => match py.detach(|| core.lanes.pop(number)) {
+            None => match wait_detached(py, &page, || core.lanes.pop(number)) {
                 Some(job) => job,
                 None => return,
             },
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        run_job(py, core, job);
+        run_job(py, core, &page, job);
     }
 }
 
 /// Runs one request on the thread that has taken it. A panic ends the request, with 500, and not the thread.
-pub fn run_job(py: Python<'_>, core: &Core, job: Job) {
+pub fn run_job(py: Python<'_>, core: &Core, page: &Thread, job: Job) {
     core.down(Gauge::LanesWaiting);
     core.up(Gauge::LanesBusy);
+    page.begin(PieceKind::Endpoint, job.watched_as(), job.op);
     let outcome = caught(|| {
         job.run(py);
         Ok(())
     });
+    page.end();
     if let Err(error) = outcome {
         error.display(py);
     }

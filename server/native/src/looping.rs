@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use afterload_core::ledger::{Gauge, TaskKind};
+use afterload_core::{
+    ledger::{Gauge, TaskKind},
+    watch::PieceKind,
+};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyTuple},
@@ -16,6 +19,18 @@ use crate::{
     worker::task_failed,
 };
 
+/// A piece of Python that has begun on the event loop; it ends when this is dropped.
+struct Running {
+    core: Arc<Core>,
+    number: usize,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.core.watch.end_on_loop(self.number);
+    }
+}
+
 /// Function, arguments, and for how many seconds it may run.
 type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
 
@@ -24,7 +39,8 @@ type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
 pub struct AsyncChain {
     core: Arc<Core>,
     chain: Arc<Chain>,
-    current: Mutex<Option<(Arc<Task>, Option<usize>)>>,
+    /// The task, its place among those with a time limit, and among what runs.
+    current: Mutex<Option<(Arc<Task>, Option<usize>, Running)>>,
 }
 
 impl AsyncChain {
@@ -33,8 +49,9 @@ impl AsyncChain {
     }
 
     fn end(&self, failed: bool) -> Option<Arc<Task>> {
-        let (task, place) = lock(&self.current).take()?;
+        let (task, place, running) = lock(&self.current).take()?;
         self.core.overdue.end(&self.core, place);
+        drop(running);
         let counts = self.core.ledger.end(&task.entry, failed);
         self.core.down(Gauge::LoopTasks);
         // The end of a task that was given up is no news.
@@ -58,7 +75,8 @@ impl AsyncChain {
                 let timeout_s = self.chain.policy.timeout.map(|timeout| timeout.as_secs_f64());
                 let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs, timeout_s);
                 let place = self.core.overdue.begin(&self.chain, &task);
-                *lock(&self.current) = Some((task, place));
+                let number = self.core.watch.begin_task_on_loop(task.name, self.chain.op, task.entry.flushed_ns());
+                *lock(&self.current) = Some((task, place, Running { core: Arc::clone(&self.core), number }));
                 return Some(step);
             }
         }
@@ -87,11 +105,12 @@ impl AsyncChain {
 pub struct AsyncJob {
     job: Mutex<Option<Job>>,
     tasks: Mutex<Option<Py<TaskList>>>,
+    running: Mutex<Option<Running>>,
 }
 
 impl AsyncJob {
     pub fn new(job: Job) -> Self {
-        Self { job: Mutex::new(Some(job)), tasks: Mutex::default() }
+        Self { job: Mutex::new(Some(job)), tasks: Mutex::default(), running: Mutex::default() }
     }
 }
 
@@ -100,7 +119,10 @@ impl AsyncJob {
     /// The endpoint and its arguments. None: the request has been answered.
     fn prepare<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let job = lock(&self.job).take()?;
+        let (core, number) = (Arc::clone(&job.core), job.core.watch.begin_on_loop(PieceKind::Endpoint, job.watched_as(), job.op));
+        let running = Running { core, number };
         let (job, call) = job.prepare(py)?;
+        *lock(&self.running) = Some(running);
         *lock(&self.job) = Some(job);
         *lock(&self.tasks) = call.tasks;
         Some((call.endpoint, call.kwargs))
@@ -108,6 +130,7 @@ impl AsyncJob {
 
     /// Answers with what the endpoint returned.
     fn respond(&self, value: Bound<'_, PyAny>) {
+        let _ends_here = lock(&self.running).take();
         let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
         if let Some(job) = job {
             job.respond(&value, tasks.as_ref());
@@ -117,6 +140,7 @@ impl AsyncJob {
     /// Answers an exception of the endpoint.
     fn fail(&self, error: Bound<'_, PyAny>) {
         let py = error.py();
+        let _ends_here = lock(&self.running).take();
         let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
         if let Some(job) = job {
             job.fail(py, PyErr::from_value(error), tasks.as_ref());

@@ -2,6 +2,8 @@
 
 use pyo3::{prelude::*, types::PyString};
 
+use crate::pages::RouteLine;
+
 /// One parameter of an endpoint.
 #[derive(FromPyObject)]
 pub struct Param {
@@ -60,6 +62,17 @@ pub struct Route {
 }
 
 impl Route {
+    /// What the admin port shows of it.
+    pub fn line(&self) -> RouteLine {
+        let way = match (&self.constant, &self.general) {
+            (Some(_), _) => "constant",
+            (None, Some(_)) => "general",
+            (None, None) => "fast",
+        };
+        let (methods, path) = (self.methods.clone(), self.path.clone());
+        RouteLine { methods, path, way, reason: self.general.clone(), has_tasks: self.tasks.is_some() }
+    }
+
     /// Whether answers with its status carry no body.
     pub fn is_bodyless(&self) -> bool {
         self.status < 200 || self.status == 204 || self.status == 304

@@ -24,7 +24,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
+    admin::Admin,
     core::{Core, Helpers, LoopWork, Shape, lock},
+    gil::{HolderReader, identity},
     io::{self, Io, Phase},
     job::run_lane,
     looping::{AsyncChain, AsyncJob},
@@ -83,6 +85,8 @@ pub struct Server {
     n_io_threads: usize,
     max_body: usize,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
+    admin_listener: Mutex<Option<TcpListener>>,
+    admin: Mutex<Option<Admin>>,
 }
 
 #[pymethods]
@@ -126,6 +130,8 @@ impl Server {
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
             overdue_watch: Mutex::default(),
+            admin_listener: Mutex::default(),
+            admin: Mutex::default(),
         })
     }
 
@@ -153,6 +159,7 @@ impl Server {
                     .map_err(|bad| PyValueError::new_err(format!("{method} {} cannot be routed: {}", route.path, bad.0)))?;
             }
         }
+        let _shown_once = self.core.routes.set(routes.iter().map(Route::line).collect());
         let io = Io {
             core: Arc::clone(&self.core),
             functions: Arc::new(Functions::default()),
@@ -168,11 +175,28 @@ impl Server {
 
     /// Opens the port, not yet answering on it, and returns its number. Raises OSError.
     fn bind(&self, host: &str, port: u16) -> PyResult<u16> {
-        let place = format!("{host}:{port}");
-        let listener = listen(host, port).map_err(|error| os_error(&error, place.clone()))?;
-        let port = listener.local_addr().map_err(|error| os_error(&error, place))?.port();
-        *lock(&self.listener) = Some(listener);
-        Ok(port)
+        open("", host, port, &self.listener)
+    }
+
+    /// Opens the admin port on loopback, not yet answering on it, and returns its number. Raises OSError.
+    fn bind_admin(&self, port: u16) -> PyResult<u16> {
+        open("the admin port ", "127.0.0.1", port, &self.admin_listener)
+    }
+
+    /// Starts answering on the admin port; nothing happens where none was bound. Called on the main thread.
+    fn start_admin(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(listener) = lock(&self.admin_listener).take() else { return Ok(()) };
+        self.core.watch.main_identity.store(identity(py), Ordering::Relaxed);
+        let admin = Admin::start(Arc::clone(&self.core), listener, HolderReader::new(py))
+            .map_err(|error| os_error(&error, String::new()))?;
+        *lock(&self.admin) = Some(admin);
+        Ok(())
+    }
+
+    /// Ends the admin thread. Comes last, so that everything before it can be watched.
+    fn close_admin(&self, py: Python<'_>) {
+        let admin = lock(&self.admin).take();
+        py.detach(|| admin.map(Admin::stop));
     }
 
     /// Starts answering. `control` is the descriptor through which the main thread is asked for things.
@@ -266,7 +290,8 @@ impl Server {
     }
 
     /// The event loop is alive; it beats again in `period_s`.
-    fn beat(&self, period_s: f64) {
+    fn beat(&self, py: Python<'_>, period_s: f64) {
+        self.core.watch.loop_identity.store(identity(py), Ordering::Relaxed);
         let period = Duration::from_secs_f64(period_s).as_nanos();
         self.core.ledger.gauge(Gauge::LoopBeatPeriod).store(u64::try_from(period).unwrap_or(0), Ordering::Relaxed);
         self.core.ledger.gauge(Gauge::LoopBeat).store(now_ns(), Ordering::Release);
@@ -355,6 +380,14 @@ impl Server {
         let outcome = self.io_threads.ended.wait_timeout_while(running, time, |running| *running > 0);
         outcome.is_ok_and(|(running, _)| *running == 0)
     }
+}
+
+fn open(what: &str, host: &str, port: u16, place: &Mutex<Option<TcpListener>>) -> PyResult<u16> {
+    let address = format!("{what}{host}:{port}");
+    let listener = listen(host, port).map_err(|error| os_error(&error, address.clone()))?;
+    let port = listener.local_addr().map_err(|error| os_error(&error, address))?.port();
+    *lock(place) = Some(listener);
+    Ok(port)
 }
 
 fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {

@@ -3,22 +3,27 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use afterload_core::ledger::{DropReason, Gauge, TaskKind};
+use afterload_core::{
+    ledger::{DropReason, Gauge, TaskKind},
+    watch::{Role, Thread},
+};
 use pyo3::{ffi, prelude::*};
 
 use crate::{
     chain::{Chain, Task},
     core::{Core, PoolWork},
+    gil::identity,
     job::run_job,
     panics::caught,
 };
 
 /// The life of one pool thread.
 pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
+    let page = core.watch.enter(Role::Pool, number, identity(py));
     loop {
         let work = match core.pool.try_pop(number) {
             Some(work) => work,
-            None => match py.detach(|| core.pool.pop(number)) {
+            None => match wait_detached(py, &page, || core.pool.pop(number)) {
                 Some(work) => work,
                 None => return,
             },
@@ -28,27 +33,41 @@ pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
                 core.down(Gauge::PoolWaiting);
                 core.up(Gauge::PoolBusy);
                 let outcome = caught(|| {
-                    run_chain(py, core, &chain, number);
+                    run_chain(py, core, &page, &chain, number);
                     Ok(())
                 });
                 if let Err(error) = outcome {
+                    page.end();
                     error.display(py);
                 }
                 core.down(Gauge::PoolBusy);
                 core.route(chain);
             }
-            PoolWork::Job(job) => run_job(py, core, *job),
+            PoolWork::Job(job) => run_job(py, core, &page, *job),
         }
     }
 }
 
-fn run_chain(py: Python<'_>, core: &Core, chain: &Chain, number: usize) {
+/// Waits without the interpreter, and tells the page how long it took to get it back.
+pub fn wait_detached<T: Send>(py: Python<'_>, page: &Thread, wait: impl FnOnce() -> T + Send) -> T {
+    let waited = py.detach(|| {
+        let waited = wait();
+        page.wants_to_attach();
+        waited
+    });
+    page.attached();
+    waited
+}
+
+fn run_chain(py: Python<'_>, core: &Core, page: &Thread, chain: &Chain, number: usize) {
     while let Some(task) = chain.take(TaskKind::Def) {
         if !core.ledger.start(&task.entry) {
             continue;
         }
         let place = core.overdue.begin(chain, &task);
+        page.begin_task(task.name, chain.op, task.entry.flushed_ns());
         let outcome = task.call(py);
+        page.end_task();
         core.overdue.end(core, place);
         // The end of a task that was given up is no news.
         let counts = core.ledger.end(&task.entry, outcome.is_err());
