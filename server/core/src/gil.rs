@@ -2,6 +2,10 @@
 
 /// A lock that was free in between is never "held"; one that was not for so long is worth a name.
 pub const HELD_AFTER_NS: u64 = 100_000_000;
+/// So many readings in a row must show the same holder, ...
+const READINGS: u32 = 5;
+/// ... each so long after the one before: as long as `CPython` lets a thread keep the lock once another one wants it.
+const APART_NS: u64 = 5_000_000;
 
 /// Somebody who wants the lock and has not got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Streak {
     attempt: u64,
     holder: usize,
     since_ns: u64,
+    readings: u32,
+    last_ns: u64,
 }
 
 impl Streak {
@@ -25,11 +31,16 @@ impl Streak {
     ///
     /// While a waiter starves among many threads that pass the lock around, the holder changes from reading to reading, and nobody is accused.
     pub fn look(&mut self, now_ns: u64, waiting: Option<Waiting>, holder: usize) {
-        match waiting {
-            None => *self = Self::default(),
-            Some(Waiting { attempt, since_ns }) if attempt != self.attempt => *self = Self { attempt, holder, since_ns },
-            Some(_) if holder != self.holder => (self.holder, self.since_ns) = (holder, now_ns),
-            Some(_) => {}
+        let Some(Waiting { attempt, since_ns }) = waiting else {
+            *self = Self::default();
+            return;
+        };
+        if attempt != self.attempt || holder != self.holder {
+            // Another holder within one attempt took over at some moment before now.
+            let since_ns = if attempt == self.attempt { now_ns } else { since_ns };
+            *self = Self { attempt, holder, since_ns, readings: 1, last_ns: now_ns };
+        } else if now_ns.saturating_sub(self.last_ns) >= APART_NS {
+            (self.readings, self.last_ns) = (self.readings + 1, now_ns);
         }
     }
 
@@ -37,7 +48,7 @@ impl Streak {
     #[must_use]
     pub fn held(&self, now_ns: u64) -> Option<(usize, u64)> {
         let for_ns = now_ns.saturating_sub(self.since_ns);
-        (self.since_ns > 0 && for_ns > HELD_AFTER_NS).then_some((self.holder, for_ns))
+        (self.readings >= READINGS && for_ns > HELD_AFTER_NS).then_some((self.holder, for_ns))
     }
 }
 
@@ -61,17 +72,27 @@ mod tests {
 
     #[test]
     fn one_thread_that_has_the_lock_at_each_reading_of_an_attempt_holds_it_since_the_attempt_began() {
-        let streak = after(&[(1_010, Some((1, 1_000)), 7), (1_040, Some((1, 1_000)), 7)]);
+        let streak = after(&(0..5).map(|n| (1_050 + 7 * n, Some((1, 1_000)), 7)).collect::<Vec<_>>());
         assert_eq!(streak.held(1_090 * MS), None);
         assert_eq!(streak.held(1_200 * MS), Some((7, 200 * MS)));
     }
 
     #[test]
-    fn a_lock_that_was_had_in_between_is_not_held() {
-        let streak = after(&[(1_010, Some((1, 1_000)), 7), (1_150, None, 7)]);
-        assert_eq!(streak.held(1_160 * MS), None);
-        let streak = after(&[(1_010, Some((1, 1_000)), 7), (1_180, Some((2, 1_170)), 7)]);
+    fn a_few_readings_or_many_at_once_prove_nothing() {
+        let streak = after(&(0..4).map(|n| (1_050 + 7 * n, Some((1, 1_000)), 7)).collect::<Vec<_>>());
         assert_eq!(streak.held(1_200 * MS), None);
+        let streak = after(&[(1_150, Some((1, 1_000)), 7); 50]);
+        assert_eq!(streak.held(1_200 * MS), None);
+    }
+
+    #[test]
+    fn a_lock_that_was_had_in_between_is_not_held() {
+        let mut readings: Vec<_> = (0..20).map(|n| (1_010 + 7 * n, Some((1, 1_000)), 7)).collect();
+        readings.push((1_150, None, 7));
+        assert_eq!(after(&readings).held(1_160 * MS), None);
+        readings.extend((0..5).map(|n| (1_180 + 7 * n, Some((2, 1_170)), 7)));
+        let streak = after(&readings);
+        assert_eq!(streak.held(1_210 * MS), None);
         assert_eq!(streak.held(1_271 * MS), Some((7, 101 * MS)));
     }
 
@@ -84,7 +105,7 @@ mod tests {
 
     #[test]
     fn where_the_holder_cannot_be_known_the_wait_itself_is_the_measure() {
-        let streak = after(&[(1_010, Some((1, 1_000)), 0), (1_300, Some((1, 1_000)), 0)]);
+        let streak = after(&(0..30).map(|n| (1_010 + 10 * n, Some((1, 1_000)), 0)).collect::<Vec<_>>());
         assert_eq!(streak.held(1_300 * MS), Some((0, 300 * MS)));
     }
 }

@@ -25,7 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{LocalSet, spawn_local},
-    time::MissedTickBehavior,
+    time::Instant,
 };
 
 use crate::{
@@ -36,7 +36,9 @@ use crate::{
 
 const CONNECTIONS: usize = 64;
 const HEAD_TIME: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// While the probe waits, so that a lock that is passed around is seen in many hands before it counts as held.
+const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(7);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\nretry-after: 1\r\n\r\n";
 
 /// The admin thread and the probe of the interpreter's lock.
@@ -108,8 +110,7 @@ fn run(view: View, listener: StdListener, stopped: watch::Receiver<bool>) -> io:
 async fn serve(view: Rc<View>, listener: StdListener, mut stopped: watch::Receiver<bool>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let connections = Rc::new(Cell::new(0));
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_look = Instant::now();
     while !*stopped.borrow_and_update() {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -117,8 +118,9 @@ async fn serve(view: Rc<View>, listener: StdListener, mut stopped: watch::Receiv
                 // Out of descriptors, most likely: wait for some to be given back instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
-            _ = looks.tick() => {
+            () = tokio::time::sleep_until(next_look) => {
                 view.held();
+                next_look = Instant::now() + if view.probe.waiting().is_some() { LOOK_CLOSELY_EVERY } else { LOOK_EVERY };
             }
             _ = stopped.changed() => {}
         }
