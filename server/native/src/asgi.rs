@@ -22,6 +22,7 @@ use crate::{
     core::{Core, lock},
     exchange::{Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
+    looping::Running,
     policy::Policy,
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
@@ -66,9 +67,9 @@ pub struct AsgiCall {
     exchange: Arc<Exchange>,
     asked: Asked,
     op: u64,
-    /// The route that took the request first, where the straight way handed it over.
     route: Option<usize>,
     wanted: Mutex<Wanted>,
+    running: Mutex<Option<Running>>,
     answer: Mutex<Answer>,
     tasks: Mutex<Tasks>,
     /// The server is not quiet before it is dropped.
@@ -83,6 +84,7 @@ pub struct Seed {
     pub exchange: Arc<Exchange>,
     pub asked: Asked,
     pub op: u64,
+    /// The number of its route, if it was found.
     pub route: Option<usize>,
     pub wanted: Wanted,
     /// The list that was injected already.
@@ -105,6 +107,7 @@ impl AsgiCall {
             op,
             route,
             wanted: Mutex::new(wanted),
+            running: Mutex::default(),
             answer: Mutex::new(Answer::Open(reply)),
             tasks: Mutex::new(Tasks { list: tasks, used, chain: None, is_called: false }),
             busy: Mutex::new(Some(busy)),
@@ -139,19 +142,14 @@ impl AsgiCall {
         self.exchange.id
     }
 
-    /// What is wanted: ("answer", None), ("explain", exception) or ("send", response).
+    /// Begins. What is wanted: ("answer", None), ("explain", exception) or ("send", response).
     fn wanted(&self, py: Python<'_>) -> (&'static str, Option<Py<PyAny>>) {
+        *lock(&self.running) = Some(Running::endpoint(&self.core, self.route, self.op));
         match &*lock(&self.wanted) {
             Wanted::Answer => ("answer", None),
             Wanted::Explain(error) => ("explain", Some(error.clone_ref(py))),
             Wanted::Send(response) => ("send", Some(response.clone_ref(py))),
         }
-    }
-
-    /// The route that the straight way found, by number.
-    #[getter]
-    fn route(&self) -> Option<usize> {
-        self.route
     }
 
     /// The ASGI scope, without `app` and `state`.
@@ -328,6 +326,7 @@ impl AsgiCall {
             self.core.discard(&chain);
         }
         self.exchange.over();
+        drop(lock(&self.running).take());
         drop(lock(&self.busy).take());
     }
 }

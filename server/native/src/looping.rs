@@ -20,9 +20,17 @@ use crate::{
 };
 
 /// A piece of Python that has begun on the event loop; it ends when this is dropped.
-struct Running {
+pub struct Running {
     core: Arc<Core>,
     number: usize,
+}
+
+impl Running {
+    /// The endpoint of route `number` begins; without a number, the app.
+    pub fn endpoint(core: &Arc<Core>, number: Option<usize>, op: u64) -> Self {
+        let id = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX);
+        Self { core: Arc::clone(core), number: core.watch.begin_on_loop(PieceKind::Endpoint, id, op) }
+    }
 }
 
 impl Drop for Running {
@@ -119,8 +127,7 @@ impl AsyncJob {
     /// The endpoint and its arguments. None: the request has been answered.
     fn prepare<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let job = lock(&self.job).take()?;
-        let (core, number) = (Arc::clone(&job.core), job.core.watch.begin_on_loop(PieceKind::Endpoint, job.watched_as(), job.op));
-        let running = Running { core, number };
+        let running = Running::endpoint(&job.core, Some(job.number), job.op);
         let (job, call) = job.prepare(py)?;
         *lock(&self.running) = Some(running);
         *lock(&self.job) = Some(job);
