@@ -28,7 +28,7 @@ class FastrAPI(FastAPI):
         **of_fastapi: Any,
     ) -> None:
         """Raises ValueError naming the setting, what was given and what is allowed."""
-        self.task_settings = app_settings(
+        self._task_settings = app_settings(
             task_order=task_order, task_on_error=task_on_error, task_queue_limit=task_queue_limit, task_timeout_s=task_timeout_s
         )
         super().__init__(**of_fastapi)

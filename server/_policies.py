@@ -25,7 +25,7 @@ Order = Literal["sequential", "parallel"]
 OnError = Literal["continue", "stop"]
 
 _ON_ENDPOINT: Final = "__server_tasks__"
-_ON_APP: Final = "task_settings"
+_ON_APP: Final = "_task_settings"
 _LONGEST_S: Final = 1_000_000
 
 

@@ -142,7 +142,7 @@ impl Job {
     /// Answers with what the endpoint returned and accepts its tasks.
     pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
         let py = value.py();
-        let mut reply = match self.encode(value, tasks) {
+        let mut reply = match caught(|| self.encode(value, tasks)) {
             Ok(Some(reply)) => reply,
             Ok(None) => {
                 let tasks = tasks.map(|tasks| tasks.clone_ref(py));

@@ -91,17 +91,22 @@ fn look_at(py: Python<'_>, core: &Core, task: &Task, value: &Bound<'_, PyAny>) {
     let never_runs = unsafe {
         ffi::PyGen_CheckExact(object) != 0 || ffi::PyCoro_CheckExact(object) != 0 || ffi::PyAsyncGen_CheckExact(object) != 0
     };
-    if never_runs && let Err(error) = core.helpers.task_never_ran.bind(py).call1((&task.func, value)) {
-        error.display(py);
+    if never_runs {
+        say(py, || core.helpers.task_never_ran.bind(py).call1((&task.func, value)));
     }
 }
 
 /// Logs what a task raised and does what the policy says with the tasks after it.
 pub fn task_failed(py: Python<'_>, core: &Core, chain: &Chain, func: &Py<PyAny>, error: PyErr) {
-    if let Err(second) = core.helpers.task_failed.bind(py).call1((func, error.into_value(py))) {
-        second.display(py);
-    }
+    say(py, || core.helpers.task_failed.bind(py).call1((func, error.into_value(py))));
     if chain.policy.stop_on_error {
         chain.drop_rest(&core.ledger, DropReason::Skipped);
+    }
+}
+
+/// Logs. The user's handlers run there: whatever they do, the tasks go on.
+fn say<'py>(py: Python<'py>, log: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) {
+    if let Err(error) = caught(log) {
+        error.display(py);
     }
 }
