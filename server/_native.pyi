@@ -51,6 +51,12 @@ class AsyncChain:
     def failed(self, error: BaseException) -> None:
         """The task has raised."""
 
+class RoutePolicy:
+    """How the tasks of one route are run; its pending tasks are counted here, if they have a limit."""
+
+    def __init__(self, policy: Any) -> None:
+        """`policy`: a `TaskPolicy` (server/_policies.py)."""
+
 class EffectRows:
     """A file of effect rows (docs/rows.md), for the servers that tasks talk to. May be shared by threads."""
 
@@ -73,8 +79,8 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], policies: list[Any], redirect_slashes: bool) -> None:
-        """Freezes the routes (`RouteSpec`) and how the tasks of each are run (`TaskPolicy`). Raises ValueError for a path that
+    def set_routes(self, routes: list[Any], policies: list[RoutePolicy], redirect_slashes: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run. Raises ValueError for a path that
         cannot be routed.
         """
 

@@ -26,6 +26,8 @@ from pydantic_core import from_json
 from starlette._utils import is_async_callable
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from server._capture import wants_tasks
+
 __all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes"]
 
 
@@ -128,11 +130,15 @@ def _general(context: RouteContext, reason: str) -> RouteSpec:
         path_names=[],
         endpoint=context.endpoint,  # type: ignore[arg-type]
         is_async=True,
+        tasks=_SOMEWHERE if isinstance(context.original_route, APIRoute) and wants_tasks(context.dependant) else None,
         general=reason,
         is_other=not is_simple,
         route=context,
     )
 
+
+_SOMEWHERE = "background_tasks"
+"""Keyword of the task list where only the app knows it: all that matters is that there is one, and that admission may refuse."""
 
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
 

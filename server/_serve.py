@@ -32,8 +32,8 @@ from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
 from server._fallback import Fallback, set_up_logging, unpack
 from server._loop import LoopThread
-from server._native import Server
-from server._policies import policy_of, with_app_settings
+from server._native import RoutePolicy, Server
+from server._policies import Policies, policy_of, with_app_settings
 from server._routes import compile_routes, encode_anything, has_own_handlers, misses_go_to_app
 from server._task_log import task_failed, task_never_ran, task_overdue
 
@@ -108,7 +108,7 @@ class Serving:
         self._server = server
         self._port, self._admin_port = ports
         self._fallback = fallback
-        self._bridge = Bridge(app)
+        self._bridge = Bridge(app, Policies(config))
         self._loop = LoopThread(server, self._bridge)
         self._workers = 0
         self._pool = config.pool
@@ -160,7 +160,7 @@ class Serving:
         if routes != list(self._app.routes):
             self._fallback.specs = compile_routes(self._app)
         specs = list(self._fallback.specs)
-        policies = [policy_of(spec.endpoint, self._config) for spec in specs]
+        policies = [RoutePolicy(policy_of(spec.endpoint, self._config)) for spec in specs]
         misses_to_app = misses_go_to_app(self._app, specs)
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
 

@@ -23,7 +23,7 @@ use crate::{
     exchange::{Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
     looping::Running,
-    policy::Policy,
+    policy::{Policy, RoutePolicy},
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
 };
@@ -63,7 +63,7 @@ pub struct AsgiCall {
     core: Arc<Core>,
     functions: Arc<Functions>,
     /// How its tasks are run.
-    policy: Arc<Policy>,
+    policy: Mutex<Arc<Policy>>,
     exchange: Arc<Exchange>,
     asked: Asked,
     op: u64,
@@ -101,7 +101,7 @@ impl AsgiCall {
         Self {
             core,
             functions,
-            policy,
+            policy: Mutex::new(policy),
             exchange,
             asked,
             op,
@@ -172,14 +172,33 @@ impl AsgiCall {
         Ok(Some(event))
     }
 
+    /// Whether the server has found no route for the request, so that the app has to say which policy counts.
+    #[getter]
+    fn needs_policy(&self) -> bool {
+        Arc::ptr_eq(&lock(&self.policy), &self.core.policy)
+    }
+
+    /// Says how its tasks are run. False: it may `admit` none, because as many as may be are pending, and is written down as refused.
+    fn use_policy(&self, policy: &RoutePolicy, admit: bool) -> bool {
+        *lock(&self.policy) = Arc::clone(&policy.0);
+        if let Some(busy) = lock(&self.busy).as_mut() {
+            busy.join(&policy.0);
+        }
+        if admit && self.core.is_full(&policy.0) {
+            self.core.refuse(self.op);
+            return false;
+        }
+        true
+    }
+
     /// Lets tasks be added to a list that this request's answer carries.
     fn bind(&self, list: &Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions, &self.policy);
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
     }
 
     /// Makes a list the one that is injected in this request.
     fn adopt(&self, list: Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions, &self.policy);
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
         lock(&self.tasks).list = Some(list.unbind());
     }
 
@@ -223,6 +242,9 @@ impl AsgiCall {
                     chain.add_gate();
                 }
                 lock(&self.tasks).chain = chain;
+                if let Some(busy) = lock(&self.busy).as_mut() {
+                    busy.decided();
+                }
                 *answer = Answer::Started { reply, status, headers: fields };
                 Ok(true)
             }

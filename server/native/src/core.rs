@@ -106,6 +106,8 @@ pub struct Core {
     /// For tasks of no particular route.
     pub policy: Arc<Policy>,
     pub queue_limit: Option<u64>,
+    /// Requests that may yet add tasks.
+    pub undecided: AtomicU64,
     pub helpers: Helpers,
     /// Requests for endpoints that are plain `def`.
     pub lanes: Queue<Job>,
@@ -138,6 +140,7 @@ impl Core {
             routes: OnceLock::new(),
             policy: Arc::new(policy),
             queue_limit: shape.queue_limit,
+            undecided: AtomicU64::new(0),
             helpers,
             lanes: Queue::new(shape.lane_limit),
             pool: Queue::new(shape.pool),
@@ -332,7 +335,8 @@ impl Core {
     /// Whether a request that would add tasks, and is counted as under way already, must be refused. All requests under way may each
     /// add a task: they count, or a burst would overshoot the limit.
     pub fn is_full(&self, policy: &Policy) -> bool {
-        self.queue_limit.is_some_and(|limit| self.ledger.pending() + self.ledger.busy() > limit) || policy.is_full()
+        let under_way = || self.ledger.pending() + self.undecided.load(Ordering::Acquire);
+        self.queue_limit.is_some_and(|limit| under_way() > limit) || policy.is_full()
     }
 
     /// Writes a request down that admission refused.

@@ -257,7 +257,8 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let op = io.core.ledger.operation(sent_op);
     let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
     let busy = BusyGuard::new(&io.core, policy);
-    let may_add_tasks = route.is_some_and(|route| route.tasks.is_some());
+    // A route with a limit of its own has tasks, in whatever way it makes them.
+    let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
     if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);

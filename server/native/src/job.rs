@@ -86,24 +86,51 @@ pub struct Job {
 }
 
 /// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
-pub struct BusyGuard(Arc<Core>, Option<Arc<Share>>);
+pub struct BusyGuard {
+    core: Arc<Core>,
+    share: Option<Arc<Share>>,
+    may_add: bool,
+}
 
 impl BusyGuard {
     pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
         core.ledger.enter();
+        core.undecided.fetch_add(1, Ordering::AcqRel);
         if let Some(share) = policy.share() {
             share.enter();
         }
-        Self(Arc::clone(core), policy.share().cloned())
+        Self { core: Arc::clone(core), share: policy.share().cloned(), may_add: true }
+    }
+
+    /// Counts the request in the share of a route that was not known before.
+    pub fn join(&mut self, policy: &Policy) {
+        if !self.may_add {
+            return;
+        }
+        if let Some(share) = policy.share() {
+            share.enter();
+        }
+        if let Some(before) = std::mem::replace(&mut self.share, policy.share().cloned()) {
+            before.leave();
+        }
+    }
+
+    /// Admission counts the request no longer: what it adds has been accepted. Before its answer can be read, so that the client's next
+    /// request does not find it counted twice.
+    pub fn decided(&mut self) {
+        if std::mem::replace(&mut self.may_add, false) {
+            self.core.undecided.fetch_sub(1, Ordering::AcqRel);
+            if let Some(share) = &self.share {
+                share.leave();
+            }
+        }
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        if let Some(share) = &self.1 {
-            share.leave();
-        }
-        self.0.ledger.leave();
+        self.decided();
+        self.core.ledger.leave();
     }
 }
 

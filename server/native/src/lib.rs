@@ -36,7 +36,7 @@ mod worker;
 mod _native {
     #[pymodule_export]
     use crate::{
-        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, server::Server, tasks::TaskList,
-        websocket::WebSocketCall,
+        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, policy::RoutePolicy, server::Server,
+        tasks::TaskList, websocket::WebSocketCall,
     };
 }

@@ -42,13 +42,16 @@ impl Drop for Running {
 /// Function, arguments, and for how many seconds it may run.
 type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
 
+/// The task that has been begun, its place among those with a time limit, and what the watch knows it by.
+type Current = (Arc<Task>, Option<usize>, Running);
+
 /// Tasks of one request whose next one is `async def`.
 #[pyclass(frozen, module = "server._native")]
 pub struct AsyncChain {
     core: Arc<Core>,
     chain: Arc<Chain>,
     /// The task, its place among those with a time limit, and among what runs.
-    current: Mutex<Option<(Arc<Task>, Option<usize>, Running)>>,
+    current: Mutex<Option<Current>>,
 }
 
 impl AsyncChain {

@@ -30,7 +30,7 @@ use crate::{
     io::{self, Io, Phase},
     job::run_lane,
     looping::{AsyncChain, AsyncJob},
-    policy::{Policy, PolicySpec},
+    policy::{Policy, RoutePolicy},
     route::Route,
     tasks::{Functions, name_of},
     worker::run_worker,
@@ -140,7 +140,7 @@ impl Server {
     fn set_routes(
         &self,
         routes: Vec<Route>,
-        policies: Vec<PolicySpec>,
+        policies: Vec<Py<RoutePolicy>>,
         redirect_slashes: bool,
         misses_to_app: bool,
     ) -> PyResult<()> {
@@ -165,7 +165,7 @@ impl Server {
             functions: Arc::new(Functions::default()),
             router,
             routes: Arc::new(routes),
-            policies: policies.into_iter().map(|spec| Arc::new(Policy::from(spec))).collect(),
+            policies: policies.iter().map(|policy| Arc::clone(&policy.get().0)).collect(),
             redirect_slashes,
             misses_to_app,
             max_body: self.max_body,
