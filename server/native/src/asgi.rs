@@ -22,6 +22,7 @@ use crate::{
     core::{Core, lock},
     exchange::{Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
+    looping::Running,
     policy::Policy,
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
@@ -68,6 +69,8 @@ pub struct AsgiCall {
     op: u64,
     /// The route that took the request first, where the straight way handed it over.
     route: Option<usize>,
+    watched: Option<usize>,
+    running: Mutex<Option<Running>>,
     wanted: Mutex<Wanted>,
     answer: Mutex<Answer>,
     tasks: Mutex<Tasks>,
@@ -84,6 +87,8 @@ pub struct Seed {
     pub asked: Asked,
     pub op: u64,
     pub route: Option<usize>,
+    /// The route that it will most likely take.
+    pub watched: Option<usize>,
     pub wanted: Wanted,
     /// The list that was injected already.
     pub tasks: Option<Py<TaskList>>,
@@ -95,7 +100,7 @@ pub struct Seed {
 
 impl AsgiCall {
     pub fn new(seed: Seed) -> Self {
-        let Seed { core, functions, policy, exchange, asked, op, route, wanted, tasks, used, reply, busy } = seed;
+        let Seed { core, functions, policy, exchange, asked, op, route, watched, wanted, tasks, used, reply, busy } = seed;
         Self {
             core,
             functions,
@@ -104,6 +109,8 @@ impl AsgiCall {
             asked,
             op,
             route,
+            watched,
+            running: Mutex::default(),
             wanted: Mutex::new(wanted),
             answer: Mutex::new(Answer::Open(reply)),
             tasks: Mutex::new(Tasks { list: tasks, used, chain: None, is_called: false }),
@@ -156,6 +163,7 @@ impl AsgiCall {
 
     /// The ASGI scope, without `app` and `state`.
     fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        *lock(&self.running) = Some(Running::endpoint(&self.core, self.watched, self.op));
         scope_of(py, &self.asked)
     }
 
@@ -309,6 +317,7 @@ impl AsgiCall {
 
     /// The app has returned or raised. What it left unsaid is said: 500 if nothing was, a broken connection if something was.
     fn finish(&self) {
+        drop(lock(&self.running).take());
         let (list, used, chain) = {
             let mut tasks = lock(&self.tasks);
             let used = tasks.chain.as_ref().map_or(tasks.used, |chain| chain.count());

@@ -267,8 +267,9 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let path = path.into_owned();
     let method = head.method.clone();
     let asked = asked(near, head, path);
+    let watched = found.as_ref().map(|(number, _)| *number);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
-        return general(near, asked, body, op, Arc::clone(policy), busy).await;
+        return general(near, asked, body, (op, watched), Arc::clone(policy), busy).await;
     };
     let body = match read_body(body, io.max_body).await {
         Ok(body) => body,
@@ -303,7 +304,14 @@ fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {
 }
 
 /// The general way: the app gets the request as it arrives.
-async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, policy: Arc<Policy>, busy: BusyGuard) -> Response<TaskBody> {
+async fn general(
+    near: &Near,
+    asked: Asked,
+    body: Incoming,
+    (op, watched): (u64, Option<usize>),
+    policy: Arc<Policy>,
+    busy: BusyGuard,
+) -> Response<TaskBody> {
     let io = &near.io;
     if body.size_hint().lower() > io.max_body as u64 {
         return too_large();
@@ -319,6 +327,7 @@ async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, policy: Arc
         asked,
         op,
         route: None,
+        watched,
         wanted: Wanted::Answer,
         tasks: None,
         used: 0,
