@@ -105,7 +105,9 @@ def _send(port: int, request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
         target = request.url.raw_path.decode("ascii")
         connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
         body = request.read()
-        headers = [(name, value) for name, value in request.headers.raw if name.lower() not in (b"transfer-encoding", b"connection")]
+        headers = [
+            (name, value) for name, value in request.headers.raw if name.lower() not in (b"transfer-encoding", b"connection")
+        ]
         for name, value in headers:
             connection.putheader(name, value)
         if body and not any(name.lower() == b"content-length" for name, _ in headers):

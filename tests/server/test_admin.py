@@ -408,3 +408,17 @@ def test_silent_clients_take_64_places_and_lose_them_after_ten_seconds(serve: Se
         until(answered, "a place is free again")
         silent[0].settimeout(20)
         assert silent[0].recv(1000) == b"", "closed without an answer, since nothing was asked"
+
+
+def test_a_route_that_goes_the_general_way_is_named_with_its_reason(serve: Serve):
+    """Its endpoint too, while it keeps the GIL; an `async def` one runs on the event loop, where it is the only piece."""
+    source = APP.replace('@app.post("/held")', '@app.post("/held/{path:path}")')
+    server = serve(source, "--admin-port", "0")
+    (line,) = (line for line in see(server, "/routes").json() if line["method"] == "POST")
+    assert (line["path"], line["way"], line["tasks"]) == ("/held/{path:path}", "general", None)
+    assert "convertor" in line["reason"]
+    with holding(server, "POST", "/held/x/y"):
+        held = until(lambda: see(server, "/healthz").json().get("gil_held_by"), "the holder is named")
+
+        assert (held["kind"], held["thread"], held["op"]) == ("endpoint", "event-loop", "000000000000002a")
+        assert held["name"] in ("POST /held/{path:path}", "the app")

@@ -34,6 +34,14 @@ impl Histogram {
         self.sum.fetch_add(ns, Ordering::Relaxed);
     }
 
+    /// What it holds.
+    #[must_use]
+    pub fn distribution(&self) -> Distribution {
+        let mut all = Distribution::default();
+        self.add_to(&mut all);
+        all
+    }
+
     /// Adds what it holds to a distribution.
     pub fn add_to(&self, all: &mut Distribution) {
         for (sum, bucket) in all.buckets.iter_mut().zip(&self.buckets) {
@@ -75,9 +83,7 @@ mod tests {
         for &ns in durations {
             histogram.observe(ns);
         }
-        let mut all = Distribution::default();
-        histogram.add_to(&mut all);
-        all
+        histogram.distribution()
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub struct Thread {
 #[derive(Default)]
 pub struct Watch {
     threads: Mutex<Vec<Arc<Thread>>>,
-    on_loop: Mutex<Ordered<Piece>>,
+    tasks_on_loop: Mutex<Ordered<Piece>>,
+    endpoints_on_loop: Mutex<Ordered<Piece>>,
     /// The event loop's thread state; 0: it has not begun.
     pub loop_identity: AtomicUsize,
     /// The main thread's.
@@ -188,7 +189,7 @@ impl Watch {
 
     /// A piece begins on the event loop; the number is for its end.
     pub fn begin_on_loop(&self, kind: PieceKind, id: u32, op: u64) -> usize {
-        lock(&self.on_loop).insert(Piece { kind, id, op, since_ns: now_ns() })
+        lock(self.list(kind)).insert(Piece { kind, id, op, since_ns: now_ns() })
     }
 
     /// A task begins on the event loop that was free to run since `flushed_ns`.
@@ -198,18 +199,23 @@ impl Watch {
     }
 
     /// A piece on the event loop ends.
-    pub fn end_on_loop(&self, number: usize) {
-        let ended = lock(&self.on_loop).remove(number);
+    pub fn end_on_loop(&self, kind: PieceKind, number: usize) {
+        let ended = lock(self.list(kind)).remove(number);
         if let Some(Piece { kind: PieceKind::Task, since_ns, .. }) = ended {
             self.loop_run.observe(now_ns().saturating_sub(since_ns));
         }
     }
 
     /// At most `most` pieces of a kind that have begun on the event loop and not ended, oldest first.
-    pub fn on_loop(&self, kind: Option<PieceKind>, most: usize) -> Vec<Piece> {
-        let pieces = lock(&self.on_loop);
-        // Bounded also where many pieces of the other kind come first: the loop's thread takes this lock.
-        pieces.iter().take(10_000).filter(|piece| kind.is_none_or(|kind| piece.kind == kind)).take(most).copied().collect()
+    pub fn on_loop(&self, kind: PieceKind, most: usize) -> Vec<Piece> {
+        lock(self.list(kind)).iter().take(most).copied().collect()
+    }
+
+    fn list(&self, kind: PieceKind) -> &Mutex<Ordered<Piece>> {
+        match kind {
+            PieceKind::Task => &self.tasks_on_loop,
+            PieceKind::Endpoint => &self.endpoints_on_loop,
+        }
     }
 
     /// One of the threads' histograms, added up over the threads of a role.
@@ -278,11 +284,14 @@ mod tests {
     fn pieces_on_the_event_loop_are_listed_oldest_first_by_kind() {
         let watch = Watch::default();
         let first = watch.begin_task_on_loop(1, 11, 1);
-        watch.begin_on_loop(PieceKind::Endpoint, 2, 12);
+        let endpoint = watch.begin_on_loop(PieceKind::Endpoint, 2, 12);
         watch.begin_task_on_loop(3, 13, 1);
-        let tasks = |most| -> Vec<u64> { watch.on_loop(Some(PieceKind::Task), most).iter().map(|piece| piece.op).collect() };
+        let tasks = |most| -> Vec<u64> { watch.on_loop(PieceKind::Task, most).iter().map(|piece| piece.op).collect() };
         assert_eq!((tasks(10), tasks(1)), (vec![11, 13], vec![11]));
-        watch.end_on_loop(first);
-        assert_eq!((tasks(10), watch.on_loop(None, 10).len()), (vec![13], 2));
+        watch.end_on_loop(PieceKind::Task, first);
+        assert_eq!((tasks(10), watch.on_loop(PieceKind::Endpoint, 10).len()), (vec![13], 1));
+        watch.end_on_loop(PieceKind::Endpoint, endpoint);
+        assert_eq!((tasks(10), watch.on_loop(PieceKind::Endpoint, 10).len()), (vec![13], 0));
+        assert_eq!(watch.loop_run.distribution().count(), 1, "only tasks are timed");
     }
 }

@@ -13,7 +13,7 @@ use afterload_core::{
     watch::{Piece, PieceKind},
 };
 
-use crate::admin::View;
+use crate::{admin::View, pages::RouteLine};
 
 const SUSPECTS: usize = 10;
 
@@ -41,7 +41,7 @@ pub fn running(view: &View, kind: PieceKind, most: usize) -> Vec<Suspect> {
         let piece = thread.piece().filter(|piece| piece.kind == kind)?;
         Some(Suspect { piece, thread: thread.name.clone() })
     });
-    let on_loop = watch.on_loop(Some(kind), most).into_iter().map(|piece| Suspect { piece, thread: "event-loop".to_owned() });
+    let on_loop = watch.on_loop(kind, most).into_iter().map(|piece| Suspect { piece, thread: "event-loop".to_owned() });
     let mut all: Vec<Suspect> = on_threads.chain(on_loop).collect();
     all.sort_by_key(|suspect| suspect.piece.since_ns);
     all
@@ -64,8 +64,8 @@ pub fn holder(view: &View) -> Option<Holder> {
     if identity == watch.loop_identity.load(Ordering::Relaxed) {
         // Which of its coroutines it is in is known to the loop alone.
         let thread = "event-loop".to_owned();
-        let suspects: Vec<_> =
-            watch.on_loop(None, SUSPECTS).into_iter().map(|piece| Suspect { piece, thread: thread.clone() }).collect();
+        let pieces = [PieceKind::Task, PieceKind::Endpoint].map(|kind| watch.on_loop(kind, SUSPECTS));
+        let suspects: Vec<_> = pieces.into_iter().flatten().map(|piece| Suspect { piece, thread: thread.clone() }).collect();
         return Some(Holder { for_ns, thread: Some(thread), is_guess: suspects.len() > 1, suspects });
     }
     if let Some(thread) = watch.threads().into_iter().find(|thread| thread.identity == identity) {
@@ -131,12 +131,10 @@ impl Suspect {
             PieceKind::Task => {
                 u16::try_from(self.piece.id).map_or_else(|_| String::new(), |id| view.core.ledger.functions.name(id).to_string())
             }
-            PieceKind::Endpoint => view
-                .core
-                .routes
-                .get()
-                .and_then(|lines| lines.get(self.piece.id as usize))
-                .map_or_else(String::new, |line| format!("{} {}", line.methods.join("/"), line.path)),
+            PieceKind::Endpoint => {
+                let line = view.core.routes.get().and_then(|lines| lines.get(self.piece.id as usize));
+                line.map_or_else(|| "the app".to_owned(), RouteLine::name)
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     core::{Core, LoopWork},
     exchange::{Exchange, Piece},
     gil::identity,
+    pages::watched_as,
     panics::caught,
     policy::Policy,
     route::{Param, Route},
@@ -200,11 +201,6 @@ impl Job {
         self.send(reply);
     }
 
-    /// Its route, as a number that the watch takes.
-    pub fn watched_as(&self) -> u32 {
-        u32::try_from(self.number).unwrap_or(u32::MAX)
-    }
-
     fn route(&self) -> &Route {
         &self.routes[self.number]
     }
@@ -351,7 +347,7 @@ pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
 pub fn run_job(py: Python<'_>, core: &Core, page: &Thread, job: Job) {
     core.down(Gauge::LanesWaiting);
     core.up(Gauge::LanesBusy);
-    page.begin(PieceKind::Endpoint, job.watched_as(), job.op);
+    page.begin(PieceKind::Endpoint, watched_as(Some(job.number)), job.op);
     let outcome = caught(|| {
         job.run(py);
         Ok(())

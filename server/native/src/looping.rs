@@ -15,6 +15,7 @@ use crate::{
     chain::{Chain, Task},
     core::{Core, lock},
     job::Job,
+    pages::watched_as,
     tasks::TaskList,
     worker::task_failed,
 };
@@ -22,35 +23,45 @@ use crate::{
 /// A piece of Python that has begun on the event loop; it ends when this is dropped.
 pub struct Running {
     core: Arc<Core>,
+    kind: PieceKind,
     number: usize,
 }
 
 impl Running {
-    /// The endpoint of route `number` begins; without a number, the app.
-    pub fn endpoint(core: &Arc<Core>, number: Option<usize>, op: u64) -> Self {
-        let id = number.and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX);
-        Self { core: Arc::clone(core), number: core.watch.begin_on_loop(PieceKind::Endpoint, id, op) }
+    /// A request's way through Python begins. `route`: None, if only the app knows which one it takes.
+    pub fn endpoint(core: &Arc<Core>, route: Option<usize>, op: u64) -> Self {
+        let kind = PieceKind::Endpoint;
+        Self { core: Arc::clone(core), kind, number: core.watch.begin_on_loop(kind, watched_as(route), op) }
+    }
+
+    fn task(core: &Arc<Core>, chain: &Chain, task: &Task) -> Self {
+        let number = core.watch.begin_task_on_loop(task.name, chain.op, task.entry.flushed_ns());
+        Self { core: Arc::clone(core), kind: PieceKind::Task, number }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.core.watch.end_on_loop(self.number);
+        self.core.watch.end_on_loop(self.kind, self.number);
     }
+}
+
+/// The task that runs.
+struct Current {
+    task: Arc<Task>,
+    /// Its place among those with a time limit.
+    place: Option<usize>,
+    running: Running,
 }
 
 /// Function, arguments, and for how many seconds it may run.
 type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
-
-/// The task that has been begun, its place among those with a time limit, and what the watch knows it by.
-type Current = (Arc<Task>, Option<usize>, Running);
 
 /// Tasks of one request whose next one is `async def`.
 #[pyclass(frozen, module = "server._native")]
 pub struct AsyncChain {
     core: Arc<Core>,
     chain: Arc<Chain>,
-    /// The task, its place among those with a time limit, and among what runs.
     current: Mutex<Option<Current>>,
 }
 
@@ -60,7 +71,7 @@ impl AsyncChain {
     }
 
     fn end(&self, failed: bool) -> Option<Arc<Task>> {
-        let (task, place, running) = lock(&self.current).take()?;
+        let Current { task, place, running } = lock(&self.current).take()?;
         self.core.overdue.end(&self.core, place);
         drop(running);
         let counts = self.core.ledger.end(&task.entry, failed);
@@ -86,8 +97,8 @@ impl AsyncChain {
                 let timeout_s = self.chain.policy.timeout.map(|timeout| timeout.as_secs_f64());
                 let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs, timeout_s);
                 let place = self.core.overdue.begin(&self.chain, &task);
-                let number = self.core.watch.begin_task_on_loop(task.name, self.chain.op, task.entry.flushed_ns());
-                *lock(&self.current) = Some((task, place, Running { core: Arc::clone(&self.core), number }));
+                let running = Running::task(&self.core, &self.chain, &task);
+                *lock(&self.current) = Some(Current { task, place, running });
                 return Some(step);
             }
         }

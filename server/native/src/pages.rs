@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use afterload_core::{
     clock::now_ns,
-    histogram::{Distribution, Histogram},
     ledger::{DropReason, Gauge},
     process::Usage,
     text::{Json, Metrics, seconds},
@@ -36,7 +35,20 @@ pub struct RouteLine {
     pub path: String,
     pub way: &'static str,
     pub reason: Option<String>,
-    pub has_tasks: bool,
+    /// None: only the app knows.
+    pub has_tasks: Option<bool>,
+}
+
+impl RouteLine {
+    /// Methods and path, as people write them.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.methods.join("/"), self.path).trim_start().to_owned()
+    }
+}
+
+/// A route as a number that the watch takes. None: only the app knows which one it is.
+pub fn watched_as(route: Option<usize>) -> u32 {
+    route.and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX)
 }
 
 /// Whether the server serves.
@@ -54,16 +66,17 @@ pub fn healthz(view: &View) -> Page {
 pub fn routes(view: &View) -> Page {
     let lines = view.core.routes.get().map_or(&[][..], Vec::as_slice);
     let each = |line: &RouteLine| {
-        let object = |method: &String| {
+        let object = |method: Option<&String>| {
             Json::object([
-                ("method", Json::text(method)),
+                ("method", method.map_or(Json::null(), |method| Json::text(method))),
                 ("path", Json::text(&line.path)),
                 ("way", Json::text(line.way)),
                 ("reason", line.reason.as_deref().map_or(Json::null(), Json::text)),
-                ("tasks", Json::truth(line.has_tasks)),
+                ("tasks", line.has_tasks.map_or(Json::null(), Json::truth)),
             ])
         };
-        line.methods.iter().map(object).collect::<Vec<_>>()
+        // A mounted app or a web socket has no methods.
+        if line.methods.is_empty() { vec![object(None)] } else { line.methods.iter().map(Some).map(object).collect() }
     };
     json(Json::list(lines.iter().flat_map(each)))
 }
@@ -139,6 +152,7 @@ pub fn metrics(view: &View) -> Page {
         ("afterload_endpoint_threads", "Threads for def endpoints.", Gauge::Lanes),
         ("afterload_endpoint_threads_busy", "Of them, in an endpoint.", Gauge::LanesBusy),
         ("afterload_endpoint_requests_waiting", "Requests that wait for an endpoint thread.", Gauge::LanesWaiting),
+        ("afterload_tasks_overdue", "Running tasks that have passed their time limit.", Gauge::Overdue),
         ("afterload_loop_tasks", "async def tasks running on the event loop.", Gauge::LoopTasks),
         ("afterload_requests_in_flight", "Requests being answered.", Gauge::RequestsInFlight),
     ] {
@@ -199,19 +213,14 @@ fn loop_lag(view: &View) -> f64 {
 
 fn histograms(view: &View, out: &mut Metrics) {
     let watch = &view.core.watch;
-    let one = |histogram: &Histogram| {
-        let mut all = Distribution::default();
-        histogram.add_to(&mut all);
-        all
-    };
-    let wait = [("def", watch.sum(Role::Pool, |thread| &thread.wait)), ("async", one(&watch.loop_wait))];
+    let wait = [("def", watch.sum(Role::Pool, |thread| &thread.wait)), ("async", watch.loop_wait.distribution())];
     out.histogram("afterload_task_wait_seconds", "From the end of the response to the start of the task.", "kind", wait);
-    let run = [("def", watch.sum(Role::Pool, |thread| &thread.run)), ("async", one(&watch.loop_run))];
+    let run = [("def", watch.sum(Role::Pool, |thread| &thread.run)), ("async", watch.loop_run.distribution())];
     out.histogram("afterload_task_run_seconds", "From the start of a task to its return or exception.", "kind", run);
     let attach = [
         ("task", watch.sum(Role::Pool, |thread| &thread.attach)),
         ("endpoint", watch.sum(Role::Lane, |thread| &thread.attach)),
-        ("probe", one(&view.probe.waits)),
+        ("probe", view.probe.waits.distribution()),
     ];
     let help = "How long threads that had been idle waited for the interpreter's lock (GIL).";
     out.histogram("afterload_gil_wait_seconds", help, "thread", attach);

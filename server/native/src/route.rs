@@ -70,7 +70,13 @@ impl Route {
             (None, None) => "fast",
         };
         let (methods, path) = (self.methods.clone(), self.path.clone());
-        RouteLine { methods, path, way, reason: self.general.clone(), has_tasks: self.tasks.is_some() }
+        RouteLine {
+            methods,
+            path,
+            way,
+            reason: self.general.clone(),
+            has_tasks: self.general.is_none().then_some(self.tasks.is_some()),
+        }
     }
 
     /// Whether answers with its status carry no body.
