@@ -25,12 +25,14 @@ from pydantic_core import to_json
 from starlette._utils import is_async_callable
 from starlette.responses import Response
 
+from server._answers import encode_anything
 from server._background import BackgroundTasks
 from server._config import MOST_THREADS, ServerConfig
 from server._fallback import Fallback, set_up_logging, task_failed, unpack
+from server._lanes import Lanes
 from server._loop import LoopThread
 from server._native import Server
-from server._routes import compile_routes, encode_anything
+from server._routes import compile_routes, refuse_general
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -50,7 +52,8 @@ class Helpers:
 
     task_list: Any = BackgroundTasks
     is_async: Any = is_async_callable
-    validate: Any = None
+    hand_over: Any = None
+    raise_in_app: Any = None
     unpack: Any = unpack
     encode: Any = encode_anything
     explain: Any = None
@@ -69,10 +72,14 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         msg = "a server must be run on the main thread, which receives the signals that stop it"
         raise RuntimeError(msg)
     set_up_logging()
-    specs = compile_routes(app)
-    fallback = Fallback(specs)
+    lanes = Lanes()
+    specs = compile_routes(app, lanes.call)
+    refuse_general(specs)
+    fallback = Fallback(app, specs)
     try:
-        server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
+        server = Server(
+            config, Helpers(hand_over=fallback.hand_over, raise_in_app=fallback.raise_in_app, explain=fallback.explain)
+        )
     except OSError as error:
         msg = f"cannot serve: {error.filename or config.rows}: {_reason(error)}"
         raise CannotServe(msg) from error
@@ -84,18 +91,20 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
             config.rows.unlink(missing_ok=True)
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
-    return Serving(app, config, server, port, fallback)
+    lanes.open(server)
+    return Serving(app, config, server, port, fallback, lanes)
 
 
 class Serving:
     """One server from its first thread to its last."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback) -> None:
+    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback, lanes: Lanes) -> None:
         self._app = app
         self._config = config
         self._server = server
         self._port = port
         self._fallback = fallback
+        self._lanes = lanes
         self._loop = LoopThread(server)
         self._workers = 0
         self._pool = config.pool
@@ -140,7 +149,8 @@ class Serving:
         started.result()
         # The start-up may have added routes.
         if routes != list(self._app.routes):
-            self._fallback.specs = compile_routes(self._app)
+            self._fallback.specs = compile_routes(self._app, self._lanes.call)
+            refuse_general(list(self._fallback.specs))
         self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
 
     def _stop(self) -> None:

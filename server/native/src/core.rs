@@ -16,7 +16,10 @@ use afterload_core::{
 use pyo3::prelude::*;
 use slab::Slab;
 
-use crate::{chain::Chain, job::Job};
+use crate::{
+    chain::Chain,
+    job::{Job, LaneWork},
+};
 
 /// What to do with the later tasks of a request, and how many tasks to admit.
 pub struct Policy {
@@ -34,13 +37,15 @@ pub struct Helpers {
     pub task_list: Py<PyAny>,
     /// `is_async_callable`, for callables that are no plain functions.
     pub is_async: Py<PyAny>,
-    /// Validates a request as FastAPI does and answers 422, or returns the arguments.
-    pub validate: Py<PyAny>,
+    /// Lets FastAPI answer a request.
+    pub hand_over: Py<PyAny>,
+    /// Lets the app's exception handlers answer a request.
+    pub raise_in_app: Py<PyAny>,
     /// Turns a returned `Response` into its parts.
     pub unpack: Py<PyAny>,
     /// Encodes a value that is no plain JSON.
     pub encode: Py<PyAny>,
-    /// Turns an exception of an endpoint into an answer.
+    /// Turns an exception of an endpoint into an answer, or returns None if the app has a handler of its own for it.
     pub explain: Py<PyAny>,
     /// Logs the exception of a task.
     pub task_failed: Py<PyAny>,
@@ -78,8 +83,8 @@ pub struct Core {
     pub ledger: Ledger,
     pub policy: Policy,
     pub helpers: Helpers,
-    /// Requests for endpoints that are plain `def`.
-    pub lanes: Queue<Job>,
+    /// Requests for endpoints that are plain `def`, and `def` callables of other requests.
+    pub lanes: Queue<LaneWork>,
     /// Chains whose next task is plain `def`.
     pub pool: Queue<Arc<Chain>>,
     pub lane_threads: AtomicUsize,

@@ -32,7 +32,7 @@ use tokio::{
 use crate::{
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
-    job::{BusyGuard, Job, Reply, internal_error},
+    job::{BusyGuard, Job, LaneWork, Reply, internal_error},
     route::Route,
     tasks::Functions,
 };
@@ -257,7 +257,7 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
     } else {
         io.core.up(Gauge::LanesWaiting);
-        if io.core.lanes.push(job) > 0 {
+        if io.core.lanes.push(LaneWork::Job(Box::new(job))) > 0 {
             grow_lanes(&io.core, growing);
         }
     }

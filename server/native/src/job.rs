@@ -1,7 +1,7 @@
 //! One request on its way through Python: arguments, answer, tasks. Runs attached, on an endpoint thread or the event loop's.
 //!
-//! The straight way is taken here; whatever fails validation or is out of the ordinary is handed whole to a helper in
-//! Python, which does what FastAPI does, with FastAPI's own functions.
+//! The straight way is taken here. A request that is not in order (it fails validation, its body is no JSON) is handed over whole to the
+//! general way before anything of the user's has been called.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -17,7 +17,9 @@ use tokio::sync::oneshot;
 use crate::{
     body::Ticket,
     core::Core,
-    route::{Param, Route},
+    params::Received,
+    route::Route,
+    scope::scope_of,
     tasks::{Functions, Sealed, TaskList},
 };
 
@@ -36,10 +38,16 @@ pub struct Reply {
 
 /// Why there are no arguments.
 enum Trouble {
-    /// The request was answered (422, or a helper failed).
-    Answered(Reply),
-    /// A Python exception that is no validation error.
+    /// The request is not in order.
+    HandOver,
+    /// A Python exception of our own making.
     Raised(PyErr),
+}
+
+impl From<PyErr> for Trouble {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
 }
 
 /// A request that waits for an endpoint.
@@ -88,8 +96,8 @@ impl Job {
     pub fn prepare<'py>(self, py: Python<'py>) -> Option<(Self, Call<'py>)> {
         match self.arguments(py) {
             Ok(call) => Some((self, call)),
-            Err(Trouble::Answered(reply)) => {
-                self.send(reply);
+            Err(Trouble::HandOver) => {
+                self.hand_over(py);
                 None
             }
             Err(Trouble::Raised(error)) => {
@@ -128,12 +136,23 @@ impl Job {
         if let Some(tasks) = tasks {
             tasks.get().discard(&self.core, self.op);
         }
-        let explained = self.core.helpers.explain.bind(py).call1((error.into_value(py), self.number));
-        let reply = explained.and_then(|parts| reply_from(&parts)).unwrap_or_else(|second| {
-            second.display(py);
-            internal_error()
+        let error = error.into_value(py);
+        let explained = self.core.helpers.explain.bind(py).call1((&error, self.number));
+        let reply = match explained {
+            Ok(parts) if parts.is_none() => return self.raise_in_app(py, error.bind(py)),
+            Ok(parts) => reply_from(&parts),
+            Err(second) => Err(second),
+        };
+        self.send(reply.unwrap_or_else(|second| displayed(py, &second)));
+    }
+
+    /// Raises an exception inside the app, whose own handlers answer.
+    fn raise_in_app(self, py: Python<'_>, error: &Bound<'_, PyAny>) {
+        let outcome = scope_of(py, &self).and_then(|scope| {
+            let body = PyBytes::new(py, &self.body);
+            reply_from(&self.core.helpers.raise_in_app.bind(py).call1((scope, body, error))?)
         });
-        self.send(reply);
+        self.send(outcome.unwrap_or_else(|second| displayed(py, &second)));
     }
 
     fn route(&self) -> &Route {
@@ -150,16 +169,23 @@ impl Job {
 
     fn arguments<'py>(&self, py: Python<'py>) -> Result<Call<'py>, Trouble> {
         let route = self.route();
-        let kwargs = match self.straight(py, route) {
-            Ok(kwargs) => kwargs,
-            Err(_) => self.careful(py)?,
-        };
+        if let Some(app) = &route.overridable
+            && app.bind(py).getattr(pyo3::intern!(py, "dependency_overrides"))?.is_truthy()?
+        {
+            return Err(Trouble::HandOver);
+        }
+        let received = Received::new(&self.path_values, self.query.as_deref(), &self.headers, &self.body);
+        let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
+        if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
+            let parts = (scope_of(py, self)?, &self.path_values, PyBytes::new(py, &self.body));
+            kwargs.set_item(name, make.bind(py).call1(parts)?)?;
+        }
         let tasks = match &route.tasks {
             None => None,
             Some(name) => {
-                let list = self.core.helpers.task_list.bind(py).call0().map_err(Trouble::Raised)?;
-                kwargs.set_item(name, &list).map_err(Trouble::Raised)?;
-                let list = list.cast_into::<TaskList>().map_err(|error| Trouble::Raised(error.into()))?;
+                let list = self.core.helpers.task_list.bind(py).call0()?;
+                kwargs.set_item(name, &list)?;
+                let list = list.cast_into::<TaskList>().map_err(PyErr::from)?;
                 list.get().belongs_to(&self.core, &self.functions);
                 Some(list.unbind())
             }
@@ -167,77 +193,13 @@ impl Job {
         Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, tasks })
     }
 
-    /// Arguments of a request without any trouble; any error means that the careful way has to look at it.
-    fn straight<'py>(&self, py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
-        let kwargs = PyDict::new(py);
-        for param in &route.params {
-            let value = match self.raw(py, route, param) {
-                Some(raw) => match &param.validate {
-                    None => raw.into_any(),
-                    Some(validate) => validate.bind(py).call1((raw,))?,
-                },
-                None if param.required => return Err(pyo3::exceptions::PyKeyError::new_err(param.alias.clone())),
-                None => match &param.make_default {
-                    None => param.default.bind(py).clone(),
-                    Some(make) => make.bind(py).call0()?,
-                },
-            };
-            kwargs.set_item(&param.name, value)?;
-        }
-        if let Some(body) = &route.body {
-            if self.body.is_empty() || !self.is_json() {
-                return Err(pyo3::exceptions::PyValueError::new_err("no JSON body"));
-            }
-            let value = body.validate_json.bind(py).call1((PyBytes::new(py, &self.body),))?;
-            kwargs.set_item(&body.name, value)?;
-        }
-        Ok(kwargs)
-    }
-
-    fn careful<'py>(&self, py: Python<'py>) -> Result<Bound<'py, PyDict>, Trouble> {
-        let path: Vec<(&str, &str)> =
-            self.route().path_names.iter().map(String::as_str).zip(self.path_values.iter().map(String::as_str)).collect();
-        let headers: Vec<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))
-            .collect();
-        let body = PyBytes::new(py, &self.body);
-        let request = (self.number, self.method.as_str(), &self.path, path, self.query.as_deref().unwrap_or(""), headers, body);
-        let outcome = self.core.helpers.validate.bind(py).call1(request).map_err(Trouble::Raised)?;
-        match outcome.cast_into::<PyDict>() {
-            Ok(kwargs) => Ok(kwargs),
-            Err(other) => Err(match reply_from(&other.into_inner()) {
-                Ok(reply) => Trouble::Answered(reply),
-                Err(error) => Trouble::Raised(error),
-            }),
-        }
-    }
-
-    fn raw<'py>(&self, py: Python<'py>, route: &Route, param: &Param) -> Option<Bound<'py, PyString>> {
-        match param.source.as_str() {
-            "path" => {
-                let place = route.path_names.iter().position(|name| *name == param.alias)?;
-                Some(PyString::new(py, self.path_values.get(place)?))
-            }
-            "query" => {
-                // Of a repeated parameter the last one counts, as in Starlette.
-                let pairs = form_urlencoded::parse(self.query.as_deref()?.as_bytes());
-                let (_, value) = pairs.filter(|(name, _)| *name == param.alias).last()?;
-                Some(PyString::new(py, &value))
-            }
-            _ => {
-                let value = self.headers.get(&param.alias)?;
-                // Header values are Latin-1: each byte is its own code point.
-                let text: String = value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
-                Some(PyString::new(py, &text))
-            }
-        }
-    }
-
-    fn is_json(&self) -> bool {
-        let content_type = self.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        content_type == b"application/json" || content_type.starts_with(b"application/json;")
+    /// Lets FastAPI itself answer.
+    fn hand_over(self, py: Python<'_>) {
+        let outcome = scope_of(py, &self).and_then(|scope| {
+            let body = PyBytes::new(py, &self.body);
+            reply_from(&self.core.helpers.hand_over.bind(py).call1((scope, body))?)
+        });
+        self.send(outcome.unwrap_or_else(|error| displayed(py, &error)));
     }
 
     fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Reply> {
@@ -264,20 +226,41 @@ impl Job {
     }
 }
 
+/// Work for an endpoint thread.
+pub enum LaneWork {
+    /// A request whose endpoint, and everything that it depends on, is `def`.
+    Job(Box<Job>),
+    /// A `def` function that a request on the event loop waits for.
+    Call(Py<PyAny>),
+}
+
+impl LaneWork {
+    fn run(self, py: Python<'_>) {
+        match self {
+            Self::Job(job) => job.run(py),
+            Self::Call(call) => {
+                if let Err(error) = call.bind(py).call0() {
+                    error.display(py);
+                }
+            }
+        }
+    }
+}
+
 /// The thread of an endpoint: takes one request after another.
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
     loop {
-        let job = match core.lanes.try_pop(number) {
-            Some(job) => job,
+        let work = match core.lanes.try_pop(number) {
+            Some(work) => work,
             None => match py.detach(|| core.lanes.pop(number)) {
-                Some(job) => job,
+                Some(work) => work,
                 None => return,
             },
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
         core.down(Gauge::LanesWaiting);
         core.up(Gauge::LanesBusy);
-        job.run(py);
+        work.run(py);
         core.down(Gauge::LanesBusy);
     }
 }
@@ -292,6 +275,11 @@ fn stopping() -> Reply {
 pub fn internal_error() -> Reply {
     let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
     Reply { status: 500, headers, body: Bytes::from_static(b"Internal Server Error"), ticket: None }
+}
+
+fn displayed(py: Python<'_>, error: &PyErr) -> Reply {
+    error.display(py);
+    internal_error()
 }
 
 /// Context variables set by one request are not seen by the next on the same thread.
