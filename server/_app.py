@@ -14,6 +14,11 @@ __all__ = ["FastrAPI"]
 class FastrAPI(FastAPI):
     """A FastAPI application that can serve itself."""
 
+    def __init__(self, *, strict_fast_path: bool = False, **settings: Any) -> None:
+        """`settings` are FastAPI's. With `strict_fast_path` the server refuses to start if a route does not go straight."""
+        super().__init__(**settings)
+        self.strict_fast_path = strict_fast_path
+
     def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
         """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
 

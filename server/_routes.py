@@ -21,17 +21,17 @@ from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
 from server._params import body_spec, param_spec
 from server._specs import ConstantSpec, RouteSpec
 
-__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app", "refuse_general"]
+__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
 
 
 class UnsupportedRoute(TypeError):
-    """Routes that the straight way cannot take, of an app that allows no other."""
+    """Routes that the straight way cannot take, of an app that allows no other (`strict_fast_path`)."""
 
 
-def compile_routes(app: FastAPI, hop: Hop | None = None) -> list[RouteSpec]:
+def compile_routes(app: FastAPI, hop: Hop | None = None, *, strict: bool = False) -> list[RouteSpec]:
     """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way.
 
-    `hop` calls `def` functions off the event loop.
+    `hop` calls `def` functions off the event loop. If `strict`, raises UnsupportedRoute with all routes that do not go straight.
     """
     of_app = next(_problems_of_app(app), None)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
@@ -47,13 +47,9 @@ def compile_routes(app: FastAPI, hop: Hop | None = None) -> list[RouteSpec]:
             specs.append(_constant(context))
         else:
             specs.append(_general(context, f"is a {type(route).__name__}"))
+    if strict and (general := [spec for spec in specs if spec.general is not None]):
+        raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs
-
-
-def refuse_general(specs: list[RouteSpec]) -> None:
-    """For apps that want the straight way or nothing. Raises UnsupportedRoute with every route that goes the general way."""
-    if general := [spec for spec in specs if spec.general is not None]:
-        raise UnsupportedRoute("; ".join(f"{spec} cannot be served: it {spec.general}" for spec in general))
 
 
 def has_own_handlers(app: FastAPI) -> bool:

@@ -32,7 +32,7 @@ from server._fallback import Fallback, set_up_logging, task_failed, unpack
 from server._lanes import Lanes
 from server._loop import LoopThread
 from server._native import Server
-from server._routes import compile_routes, refuse_general
+from server._routes import compile_routes
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -73,8 +73,7 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         raise RuntimeError(msg)
     set_up_logging()
     lanes = Lanes()
-    specs = compile_routes(app, lanes.call)
-    refuse_general(specs)
+    specs = compile_routes(app, lanes.call, strict=True)
     fallback = Fallback(app, specs)
     try:
         server = Server(
@@ -149,8 +148,7 @@ class Serving:
         started.result()
         # The start-up may have added routes.
         if routes != list(self._app.routes):
-            self._fallback.specs = compile_routes(self._app, self._lanes.call)
-            refuse_general(list(self._fallback.specs))
+            self._fallback.specs = compile_routes(self._app, self._lanes.call, strict=True)
         self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
 
     def _stop(self) -> None:

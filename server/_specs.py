@@ -70,4 +70,5 @@ class RouteSpec:
     route: RouteContext | None = None
 
     def __str__(self) -> str:
-        return f"{'/'.join(self.methods)} {self.path}".lstrip()
+        path = self.path if self.route is None else self.route.path
+        return f"{'/'.join(self.methods)} {path}".lstrip()
