@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, params
@@ -19,6 +20,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from server._answers import encoder, finisher, is_plain_json, setting
 from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
 from server._params import body_spec, param_spec
+from server._requests import request_maker
 from server._specs import ConstantSpec, RouteSpec
 
 __all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
@@ -28,11 +30,24 @@ class UnsupportedRoute(TypeError):
     """Routes that the straight way cannot take, of an app that allows no other (`strict_fast_path`)."""
 
 
-def compile_routes(app: FastAPI, hop: Hop | None = None, *, strict: bool = False) -> list[RouteSpec]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What routes need that is not their own."""
+
+    app: FastAPI
+    hop: Hop
+    state: dict[str, Any]
+
+
+def compile_routes(
+    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False
+) -> list[RouteSpec]:
     """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way.
 
-    `hop` calls `def` functions off the event loop. If `strict`, raises UnsupportedRoute with all routes that do not go straight.
+    `hop` calls `def` functions off the event loop; `state` is the app's lifespan state, which its start-up fills. If `strict`,
+    raises UnsupportedRoute with all routes that do not go straight.
     """
+    surroundings = Surroundings(app, hop or _no_hop, {} if state is None else state)
     of_app = next(_problems_of_app(app), None)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs: list[RouteSpec] = []
@@ -42,7 +57,7 @@ def compile_routes(app: FastAPI, hop: Hop | None = None, *, strict: bool = False
             specs.append(_general(context, f"belongs to an app that {of_app}"))
         elif isinstance(route, APIRoute):
             problem = next(_problems(context, context.dependant), None)
-            specs.append(_general(context, problem) if problem else _compile(app, context, hop or _no_hop))
+            specs.append(_general(context, problem) if problem else _compile(surroundings, context))
         elif isinstance(route, Route) and context.path in own:
             specs.append(_constant(context))
         else:
@@ -79,7 +94,7 @@ _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
 _HANDLERS = FastAPI().exception_handlers
 
 
-def _compile(app: FastAPI, context: RouteContext, hop: Hop) -> RouteSpec:
+def _compile(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
     dependant: Dependant = context.dependant
     assert dependant.call is not None
     path = context.path or "/"
@@ -102,7 +117,7 @@ def _compile(app: FastAPI, context: RouteContext, hop: Hop) -> RouteSpec:
             REQUEST: dependant.request_param_name or dependant.http_connection_param_name,
         }
     else:
-        tree = Tree(dependant, hop, finisher(context), always_finish=not is_json)
+        tree = Tree(dependant, surroundings.hop, finisher(context), always_finish=not is_json)
         endpoint, is_async, found, body = tree.endpoint, tree.is_async, tree.params, tree.body
         names = {slot: slot if slot in tree.wanted else None for slot in (TASKS, REQUEST)}
     path_names = _path_names(path)
@@ -120,7 +135,7 @@ def _compile(app: FastAPI, context: RouteContext, hop: Hop) -> RouteSpec:
         ),
         tasks=names[TASKS],
         request=names[REQUEST],
-        make_request=_request_maker(app, context, path_names) if names[REQUEST] else None,
+        make_request=request_maker(surroundings.app, surroundings.state, context, path_names) if names[REQUEST] else None,
         overridable=context.dependency_overrides_provider if dependant.dependencies else None,
         status=context.status_code or 200,
         encode=encoder(context),
@@ -177,39 +192,6 @@ def _is_parameter(part: str) -> bool:
 
 def _path_names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if _is_parameter(part)]
-
-
-def _request_maker(app: FastAPI, context: RouteContext, path_names: list[str]) -> Callable[..., Request]:
-    route, endpoint, reads_body = context.original_route, context.endpoint, context.body_field is not None
-
-    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes) -> Request:
-        scope.update(
-            app=app,
-            router=app.router,
-            route=route,
-            endpoint=endpoint,
-            path_params=dict(zip(path_names, path_values, strict=True)),
-        )
-        request = Request(scope, _receiver(None if reads_body else body))
-        if reads_body:
-            # As after FastAPI has read it: it can be read again, in every form.
-            request._body = body  # noqa: SLF001
-        return request
-
-    return make_request
-
-
-def _receiver(body: bytes | None) -> Callable[[], Awaitable[dict[str, Any]]]:
-    parts = [] if body is None else [body]
-
-    async def receive() -> dict[str, Any]:
-        if parts:
-            return {"type": "http.request", "body": parts.pop(), "more_body": False}
-        # A client that leaves is not noticed before the answer is sent; who asks whether it has left does not wait for this.
-        await asyncio.Event().wait()
-        return {"type": "http.disconnect"}
-
-    return receive
 
 
 async def _no_hop(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
