@@ -25,9 +25,14 @@ class FastrAPI(FastAPI):
         task_on_error: OnError | Unset = UNSET,
         task_queue_limit: int | Unset | None = UNSET,
         task_timeout_s: float | Unset | None = UNSET,
+        strict_fast_path: bool = False,
         **of_fastapi: Any,
     ) -> None:
-        """Raises ValueError naming the setting, what was given and what is allowed."""
+        """With `strict_fast_path` the server refuses to start if a route goes the general way.
+
+        Raises ValueError naming the setting, what was given and what is allowed.
+        """
+        self.strict_fast_path = strict_fast_path
         self._task_settings = app_settings(
             task_order=task_order, task_on_error=task_on_error, task_queue_limit=task_queue_limit, task_timeout_s=task_timeout_s
         )

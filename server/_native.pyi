@@ -26,7 +26,7 @@ class AsyncJob:
     """A request whose endpoint is `async def`, on its way through the event loop."""
 
     def prepare(self) -> tuple[Callable[..., Any], dict[str, Any]] | None:
-        """The endpoint and its arguments; None if the request has been answered (422)."""
+        """The endpoint and its arguments; None if the request has been handed over."""
 
     def respond(self, value: Any) -> None:
         """Answers with what the endpoint returned and accepts its tasks."""
@@ -110,6 +110,15 @@ class Server:
 
     def lane_failed(self) -> None:
         """Takes back what `add_lane` counted."""
+
+    def lend(self, call: Callable[[], None]) -> bool:
+        """Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed."""
+
+    def lane_progress(self, before: int | None) -> int | None:
+        """How much endpoint threads have taken so far; None if nothing waits for them, or there are as many as there may be.
+
+        If that is `before`, one more thread is asked for.
+        """
 
     def set_pool(self, size: int) -> None:
         """Lets the first `size` pool threads take tasks; the others sleep."""

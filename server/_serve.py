@@ -26,15 +26,17 @@ from pydantic_core import to_json
 from starlette._utils import is_async_callable
 from starlette.responses import Response
 
+from server._answers import encode_anything
 from server._background import BackgroundTasks
 from server._bridge import Bridge, Lifespan
 from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
 from server._fallback import Fallback, set_up_logging, unpack
+from server._lanes import Lanes
 from server._loop import LoopThread
 from server._native import RoutePolicy, Server
 from server._policies import Policies, policy_of, with_app_settings
-from server._routes import compile_routes, encode_anything, has_own_handlers, misses_go_to_app
+from server._routes import compile_routes, misses_go_to_app
 from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
@@ -56,7 +58,6 @@ class Helpers:
 
     task_list: Any = BackgroundTasks
     is_async: Any = is_async_callable
-    validate: Any = None
     unpack: Any = unpack
     encode: Any = encode_anything
     explain: Any = None
@@ -78,10 +79,12 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
     set_up_logging()
     capture_tasks()
     config = with_app_settings(config, app)
-    specs = compile_routes(app)
-    fallback = Fallback(specs, has_own_handlers=has_own_handlers(app))
+    lanes, state = Lanes(), dict[str, Any]()
+    strict = getattr(app, "strict_fast_path", False)
+    specs = compile_routes(app, lanes.call, state, strict=strict)
+    fallback = Fallback(app, specs)
     try:
-        server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
+        server = Server(config, Helpers(explain=fallback.explain))
     except OSError as error:
         msg = f"cannot serve: {error.filename or config.rows}: {_reason(error)}"
         raise CannotServe(msg) from error
@@ -94,21 +97,31 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
             config.rows.unlink(missing_ok=True)
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
-    return Serving(app, config, server, (port, admin_port), fallback)
+    lanes.open(server)
+    return Serving(app, config, server, (port, admin_port), fallback, lanes, state)
 
 
 class Serving:
     """One server from its first thread to its last."""
 
     def __init__(
-        self, app: FastAPI, config: ServerConfig, server: Server, ports: tuple[int, int | None], fallback: Fallback
+        self,
+        app: FastAPI,
+        config: ServerConfig,
+        server: Server,
+        ports: tuple[int, int | None],
+        fallback: Fallback,
+        lanes: Lanes,
+        state: dict[str, Any],
     ) -> None:
         self._app = app
         self._config = config
         self._server = server
         self._port, self._admin_port = ports
         self._fallback = fallback
-        self._bridge = Bridge(app, Policies(config))
+        self._lanes = lanes
+        self._state = state
+        self._bridge = Bridge(app, Policies(config), state)
         self._loop = LoopThread(server, self._bridge)
         self._workers = 0
         self._pool = config.pool
@@ -151,16 +164,17 @@ class Serving:
 
     def _start_app(self) -> None:
         routes = list(self._app.routes)
-        started = self._loop.start_app(Lifespan(self._app, self._bridge.state))
+        started = self._loop.start_app(Lifespan(self._app, self._state))
         if not self._wait_for(started, signals=0, timeout_s=None):
             _say("stopped by a signal before the app's start-up had ended")
             _leave(1)
         started.result()
         # The start-up may have added routes.
         if routes != list(self._app.routes):
-            self._fallback.specs = compile_routes(self._app)
+            strict = getattr(self._app, "strict_fast_path", False)
+            self._fallback.specs = compile_routes(self._app, self._lanes.call, self._state, strict=strict)
         specs = list(self._fallback.specs)
-        policies = [RoutePolicy(policy_of(spec.endpoint, self._config)) for spec in specs]
+        policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
         misses_to_app = misses_go_to_app(self._app, specs)
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
 

@@ -18,7 +18,13 @@ use afterload_core::{
 use pyo3::prelude::*;
 
 use crate::{
-    asgi::AsgiCall, chain::Chain, job::Job, overdue::Overdue, pages::RouteLine, policy::Policy, websocket::WebSocketCall,
+    asgi::AsgiCall,
+    chain::Chain,
+    job::{Job, LaneWork},
+    overdue::Overdue,
+    pages::RouteLine,
+    policy::Policy,
+    websocket::WebSocketCall,
 };
 
 /// So many requests are looked at for the oldest queued task, while the registry is locked.
@@ -30,13 +36,11 @@ pub struct Helpers {
     pub task_list: Py<PyAny>,
     /// `is_async_callable`, for callables that are no plain functions.
     pub is_async: Py<PyAny>,
-    /// Validates a request as FastAPI does and answers 422, or returns the arguments.
-    pub validate: Py<PyAny>,
     /// Turns a returned `Response` into its parts.
     pub unpack: Py<PyAny>,
     /// Encodes a value that is no plain JSON.
     pub encode: Py<PyAny>,
-    /// Turns an exception of an endpoint into an answer.
+    /// Turns an exception of an endpoint into an answer, or returns None if the app has a handler of its own for it.
     pub explain: Py<PyAny>,
     /// Logs the exception of a task.
     pub task_failed: Py<PyAny>,
@@ -66,8 +70,8 @@ pub enum LoopWork {
 pub enum PoolWork {
     /// Tasks whose next one is plain `def`.
     Chain(Arc<Chain>),
-    /// A request whose endpoint is plain `def`, where endpoints share the pool.
-    Job(Box<Job>),
+    /// What an endpoint thread would do, where endpoints share the pool.
+    Lane(LaneWork),
 }
 
 /// How a server was told to be.
@@ -109,9 +113,9 @@ pub struct Core {
     /// Requests that may yet add tasks.
     pub undecided: AtomicU64,
     pub helpers: Helpers,
-    /// Requests for endpoints that are plain `def`.
-    pub lanes: Queue<Job>,
-    /// Chains whose next task is plain `def`, and requests too where endpoints share the pool.
+    /// Requests for endpoints that are plain `def`, and `def` callables of other requests.
+    pub lanes: Queue<LaneWork>,
+    /// Chains whose next task is plain `def`, and what endpoint threads would do where endpoints share the pool.
     pub pool: Queue<PoolWork>,
     pub pool_limit: AtomicUsize,
     pub shared_pool: bool,
@@ -315,14 +319,15 @@ impl Core {
         }
     }
 
-    /// Sends a request with a `def` endpoint to where it runs. True: it has to wait for an endpoint thread.
-    pub fn push_job(&self, job: Job) -> bool {
+    /// Sends a request with a `def` endpoint, or a `def` callable of another one, to where it runs. True: it has to wait for an
+    /// endpoint thread.
+    pub fn push_to_lanes(&self, work: LaneWork) -> bool {
         self.up(Gauge::LanesWaiting);
         if self.shared_pool {
-            self.pool.push(PoolWork::Job(Box::new(job)));
+            self.pool.push(PoolWork::Lane(work));
             return false;
         }
-        self.lanes.push(job) > 0
+        self.lanes.push(work) > 0
     }
 
     /// Lets `size` pool threads take work.

@@ -35,7 +35,7 @@ use crate::{
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
     exchange::Exchange,
-    job::{BusyGuard, Content, Job, Reply, internal_error},
+    job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
     policy::Policy,
     route::Route,
     scope::{Asked, Ends},
@@ -293,7 +293,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     if is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else if io.core.push_job(job) {
+    } else if io.core.push_to_lanes(LaneWork::Job(Box::new(job))) {
         grow_lanes(&io.core, &near.growing);
     }
     response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))

@@ -27,8 +27,8 @@ use crate::{
     admin::Admin,
     core::{Core, Helpers, LoopWork, Shape, lock},
     gil::{HolderReader, identity},
-    io::{self, Io, Phase},
-    job::run_lane,
+    io::{self, Io, MORE_LANES, Phase},
+    job::{LaneWork, run_lane},
     looping::{AsyncChain, AsyncJob},
     policy::{Policy, RoutePolicy},
     route::Route,
@@ -59,7 +59,6 @@ struct Settings {
 struct HelperSet {
     task_list: Py<PyAny>,
     is_async: Py<PyAny>,
-    validate: Py<PyAny>,
     unpack: Py<PyAny>,
     encode: Py<PyAny>,
     explain: Py<PyAny>,
@@ -98,7 +97,6 @@ impl Server {
         let helpers = Helpers {
             task_list: set.task_list,
             is_async: set.is_async,
-            validate: set.validate,
             unpack: set.unpack,
             encode: set.encode,
             explain: set.explain,
@@ -251,6 +249,23 @@ impl Server {
     fn lane_failed(&self) {
         self.core.lane_threads.fetch_sub(1, Ordering::AcqRel);
         self.core.down(Gauge::Lanes);
+    }
+
+    /// Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed.
+    fn lend(&self, call: Py<PyAny>) -> bool {
+        self.core.push_to_lanes(LaneWork::Call(call))
+    }
+
+    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
+    fn lane_progress(&self, before: Option<u64>) -> Option<u64> {
+        if self.core.lanes.is_empty() || self.core.lane_threads.load(Ordering::Acquire) >= self.core.lane_limit {
+            return None;
+        }
+        let taken = self.core.lane_jobs_taken.load(Ordering::Acquire);
+        if before == Some(taken) {
+            self.core.ask_main(MORE_LANES);
+        }
+        Some(taken)
     }
 
     /// Lets `size` pool threads take tasks; their threads must exist.

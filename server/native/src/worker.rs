@@ -13,7 +13,7 @@ use crate::{
     chain::{Chain, Task},
     core::{Core, PoolWork},
     gil::identity,
-    job::run_job,
+    job::run_lane_work,
     panics::caught,
 };
 
@@ -43,7 +43,7 @@ pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
                 core.down(Gauge::PoolBusy);
                 core.route(chain);
             }
-            PoolWork::Job(job) => run_job(py, core, &page, *job),
+            PoolWork::Lane(work) => run_lane_work(py, core, &page, work),
         }
     }
 }

@@ -1,0 +1,48 @@
+"""The `Request` that is injected on the straight way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.routing import RouteContext
+
+__all__ = ["request_maker"]
+
+
+def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, path_names: list[str]) -> Callable[..., Request]:
+    """Makes a route's `Request` from an ASGI scope, the values of `path_names` and the whole body.
+
+    `state` is the app's lifespan state. The scope is completed as Starlette's and FastAPI's routing do it.
+    """
+    route, endpoint, reads_body = context.original_route, context.endpoint, context.body_field is not None
+
+    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes) -> Request:
+        scope["app"] = app
+        scope["router"] = app.router
+        scope["state"] = state.copy()
+        scope["route"] = route
+        scope["endpoint"] = endpoint
+        scope["path_params"] = dict(zip(path_names, path_values, strict=True))
+        request = Request(scope, _receiver(None if reads_body else body))
+        if reads_body:
+            # As after FastAPI has read it: it can be read again, in every form.
+            request._body = body  # noqa: SLF001
+        return request
+
+    return make_request
+
+
+def _receiver(body: bytes | None) -> Callable[[], Awaitable[dict[str, Any]]]:
+    parts = [] if body is None else [body]
+
+    async def receive() -> dict[str, Any]:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        # A client that leaves is not noticed before the answer is sent; who asks whether it has left does not wait for this.
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    return receive
