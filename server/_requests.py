@@ -18,6 +18,7 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
     `state` is the app's lifespan state. The scope is completed as Starlette's and FastAPI's routing do it.
     """
     route, endpoint, reads_body = context.original_route, context.endpoint, context.body_field is not None
+    effective = context._route_context  # noqa: SLF001
 
     def make_request(scope: dict[str, Any], path_values: list[str], body: bytes) -> Request:
         scope["app"] = app
@@ -25,6 +26,8 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
         scope["state"] = state.copy()
         scope["route"] = route
         scope["endpoint"] = endpoint
+        if effective is not None:
+            scope["fastapi"] = {"effective_route_context": effective}
         scope["path_params"] = dict(zip(path_names, path_values, strict=True))
         request = Request(scope, _receiver(None if reads_body else body))
         if reads_body:

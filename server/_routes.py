@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fastapi import FastAPI, Request, params
+from fastapi import APIRouter, FastAPI, Request, params
 from fastapi.dependencies.models import Dependant, _is_async_gen_callable, _is_coroutine_callable, _is_gen_callable
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
@@ -52,10 +52,12 @@ def compile_routes(
     of_app = next(_problems_of_app(app), None)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs: list[RouteSpec] = []
-    for context in iter_route_contexts(app.routes):
+    for context, router in _contexts(app):
         route = context.original_route
         if of_app is not None:
             specs.append(_general(context, f"belongs to an app that {of_app}"))
+        elif router is not None:
+            specs.append(replace(_general(context, f"belongs to a {router}"), path="/{path:path}", is_other=True))
         elif isinstance(route, APIRoute):
             problem = next(_problems(context, context.dependant), None)
             specs.append(_general(context, problem) if problem else _compile(surroundings, context))
@@ -66,6 +68,27 @@ def compile_routes(
     if strict and (general := [spec for spec in specs if spec.general is not None]):
         raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs
+
+
+def _contexts(app: FastAPI) -> Iterator[tuple[RouteContext, str | None]]:
+    """Every route, with the class of the router that has a way of its own to match or handle, if it is in one."""
+    for route in app.routes:
+        router = _own_router(route)
+        for context in iter_route_contexts([route]):
+            yield context, router
+
+
+def _own_router(route: Any) -> str | None:
+    included = getattr(route, "original_router", None)
+    if included is None:
+        return None
+    if _overrides(included, APIRouter, "matches", "handle", "__call__", "app"):
+        return f"{type(included).__name__} with a way of its own"
+    return next((found for inner in included.routes if (found := _own_router(inner)) is not None), None)
+
+
+def _overrides(thing: Any, base: type, *methods: str) -> bool:
+    return any(getattr(type(thing), method, None) is not getattr(base, method, None) for method in methods)
 
 
 def has_own_handlers(app: FastAPI) -> bool:
@@ -159,6 +182,8 @@ def _problems_of_app(app: FastAPI) -> Iterator[str]:
         yield f"has middleware ({names})"
     if not getattr(type(app).__call__, "__module__", "").startswith("fastapi."):
         yield f"is a {type(app).__name__} with a __call__ of its own"
+    if type(app.router) is not APIRouter:
+        yield f"has a {type(app.router).__name__} for a router"
     if app.root_path:
         yield f"has the root_path {app.root_path!r}"
     if app.debug:
@@ -169,8 +194,8 @@ def _problems_of_app(app: FastAPI) -> Iterator[str]:
 
 def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
     response_class, path = setting(context.response_class), context.path or "/"
-    if getattr(type(context.original_route), "get_route_handler", None) is not APIRoute.get_route_handler:
-        yield f"is a {type(context.original_route).__name__} with a handler of its own"
+    if _overrides(context.original_route, APIRoute, "get_route_handler", "handle", "matches"):
+        yield f"is a {type(context.original_route).__name__} with a way of its own"
     if context.max_body_size is not None:
         yield f"limits its body to {context.max_body_size} bytes, and the straight way knows the server's own max_body only"
     yield from problems_of(dependant)

@@ -64,6 +64,15 @@ REFUSED = {
         '        return super().get_route_handler()\n'
         'app.router.route_class = Mine\n@app.get("/r")\ndef r(): pass', "/r", "Mine",
     ),
+    "a route class that matches": (
+        'from fastapi.routing import APIRoute\nclass Mine(APIRoute):\n    def matches(self, s): return super().matches(s)\n'
+        'router = APIRouter(route_class=Mine)\n@router.get("/r")\ndef r(): pass\napp.include_router(router)', "/r", "Mine",
+    ),
+    "a router class": (
+        'class Mine(APIRouter):\n    def matches(self, scope): return super().matches(scope)\nrouter = Mine()\n'
+        '@router.get("/r")\ndef r(): pass\nouter = APIRouter()\nouter.include_router(router)\napp.include_router(outer)',
+        "/r", "Mine",
+    ),
 }  # fmt: skip
 """What does not go straight: the app, what names the route, what names the reason."""
 
