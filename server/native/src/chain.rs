@@ -189,6 +189,17 @@ impl Chain {
         state.taken.iter().chain(&state.waiting).map(Arc::clone).collect()
     }
 
+    /// Lets go of all tasks, which have been given up; one that runs is held by who runs it.
+    pub fn clear(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.next = 0;
+        let given_up = std::mem::take(&mut state.tasks);
+        drop(state);
+        // Not under the lock: letting go of arguments may run Python code.
+        drop(given_up);
+    }
+
     /// One chain a task; this chain is left without any.
     pub fn take_apart(&self) -> Vec<Self> {
         let mut state = lock(&self.state);
