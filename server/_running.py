@@ -45,11 +45,11 @@ class Running:
 
         Raises what the app's shutdown raised, and RuntimeError on a thread of an endpoint or a task, for which it would wait.
         """
+        if (serving := self._serving) is not None and serving.owns(threading.current_thread()):
+            msg = "an endpoint or a task cannot stop the server that waits for it to end; use another thread"
+            raise RuntimeError(msg)
         with self._stopping:
             if (serving := self._serving) is not None:
-                if serving.owns(threading.current_thread()):
-                    msg = "an endpoint or a task cannot stop the server that waits for it to end; use another thread"
-                    raise RuntimeError(msg)
                 serving.ask_to_stop(drain_s=drain_s)
                 self._join()
         if self._error is not None:

@@ -15,9 +15,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from starlette.background import BackgroundTask
+from starlette.responses import StreamingResponse
 
 from harness.rows import read_rows
-from server import BackgroundTasks, CannotServe, FastAPI, TasksAbandoned, running
+from server import BackgroundTasks, CannotServe, FastAPI, Request, Response, TasksAbandoned, running
 from server._native import Server
 
 from .helpers import ask, until
@@ -102,6 +104,11 @@ class App:
             tasks.add_task(async_work, "async")
             tasks.add_task(work, "def")
             return {}
+
+        @app.get("/general/{what:path}")
+        def ask_for_anything(what: str, request: Request, tasks: BackgroundTasks) -> Response:
+            tasks.add_task(work, what)
+            return StreamingResponse(iter([str(request.url)]), background=BackgroundTask(work, what))
 
         @app.get("/stuck")
         def ask_for_stuck(tasks: BackgroundTasks) -> dict[str, int]:
@@ -303,6 +310,7 @@ def serve_once(number: int, folder: Path) -> tuple[weakref.ref[FastAPI], weakref
     with running(app.app, drain_s=0.02 if kind in (2, 3) else 30, pool=4, rows=rows) as server:
         assert ask(server.port, "GET", "/work").status == 200
         assert ask(server.port, "GET", "/async").status == 200
+        assert ask(server.port, "GET", "/general/a/b").status == 200
         if kind in (2, 3):
             # Finished first: what is abandoned then is these tasks alone.
             until(lambda: len([what for what in app.done if what in ("def", "async")]) == 4, "the quick tasks have ended")
