@@ -193,10 +193,9 @@ impl Chain {
     pub fn clear(&self) {
         let mut state = lock(&self.state);
         state.ended = true;
-        state.next = 0;
-        let given_up = std::mem::take(&mut state.tasks);
+        let given_up = (state.taken.take(), std::mem::take(&mut state.waiting));
         drop(state);
-        // Not under the lock: letting go of arguments may run Python code.
+        // As above.
         drop(given_up);
     }
 
