@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, NoReturn
@@ -16,7 +15,7 @@ from fastapi import FastAPI
 from server._config import ServerConfig
 from server._fallback import set_up_logging
 from server._serve import Account, Serving, build
-from server._signals import ABANDONED_STATUS, SAME_REQUEST_S, say
+from server._signals import ABANDONED_STATUS, Stops, say
 from server._worker import Worker
 
 __all__ = ["Process", "prepare"]
@@ -53,7 +52,7 @@ class Process:
         self._serving = serving
         self._config = config
         self._worker = worker
-        self._last_signal = -1.0
+        self._stops = Stops()
 
     def run(self) -> None:
         """Serves until a signal, then drains. Raises what the app's start-up or shutdown raised; exits if it cannot return."""
@@ -85,18 +84,16 @@ class Process:
         return handlers
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._last_signal < 0 or now - self._last_signal > SAME_REQUEST_S:
-            self._last_signal = now
+        if self._stops.heard(number):
             self._serving.ask_to_stop()
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
-        if self._last_signal < 0:
-            self._last_signal = time.monotonic()
+        if not self._stops.count:
+            self._stops.count += 1
             self._serving.ask_to_stop()
 
     def _on_quit(self, number: int, frame: FrameType | None) -> None:
-        self._last_signal = time.monotonic()
+        self._stops.count += _AT_ONCE
         self._serving.ask_to_stop(_AT_ONCE)
 
     def _ready(self) -> None:

@@ -17,14 +17,14 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from server._config import ServerConfig
 from server._errors import CannotServe
-from server._signals import ABANDONED_STATUS, SAME_REQUEST_S, say
+from server._signals import ABANDONED_STATUS, Stops, say
 from server._worker import Worker
 
 __all__ = ["supervise"]
@@ -91,16 +91,6 @@ class _Roll:
     going: _Child | None = None
 
 
-@dataclass(slots=True)
-class _Heard:
-    """Signals since the last look."""
-
-    stops: int = 0
-    last_stop: float = -1.0
-    hang_ups: int = 0
-    handlers: dict[int, object] = field(default_factory=dict)
-
-
 class _Supervisor:
     """From the open port to the end of the last worker."""
 
@@ -117,7 +107,8 @@ class _Supervisor:
         self._kill_at: float | None = None
         self._status = 0
         self._abandoned = False
-        self._heard = _Heard()
+        self._stops = Stops()
+        self._hang_ups = 0
         self._had_terminal = _has_terminal()
         self._selector = selectors.DefaultSelector()
         self._listen, self._tell = socket.socketpair()
@@ -265,29 +256,26 @@ class _Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            self._heard.hang_ups += 1
+            self._hang_ups += 1
         elif number != signal.SIGCHLD:
-            now = time.monotonic()
-            if self._heard.last_stop < 0 or now - self._heard.last_stop > SAME_REQUEST_S:
-                self._heard.last_stop = now
-                self._heard.stops += 1
+            self._stops.heard(number)
 
     def _obey_signals(self) -> None:
-        if self._heard.hang_ups:
-            self._heard.hang_ups = 0
+        if self._hang_ups:
+            self._hang_ups = 0
             if self._had_terminal and not _has_terminal():
                 # Nobody asked for new workers: the terminal was closed.
-                self._heard.stops = max(self._heard.stops, 1)
+                self._stops.count = max(self._stops.count, 1)
             elif not self._stops_obeyed:
                 say("SIGHUP: replacing the workers one by one")
                 self._roll = _Roll(deque(self._places), *((self._roll.coming, self._roll.going) if self._roll else ()))
-        if self._heard.stops > self._stops_obeyed:
-            self._stop(at_once=self._heard.stops > 1)
+        if self._stops.count > self._stops_obeyed:
+            self._stop(at_once=self._stops.count > 1)
 
     def _give_up(self, status: int) -> None:
         self._status = self._status or status
-        self._heard.stops = max(self._heard.stops, 1)
-        self._stop(at_once=self._heard.stops > 1)
+        self._stops.count = max(self._stops.count, 1)
+        self._stop(at_once=self._stops.count > 1)
 
     def _stop(self, *, at_once: bool) -> None:
         """TERM however often asks a worker to drain; QUIT stops it at once."""
@@ -295,7 +283,7 @@ class _Supervisor:
             say(f"stopping {len(self._children)} workers")
         elif at_once:
             say("stopping the workers at once")
-        self._stops_obeyed = self._heard.stops
+        self._stops_obeyed = self._stops.count
         self._roll = None
         grace_s = _AT_ONCE_GRACE_S if at_once else self._config.drain_s + _DRAIN_GRACE_S
         self._kill_at = time.monotonic() + grace_s

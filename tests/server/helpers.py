@@ -187,7 +187,7 @@ class AppServer:
         self.process.send_signal(number)
 
     def send_again(self, number: signal.Signals) -> None:
-        """Sends it as somebody does who has lost patience: signals that come together are one request to stop."""
+        """Sends it as somebody does who has lost patience: the same signal twice in a moment is one request to stop."""
         time.sleep(0.15)
         self.send(number)
 
