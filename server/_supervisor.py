@@ -37,6 +37,7 @@ MOST_FAST_DEATHS: Final = 5
 
 _BACKLOG: Final = 2048
 _FIRST_PAUSE_S: Final = 0.1
+_NO_PROCESS_PAUSE_S: Final = 1.0
 _DRAIN_GRACE_S: Final = 10.0
 _AT_ONCE_GRACE_S: Final = 5.0
 _USAGE_STATUS: Final = 2
@@ -172,6 +173,7 @@ class _Supervisor:
     def _start(self, place: _Place) -> _Child:
         self._started += 1
         read, write = os.pipe()
+        os.set_blocking(read, False)
         try:
             worker = Worker(self._started, self._listener.fileno(), write, os.getpid())
             process = subprocess.Popen(
@@ -195,10 +197,14 @@ class _Supervisor:
             place.child = self._start(place)
         except OSError as error:
             # No memory, no descriptors, no process: the others go on, and it may pass.
-            self._try_again(place, f"no worker could be started: {error.strerror}")
+            place.start_at = time.monotonic() + _NO_PROCESS_PAUSE_S
+            say(f"no worker could be started: {error.strerror}; trying again in {_NO_PROCESS_PAUSE_S:g} s")
 
     def _hear_ready(self, child: _Child) -> None:
-        said = os.read(child.ready_pipe, 16)
+        said = b""
+        # A program that the dead worker's app has forked may hold the other end: then there is neither a byte nor an end.
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(child.ready_pipe, 16)
         self._selector.unregister(child.ready_pipe)
         os.close(child.ready_pipe)
         child.ready_pipe = -1
