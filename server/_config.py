@@ -62,6 +62,11 @@ class ServerConfig:
         if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
             msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
             raise ValueError(msg)
+        if self.workers > 1 and self.admin_port:
+            msg = (
+                f"admin_port is {self.admin_port}; allowed with several workers is 0 (each takes a free one and names it) or None"
+            )
+            raise ValueError(msg)
 
     @property
     def parallel(self) -> bool:
