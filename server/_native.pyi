@@ -70,8 +70,8 @@ class EffectRows:
         """Marks the file as closed in good order."""
 
 class Server:
-    """The server. In order: `bind`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
-    `abandon` if that was False, `close`.
+    """The server. In order: `bind` or `adopt`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`,
+    `drain`, `abandon` if that was False, `close`.
     """
 
     def __init__(self, settings: Any, helpers: Any) -> None:
@@ -86,6 +86,9 @@ class Server:
 
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
+
+    def adopt(self, descriptor: int) -> int:
+        """Instead of `bind`: listens on a duplicate of this listening socket, and returns its port. Raises OSError."""
 
     def bind_admin(self, port: int) -> int:
         """Opens the admin port on loopback and returns its number. Raises OSError."""
@@ -151,4 +154,4 @@ class Server:
         """Drops every connection, starts no task any more, and returns the tasks given up: name and whether running."""
 
     def close(self) -> None:
-        """Ends idle threads and marks the row file as closed in good order."""
+        """Drops every connection, ends I/O threads and idle ones, and marks the row file as closed in good order."""

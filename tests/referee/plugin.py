@@ -81,7 +81,7 @@ class Servers:
 _servers = Servers()
 _raised = _Raised()
 _counts: Counter[str] = Counter()
-_in_process: Callable[..., Any] = testclient._TestClientTransport.handle_request  # noqa: SLF001  # what is stood in for
+_in_process: Callable[..., Any] = testclient._TestClientTransport.handle_request  # what is stood in for
 
 
 def _handle_request(self: Any, request: Any) -> Any:
@@ -94,7 +94,7 @@ def _handle_request(self: Any, request: Any) -> Any:
     port = _servers.port_of(app)
     _raised.errors.clear()
     status, headers, body = _send(port, request)
-    if status == 500 and self.raise_server_exceptions and _raised.errors:  # noqa: PLR2004
+    if status == 500 and self.raise_server_exceptions and _raised.errors:
         raise _raised.errors[-1]
     return testclient.httpx.Response(status, headers=headers, content=body, request=request)
 
@@ -124,14 +124,14 @@ def _send(port: int, request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Puts the server in the app's place."""
-    testclient._TestClientTransport.handle_request = _handle_request  # noqa: SLF001
+    testclient._TestClientTransport.handle_request = _handle_request
     logging.getLogger("server").addHandler(_raised)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stops every server."""
     _servers.stop_all()
-    testclient._TestClientTransport.handle_request = _in_process  # noqa: SLF001
+    testclient._TestClientTransport.handle_request = _in_process
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -189,6 +189,16 @@ impl Chain {
         state.taken.iter().chain(&state.waiting).map(Arc::clone).collect()
     }
 
+    /// Lets go of all tasks, which have been given up; one that runs is held by who runs it.
+    pub fn clear(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let given_up = (state.taken.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        // As above.
+        drop(given_up);
+    }
+
     /// One chain a task; this chain is left without any.
     pub fn take_apart(&self) -> Vec<Self> {
         let mut state = lock(&self.state);

@@ -238,11 +238,12 @@ impl Core {
         lock(&self.registry).chains.remove(chain.number);
     }
 
-    /// Seals the registry and returns the chains that have not ended.
+    /// Seals the registry, empties it, and returns the chains that have not ended.
     pub fn seal(&self) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         registry.sealed = true;
-        registry.chains.iter().map(Arc::clone).collect()
+        let left = std::mem::take(&mut registry.chains);
+        left.iter().map(Arc::clone).collect()
     }
 
     /// When the oldest queued task was accepted. Where the `LOOKED_AT` oldest requests have none, a bound: none is older than what is returned.

@@ -157,13 +157,18 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         return;
     }
     let busy: Busy = Rc::new(());
+    let fresh = Rc::new(Cell::new(true));
     let service = {
-        let busy = Rc::clone(&busy);
+        let (busy, fresh) = (Rc::clone(&busy), Rc::clone(&fresh));
         service_fn(move |request| {
+            fresh.set(false);
             let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
                 let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
+                if *near.phase.borrow() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response)
             }
         })
@@ -177,10 +182,8 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    // One that was just accepted is about to send a request, and hyper would close it at once: it is given `IDLE_GRACE`.
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
-    if draining {
-        connection.as_mut().graceful_shutdown();
-    }
     loop {
         tokio::select! {
             // An error here is the client's affair: it has gone, or sent no HTTP.
@@ -192,7 +195,9 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
                 }
                 if now == Phase::Draining {
                     draining = true;
-                    connection.as_mut().graceful_shutdown();
+                    if !fresh.get() {
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             }
             // A client that sends its head slowly, or not at all, must not hold up the drain.
