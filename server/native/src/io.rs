@@ -513,7 +513,8 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
             if core.lanes.is_empty() || core.lane_threads.load(Ordering::Acquire) >= core.lane_limit {
                 break;
             }
-            if core.lane_jobs_taken.load(Ordering::Acquire) == taken {
+            // A thread that was called and waits for the interpreter is not stuck: one more would only wait behind it.
+            if core.lane_jobs_taken.load(Ordering::Acquire) == taken && core.lanes.is_stuck() {
                 core.ask_main(MORE_LANES);
             }
         }

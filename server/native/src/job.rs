@@ -331,12 +331,12 @@ impl Job {
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
     let page = core.watch.enter(Role::Lane, number, identity(py));
     loop {
-        let job = match core.lanes.try_pop(number) {
-            Some(job) => job,
-            None => match wait_detached(py, &page, || core.lanes.pop(number)) {
-                Some(job) => job,
-                None => return,
-            },
+        // Work is taken while attached: until this thread has the interpreter, another one that has it may be quicker.
+        let Some(job) = core.lanes.try_pop(number) else {
+            if wait_detached(py, &page, || core.lanes.wait(number)) {
+                continue;
+            }
+            return;
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
         run_job(py, core, &page, job);
