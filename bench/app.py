@@ -45,7 +45,7 @@ async def async_task(email: str) -> None:
     next(_finished)
 
 
-# Each path says: model / kind of endpoint / kind of task. Without a return annotation, as in FastAPI's own example of background tasks.
+# Each path says: model / kind of endpoint / kind of task. Without a return annotation, as in FastAPI's own example of tasks.
 
 
 @app.post("/email/async/def", response_model=None)
