@@ -79,8 +79,13 @@ impl<T> Queue<T> {
 
     /// Adds work at the end. Returns how much work is waiting beyond the consumers that are free: not zero means that it will have to wait.
     pub fn push(&self, work: T) -> usize {
+        self.push_all([work])
+    }
+
+    /// As `push`, for several pieces with one call.
+    pub fn push_all(&self, work: impl IntoIterator<Item = T>) -> usize {
         let mut state = lock(&self.0);
-        state.waiting.push_back(work);
+        state.waiting.extend(work);
         let free = state.sleepers.len() + usize::from(state.called.is_some());
         let short = state.waiting.len().saturating_sub(free);
         let bell = state.call();
