@@ -42,7 +42,7 @@ bench: .make/built .make/peers/ready
 	$(BIN)/python -m bench $(ARGS)
 
 bench-core:
-	cd server && cargo bench --locked -q -p afterload-core
+	cd server && cargo bench --locked -q -p afterload-core-benches
 
 # The servers that bench compares with, in an environment of their own.
 .make/peers/ready: bench/peers.txt

@@ -48,6 +48,9 @@ _WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
 _SETTINGS_POLL_S: Final = 0.1
+_SWITCH_INTERVAL_S: Final = 0.001
+"""How long a thread that computes keeps the interpreter while others want it. Python's own 5 ms are what each request would wait, several
+times over, beside one such task; it loses a few per cent of its speed to the others, and nothing while nobody else wants to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,15 @@ class Serving:
         # Each signal writes a byte, which wakes the main thread; the handlers themselves only count.
         fd_before = signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        interval_s = sys.getswitchinterval()
+        # An app that has set a shorter one itself knows why.
+        sys.setswitchinterval(min(interval_s, _SWITCH_INTERVAL_S))
         try:
             self._serve()
         finally:
             self._server.close_admin()
             # What the caller does afterwards can be stopped as ever.
+            sys.setswitchinterval(interval_s)
             signal.set_wakeup_fd(fd_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
