@@ -49,8 +49,8 @@ _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
 _SETTINGS_POLL_S: Final = 0.1
 _SWITCH_INTERVAL_S: Final = 0.001
-"""How long a thread that computes keeps the interpreter while others want it. Python's own 5 ms are what each request would wait, several
-times over, beside one such task; it loses a few per cent of its speed to the others, and nothing while nobody else wants to run."""
+"""How long a thread that computes keeps the interpreter while others want it. With Python's own 5 ms each request waits that long
+several times over beside one such task. What the task loses by it is a few per cent, and nothing while nobody else wants to run."""
 
 
 @dataclass(frozen=True, slots=True)
