@@ -21,6 +21,7 @@ use crate::{
     asgi::AsgiCall,
     chain::Chain,
     job::{Job, LaneWork},
+    outbox,
     overdue::Overdue,
     pages::RouteLine,
     policy::Policy,
@@ -171,11 +172,18 @@ impl Core {
         self.ledger.gauge(gauge).fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Hands work to the event loop; its bell rings once per burst.
+    /// Hands work to the event loop: from an I/O thread at the end of its pass, otherwise at once.
     pub fn push_to_loop(&self, work: LoopWork) {
+        if let Err(work) = outbox::keep_for_loop(work) {
+            self.push_all_to_loop([work]);
+        }
+    }
+
+    /// Hands work to the event loop at once; its bell rings once per burst.
+    pub fn push_all_to_loop(&self, work: impl IntoIterator<Item = LoopWork>) {
         let mut waiting = lock(&self.for_loop);
         let first = waiting.is_empty();
-        waiting.push_back(work);
+        waiting.extend(work);
         drop(waiting);
         if first {
             let one = 1_u64;
@@ -307,16 +315,30 @@ impl Core {
         chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 
-    /// Sends a chain to where its next task runs; one without a next task has ended.
+    /// Sends a chain to where its next task runs, from an I/O thread at the end of its pass; one without a next task has ended.
     pub fn route(&self, chain: Arc<Chain>) {
+        if let Err(chain) = outbox::keep(chain) {
+            self.route_all([chain]);
+        }
+    }
+
+    /// As `route`, at once, with one wake-up for all.
+    pub fn route_all(&self, chains: impl IntoIterator<Item = Arc<Chain>>) {
         use afterload_core::ledger::TaskKind;
-        match chain.next_kind() {
-            Some(TaskKind::Def) => {
-                self.up(Gauge::PoolWaiting);
-                self.pool.push(PoolWork::Chain(chain));
+        let (mut for_pool, mut for_loop) = (Vec::new(), Vec::new());
+        for chain in chains {
+            match chain.next_kind() {
+                Some(TaskKind::Def) => for_pool.push(PoolWork::Chain(chain)),
+                Some(TaskKind::Async) => for_loop.push(LoopWork::Chain(chain)),
+                None => self.forget(&chain),
             }
-            Some(TaskKind::Async) => self.push_to_loop(LoopWork::Chain(chain)),
-            None => self.forget(&chain),
+        }
+        if !for_loop.is_empty() {
+            self.push_all_to_loop(for_loop);
+        }
+        if !for_pool.is_empty() {
+            self.ledger.gauge(Gauge::PoolWaiting).fetch_add(for_pool.len() as u64, Ordering::Relaxed);
+            self.pool.push_all(for_pool);
         }
     }
 

@@ -36,6 +36,7 @@ use crate::{
     core::{Core, LoopWork},
     exchange::Exchange,
     job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
+    outbox,
     policy::Policy,
     route::Route,
     scope::{Asked, Ends},
@@ -102,7 +103,9 @@ pub struct Io {
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
 pub fn run(io: &Arc<Io>, listener: StdListener, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outbox = outbox::Open::new(&io.core);
     let local = LocalSet::new();
+    local.spawn_local(outbox.postman());
     local.block_on(&runtime, accept(Arc::clone(io), listener, phase))
 }
 
@@ -518,7 +521,8 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
             if core.lanes.is_empty() || core.lane_threads.load(Ordering::Acquire) >= core.lane_limit {
                 break;
             }
-            if core.lane_jobs_taken.load(Ordering::Acquire) == taken {
+            // A thread that was called and waits for the interpreter is not stuck: one more would only wait behind it.
+            if core.lane_jobs_taken.load(Ordering::Acquire) == taken && core.lanes.is_stuck() {
                 core.ask_main(MORE_LANES);
             }
         }

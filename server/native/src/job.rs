@@ -317,12 +317,12 @@ impl LaneWork {
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
     let page = core.watch.enter(Role::Lane, number, identity(py));
     loop {
-        let work = match core.lanes.try_pop(number) {
-            Some(work) => work,
-            None => match wait_detached(py, &page, || core.lanes.pop(number)) {
-                Some(work) => work,
-                None => return,
-            },
+        // Work is taken while attached: until this thread has the interpreter, another one that has it may be quicker.
+        let Some(work) = core.lanes.try_pop(number) else {
+            if wait_detached(py, &page, || core.lanes.wait(number)) {
+                continue;
+            }
+            return;
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
         run_lane_work(py, core, &page, work);
