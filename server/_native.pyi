@@ -69,6 +69,13 @@ class EffectRows:
     def close(self) -> None:
         """Marks the file as closed in good order."""
 
+class Presence:
+    """Whether the client of a request is still there."""
+
+    @property
+    def has_gone(self) -> bool:
+        """The client has gone before it was answered."""
+
 class Server:
     """The server. In order: `bind` or `adopt`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`,
     `drain`, `abandon` if that was False, `close`.
@@ -146,6 +153,9 @@ class Server:
 
     def pending(self) -> int:
         """Tasks accepted and not ended."""
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no request, no task."""
 
     def drain(self, drain_s: float) -> bool:
         """Stops accepting and waits, without the GIL, until everything accepted has ended. False: `drain_s` were over first."""

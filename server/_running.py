@@ -40,6 +40,12 @@ class Running:
         self._stopping = threading.Lock()
         self._thread = threading.Thread(target=self._serve, args=(serving,), name="server", daemon=True)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no request, no task. True also when it has ended."""
+        serving = self._serving
+        return serving is None or serving.is_quiet
+
     def stop(self, drain_s: float | None = None) -> Account:
         """Drains, for at most `drain_s` seconds if given, and returns how the server ended; from any thread but its own.
 

@@ -166,6 +166,11 @@ class Serving:
         return f"http://{host}:{self.port}"
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way."""
+        return self._server.is_quiet()
+
+    @property
     def wake_fd(self) -> int:
         """A descriptor to which any byte can be written to make `serve` look up."""
         return self._tell.fileno()

@@ -340,6 +340,11 @@ impl Server {
         self.core.ledger.pending()
     }
 
+    /// Whether nothing is under way: no request, no task.
+    fn is_quiet(&self) -> bool {
+        self.core.ledger.is_quiet()
+    }
+
     /// Stops accepting connections and waits, detached, until everything accepted has ended. False: `drain_s` were over first.
     fn drain(&self, py: Python<'_>, drain_s: f64) -> bool {
         let time = Duration::try_from_secs_f64(drain_s.max(0.0)).unwrap_or(Duration::MAX);
