@@ -69,13 +69,6 @@ class EffectRows:
     def close(self) -> None:
         """Marks the file as closed in good order."""
 
-class Presence:
-    """Whether the client of a request is still there."""
-
-    @property
-    def has_gone(self) -> bool:
-        """The client has gone before it was answered."""
-
 class Server:
     """The server. In order: `bind` or `adopt`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`,
     `drain`, `abandon` if that was False, `close`.

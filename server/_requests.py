@@ -9,11 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.routing import RouteContext
 
-from server._native import Presence
-
 __all__ = ["request_maker"]
-
-_LOOK_AGAIN_S = 0.05
 
 
 def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, path_names: list[str]) -> Callable[..., Request]:
@@ -24,7 +20,7 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
     route, endpoint, reads_body = context.original_route, context.endpoint, context.body_field is not None
     effective = context._route_context  # noqa: SLF001
 
-    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes, presence: Presence) -> Request:
+    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes) -> Request:
         scope["app"] = app
         scope["router"] = app.router
         scope["state"] = state.copy()
@@ -33,7 +29,7 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
         if effective is not None:
             scope["fastapi"] = {"effective_route_context": effective}
         scope["path_params"] = dict(zip(path_names, path_values, strict=True))
-        request = Request(scope, _receiver(None if reads_body else body, presence))
+        request = Request(scope, _receiver(None if reads_body else body))
         if reads_body:
             # As after FastAPI has read it: it can be read again, in every form.
             request._body = body  # noqa: SLF001
@@ -42,15 +38,14 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
     return make_request
 
 
-def _receiver(body: bytes | None, presence: Presence) -> Callable[[], Awaitable[dict[str, Any]]]:
+def _receiver(body: bytes | None) -> Callable[[], Awaitable[dict[str, Any]]]:
     parts = [] if body is None else [body]
 
     async def receive() -> dict[str, Any]:
         if parts:
             return {"type": "http.request", "body": parts.pop(), "more_body": False}
-        # Hardly anybody waits here; who asks whether the client has gone does not.
-        while not presence.has_gone:
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        # A client that leaves is not noticed before the answer is sent; who asks whether it has left does not wait for this.
+        await asyncio.Event().wait()
         return {"type": "http.disconnect"}
 
     return receive

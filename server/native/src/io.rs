@@ -39,7 +39,7 @@ use crate::{
     outbox,
     policy::Policy,
     route::Route,
-    scope::{Asked, Ends, Watching},
+    scope::{Asked, Ends},
     tasks::Functions,
     websocket::{Decision, Lost, Socket, WebSocketCall, drive},
 };
@@ -286,7 +286,6 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     let (reply, answered) = oneshot::channel();
     let is_async = io.routes[number].is_async;
-    let watching = io.routes[number].request.is_some().then(Watching::new);
     let job = Job {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
@@ -297,7 +296,6 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         asked,
         path_values: values,
         body,
-        gone: watching.as_ref().map(Watching::flag),
         reply,
         busy,
     };

@@ -3,10 +3,7 @@
 //! The straight way is taken here. A request that is not in order (it fails validation, its body is no JSON) is handed over whole to the
 //! general way before anything of the user's has been called.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use afterload_core::{
     ledger::{Gauge, Share},
@@ -31,7 +28,7 @@ use crate::{
     params::Received,
     policy::Policy,
     route::Route,
-    scope::{Asked, Presence, scope_of},
+    scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
     worker::wait_detached,
 };
@@ -91,8 +88,6 @@ pub struct Job {
     pub asked: Asked,
     pub path_values: Vec<String>,
     pub body: Bytes,
-    /// Set when the client has gone, for an endpoint that may ask.
-    pub gone: Option<Arc<AtomicBool>>,
     pub reply: oneshot::Sender<Reply>,
     /// The server is not quiet before it is dropped.
     pub busy: BusyGuard,
@@ -255,8 +250,7 @@ impl Job {
         let received = Received::new(&self.path_values, self.asked.uri.query(), &self.asked.headers, &self.body);
         let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
         if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
-            let presence = Presence(self.gone.clone().unwrap_or_default());
-            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body), presence);
+            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body));
             kwargs.set_item(name, make.bind(py).call1(parts)?)?;
         }
         let tasks = match &route.tasks {

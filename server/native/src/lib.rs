@@ -39,7 +39,7 @@ mod worker;
 mod _native {
     #[pymodule_export]
     use crate::{
-        asgi::AsgiCall, scope::Presence, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, policy::RoutePolicy, server::Server,
+        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, policy::RoutePolicy, server::Server,
         tasks::TaskList, websocket::WebSocketCall,
     };
 }

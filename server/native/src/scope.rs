@@ -1,12 +1,6 @@
 //! The ASGI scope of a request (ASGI 3.0, HTTP and WebSocket message format 2.3), with the values that uvicorn gives.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Method, Uri, Version};
 use pyo3::{
@@ -19,38 +13,6 @@ use pyo3::{
 pub struct Ends {
     pub client: Option<SocketAddr>,
     pub server: Option<SocketAddr>,
-}
-
-/// Whether the client of a request is still there.
-#[pyclass(frozen, module = "server._native")]
-pub struct Presence(pub Arc<AtomicBool>);
-
-#[pymethods]
-impl Presence {
-    /// The client has gone before it was answered.
-    #[getter]
-    fn has_gone(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// Tells it when the connection drops the request.
-pub struct Watching(Arc<AtomicBool>);
-
-impl Watching {
-    pub fn new() -> Self {
-        Self(Arc::default())
-    }
-
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// The head of a request.
