@@ -27,6 +27,7 @@ from server._app import FastrAPI
 from server._background import BackgroundTasks
 from server._config import ServerConfig
 from server._native import EffectRows
+from server._policies import tasks
 from server._routes import UnsupportedRoute
 
 FastAPI = FastrAPI
@@ -55,4 +56,5 @@ __all__ = [
     "UploadFile",
     "WebSocket",
     "status",
+    "tasks",
 ]

@@ -49,6 +49,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--app-dir", default=".", help="Where to look for MODULE first; '' for nowhere but the Python path.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8080, help="Port to listen on; 0 takes any free one.")
+@click.option("--admin-port", type=int, help="Port of 127.0.0.1 for metrics and health; 0: any free one.  [default: none]")
 @click.option("--pool", default=40, help="Threads for def tasks.")
 @click.option("--endpoint-threads", default=40, help="At most this many threads for def endpoints.")
 @click.option("--queue-limit", type=int, help="Answer 503 while this many tasks are pending.  [default: no limit]")
@@ -57,6 +58,8 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option(
     "--on-error", type=click.Choice(["continue", "stop"]), default="continue", help="After a task raised: the later ones."
 )
+@click.option("--task-timeout", "task_timeout_s", type=float, help="Seconds a task may run.  [default: no limit]")
+@click.option("--shared-pool", is_flag=True, help="Run def endpoints on the threads of the def tasks, as Starlette does.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

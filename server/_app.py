@@ -7,16 +7,35 @@ from typing import Any
 from fastapi import FastAPI
 
 from server._config import ServerConfig
+from server._policies import UNSET, OnError, Order, Unset, app_settings
 
 __all__ = ["FastrAPI"]
 
 
 class FastrAPI(FastAPI):
-    """A FastAPI application that can serve itself."""
+    """A FastAPI application that can serve itself.
 
-    def __init__(self, *, strict_fast_path: bool = False, **settings: Any) -> None:
-        """`settings` are FastAPI's. With `strict_fast_path` the server refuses to start if a route does not go straight."""
-        super().__init__(**settings)
+    It takes what FastAPI takes, and how its background tasks are run (docs/server.md); a single endpoint says it with `tasks`.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_order: Order | Unset = UNSET,
+        task_on_error: OnError | Unset = UNSET,
+        task_queue_limit: int | Unset | None = UNSET,
+        task_timeout_s: float | Unset | None = UNSET,
+        strict_fast_path: bool = False,
+        **of_fastapi: Any,
+    ) -> None:
+        """With `strict_fast_path`, the server refuses to start if a route does not go straight.
+
+        Raises ValueError naming the setting, what was given and what is allowed.
+        """
+        self._task_settings = app_settings(
+            task_order=task_order, task_on_error=task_on_error, task_queue_limit=task_queue_limit, task_timeout_s=task_timeout_s
+        )
+        super().__init__(**of_fastapi)
         self.strict_fast_path = strict_fast_path
 
     def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:

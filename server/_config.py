@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from server._policies import check
+
 __all__ = ["MOST_THREADS", "ServerConfig"]
 
 MOST_THREADS = 10_000
@@ -21,9 +23,16 @@ class ServerConfig:
     io_threads: int = 1
     queue_limit: int | None = None  # requests that would add tasks get 503 while so many are pending; None: no limit
     drain_s: float = 30.0  # how long a stopping server lets accepted tasks finish
+    admin_port: int | None = (
+        None  # of 127.0.0.1, for /healthz, /metrics, /tasks and /routes (docs/admin.md); 0: any free one; None: none
+    )
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
+    task_timeout_s: float | None = (
+        None  # an `async def` task is cancelled after it, a `def` one reported as overdue; None: no limit
+    )
+    shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
     boot: int = 1
     label: str = ""
@@ -42,14 +51,12 @@ class ServerConfig:
             if not low <= value <= high:
                 msg = f"{name} is {value}; allowed is {low} to {high}"
                 raise ValueError(msg)
-        if self.queue_limit is not None and self.queue_limit < 0:
-            msg = f"queue_limit is {self.queue_limit}; allowed is 0 or more, or None for no limit"
+        for setting in ("order", "on_error", "queue_limit"):
+            check(setting, setting, getattr(self, setting))
+        check("timeout_s", "task_timeout_s", self.task_timeout_s)
+        if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
+            msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
             raise ValueError(msg)
-        for name, allowed in (("order", ("sequential", "parallel")), ("on_error", ("continue", "stop"))):
-            value = getattr(self, name)
-            if value not in allowed:
-                msg = f"{name} is {value!r}; allowed is {' or '.join(map(repr, allowed))}"
-                raise ValueError(msg)
 
     @property
     def parallel(self) -> bool:

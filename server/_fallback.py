@@ -1,11 +1,8 @@
-"""What the compiled side hands to Python: everything but the straight way."""
+"""What the compiled side hands to Python beside endpoints: what they raised, and the responses that they returned."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,46 +11,26 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.utils import is_body_allowed_for_status_code
-from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
 
 from server._native import TaskList
 from server._specs import RouteSpec
 
-__all__ = ["Answer", "Fallback", "task_failed"]
+__all__ = ["Answer", "Fallback"]
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, body."""
 
-_tasks_log = logging.getLogger("server.tasks")
 _requests_log = logging.getLogger("server.requests")
 
 
 class Fallback:
-    """What happens to the requests of one app when something is not in order."""
+    """What becomes of exceptions of the endpoints of one app."""
 
     def __init__(self, app: FastAPI, specs: Sequence[RouteSpec]) -> None:
         self._app = app
         self.specs = specs
-
-    def hand_over(self, scope: dict[str, Any], body: bytes) -> Answer:
-        """What the app itself answers to a request."""
-        return _drive(self._app, scope, body)
-
-    def raise_in_app(self, scope: dict[str, Any], body: bytes, error: BaseException) -> Answer:
-        """What the app's own exception handlers answer."""
-
-        async def failing(scope: Any, receive: Any, send: Any) -> None:
-            raise error
-
-        handlers = dict(self._app.exception_handlers)
-        last = handlers.pop(500, None) or handlers.pop(Exception, None)
-        scope["app"] = self._app
-        return _drive(ServerErrorMiddleware(ExceptionMiddleware(failing, handlers), last), scope, body)
 
     def explain(self, error: BaseException, number: int) -> Answer | None:
         """The answer to an exception of an endpoint: an HTTPException's own, or a 500 and the traceback in the log.
@@ -85,30 +62,16 @@ class Fallback:
         return handlers.get(500) or handlers.get(Exception)
 
 
-def unpack(response: Response, tasks: TaskList | None) -> Answer:
-    """The parts of a returned `Response`. Tasks that it carries run after those that the endpoint added.
+def unpack(response: Response, tasks: TaskList | None) -> Answer | None:
+    """The parts of a returned `Response`. None: it has to send itself, for it streams, carries tasks of its own or has its own way.
 
-    (FastAPI drops the endpoint's own tasks in silence when the response carries some.) Raises TypeError for a streaming response.
+    As in FastAPI, tasks that the endpoint added go with a response that carries none.
     """
-    if not hasattr(response, "body"):
-        msg = f"the endpoint returned a {type(response).__name__}, and streamed answers cannot be served yet"
-        raise TypeError(msg)
-    if response.background is not None:
-        if tasks is None:
-            msg = (
-                "the returned Response carries background tasks: declare a BackgroundTasks parameter for them to be accounted for"
-            )
-            raise TypeError(msg)
-        for task in _tasks_of(response.background):
-            tasks.add_task(task.func, *task.args, **task.kwargs)
-    return _answer(response)
-
-
-def task_failed(func: Callable[..., Any], error: BaseException) -> None:
-    """Logs what a background task raised, with its traceback."""
-    # Not its repr, which is the user's code and may raise too.
-    name = (getattr(func, "__qualname__", None) or type(func).__qualname__).rpartition("<locals>.")[2]
-    _tasks_log.error("background task %s raised %s: %s", name, type(error).__name__, error, exc_info=error)
+    if type(response).__call__ is Response.__call__ and response.background is None:
+        return _answer(response)
+    if response.background is None and tasks is not None:
+        response.background = tasks  # type: ignore[assignment]  # it is a BackgroundTasks
+    return None
 
 
 def set_up_logging() -> None:
@@ -117,30 +80,6 @@ def set_up_logging() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         logging.getLogger("server").addHandler(handler)
-
-
-def _tasks_of(background: BackgroundTask) -> list[BackgroundTask]:
-    return list(background.tasks) if isinstance(background, BackgroundTasks) else [background]
-
-
-def _drive(app: ASGIApp, scope: dict[str, Any], body: bytes) -> Answer:
-    # A loop of its own on a thread of its own, until there is a bridge.
-    parts: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        parts.append(message)
-
-    def run() -> None:
-        with contextlib.suppress(Exception):
-            asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return (parts[0]["status"], list(parts[0]["headers"]), b"".join(part.get("body", b"") for part in parts[1:]))
 
 
 def _answer(response: Response) -> Answer:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from server._bridge import Bridge
 from server._native import AsyncChain, AsyncJob, Server
+from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
 
@@ -21,8 +24,9 @@ BEAT_S = 0.02
 class LoopThread:
     """One thread with one event loop, started by `start` and ended by `stop`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, bridge: Bridge) -> None:
         self._server = server
+        self._bridge = bridge
         self._loop = _new_loop()
         self._running: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
@@ -94,8 +98,12 @@ class LoopThread:
         for work in self._server.take():
             if isinstance(work, AsyncJob):
                 self._keep(create(_run_job(work)))
-            else:
+            elif isinstance(work, AsyncChain):
                 self._keep(create(_run_chain(work), context=work.context()))
+            elif isinstance(work, int):
+                self._bridge.wake(work)
+            else:
+                self._keep(create(self._bridge.run(work)))
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         self._life = self._loop.create_task(life)
@@ -123,13 +131,36 @@ async def _run_chain(chain: AsyncChain) -> None:
     step = chain.begin()
     if step is None:
         return
-    func, args, kwargs = step
+    func, args, kwargs, timeout_s = step
     try:
-        await func(*args, **(kwargs or {}))
+        if timeout_s is None:
+            await func(*args, **(kwargs or {}))
+        else:
+            await _limited(func(*args, **(kwargs or {})), timeout_s)
     except BaseException as error:  # noqa: BLE001  # a task that raises, whatever it raises, has failed; the loop goes on
         chain.failed(error)
     else:
         chain.finished()
+
+
+async def _limited(work: Awaitable[Any], timeout_s: float) -> None:
+    """Cancels the work after `timeout_s` seconds. Raises TaskTimedOut then, whatever the work made of its cancellation."""
+    begun = time.monotonic()
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            await work
+    except BaseException as error:
+        if not limit.expired():
+            raise
+        # A timeout's own TimeoutError stands for the CancelledError, which knows where the task was.
+        inner = error.__cause__ if isinstance(error, TimeoutError) and error.__cause__ is not None else error
+        became = "was cancelled" if isinstance(inner, asyncio.CancelledError) else f"raised {type(inner).__name__} when cancelled"
+        msg = f"it had run for {timeout_s:g} s and {became}"
+        raise TaskTimedOut(msg) from inner
+    if limit.expired():
+        took_s = time.monotonic() - begun
+        msg = f"it had run for {timeout_s:g} s, swallowed its cancellation and returned after {took_s:.1f} s"
+        raise TaskTimedOut(msg)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

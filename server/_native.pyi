@@ -40,14 +40,22 @@ class AsyncChain:
     def context(self) -> Context | None:
         """The context variables as they were at the next task's `add_task`."""
 
-    def begin(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any] | None] | None:
-        """Starts the next `async def` task, whose end must then be told. None: no more here; the rest goes its own way."""
+    def begin(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any] | None, float | None] | None:
+        """Starts the next `async def` task, whose end must then be told: function, arguments, seconds that it may run. None: no
+        more here; the rest goes its own way.
+        """
 
     def finished(self) -> None:
         """The task has returned."""
 
     def failed(self, error: BaseException) -> None:
         """The task has raised."""
+
+class RoutePolicy:
+    """How the tasks of one route are run; its pending tasks are counted here, if they have a limit."""
+
+    def __init__(self, policy: Any) -> None:
+        """`policy`: a `TaskPolicy` (server/_policies.py)."""
 
 class EffectRows:
     """A file of effect rows (docs/rows.md), for the servers that tasks talk to. May be shared by threads."""
@@ -71,11 +79,22 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], redirect_slashes: bool) -> None:
-        """Freezes the routes (`RouteSpec`). Raises ValueError for a path that cannot be routed."""
+    def set_routes(self, routes: list[Any], policies: list[RoutePolicy], redirect_slashes: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run. Raises ValueError for a path that
+        cannot be routed.
+        """
 
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
+
+    def bind_admin(self, port: int) -> int:
+        """Opens the admin port on loopback and returns its number. Raises OSError."""
+
+    def start_admin(self) -> None:
+        """Starts answering on the admin port, without ever needing the GIL for it. On the main thread, before everything else."""
+
+    def close_admin(self) -> None:
+        """Ends those threads, if there are any. After everything else."""
 
     def start(self, control: int) -> None:
         """Starts answering. `control`: descriptor to which single-byte requests to the main thread are written."""
@@ -103,6 +122,9 @@ class Server:
 
     def set_pool(self, size: int) -> None:
         """Lets the first `size` pool threads take tasks; the others sleep."""
+
+    def take_overdue(self) -> list[tuple[Callable[..., Any], int, bool, float]]:
+        """Tasks that have become overdue since the last call: function, operation, whether `async def`, age in seconds."""
 
     def setting(self, number: int) -> int:
         """What the harness asks for (docs/rows.md); 0: nothing."""

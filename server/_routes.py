@@ -18,6 +18,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
+from server._capture import wants_tasks
 from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
 from server._params import body_spec, param_spec
 from server._requests import request_maker
@@ -110,7 +111,14 @@ def _general(context: RouteContext, reason: str) -> RouteSpec:
         is_simple = True  # without methods it takes no HTTP request; every web socket goes to the app
     elif type(context.original_route).matches.__module__.partition(".")[0] not in ("starlette", "fastapi"):
         path, is_simple = "/{path:path}", False  # it says itself what it matches
-    return RouteSpec(methods, path, reason, is_other=not is_simple, route=context)
+    takes_tasks = isinstance(context.original_route, APIRoute) and wants_tasks(context.dependant)
+    return RouteSpec(
+        methods, path, reason, is_other=not is_simple, is_async=True, tasks=_SOMEWHERE if takes_tasks else None, route=context
+    )
+
+
+_SOMEWHERE = "background_tasks"
+"""Keyword of the task list where only the app knows it: all that matters is that there is one, and that admission may refuse."""
 
 
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")

@@ -1,7 +1,8 @@
 """Serving an app: start everything, wait for a signal, drain, say what was abandoned.
 
 The main thread does nothing but wait for single bytes: from Python's signal handling, from the I/O threads (which may not touch
-Python and ask here for one more endpoint thread) and from the thread that waits for the drain.
+Python and ask here for one more endpoint thread), from the thread that finds overdue tasks, and from the one that waits for the
+drain.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from starlette.responses import Response
 
 from server._answers import encode_anything
 from server._background import BackgroundTasks
+from server._bridge import Bridge, Lifespan
+from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
-from server._fallback import Fallback, set_up_logging, task_failed, unpack
+from server._fallback import Fallback, set_up_logging, unpack
 from server._lanes import Lanes
 from server._loop import LoopThread
-from server._native import Server
-from server._routes import compile_routes
+from server._native import RoutePolicy, Server
+from server._policies import Policies, policy_of, with_app_settings
+from server._routes import RouteSpec, compile_routes, misses_go_to_app
+from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
 
@@ -40,6 +45,7 @@ ABANDONED_STATUS: Final = 3
 """Exit status of a server that gave up tasks at its drain deadline."""
 
 _MORE_LANES: Final = b"L"
+_TELL_OVERDUE: Final = b"O"
 _WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
@@ -52,12 +58,11 @@ class Helpers:
 
     task_list: Any = BackgroundTasks
     is_async: Any = is_async_callable
-    hand_over: Any = None
-    raise_in_app: Any = None
     unpack: Any = unpack
     encode: Any = encode_anything
     explain: Any = None
     task_failed: Any = task_failed
+    task_never_ran: Any = task_never_ran
     response: Any = Response
     to_json: Any = to_json
 
@@ -72,18 +77,19 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         msg = "a server must be run on the main thread, which receives the signals that stop it"
         raise RuntimeError(msg)
     set_up_logging()
-    lanes = Lanes()
-    specs = compile_routes(app, lanes.call, strict=True)
+    capture_tasks()
+    config = with_app_settings(config, app)
+    lanes, bridge = Lanes(), Bridge(app, Policies(config))
+    specs = _compile(app, lanes, bridge)
     fallback = Fallback(app, specs)
     try:
-        server = Server(
-            config, Helpers(hand_over=fallback.hand_over, raise_in_app=fallback.raise_in_app, explain=fallback.explain)
-        )
+        server = Server(config, Helpers(explain=fallback.explain))
     except OSError as error:
         msg = f"cannot serve: {error.filename or config.rows}: {_reason(error)}"
         raise CannotServe(msg) from error
     try:
         port = server.bind(config.host, config.port)
+        admin_port = None if config.admin_port is None else server.bind_admin(config.admin_port)
     except OSError as error:
         if config.rows is not None:
             # Nothing is in it yet, and it would be in the way of the next try.
@@ -91,20 +97,32 @@ def prepare(app: FastAPI, config: ServerConfig) -> Serving:
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
     lanes.open(server)
-    return Serving(app, config, server, port, fallback, lanes)
+    return Serving(app, config, server, (port, admin_port), Ways(fallback, lanes, bridge))
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What Python does for the straight way and for the general one."""
+
+    fallback: Fallback
+    lanes: Lanes
+    bridge: Bridge
+
+
+def _compile(app: FastAPI, lanes: Lanes, bridge: Bridge) -> list[RouteSpec]:
+    return compile_routes(app, lanes.call, bridge.state, strict=getattr(app, "strict_fast_path", False))
 
 
 class Serving:
     """One server from its first thread to its last."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback, lanes: Lanes) -> None:
+    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, ports: tuple[int, int | None], ways: Ways) -> None:
         self._app = app
         self._config = config
         self._server = server
-        self._port = port
-        self._fallback = fallback
-        self._lanes = lanes
-        self._loop = LoopThread(server)
+        self._port, self._admin_port = ports
+        self._ways = ways
+        self._loop = LoopThread(server, ways.bridge)
         self._workers = 0
         self._pool = config.pool
         self._signals = 0
@@ -120,14 +138,19 @@ class Serving:
         try:
             self._serve()
         finally:
+            self._server.close_admin()
             # What the caller does afterwards can be stopped as ever.
             signal.set_wakeup_fd(fd_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _serve(self) -> None:
+        if self._admin_port is not None:
+            self._server.start_admin()
+            _say(f"admin on http://127.0.0.1:{self._admin_port}")
         self._grow_pool(self._config.pool)
-        self._add_lane()
+        if not self._config.shared_pool:
+            self._add_lane()
         self._loop.start()
         self._start_app()
         self._server.start(self._tell.fileno())
@@ -141,15 +164,18 @@ class Serving:
 
     def _start_app(self) -> None:
         routes = list(self._app.routes)
-        started = self._loop.start_app(self._app.router.lifespan_context(self._app))
+        started = self._loop.start_app(Lifespan(self._app, self._ways.bridge.state))
         if not self._wait_for(started, signals=0, timeout_s=None):
             _say("stopped by a signal before the app's start-up had ended")
             _leave(1)
         started.result()
         # The start-up may have added routes.
         if routes != list(self._app.routes):
-            self._fallback.specs = compile_routes(self._app, self._lanes.call, strict=True)
-        self._server.set_routes(list(self._fallback.specs), self._app.router.redirect_slashes)
+            self._ways.fallback.specs = _compile(self._app, self._ways.lanes, self._ways.bridge)
+        specs = list(self._ways.fallback.specs)
+        policies = [RoutePolicy(policy_of(spec.declared, self._config)) for spec in specs]
+        misses_to_app = misses_go_to_app(self._app, specs)
+        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
 
     def _stop(self) -> None:
         begun = time.monotonic()
@@ -209,6 +235,9 @@ class Serving:
             return
         if _MORE_LANES in requests:
             self._add_lane()
+        if _TELL_OVERDUE in requests:
+            for func, op, is_async, age_s in self._server.take_overdue():
+                task_overdue(func, op, is_async, age_s)
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

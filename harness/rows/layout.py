@@ -92,6 +92,8 @@ class Gauge(IntEnum):
     ABANDONED_RUNNING = 20
     DRAINED = 21
     CPU = 22
+    SHARED_POOL = 23
+    OVERDUE = 24
 
 
 class Outcome(IntEnum):

@@ -486,11 +486,13 @@ def test_whatever_an_endpoint_raises_is_answered_500(asker: Asker, path: str, na
     asker.ended(op, 2)
 
 
-def test_tasks_that_a_returned_response_carries_run_after_the_endpoints_own(asker: Asker):
-    """FastAPI drops the endpoint's own ones in silence."""
+def test_tasks_that_a_returned_response_carries_run_in_place_of_the_endpoints_own(asker: Asker):
+    """As in FastAPI, which drops the endpoint's own in silence: here they are in the account, and in the log."""
     op, _ = asker.ask("/carried")
-    asker.ended(op, 3)
-    assert asker.told(op) == ["own", "carried", "carried too"]
+    tasks = asker.ended(op, 3)
+    assert asker.told(op) == ["carried", "carried too"]
+    assert sorted((task.index, task.reason) for task in tasks) == [(0, 0), (1, 0), (2, 3)]
+    assert "carries tasks of its own" in asker.server.stderr()
 
 
 def test_a_request_may_add_as_many_tasks_as_a_row_can_number(start: Callable[..., Asker]):

@@ -5,7 +5,7 @@
 use std::{
     path::Path,
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,8 +13,9 @@ use std::{
 
 use crate::{
     clock::now_ns,
+    functions::Functions,
     life::{Life, Was},
-    rows::{GAUGES, Kind, Row, RowFile},
+    rows::{GAUGES, Kind, NAMES, Row, RowFile},
 };
 
 /// The highest bit of an operation id: the request carried none.
@@ -59,6 +60,8 @@ pub enum Gauge {
     AbandonedQueued = 19,
     AbandonedRunning = 20,
     Drained = 21,
+    SharedPool = 23,
+    Overdue = 24,
 }
 
 /// How a task function runs.
@@ -90,11 +93,54 @@ pub enum DropReason {
 pub struct Entry {
     life: Life,
     row: Option<Row>,
+    share: Option<Arc<Share>>,
+    func: u16,
+    accepted: u64,
+    flushed: AtomicU64,
+}
+
+impl Entry {
+    /// When it was accepted, monotonic nanoseconds.
+    pub fn accepted_ns(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Since when it has been free to run, monotonic nanoseconds.
+    pub fn flushed_ns(&self) -> u64 {
+        self.flushed.load(Ordering::Relaxed)
+    }
+}
+
+/// What is under way for one route, counted beside the server's own account so that the route can have a limit of its own.
+#[derive(Debug, Default)]
+pub struct Share {
+    pending: AtomicU64,
+    busy: AtomicU64,
+}
+
+impl Share {
+    /// Counts a request whose tasks may still be accepted.
+    pub fn enter(&self) {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The request will add no task any more (but through tasks that it has).
+    pub fn leave(&self) {
+        self.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Pending tasks, and requests under way, each of which may add one.
+    pub fn under_way(&self) -> u64 {
+        self.pending.load(Ordering::Acquire) + self.busy.load(Ordering::Acquire)
+    }
 }
 
 /// The server's account of its tasks.
 pub struct Ledger {
+    /// Names of task functions, and how many calls of each are under way.
+    pub functions: Functions,
     rows: Option<RowFile>,
+    dropped: [AtomicU64; 5],
     gauges: Box<[AtomicU64]>,
     untagged: AtomicU64,
     pending: AtomicU64,
@@ -111,7 +157,9 @@ impl Ledger {
     pub fn open(path: Option<&Path>, boot: u64, label: &str) -> std::io::Result<Self> {
         let rows = path.map(|path| RowFile::create(path, Kind::Tasks, boot, label)).transpose()?;
         Ok(Self {
+            functions: Functions::default(),
             rows,
+            dropped: Default::default(),
             gauges: (0..GAUGES).map(|_| AtomicU64::new(0)).collect(),
             untagged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
@@ -134,9 +182,18 @@ impl Ledger {
         self.rows.as_ref().map_or(0, |rows| rows.setting(number))
     }
 
-    /// The id of a task function's name.
+    /// The id of a task function's name. The row file knows the first ones under the same ids, and the rest as 0.
     pub fn name(&self, text: &str) -> u16 {
-        self.rows.as_ref().map_or(0, |rows| rows.name(text))
+        self.functions.id(text, |text| {
+            if let Some(rows) = &self.rows {
+                rows.name(text);
+            }
+        })
+    }
+
+    /// Tasks dropped for a reason so far.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
     }
 
     /// The operation id of a request: the client's, or a placeholder with the highest bit set where it sent none.
@@ -176,26 +233,39 @@ impl Ledger {
 
     /// Accepts a task. Comes before the first byte of the response is handed to the socket.
     pub fn accept(&self, op: u64, index: u16, func: u16, kind: Option<TaskKind>) -> Entry {
+        self.accept_for(None, op, index, func, kind)
+    }
+
+    /// Accepts a task that counts in the share of its route too.
+    pub fn accept_for(&self, share: Option<&Arc<Share>>, op: u64, index: u16, func: u16, kind: Option<TaskKind>) -> Entry {
         self.pending.fetch_add(1, Ordering::AcqRel);
+        if let Some(share) = share {
+            share.pending.fetch_add(1, Ordering::AcqRel);
+        }
+        self.functions.queued(func);
+        let accepted = now_ns();
         let row = self.rows.as_ref().and_then(|rows| {
             let row = rows.claim()?;
             let kind = kind.map_or(0, |kind| kind as u64);
-            rows.store(row, META, u64::from(index) | u64::from(func) << 16 | kind << 32 | 1 << 40);
-            rows.store(row, ACCEPTED, now_ns());
+            let name = if usize::from(func) < NAMES { u64::from(func) } else { 0 };
+            rows.store(row, META, u64::from(index) | name << 16 | kind << 32 | 1 << 40);
+            rows.store(row, ACCEPTED, accepted);
             rows.store(row, 0, op);
             Some(row)
         });
         self.count(Gauge::Accepted);
-        Entry { life: Life::default(), row }
+        Entry { life: Life::default(), row, share: share.cloned(), func, accepted, flushed: AtomicU64::new(0) }
     }
 
     /// The response that the task waits for has left, or its client had gone before the last byte.
     pub fn flushed(&self, entry: &Entry, whole: bool) {
+        let now = now_ns();
+        entry.flushed.store(now, Ordering::Relaxed);
         if let (Some(rows), Some(row)) = (&self.rows, entry.row) {
             if !whole {
                 rows.set_bits(row, META, CLIENT_GONE);
             }
-            rows.store(row, FLUSHED, now_ns());
+            rows.store(row, FLUSHED, now);
         }
     }
 
@@ -204,6 +274,7 @@ impl Ledger {
         if !entry.life.start() {
             return false;
         }
+        self.functions.started(entry.func);
         self.write(entry, STARTED);
         self.count(Gauge::Started);
         true
@@ -214,9 +285,10 @@ impl Ledger {
         if !entry.life.end() {
             return false;
         }
+        self.functions.ended(entry.func);
         self.write(entry, if failed { FAILED } else { FINISHED });
         self.count(if failed { Gauge::Failed } else { Gauge::Finished });
-        self.ended();
+        self.ended(entry);
         true
     }
 
@@ -225,6 +297,7 @@ impl Ledger {
         if !entry.life.drop_waiting() {
             return false;
         }
+        self.functions.dropped(entry.func);
         self.write_dropped(entry, reason);
         true
     }
@@ -232,6 +305,10 @@ impl Ledger {
     /// Gives a task up at the drain deadline. None: it had ended.
     pub fn abandon(&self, entry: &Entry) -> Option<Was> {
         let was = entry.life.abandon()?;
+        match was {
+            Was::Waiting => self.functions.dropped(entry.func),
+            Was::Running => self.functions.ended(entry.func),
+        }
         self.write_dropped(entry, DropReason::Abandoned);
         self.count(match was {
             Was::Waiting => Gauge::AbandonedQueued,
@@ -271,15 +348,20 @@ impl Ledger {
             rows.set_bits(row, META, (reason as u64) << REASON_SHIFT);
             rows.store(row, DROPPED, now_ns());
         }
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
         self.count(Gauge::Dropped);
-        self.ended();
+        self.ended(entry);
     }
 
     fn count(&self, gauge: Gauge) {
         self.gauge(gauge).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn ended(&self) {
+    fn ended(&self, entry: &Entry) {
+        // Before the server's own count: who sees the server quiet sees the route quiet too.
+        if let Some(share) = &entry.share {
+            share.pending.fetch_sub(1, Ordering::AcqRel);
+        }
         if self.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.wake();
         }
@@ -294,8 +376,11 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{DropReason, Gauge, Ledger, TaskKind, UNTAGGED};
-    use std::{sync::atomic::Ordering, time::Duration};
+    use super::{DropReason, Gauge, Ledger, Share, TaskKind, UNTAGGED};
+    use std::{
+        sync::{Arc, atomic::Ordering},
+        time::Duration,
+    };
 
     fn ledger() -> Ledger {
         Ledger::open(None, 1, "").expect("no file is made")
@@ -316,6 +401,21 @@ mod tests {
         let read = |gauge| ledger.gauge(gauge).load(Ordering::Relaxed);
         assert_eq!(read(Gauge::Accepted), read(Gauge::Finished) + read(Gauge::Failed) + read(Gauge::Dropped));
         assert_eq!(read(Gauge::AbandonedRunning), 1);
+        assert_eq!([DropReason::Skipped, DropReason::Abandoned].map(|reason| ledger.dropped(reason)), [1, 1]);
+        assert_eq!(ledger.functions.under_way(), []);
+    }
+
+    #[test]
+    fn however_a_task_ends_it_leaves_the_share_of_its_route_once() {
+        let ledger = ledger();
+        let share = Arc::new(Share::default());
+        let entries: Vec<_> = (0..3).map(|index| ledger.accept_for(Some(&share), 7, index, 0, Some(TaskKind::Def))).collect();
+        let _other = ledger.accept(7, 3, 0, Some(TaskKind::Def));
+        assert_eq!((share.under_way(), ledger.pending()), (3, 4));
+        assert!(ledger.start(&entries[0]) && ledger.end(&entries[0], true));
+        assert!(ledger.drop_waiting(&entries[1], DropReason::Skipped) && ledger.abandon(&entries[1]).is_none());
+        assert!(ledger.abandon(&entries[2]).is_some() && !ledger.drop_waiting(&entries[2], DropReason::Skipped));
+        assert_eq!((share.under_way(), ledger.pending()), (0, 1));
     }
 
     #[test]

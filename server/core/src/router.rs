@@ -11,6 +11,8 @@ pub enum Match<'p> {
     MethodNotAllowed(String),
     /// No route has this path.
     NotFound,
+    /// A route of a kind that is not matched here, declared before any other that fits, may fit.
+    Other,
 }
 
 /// A path pattern that cannot be routed.
@@ -27,11 +29,19 @@ pub struct Router {
     patterns: matchit::Router<usize>,
     methods: Vec<Methods>,
     declared: Vec<Declared>,
+    others: Vec<(usize, Vec<Segment>)>,
     // Two patterns fit one path (`/items/{id}`, `/items/latest`): then the order of declaration decides, and every look-up walks it.
     ambiguous: bool,
 }
 
 type Methods = Vec<(String, usize)>;
+
+/// A segment of a pattern that is matched on the safe side.
+enum Segment {
+    Literal(String),
+    Any,
+    Rest,
+}
 
 struct Declared {
     method: String,
@@ -75,9 +85,36 @@ impl Router {
         Ok(())
     }
 
+    /// Adds a route with a pattern of any kind (convertors, mounts, parameters within a segment). Whether it fits a path is decided on the
+    /// safe side here and exactly elsewhere.
+    pub fn add_other(&mut self, pattern: &str, route: usize) {
+        let mut segments = Vec::new();
+        for segment in pattern.split('/') {
+            match segment {
+                rest if rest.contains(":path}") => {
+                    segments.push(Segment::Rest);
+                    break;
+                }
+                any if any.contains('{') => segments.push(Segment::Any),
+                literal => segments.push(Segment::Literal(literal.to_owned())),
+            }
+        }
+        self.others.push((route, segments));
+    }
+
     /// Finds the route of a request.
     #[must_use]
     pub fn find<'p>(&self, method: &str, path: &'p str) -> Match<'p> {
+        let found = self.find_exactly(method, path);
+        if self.others.is_empty() {
+            return found;
+        }
+        let before = if let Match::Route(number, _) = found { number } else { usize::MAX };
+        let may_fit = |(route, segments): &(usize, Vec<Segment>)| *route < before && may_fit(segments, path);
+        if self.others.iter().any(may_fit) { Match::Other } else { found }
+    }
+
+    fn find_exactly<'p>(&self, method: &str, path: &'p str) -> Match<'p> {
         if self.ambiguous {
             return self.walk(method, path);
         }
@@ -109,6 +146,19 @@ impl Router {
 
 fn is_parameter(segment: &str) -> bool {
     segment.starts_with('{') && segment.ends_with('}')
+}
+
+fn may_fit(segments: &[Segment], path: &str) -> bool {
+    let mut given = path.split('/');
+    for segment in segments {
+        match (segment, given.next()) {
+            (Segment::Rest, _) => return true,
+            (Segment::Any, Some(_)) => {}
+            (Segment::Literal(want), Some(value)) if want == value => {}
+            _ => return false,
+        }
+    }
+    given.next().is_none()
 }
 
 fn overlap(one: &str, other: &str) -> bool {
@@ -204,5 +254,21 @@ mod tests {
         other.add("GET", "/{b}/{c}", 1).expect("a good pattern");
         assert_eq!(other.find("GET", "/1/x"), Match::Route(0, vec!["1"]));
         assert_eq!(other.find("GET", "/1/y"), Match::Route(1, vec!["1", "y"]));
+    }
+
+    #[test]
+    fn a_route_that_cannot_be_matched_here_is_handed_on_unless_one_declared_before_it_fits() {
+        let mut router = Router::default();
+        router.add("GET", "/static/logo", 0).expect("a good pattern");
+        router.add_other("/static/{path:path}", 1);
+        router.add_other("/v{version}/items", 2);
+        router.add("GET", "/static/late", 3).expect("a good pattern");
+        router.add("GET", "/items", 4).expect("a good pattern");
+        assert_eq!(router.find("GET", "/static/logo"), Match::Route(0, vec![]));
+        assert_eq!(router.find("GET", "/static/late"), Match::Other);
+        assert_eq!(router.find("GET", "/static/a/b"), Match::Other);
+        assert_eq!(router.find("GET", "/v1/items"), Match::Other);
+        assert_eq!(router.find("GET", "/items"), Match::Route(4, vec![]));
+        assert_eq!(router.find("GET", "/nothing"), Match::NotFound);
     }
 }

@@ -34,7 +34,8 @@ const GAUGES_AT: usize = 256 / 8;
 const SETTINGS_AT: usize = 1024 / 8;
 const NAMES_AT: usize = 4096;
 const NAME_BYTES: usize = 64;
-const NAMES: usize = 192;
+/// Names that the header can hold, the empty one included.
+pub const NAMES: usize = 192;
 const LABEL_AT: usize = 128;
 // Header fields, as word numbers.
 const PID: usize = 3;

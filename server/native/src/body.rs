@@ -13,8 +13,13 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
-use crate::{chain::Chain, core::Core};
+use crate::{
+    chain::Chain,
+    core::Core,
+    exchange::{Exchange, Piece},
+};
 
 /// Lets the tasks of a request run when it is dropped.
 pub struct Ticket {
@@ -50,6 +55,8 @@ pub struct TaskBuf {
     bytes: Bytes,
     ticket: Option<Ticket>,
     busy: Option<Busy>,
+    /// Of a streamed answer: the exchange, which is told when the chunk has left, and the chunk's length.
+    part_of: Option<(Arc<Exchange>, usize)>,
 }
 
 impl Buf for TaskBuf {
@@ -71,43 +78,121 @@ impl Drop for TaskBuf {
         if let Some(ticket) = &mut self.ticket {
             ticket.whole = self.bytes.is_empty();
         }
+        if let Some((exchange, length)) = self.part_of.take() {
+            exchange.left(length, self.bytes.is_empty());
+        }
         drop(self.busy.take());
     }
 }
 
-/// A whole response body in one chunk.
-pub struct TaskBody(Option<TaskBuf>);
+/// A response body: whole in one chunk, or piece by piece.
+pub enum TaskBody {
+    Whole(Option<TaskBuf>),
+    Stream(Stream),
+}
+
+/// The body of an answer that the app sends piece by piece.
+pub struct Stream {
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    exchange: Arc<Exchange>,
+    has_ended: bool,
+    busy: Option<Busy>,
+}
+
+/// The app broke off in the middle of its answer, which the client must be able to see.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the app broke off in the middle of its answer")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
 
 impl TaskBody {
     /// hyper drops an empty body before it has written the head, so tasks must not be tied to one: see [`Ticket::redeem`].
     pub fn new(bytes: Bytes, ticket: Option<Ticket>) -> Self {
-        Self(Some(TaskBuf { bytes, ticket, busy: None }))
+        Self::Whole(Some(TaskBuf { bytes, ticket, busy: None, part_of: None }))
+    }
+
+    /// A body whose pieces come from the app.
+    pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>) -> Self {
+        Self::Stream(Stream { pieces, exchange, has_ended: false, busy: None })
     }
 
     /// Keeps its connection busy until its last byte has left.
     pub fn keep_busy(&mut self, busy: Busy) {
-        if let Some(chunk) = &mut self.0 {
-            chunk.busy = Some(busy);
+        match self {
+            Self::Whole(Some(chunk)) => chunk.busy = Some(busy),
+            Self::Whole(None) => {}
+            Self::Stream(stream) => stream.busy = Some(busy),
         }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TaskBuf>, BrokenOff>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        match self.pieces.poll_recv(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Piece::Chunk(bytes))) => {
+                let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
+                Poll::Ready(Some(Ok(Frame::data(TaskBuf { bytes, ticket: None, busy: None, part_of }))))
+            }
+            Poll::Ready(Some(Piece::End(ticket))) => {
+                self.has_ended = true;
+                self.exchange.ended(ticket);
+                Poll::Ready(None)
+            }
+            Poll::Ready(None) => {
+                self.has_ended = true;
+                self.exchange.over();
+                Poll::Ready(Some(Err(BrokenOff)))
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        // The client has gone. Tickets among the pieces say so when they are dropped; that the rest of them comes later is no matter.
+        self.exchange.over();
+        self.pieces.close();
     }
 }
 
 impl Body for TaskBody {
     type Data = TaskBuf;
-    type Error = std::convert::Infallible;
+    type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<TaskBuf>, Self::Error>>> {
-        match self.0.take() {
-            Some(chunk) if !chunk.bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-            _ => Poll::Ready(None),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TaskBuf>, Self::Error>>> {
+        match &mut *self {
+            Self::Whole(chunk) => match chunk.take() {
+                Some(chunk) if !chunk.bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                _ => Poll::Ready(None),
+            },
+            Self::Stream(stream) => stream.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|chunk| chunk.bytes.is_empty())
+        match self {
+            Self::Whole(chunk) => chunk.as_ref().is_none_or(|chunk| chunk.bytes.is_empty()),
+            Self::Stream(stream) => stream.has_ended,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |chunk| chunk.bytes.len() as u64))
+        match self {
+            Self::Whole(chunk) => SizeHint::with_exact(chunk.as_ref().map_or(0, |chunk| chunk.bytes.len() as u64)),
+            Self::Stream(_) => SizeHint::default(),
+        }
     }
 }

@@ -1,6 +1,12 @@
 //! The tasks of one request, in the order in which they were added.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use afterload_core::ledger::{DropReason, Entry, Ledger, TaskKind};
 use pyo3::{
@@ -9,7 +15,7 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use crate::core::lock;
+use crate::{core::lock, panics::caught, policy::Policy};
 
 /// One call that was added.
 pub struct Task {
@@ -32,7 +38,8 @@ impl Task {
         if unsafe { ffi::PyContext_Enter(self.context.as_ptr()) } < 0 {
             return Err(PyErr::fetch(py));
         }
-        let result = self.func.bind(py).call(self.args.bind(py), kwargs);
+        // The context is left on every way out, or this thread's later tasks would run in it.
+        let result = caught(|| self.func.bind(py).call(self.args.bind(py), kwargs));
         // SAFETY: entered above on this very thread. Exiting keeps the error of the call, which is held in `result`.
         if unsafe { ffi::PyContext_Exit(self.context.as_ptr()) } < 0 {
             return Err(PyErr::fetch(py));
@@ -42,8 +49,9 @@ impl Task {
 }
 
 struct State {
-    tasks: Vec<Arc<Task>>,
-    next: usize,
+    waiting: VecDeque<Arc<Task>>,
+    /// The task taken last: it may be running. An earlier one has ended and been let go of, with its arguments.
+    taken: Option<Arc<Task>>,
     /// Tasks that this request has added so far, also where they were taken apart.
     added: usize,
     flushed: bool,
@@ -55,22 +63,37 @@ pub struct Chain {
     pub op: u64,
     /// Place in the registry.
     pub number: usize,
+    /// What must have happened before the tasks may run: the response has left and, of an ASGI app, the app has called for its tasks.
+    gates: AtomicU8,
+    pub policy: Arc<Policy>,
     state: Mutex<State>,
 }
 
 impl Chain {
-    pub fn new(op: u64, tasks: Vec<Task>) -> Self {
-        let added = tasks.len();
-        Self::of(op, tasks.into_iter().map(Arc::new).collect(), added, false)
+    /// `before`: how many tasks of the request were numbered before these.
+    pub fn new(op: u64, before: usize, tasks: Vec<Task>, policy: Arc<Policy>) -> Self {
+        let added = before + tasks.len();
+        Self::of(op, tasks.into_iter().map(Arc::new).collect(), added, false, policy)
     }
 
     /// A task that was added after the chain of its request had been taken apart, and may run at once.
-    pub fn late(op: u64, task: Task) -> Self {
-        Self::of(op, vec![Arc::new(task)], 1, true)
+    pub fn late(op: u64, task: Task, policy: Arc<Policy>) -> Self {
+        Self::of(op, VecDeque::from([Arc::new(task)]), 1, true, policy)
     }
 
-    fn of(op: u64, tasks: Vec<Arc<Task>>, added: usize, flushed: bool) -> Self {
-        Self { op, number: usize::MAX, state: Mutex::new(State { tasks, next: 0, added, flushed, ended: false }) }
+    fn of(op: u64, waiting: VecDeque<Arc<Task>>, added: usize, flushed: bool, policy: Arc<Policy>) -> Self {
+        let state = State { waiting, taken: None, added, flushed, ended: false };
+        Self { op, number: usize::MAX, gates: AtomicU8::new(1), policy, state: Mutex::new(state) }
+    }
+
+    /// Adds a gate, before the response is on its way.
+    pub fn add_gate(&self) {
+        self.gates.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Opens one of the gates. True: it was the last one, and the tasks may run.
+    pub fn open_gate(&self) -> bool {
+        self.gates.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Appends a task that was added after the response. The call comes back if the chain has run to its end or was taken apart.
@@ -83,7 +106,7 @@ impl Chain {
         if state.flushed {
             ledger.flushed(&task.entry, true);
         }
-        state.tasks.push(Arc::new(task));
+        state.waiting.push_back(Arc::new(task));
         Ok(())
     }
 
@@ -95,64 +118,82 @@ impl Chain {
         Some(index)
     }
 
+    /// How many tasks of its request have been numbered.
+    pub fn count(&self) -> u16 {
+        u16::try_from(lock(&self.state).added).unwrap_or(u16::MAX)
+    }
+
     /// Marks all tasks as free to run: the response has left, `whole` or not.
     pub fn flushed(&self, ledger: &Ledger, whole: bool) {
         let mut state = lock(&self.state);
         state.flushed = true;
-        for task in &state.tasks {
+        for task in &state.waiting {
             ledger.flushed(&task.entry, whole);
         }
     }
 
-    /// How the next task runs. None: there is none, and none can be added any more; then the chain lets go of its tasks, which may
+    /// How the next task runs. None: there is none, and none can be added any more; then the chain lets go of its last task, which may
     /// hold the list that holds the chain.
     pub fn next_kind(&self) -> Option<TaskKind> {
         let mut state = lock(&self.state);
-        if let Some(task) = state.tasks.get(state.next) {
-            return Some(task.kind);
-        }
-        state.ended = true;
-        state.next = 0;
-        let done = std::mem::take(&mut state.tasks);
+        let next = state.waiting.front().map(|task| task.kind);
+        state.ended |= next.is_none();
+        let done = state.taken.take();
         drop(state);
         // Not under the lock: letting go of arguments may run Python code.
         drop(done);
-        None
+        next
     }
 
     /// Takes the next task if it is of `kind`.
     pub fn take(&self, kind: TaskKind) -> Option<Arc<Task>> {
         let mut state = lock(&self.state);
-        let task = state.tasks.get(state.next).filter(|task| task.kind == kind).map(Arc::clone)?;
-        state.next += 1;
+        let task = state.waiting.front().is_some_and(|task| task.kind == kind).then(|| state.waiting.pop_front()).flatten()?;
+        let done = state.taken.replace(Arc::clone(&task));
+        drop(state);
+        // As above.
+        drop(done);
         Some(task)
     }
 
     /// The next task's context, in which its event-loop task is made.
     pub fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let state = lock(&self.state);
-        state.tasks.get(state.next).map(|task| task.context.clone_ref(py))
+        lock(&self.state).waiting.front().map(|task| task.context.clone_ref(py))
+    }
+
+    /// When the next task was accepted. None: all have been taken.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        lock(&self.state).waiting.front().map(|task| task.entry.accepted_ns())
+    }
+
+    /// When the task that was taken last was accepted.
+    pub fn last_accepted(&self) -> Option<u64> {
+        lock(&self.state).taken.as_ref().map(|task| task.entry.accepted_ns())
     }
 
     /// Drops every task that has not been taken.
-    pub fn skip_rest(&self, ledger: &Ledger) {
+    pub fn drop_rest(&self, ledger: &Ledger, reason: DropReason) {
         let mut state = lock(&self.state);
-        for task in state.tasks.iter().skip(state.next) {
-            ledger.drop_waiting(&task.entry, DropReason::Skipped);
+        for task in &state.waiting {
+            ledger.drop_waiting(&task.entry, reason);
         }
-        state.next = state.tasks.len();
+        let skipped = std::mem::take(&mut state.waiting);
+        drop(state);
+        // As above.
+        drop(skipped);
     }
 
-    /// All tasks, for the drain deadline.
+    /// All tasks that have not ended, for the drain deadline.
     pub fn tasks(&self) -> Vec<Arc<Task>> {
-        lock(&self.state).tasks.clone()
+        let state = lock(&self.state);
+        state.taken.iter().chain(&state.waiting).map(Arc::clone).collect()
     }
 
     /// One chain a task; this chain is left without any.
     pub fn take_apart(&self) -> Vec<Self> {
         let mut state = lock(&self.state);
         state.ended = true;
-        let tasks = std::mem::take(&mut state.tasks);
-        tasks.into_iter().map(|task| Self::of(self.op, vec![task], 1, true)).collect()
+        let tasks = std::mem::take(&mut state.waiting);
+        tasks.into_iter().map(|task| Self::of(self.op, VecDeque::from([task]), 1, true, Arc::clone(&self.policy))).collect()
     }
 }

@@ -4,32 +4,31 @@ use std::{
     collections::VecDeque,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use afterload_core::{
     ledger::{Entry, Gauge, Ledger},
+    ordered::Ordered,
     queue::Queue,
+    watch::Watch,
 };
 use pyo3::prelude::*;
-use slab::Slab;
 
 use crate::{
+    asgi::AsgiCall,
     chain::Chain,
     job::{Job, LaneWork},
+    overdue::Overdue,
+    pages::RouteLine,
+    policy::Policy,
+    websocket::WebSocketCall,
 };
 
-/// What to do with the later tasks of a request, and how many tasks to admit.
-pub struct Policy {
-    /// Tasks of one request run side by side instead of one after another.
-    pub parallel: bool,
-    /// After a task raised, the later ones of its request are skipped.
-    pub stop_on_error: bool,
-    /// Requests that would add tasks are refused while this many are pending.
-    pub queue_limit: Option<u64>,
-}
+/// So many requests are looked at for the oldest queued task, while the registry is locked.
+const LOOKED_AT: usize = 1024;
 
 /// Python callables that the compiled side calls; server/_serve.py describes each.
 pub struct Helpers {
@@ -37,10 +36,6 @@ pub struct Helpers {
     pub task_list: Py<PyAny>,
     /// `is_async_callable`, for callables that are no plain functions.
     pub is_async: Py<PyAny>,
-    /// Lets FastAPI answer a request.
-    pub hand_over: Py<PyAny>,
-    /// Lets the app's exception handlers answer a request.
-    pub raise_in_app: Py<PyAny>,
     /// Turns a returned `Response` into its parts.
     pub unpack: Py<PyAny>,
     /// Encodes a value that is no plain JSON.
@@ -49,6 +44,8 @@ pub struct Helpers {
     pub explain: Py<PyAny>,
     /// Logs the exception of a task.
     pub task_failed: Py<PyAny>,
+    /// Warns of a task that returned a generator or a coroutine, which nobody runs.
+    pub task_never_ran: Py<PyAny>,
     /// `starlette.responses.Response`.
     pub response: Py<PyAny>,
     /// `pydantic_core.to_json`.
@@ -61,32 +58,68 @@ pub enum LoopWork {
     Job(Box<Job>),
     /// Tasks whose next one is `async def`.
     Chain(Arc<Chain>),
+    /// A request for the ASGI app.
+    Asgi(Box<AsgiCall>),
+    /// A web socket for the ASGI app.
+    WebSocket(Box<WebSocketCall>),
+    /// The ASGI call with this number waits, and need not any more.
+    Wake(u64),
+}
+
+/// Work for a thread of the pool.
+pub enum PoolWork {
+    /// Tasks whose next one is plain `def`.
+    Chain(Arc<Chain>),
+    /// What endpoint threads would do, where endpoints share the pool.
+    Lane(LaneWork),
+}
+
+/// How a server was told to be.
+pub struct Shape {
+    pub pool: usize,
+    /// Endpoints run on the pool's threads, first come, first served together with tasks.
+    pub shared_pool: bool,
+    pub lane_limit: usize,
+    /// Requests that would add tasks are refused while this many are pending.
+    pub queue_limit: Option<u64>,
 }
 
 /// The requests with unfinished tasks. Sealed at the drain deadline: after that nothing is accepted.
 #[derive(Default)]
 pub struct Registry {
-    chains: Slab<Arc<Chain>>,
+    chains: Ordered<Arc<Chain>>,
     sealed: bool,
 }
 
 impl Registry {
     fn enter(&mut self, mut chain: Chain) -> Arc<Chain> {
-        let place = self.chains.vacant_entry();
-        chain.number = place.key();
-        Arc::clone(place.insert(Arc::new(chain)))
+        chain.number = self.chains.next_number();
+        let chain = Arc::new(chain);
+        self.chains.insert(Arc::clone(&chain));
+        chain
     }
 }
 
 /// Shared by all threads of one server.
 pub struct Core {
     pub ledger: Ledger,
-    pub policy: Policy,
+    /// What each thread is doing.
+    pub watch: Watch,
+    /// The routes as the admin port shows them.
+    pub routes: OnceLock<Vec<RouteLine>>,
+    /// For tasks of no particular route.
+    pub policy: Arc<Policy>,
+    pub queue_limit: Option<u64>,
+    /// Requests that may yet add tasks.
+    pub undecided: AtomicU64,
     pub helpers: Helpers,
     /// Requests for endpoints that are plain `def`, and `def` callables of other requests.
     pub lanes: Queue<LaneWork>,
-    /// Chains whose next task is plain `def`.
-    pub pool: Queue<Arc<Chain>>,
+    /// Chains whose next task is plain `def`, and requests too where endpoints share the pool.
+    pub pool: Queue<PoolWork>,
+    pub pool_limit: AtomicUsize,
+    pub shared_pool: bool,
+    pub overdue: Overdue,
     pub lane_threads: AtomicUsize,
     pub lane_limit: usize,
     /// Requests that endpoint threads have taken so far: their progress.
@@ -98,7 +131,7 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(ledger: Ledger, policy: Policy, helpers: Helpers, pool: usize, lane_limit: usize) -> std::io::Result<Self> {
+    pub fn new(ledger: Ledger, policy: Policy, helpers: Helpers, shape: &Shape) -> std::io::Result<Self> {
         // SAFETY: a plain system call; the descriptor is owned from here on.
         let doorbell = match unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) } {
             -1 => return Err(std::io::Error::last_os_error()),
@@ -107,12 +140,19 @@ impl Core {
         };
         Ok(Self {
             ledger,
-            policy,
+            watch: Watch::default(),
+            routes: OnceLock::new(),
+            policy: Arc::new(policy),
+            queue_limit: shape.queue_limit,
+            undecided: AtomicU64::new(0),
             helpers,
-            lanes: Queue::new(lane_limit),
-            pool: Queue::new(pool),
+            lanes: Queue::new(shape.lane_limit),
+            pool: Queue::new(shape.pool),
+            pool_limit: AtomicUsize::new(shape.pool),
+            shared_pool: shape.shared_pool,
+            overdue: Overdue::default(),
             lane_threads: AtomicUsize::new(0),
-            lane_limit,
+            lane_limit: shape.lane_limit,
             lane_jobs_taken: AtomicU64::new(0),
             for_loop: Mutex::default(),
             doorbell,
@@ -195,14 +235,28 @@ impl Core {
 
     /// Forgets a chain that has run to its end.
     pub fn forget(&self, chain: &Chain) {
-        lock(&self.registry).chains.try_remove(chain.number);
+        lock(&self.registry).chains.remove(chain.number);
     }
 
     /// Seals the registry and returns the chains that have not ended.
     pub fn seal(&self) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         registry.sealed = true;
-        registry.chains.iter().map(|(_, chain)| Arc::clone(chain)).collect()
+        registry.chains.iter().map(Arc::clone).collect()
+    }
+
+    /// When the oldest queued task was accepted. Where the `LOOKED_AT` oldest requests have none, a bound: none is older than what is returned.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        let registry = lock(&self.registry);
+        let mut bound = None;
+        for chain in registry.chains.iter().take(LOOKED_AT) {
+            let accepted = chain.oldest_queued();
+            if accepted.is_some() {
+                return accepted;
+            }
+            bound = chain.last_accepted().or(bound);
+        }
+        bound
     }
 
     /// Seals the registry if nothing is under way: then nothing can be accepted after the account is closed.
@@ -212,10 +266,18 @@ impl Core {
         registry.sealed
     }
 
-    /// Lets the tasks of a request run; called when its response has left.
+    /// The response of a request has left, or (`whole` false) its client has gone: lets its tasks run, unless they wait for more.
     pub fn release(&self, chain: Arc<Chain>, whole: bool) {
         chain.flushed(&self.ledger, whole);
-        if self.policy.parallel {
+        self.open_gate(chain);
+    }
+
+    /// One of the things that the tasks of a request wait for has happened.
+    pub fn open_gate(&self, chain: Arc<Chain>) {
+        if !chain.open_gate() {
+            return;
+        }
+        if chain.policy.parallel {
             for single in self.split(&chain) {
                 self.route(single);
             }
@@ -224,13 +286,23 @@ impl Core {
         }
     }
 
+    /// Drops all tasks of a request: its app never called for them.
+    pub fn discard(&self, chain: &Chain) {
+        use afterload_core::ledger::DropReason;
+        self.while_open(|ledger| chain.drop_rest(ledger, DropReason::Discarded));
+        // Lets go of what the tasks held.
+        let none = chain.next_kind();
+        debug_assert!(none.is_none());
+        self.forget(chain);
+    }
+
     /// One chain a task, for tasks that run side by side. In one step, so that at each moment every task is in a registered chain.
     fn split(&self, chain: &Chain) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         if registry.sealed {
             return Vec::new();
         }
-        registry.chains.try_remove(chain.number);
+        registry.chains.remove(chain.number);
         chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 
@@ -240,11 +312,35 @@ impl Core {
         match chain.next_kind() {
             Some(TaskKind::Def) => {
                 self.up(Gauge::PoolWaiting);
-                self.pool.push(chain);
+                self.pool.push(PoolWork::Chain(chain));
             }
             Some(TaskKind::Async) => self.push_to_loop(LoopWork::Chain(chain)),
             None => self.forget(&chain),
         }
+    }
+
+    /// Sends a request with a `def` endpoint, or another `def` callable, to where it runs. True: it has to wait for an endpoint thread.
+    pub fn push_to_lane(&self, work: LaneWork) -> bool {
+        self.up(Gauge::LanesWaiting);
+        if self.shared_pool {
+            self.pool.push(PoolWork::Lane(work));
+            return false;
+        }
+        self.lanes.push(work) > 0
+    }
+
+    /// Lets `size` pool threads take work.
+    pub fn set_pool(&self, size: usize) {
+        self.pool_limit.store(size, Ordering::Release);
+        self.pool.set_limit(size);
+        self.ledger.gauge(Gauge::PoolSize).store(size as u64, Ordering::Release);
+    }
+
+    /// Whether a request that would add tasks, and is counted as under way already, must be refused. All requests under way may each
+    /// add a task: they count, or a burst would overshoot the limit.
+    pub fn is_full(&self, policy: &Policy) -> bool {
+        let under_way = || self.ledger.pending() + self.undecided.load(Ordering::Acquire);
+        self.queue_limit.is_some_and(|limit| under_way() > limit) || policy.is_full()
     }
 
     /// Writes a request down that admission refused.

@@ -28,13 +28,19 @@ use tokio::{
     sync::{oneshot, watch},
     task::{LocalSet, spawn_local},
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
+    asgi::{AsgiCall, Seed, Wanted},
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
-    job::{BusyGuard, Job, LaneWork, Reply, internal_error},
+    exchange::Exchange,
+    job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
+    policy::Policy,
     route::Route,
+    scope::{Asked, Ends},
     tasks::Functions,
+    websocket::{Decision, Lost, Socket, WebSocketCall, drive},
 };
 
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -85,7 +91,11 @@ pub struct Io {
     pub functions: Arc<Functions>,
     pub router: Router,
     pub routes: Arc<Vec<Route>>,
+    /// How the tasks of each route are run.
+    pub policies: Vec<Arc<Policy>>,
     pub redirect_slashes: bool,
+    /// What no route takes is answered by the app.
+    pub misses_to_app: bool,
     pub max_body: usize,
 }
 
@@ -103,12 +113,16 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
     while *phase.borrow_and_update() == Phase::Serving {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let (io, phase, growing, alive) = (Arc::clone(&io), phase.clone(), Rc::clone(&growing), Rc::clone(&alive));
-                    spawn_local(async move {
-                        connection(io, stream, phase, growing).await;
-                        drop(alive);
-                    });
+                Ok((stream, client)) => {
+                    let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok() });
+                    let near = Near {
+                        io: Arc::clone(&io),
+                        ends,
+                        growing: Rc::clone(&growing),
+                        alive: Rc::clone(&alive),
+                        phase: phase.clone(),
+                    };
+                    spawn_local(connection(near, stream, phase.clone()));
                 }
                 // Out of descriptors, most likely: wait for some to be given back instead of spinning.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -126,7 +140,18 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
     Ok(())
 }
 
-async fn connection(io: Arc<Io>, stream: TcpStream, mut phase: watch::Receiver<Phase>, growing: Rc<Cell<bool>>) {
+/// What the requests of one connection share.
+#[derive(Clone)]
+struct Near {
+    io: Arc<Io>,
+    ends: Arc<Ends>,
+    growing: Rc<Cell<bool>>,
+    /// The I/O thread does not end before it is dropped.
+    alive: Rc<()>,
+    phase: watch::Receiver<Phase>,
+}
+
+async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Phase>) {
     // Without this, a small answer could wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -135,9 +160,9 @@ async fn connection(io: Arc<Io>, stream: TcpStream, mut phase: watch::Receiver<P
     let service = {
         let busy = Rc::clone(&busy);
         service_fn(move |request| {
-            let (io, growing, busy) = (Arc::clone(&io), Rc::clone(&growing), Rc::clone(&busy));
+            let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
-                let mut response = answer(&io, request, &growing).await;
+                let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
                 Ok::<_, Infallible>(response)
             }
@@ -149,7 +174,8 @@ async fn connection(io: Arc<Io>, stream: TcpStream, mut phase: watch::Receiver<P
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
     if draining {
@@ -195,13 +221,19 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool>>) -> Response<TaskBody> {
+async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
+    let io = &near.io;
     let _in_flight = InFlight::new(&io.core);
+    if is_websocket(&request) {
+        return websocket(near, request).await;
+    }
     let (head, body) = request.into_parts();
     // Decoded before it is routed, as every ASGI server does: `%2F` separates segments. Invalid UTF-8 is replaced.
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy();
-    let (number, values) = match io.router.find(head.method.as_str(), &path) {
-        Match::Route(number, values) => (number, values.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>()),
+    let found = match io.router.find(head.method.as_str(), &path) {
+        Match::Route(number, values) => Some((number, values.into_iter().map(ToOwned::to_owned).collect::<Vec<_>>())),
+        Match::Other => None,
+        Match::NotFound | Match::MethodNotAllowed(_) if io.misses_to_app => None,
         Match::NotFound => {
             return redirect(io, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
         }
@@ -213,8 +245,8 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
             return response;
         }
     };
-    let route = &io.routes[number];
-    if let Some(constant) = &route.constant {
+    let route = found.as_ref().map(|(number, _)| &io.routes[*number]);
+    if let Some(constant) = route.and_then(|route| route.constant.as_ref()) {
         let mut response = Response::new(TaskBody::new(Bytes::copy_from_slice(&constant.body), None));
         if let Ok(content_type) = HeaderValue::from_str(&constant.content_type) {
             response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -223,49 +255,195 @@ async fn answer(io: &Arc<Io>, request: Request<Incoming>, growing: &Rc<Cell<bool
     }
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
-    let busy = BusyGuard::new(&io.core);
-    // Requests that are under way may each add a task: they count, or a burst would overshoot the limit.
-    let ahead = || io.core.ledger.pending() + io.core.ledger.busy() - 1;
-    if route.tasks.is_some() && io.core.policy.queue_limit.is_some_and(|limit| ahead() >= limit) {
+    let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
+    let busy = BusyGuard::new(&io.core, policy);
+    // A route with a limit of its own has tasks, in whatever way it makes them.
+    let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
+    if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     }
+    let path = path.into_owned();
+    let method = head.method.clone();
+    let asked = asked(near, head, path);
+    let route = found.as_ref().map(|(number, _)| *number);
+    let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
+        return general(near, asked, body, op, route, busy).await;
+    };
     let body = match read_body(body, io.max_body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
-    let method = head.method.clone();
     let (reply, answered) = oneshot::channel();
+    let is_async = io.routes[number].is_async;
     let job = Job {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
         routes: Arc::clone(&io.routes),
         number,
+        policy: Arc::clone(policy),
         op,
-        path: path.into_owned(),
+        asked,
         path_values: values,
-        query: head.uri.query().map(ToOwned::to_owned),
-        method: head.method,
-        headers: head.headers,
         body,
         reply,
         busy,
     };
-    if route.is_async {
+    if is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else {
-        io.core.up(Gauge::LanesWaiting);
-        if io.core.lanes.push(LaneWork::Job(Box::new(job))) > 0 {
-            grow_lanes(&io.core, growing);
-        }
+    } else if io.core.push_to_lane(LaneWork::Job(Box::new(job))) {
+        grow_lanes(&io.core, &near.growing);
     }
     response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
 }
 
+fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {
+    let http::request::Parts { method, uri, version, headers, .. } = head;
+    Asked { method, uri, version, headers, path, ends: Arc::clone(&near.ends) }
+}
+
+/// The general way: the app gets the request as it arrives.
+async fn general(
+    near: &Near,
+    asked: Asked,
+    body: Incoming,
+    op: u64,
+    route: Option<usize>,
+    busy: BusyGuard,
+) -> Response<TaskBody> {
+    let io = &near.io;
+    if body.size_hint().lower() > io.max_body as u64 {
+        return too_large();
+    }
+    let exchange = Exchange::new(&io.core);
+    let method = asked.method.clone();
+    let (reply, answered) = oneshot::channel();
+    let call = AsgiCall::new(Seed {
+        core: Arc::clone(&io.core),
+        functions: Arc::clone(&io.functions),
+        policy: Arc::clone(route.map_or(&io.core.policy, |number| &io.policies[number])),
+        exchange: Arc::clone(&exchange),
+        asked,
+        op,
+        route,
+        wanted: Wanted::Answer,
+        tasks: None,
+        used: 0,
+        reply,
+        busy,
+    });
+    io.core.push_to_loop(LoopWork::Asgi(Box::new(call)));
+    // Dropped with this future when the client goes before the answer has begun.
+    let gone = Gone(Some(Arc::clone(&exchange)));
+    let pump = pump(body, exchange, io.max_body);
+    if let Some(pump) = pump {
+        spawn_local(pump);
+    }
+    let reply = answered.await;
+    gone.defuse();
+    response_from(&method, reply.unwrap_or_else(|_| internal_error()))
+}
+
+struct Gone(Option<Arc<Exchange>>);
+
+impl Gone {
+    fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.over();
+        }
+    }
+}
+
+/// Hands the request body to the app as it arrives. None: there is nothing to wait for.
+fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize) -> Option<impl Future<Output = ()>> {
+    if body.is_end_stream() {
+        exchange.arrived();
+        return None;
+    }
+    Some(async move {
+        let mut total = 0;
+        while exchange.has_room().await {
+            match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+                Ok(None) => return exchange.arrived(),
+                Ok(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    total += data.len();
+                    if total > limit {
+                        break;
+                    }
+                    exchange.put(data);
+                }
+                Err(_) | Ok(Some(Err(_))) => break,
+            }
+        }
+        // It is too large, broke off or stopped arriving: to the app the client has gone.
+        exchange.over();
+    })
+}
+
+fn is_websocket(request: &Request<Incoming>) -> bool {
+    let has =
+        |name, token: &str| {
+            request.headers().get_all(name).iter().any(|value| {
+                value.to_str().is_ok_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+            })
+        };
+    request.method() == Method::GET
+        && has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
+        && request.headers().contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<TaskBody> {
+    let io = &near.io;
+    if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let mut response =
+            json(StatusCode::UPGRADE_REQUIRED, br#"{"detail":"This server speaks version 13 of the WebSocket protocol"}"#);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, _) = request.into_parts();
+    let accept = head.headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
+    let socket = Socket::new(&io.core);
+    let (decide, decided) = oneshot::channel();
+    let call =
+        WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, BusyGuard::new(&io.core, &io.core.policy));
+    // Dropped with this future when the client goes before the handshake is answered.
+    let lost = Lost(Arc::clone(&socket));
+    io.core.push_to_loop(LoopWork::WebSocket(Box::new(call)));
+    match decided.await {
+        Ok(Decision::Accept { headers, says }) => {
+            let (phase, alive, max_message) = (near.phase.clone(), Rc::clone(&near.alive), io.max_body);
+            spawn_local(async move {
+                drive(upgrade, lost, says, phase, max_message).await;
+                drop(alive);
+            });
+            let mut response = Response::new(TaskBody::new(Bytes::new(), None));
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.headers_mut() = headers;
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            if let Some(Ok(accept)) = accept.map(|accept| HeaderValue::from_str(&accept)) {
+                response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            }
+            response
+        }
+        Ok(Decision::Deny(reply)) => response_from(&Method::GET, reply),
+        Err(_) => response_from(&Method::GET, internal_error()),
+    }
+}
+
 async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<TaskBody>> {
-    let too_large = || json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#);
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
@@ -296,6 +474,10 @@ async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<T
             }
         }
     }
+}
+
+fn too_large() -> Response<TaskBody> {
+    json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#)
 }
 
 /// Where the path with or without its last slash would be routed, as in Starlette.
@@ -340,23 +522,24 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
 }
 
 fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
-    let (body, ticket) = (reply.body, reply.ticket);
-    // hyper drops the body of such an answer unsent.
-    let is_sent = !body.is_empty() && *method != Method::HEAD && !matches!(reply.status, 100..200 | 204 | 205 | 304);
-    let tied = if is_sent {
-        TaskBody::new(body, ticket)
-    } else {
-        if let Some(ticket) = ticket {
-            // Runs after this connection's poll, which writes and flushes the head.
-            spawn_local(async move { ticket.redeem() });
+    let Reply { status, headers, content, ticket } = reply;
+    let body = match content {
+        Content::Stream(pieces, exchange) => TaskBody::stream(pieces, exchange),
+        // hyper drops the body of such an answer unsent.
+        Content::Whole(body) if !body.is_empty() && *method != Method::HEAD && !matches!(status, 100..200 | 204 | 205 | 304) => {
+            TaskBody::new(body, ticket)
         }
-        TaskBody::new(body, None)
+        Content::Whole(body) => {
+            if let Some(ticket) = ticket {
+                // Runs after this connection's poll, which writes and flushes the head.
+                spawn_local(async move { ticket.redeem() });
+            }
+            TaskBody::new(body, None)
+        }
     };
-    let mut response = Response::new(tied);
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in reply.headers {
-        response.headers_mut().append(name, value);
-    }
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = headers;
     response
 }
 

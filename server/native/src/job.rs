@@ -5,22 +5,32 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use afterload_core::ledger::Gauge;
+use afterload_core::{
+    ledger::{Gauge, Share},
+    watch::{PieceKind, Role, Thread},
+};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    asgi::{AsgiCall, Seed, Wanted},
     body::Ticket,
-    core::Core,
+    core::{Core, LoopWork},
+    exchange::{Exchange, Piece},
+    gil::identity,
+    pages::watched_as,
+    panics::caught,
     params::Received,
+    policy::Policy,
     route::Route,
-    scope::scope_of,
+    scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
+    worker::wait_detached,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -31,16 +41,32 @@ type RawHeaders = Vec<(Vec<u8>, Vec<u8>)>;
 /// What is sent to the client.
 pub struct Reply {
     pub status: u16,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub body: Bytes,
+    pub headers: HeaderMap,
+    pub content: Content,
+    /// Of a whole answer: lets its tasks run when it has left.
     pub ticket: Option<Ticket>,
+}
+
+/// The body of an answer.
+pub enum Content {
+    Whole(Bytes),
+    Stream(mpsc::UnboundedReceiver<Piece>, Arc<Exchange>),
+}
+
+impl Reply {
+    /// A whole answer of one content type.
+    pub fn of(status: u16, content_type: HeaderValue, body: Bytes) -> Self {
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(http::header::CONTENT_TYPE, content_type);
+        Self { status, headers, content: Content::Whole(body), ticket: None }
+    }
 }
 
 /// Why there are no arguments.
 enum Trouble {
-    /// The request is not in order.
+    /// Something about the request is out of the ordinary: the app has to look at it itself.
     HandOver,
-    /// A Python exception of our own making.
+    /// A Python exception that is no validation error.
     Raised(PyErr),
 }
 
@@ -56,12 +82,11 @@ pub struct Job {
     pub functions: Arc<Functions>,
     pub routes: Arc<Vec<Route>>,
     pub number: usize,
+    /// How its tasks are run.
+    pub policy: Arc<Policy>,
     pub op: u64,
-    pub method: Method,
-    pub path: String,
+    pub asked: Asked,
     pub path_values: Vec<String>,
-    pub query: Option<String>,
-    pub headers: HeaderMap,
     pub body: Bytes,
     pub reply: oneshot::Sender<Reply>,
     /// The server is not quiet before it is dropped.
@@ -69,18 +94,51 @@ pub struct Job {
 }
 
 /// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
-pub struct BusyGuard(Arc<Core>);
+pub struct BusyGuard {
+    core: Arc<Core>,
+    share: Option<Arc<Share>>,
+    may_add: bool,
+}
 
 impl BusyGuard {
-    pub fn new(core: &Arc<Core>) -> Self {
+    pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
         core.ledger.enter();
-        Self(Arc::clone(core))
+        core.undecided.fetch_add(1, Ordering::AcqRel);
+        if let Some(share) = policy.share() {
+            share.enter();
+        }
+        Self { core: Arc::clone(core), share: policy.share().cloned(), may_add: true }
+    }
+
+    /// Counts the request in the share of a route that was not known before.
+    pub fn join(&mut self, policy: &Policy) {
+        if !self.may_add {
+            return;
+        }
+        if let Some(share) = policy.share() {
+            share.enter();
+        }
+        if let Some(before) = std::mem::replace(&mut self.share, policy.share().cloned()) {
+            before.leave();
+        }
+    }
+
+    /// Admission counts the request no longer: what it adds has been accepted. Before its answer can be read, so that the client's next
+    /// request does not find it counted twice.
+    pub fn decided(&mut self) {
+        if std::mem::replace(&mut self.may_add, false) {
+            self.core.undecided.fetch_sub(1, Ordering::AcqRel);
+            if let Some(share) = &self.share {
+                share.leave();
+            }
+        }
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.ledger.leave();
+        self.decided();
+        self.core.ledger.leave();
     }
 }
 
@@ -97,7 +155,7 @@ impl Job {
         match self.arguments(py) {
             Ok(call) => Some((self, call)),
             Err(Trouble::HandOver) => {
-                self.hand_over(py);
+                self.hand_over(Wanted::Answer, None, 0);
                 None
             }
             Err(Trouble::Raised(error)) => {
@@ -119,12 +177,16 @@ impl Job {
     /// Answers with what the endpoint returned and accepts its tasks.
     pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
         let py = value.py();
-        let mut reply = match self.encode(value, tasks) {
-            Ok(reply) => reply,
+        let mut reply = match caught(|| self.encode(value, tasks)) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => {
+                let tasks = tasks.map(|tasks| tasks.clone_ref(py));
+                return self.hand_over(Wanted::Send(value.clone().unbind()), tasks, 0);
+            }
             Err(error) => return self.fail(py, error, tasks),
         };
         // The rows of the tasks are complete before the first byte of the answer can leave.
-        match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op)) {
+        match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op, 0)) {
             Ok(chain) => reply.ticket = chain.map(|chain| Ticket::new(Arc::clone(&self.core), chain)),
             Err(Sealed) => reply = stopping(),
         }
@@ -133,30 +195,42 @@ impl Job {
 
     /// Answers an exception of the endpoint; its tasks are discarded, as in FastAPI.
     pub fn fail(self, py: Python<'_>, error: PyErr, tasks: Option<&Py<TaskList>>) {
-        if let Some(tasks) = tasks {
-            tasks.get().discard(&self.core, self.op);
-        }
+        let used = tasks.map_or(0, |tasks| tasks.get().discard(&self.core, self.op, 0));
         let error = error.into_value(py);
         let explained = self.core.helpers.explain.bind(py).call1((&error, self.number));
-        let reply = match explained {
-            Ok(parts) if parts.is_none() => return self.raise_in_app(py, error.bind(py)),
-            Ok(parts) => reply_from(&parts),
-            Err(second) => Err(second),
-        };
-        self.send(reply.unwrap_or_else(|second| displayed(py, &second)));
-    }
-
-    /// Raises an exception inside the app, whose own handlers answer.
-    fn raise_in_app(self, py: Python<'_>, error: &Bound<'_, PyAny>) {
-        let outcome = scope_of(py, &self).and_then(|scope| {
-            let body = PyBytes::new(py, &self.body);
-            reply_from(&self.core.helpers.raise_in_app.bind(py).call1((scope, body, error))?)
+        if explained.as_ref().is_ok_and(|parts| parts.is_none()) {
+            return self.hand_over(Wanted::Explain(error.into_any()), None, used);
+        }
+        let reply = explained.and_then(|parts| reply_from(&parts)).unwrap_or_else(|second| {
+            second.display(py);
+            internal_error()
         });
-        self.send(outcome.unwrap_or_else(|second| displayed(py, &second)));
+        self.send(reply);
     }
 
     fn route(&self) -> &Route {
         &self.routes[self.number]
+    }
+
+    /// Leaves the request to the ASGI app, which gets it as it came, or an exception or a response of its endpoint.
+    pub fn hand_over(self, wanted: Wanted, tasks: Option<Py<TaskList>>, used: u16) {
+        let Self { core, functions, policy, number, op, asked, body, reply, busy, .. } = self;
+        let exchange = Exchange::with_body(&core, body);
+        let call = AsgiCall::new(Seed {
+            core: Arc::clone(&core),
+            functions,
+            policy,
+            exchange,
+            asked,
+            op,
+            route: Some(number),
+            wanted,
+            tasks,
+            used,
+            reply,
+            busy,
+        });
+        core.push_to_loop(LoopWork::Asgi(Box::new(call)));
     }
 
     fn send(self, reply: Reply) {
@@ -174,10 +248,10 @@ impl Job {
         {
             return Err(Trouble::HandOver);
         }
-        let received = Received::new(&self.path_values, self.query.as_deref(), &self.headers, &self.body);
+        let received = Received::new(&self.path_values, self.asked.uri.query(), &self.asked.headers, &self.body);
         let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
         if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
-            let parts = (scope_of(py, self)?, &self.path_values, PyBytes::new(py, &self.body));
+            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body));
             kwargs.set_item(name, make.bind(py).call1(parts)?)?;
         }
         let tasks = match &route.tasks {
@@ -186,35 +260,23 @@ impl Job {
                 let list = self.core.helpers.task_list.bind(py).call0()?;
                 kwargs.set_item(name, &list)?;
                 let list = list.cast_into::<TaskList>().map_err(PyErr::from)?;
-                list.get().belongs_to(&self.core, &self.functions);
+                list.get().belongs_to(&self.core, &self.functions, &self.policy);
                 Some(list.unbind())
             }
         };
         Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, tasks })
     }
 
-    /// Lets FastAPI itself answer.
-    fn hand_over(self, py: Python<'_>) {
-        let outcome = scope_of(py, &self).and_then(|scope| {
-            let body = PyBytes::new(py, &self.body);
-            reply_from(&self.core.helpers.hand_over.bind(py).call1((scope, body))?)
-        });
-        self.send(outcome.unwrap_or_else(|error| displayed(py, &error)));
-    }
-
-    fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Reply> {
+    /// The answer. None: it is a `Response` of a kind that must send itself.
+    fn encode(&self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) -> PyResult<Option<Reply>> {
         let (py, route, helpers) = (value.py(), self.route(), &self.core.helpers);
         if !value.is_exact_instance_of::<PyDict>() && value.is_instance(helpers.response.bind(py))? {
-            return reply_from(&helpers.unpack.bind(py).call1((value, tasks))?);
+            let parts = helpers.unpack.bind(py).call1((value, tasks))?;
+            return if parts.is_none() { Ok(None) } else { reply_from(&parts).map(Some) };
         }
         if route.is_bodyless() {
             // The content type without content is what FastAPI's JSONResponse sends too.
-            return Ok(Reply {
-                status: route.status,
-                headers: vec![(http::header::CONTENT_TYPE, JSON)],
-                body: Bytes::new(),
-                ticket: None,
-            });
+            return Ok(Some(Reply::of(route.status, JSON, Bytes::new())));
         }
         let encoded = match &route.encode {
             Some(encode) => encode.bind(py).call1((value,))?,
@@ -222,7 +284,7 @@ impl Job {
             None => helpers.encode.bind(py).call1((value,))?,
         };
         let body = Bytes::copy_from_slice(encoded.cast::<PyBytes>()?.as_bytes());
-        Ok(Reply { status: route.status, headers: vec![(http::header::CONTENT_TYPE, JSON)], body, ticket: None })
+        Ok(Some(Reply::of(route.status, JSON, body)))
     }
 }
 
@@ -230,56 +292,61 @@ impl Job {
 pub enum LaneWork {
     /// A request whose endpoint, and everything that it depends on, is `def`.
     Job(Box<Job>),
-    /// A `def` function that a request on the event loop waits for.
+    /// A `def` callable that a request on the event loop waits for.
     Call(Py<PyAny>),
 }
 
 impl LaneWork {
-    fn run(self, py: Python<'_>) {
-        match self {
-            Self::Job(job) => job.run(py),
-            Self::Call(call) => {
-                if let Err(error) = call.bind(py).call0() {
-                    error.display(py);
-                }
+    /// Does it on the thread that has taken it. A panic ends the request, with 500, and not the thread.
+    pub fn run(self, py: Python<'_>, core: &Core, page: &Thread) {
+        core.down(Gauge::LanesWaiting);
+        core.up(Gauge::LanesBusy);
+        let (route, op) = match &self {
+            Self::Job(job) => (Some(job.number), job.op),
+            Self::Call(_) => (None, 0),
+        };
+        page.begin(PieceKind::Endpoint, watched_as(route), op);
+        let outcome = caught(|| match self {
+            Self::Job(job) => {
+                job.run(py);
+                Ok(())
             }
+            Self::Call(call) => call.call0(py).map(drop),
+        });
+        page.end();
+        if let Err(error) = outcome {
+            error.display(py);
         }
+        core.down(Gauge::LanesBusy);
     }
 }
 
 /// The thread of an endpoint: takes one request after another.
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
+    let page = core.watch.enter(Role::Lane, number, identity(py));
     loop {
         let work = match core.lanes.try_pop(number) {
             Some(work) => work,
-            None => match py.detach(|| core.lanes.pop(number)) {
+            None => match wait_detached(py, &page, || core.lanes.pop(number)) {
                 Some(work) => work,
                 None => return,
             },
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        core.down(Gauge::LanesWaiting);
-        core.up(Gauge::LanesBusy);
-        work.run(py);
-        core.down(Gauge::LanesBusy);
+        work.run(py, core, &page);
     }
 }
 
 /// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.
-fn stopping() -> Reply {
-    let headers = vec![(http::header::CONTENT_TYPE, JSON), (http::header::CONNECTION, HeaderValue::from_static("close"))];
-    Reply { status: 503, headers, body: Bytes::from_static(br#"{"detail":"The server is stopping"}"#), ticket: None }
+pub fn stopping() -> Reply {
+    let mut reply = Reply::of(503, JSON, Bytes::from_static(br#"{"detail":"The server is stopping"}"#));
+    reply.headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    reply
 }
 
 /// An answer for when even the explanation failed.
 pub fn internal_error() -> Reply {
-    let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
-    Reply { status: 500, headers, body: Bytes::from_static(b"Internal Server Error"), ticket: None }
-}
-
-fn displayed(py: Python<'_>, error: &PyErr) -> Reply {
-    error.display(py);
-    internal_error()
+    Reply::of(500, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from_static(b"Internal Server Error"))
 }
 
 /// Context variables set by one request are not seen by the next on the same thread.
@@ -291,7 +358,8 @@ fn in_fresh_context<'py>(py: Python<'py>, call: impl FnOnce() -> PyResult<Bound<
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
         return Err(PyErr::fetch(py));
     }
-    let result = call();
+    // Left on every way out, or the thread's later requests would run in it.
+    let result = caught(call);
     // SAFETY: entered above on this thread.
     if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
         return Err(PyErr::fetch(py));
@@ -323,16 +391,16 @@ fn is_plain(value: &Bound<'_, PyAny>, depth: usize) -> bool {
 
 fn reply_from(parts: &Bound<'_, PyAny>) -> PyResult<Reply> {
     let (status, pairs, body): (u16, RawHeaders, Bound<'_, PyBytes>) = parts.cast::<PyTuple>()?.extract()?;
-    let mut headers = Vec::with_capacity(pairs.len());
+    let mut headers = HeaderMap::with_capacity(pairs.len());
     for (name, value) in pairs {
         let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
         if name != http::header::CONTENT_LENGTH {
-            headers.push((name, HeaderValue::from_bytes(&value).map_err(bad_header)?));
+            headers.append(name, HeaderValue::from_bytes(&value).map_err(bad_header)?);
         }
     }
-    Ok(Reply { status, headers, body: Bytes::copy_from_slice(body.as_bytes()), ticket: None })
+    Ok(Reply { status, headers, content: Content::Whole(Bytes::copy_from_slice(body.as_bytes())), ticket: None })
 }
 
-fn bad_header(error: impl std::fmt::Display) -> PyErr {
+pub fn bad_header(error: impl std::fmt::Display) -> PyErr {
     pyo3::exceptions::PyValueError::new_err(format!("a response header cannot be sent: {error}"))
 }

@@ -2,7 +2,10 @@
 
 use pyo3::{prelude::*, types::PyString};
 
-use crate::params::{Param, params_from};
+use crate::{
+    pages::RouteLine,
+    params::{Param, params_from},
+};
 
 /// What is made of a JSON body.
 #[derive(FromPyObject)]
@@ -47,11 +50,30 @@ pub struct Route {
     /// Encodes the endpoint's value by its response model; None: as it is.
     pub encode: Option<Py<PyAny>>,
     pub constant: Option<Constant>,
-    /// Why the straight way cannot take it.
+    /// Why requests for it go the general way; None: they do not.
     pub general: Option<String>,
+    /// Its path is matched by the app alone.
+    pub is_other: bool,
 }
 
 impl Route {
+    /// What the admin port shows of it.
+    pub fn line(&self) -> RouteLine {
+        let way = match (&self.constant, &self.general) {
+            (Some(_), _) => "constant",
+            (None, Some(_)) => "general",
+            (None, None) => "fast",
+        };
+        let (methods, path) = (self.methods.clone(), self.path.clone());
+        RouteLine {
+            methods,
+            path,
+            way,
+            reason: self.general.clone(),
+            has_tasks: self.general.is_none().then_some(self.tasks.is_some()),
+        }
+    }
+
     /// Whether answers with its status carry no body.
     pub fn is_bodyless(&self) -> bool {
         self.status < 200 || self.status == 204 || self.status == 304

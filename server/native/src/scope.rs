@@ -1,30 +1,76 @@
-//! A request as an ASGI scope.
+//! The ASGI scope of a request (ASGI 3.0, HTTP and WebSocket message format 2.3), with the values that uvicorn gives.
 
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{HeaderMap, Method, Uri, Version};
 use pyo3::{
+    intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyList},
+    types::{PyBytes, PyDict, PyList, PyString},
 };
 
-use crate::job::Job;
+/// Both ends of a connection.
+pub struct Ends {
+    pub client: Option<SocketAddr>,
+    pub server: Option<SocketAddr>,
+}
 
-/// The scope of a request, as an ASGI server makes it.
-pub fn scope_of<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyDict>> {
-    let scope = PyDict::new(py);
-    let headers = PyList::empty(py);
-    for (name, value) in &job.headers {
-        headers.append((PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())))?;
-    }
-    let asgi = PyDict::new(py);
-    asgi.set_item("version", "3.0")?;
-    asgi.set_item("spec_version", "2.3")?;
-    scope.set_item("type", "http")?;
-    scope.set_item("asgi", asgi)?;
-    scope.set_item("http_version", "1.1")?;
-    scope.set_item("method", job.method.as_str())?;
-    scope.set_item("scheme", "http")?;
-    scope.set_item("path", &job.path)?;
-    scope.set_item("root_path", "")?;
-    scope.set_item("query_string", PyBytes::new(py, job.query.as_deref().unwrap_or_default().as_bytes()))?;
-    scope.set_item("headers", headers)?;
+/// The head of a request.
+pub struct Asked {
+    pub method: Method,
+    pub uri: Uri,
+    pub version: Version,
+    pub headers: HeaderMap,
+    /// Percent-decoded.
+    pub path: String,
+    pub ends: Arc<Ends>,
+}
+
+/// The scope of an HTTP request. `state` and `app` are the app's affair.
+pub fn scope_of<'py>(py: Python<'py>, asked: &Asked) -> PyResult<Bound<'py, PyDict>> {
+    let scope = common(py, asked, "http")?;
+    scope.set_item(intern!(py, "method"), asked.method.as_str())?;
+    scope.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
     Ok(scope)
+}
+
+/// The scope of a web socket.
+pub fn websocket_scope_of<'py>(py: Python<'py>, asked: &Asked, subprotocols: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
+    let scope = common(py, asked, "websocket")?;
+    scope.set_item(intern!(py, "scheme"), intern!(py, "ws"))?;
+    scope.set_item(intern!(py, "subprotocols"), PyList::new(py, subprotocols)?)?;
+    let denial = PyDict::new(py);
+    denial.set_item("websocket.http.response", PyDict::new(py))?;
+    scope.set_item(intern!(py, "extensions"), denial)?;
+    Ok(scope)
+}
+
+fn common<'py>(py: Python<'py>, asked: &Asked, kind: &str) -> PyResult<Bound<'py, PyDict>> {
+    let scope = PyDict::new(py);
+    scope.set_item(intern!(py, "type"), PyString::intern(py, kind))?;
+    let version = PyDict::new(py);
+    version.set_item(intern!(py, "version"), intern!(py, "3.0"))?;
+    version.set_item(intern!(py, "spec_version"), intern!(py, "2.3"))?;
+    scope.set_item(intern!(py, "asgi"), version)?;
+    let http_version = if asked.version == Version::HTTP_10 { intern!(py, "1.0") } else { intern!(py, "1.1") };
+    scope.set_item(intern!(py, "http_version"), http_version)?;
+    scope.set_item(intern!(py, "server"), address(asked.ends.server))?;
+    scope.set_item(intern!(py, "client"), address(asked.ends.client))?;
+    scope.set_item(intern!(py, "root_path"), intern!(py, ""))?;
+    scope.set_item(intern!(py, "path"), &asked.path)?;
+    scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, asked.uri.path().as_bytes()))?;
+    scope.set_item(intern!(py, "query_string"), PyBytes::new(py, asked.uri.query().unwrap_or("").as_bytes()))?;
+    scope.set_item(intern!(py, "headers"), headers_of(py, &asked.headers)?)?;
+    Ok(scope)
+}
+
+/// Header pairs as ASGI has them.
+pub fn headers_of<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'py, PyList>> {
+    let pairs =
+        headers.iter().map(|(name, value)| (PyBytes::new(py, name.as_str().as_bytes()), PyBytes::new(py, value.as_bytes())));
+    PyList::new(py, pairs.collect::<Vec<_>>())
+}
+
+fn address(end: Option<SocketAddr>) -> Option<(String, u16)> {
+    end.map(|end| (end.ip().to_string(), end.port()))
 }

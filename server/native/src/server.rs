@@ -11,7 +11,7 @@ use std::{
 
 use afterload_core::{
     clock::now_ns,
-    ledger::{Gauge, Ledger},
+    ledger::{Gauge, Ledger, TaskKind},
     life::Was,
     router::Router,
 };
@@ -24,10 +24,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
-    core::{Core, Helpers, LoopWork, Policy, lock},
+    admin::Admin,
+    core::{Core, Helpers, LoopWork, Shape, lock},
+    gil::{HolderReader, identity},
     io::{self, Io, MORE_LANES, Phase},
     job::{LaneWork, run_lane},
     looping::{AsyncChain, AsyncJob},
+    policy::{Policy, RoutePolicy},
     route::Route,
     tasks::{Functions, name_of},
     worker::run_worker,
@@ -48,18 +51,19 @@ struct Settings {
     max_body: usize,
     parallel: bool,
     stop_on_error: bool,
+    task_timeout_s: Option<f64>,
+    shared_pool: bool,
 }
 
 #[derive(FromPyObject)]
 struct HelperSet {
     task_list: Py<PyAny>,
     is_async: Py<PyAny>,
-    hand_over: Py<PyAny>,
-    raise_in_app: Py<PyAny>,
     unpack: Py<PyAny>,
     encode: Py<PyAny>,
     explain: Py<PyAny>,
     task_failed: Py<PyAny>,
+    task_never_ran: Py<PyAny>,
     response: Py<PyAny>,
     to_json: Py<PyAny>,
 }
@@ -79,6 +83,9 @@ pub struct Server {
     io_threads: Arc<IoThreads>,
     n_io_threads: usize,
     max_body: usize,
+    overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
+    admin_listener: Mutex<Option<TcpListener>>,
+    admin: Mutex<Option<Admin>>,
 }
 
 #[pymethods]
@@ -90,23 +97,27 @@ impl Server {
         let helpers = Helpers {
             task_list: set.task_list,
             is_async: set.is_async,
-            hand_over: set.hand_over,
-            raise_in_app: set.raise_in_app,
             unpack: set.unpack,
             encode: set.encode,
             explain: set.explain,
             task_failed: set.task_failed,
+            task_never_ran: set.task_never_ran,
             response: set.response,
             to_json: set.to_json,
         };
-        let policy =
-            Policy { parallel: settings.parallel, stop_on_error: settings.stop_on_error, queue_limit: settings.queue_limit };
+        let policy = Policy::new(settings.parallel, settings.stop_on_error, settings.task_timeout_s);
+        let shape = Shape {
+            pool: settings.pool,
+            shared_pool: settings.shared_pool,
+            lane_limit: settings.endpoint_threads,
+            queue_limit: settings.queue_limit,
+        };
         let ledger = Ledger::open(settings.rows.as_deref(), settings.boot, &settings.label).map_err(|error| {
             let place = settings.rows.as_ref().map(|path| path.display().to_string());
             os_error(&error, place.unwrap_or_default())
         })?;
-        let core = Core::new(ledger, policy, helpers, settings.pool, settings.endpoint_threads)
-            .map_err(|error| os_error(&error, String::new()))?;
+        let core = Core::new(ledger, policy, helpers, &shape).map_err(|error| os_error(&error, String::new()))?;
+        core.ledger.gauge(Gauge::SharedPool).store(u64::from(settings.shared_pool), Ordering::Release);
         core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
         Ok(Self {
             core: Arc::new(core),
@@ -116,25 +127,45 @@ impl Server {
             io_threads: Arc::new(IoThreads { running: Mutex::new(0), ended: Condvar::new() }),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
+            overdue_watch: Mutex::default(),
+            admin_listener: Mutex::default(),
+            admin: Mutex::default(),
         })
     }
 
-    /// Freezes the routes. Raises ValueError for a path that cannot be routed.
-    fn set_routes(&self, routes: Vec<Route>, redirect_slashes: bool) -> PyResult<()> {
+    /// Freezes the routes and, in the same order, how their tasks are run. What no route takes is answered here, or by the app if
+    /// `misses_to_app`. Raises ValueError for a path that cannot be routed.
+    fn set_routes(
+        &self,
+        routes: Vec<Route>,
+        policies: Vec<Py<RoutePolicy>>,
+        redirect_slashes: bool,
+        misses_to_app: bool,
+    ) -> PyResult<()> {
+        if routes.len() != policies.len() {
+            return Err(PyValueError::new_err("each route needs a policy"));
+        }
         let mut router = Router::default();
         for (number, route) in routes.iter().enumerate() {
+            if route.is_other {
+                router.add_other(&route.path, number);
+                continue;
+            }
             for method in &route.methods {
                 router
                     .add(method, &route.path, number)
                     .map_err(|bad| PyValueError::new_err(format!("{method} {} cannot be routed: {}", route.path, bad.0)))?;
             }
         }
+        let _shown_once = self.core.routes.set(routes.iter().map(Route::line).collect());
         let io = Io {
             core: Arc::clone(&self.core),
             functions: Arc::new(Functions::default()),
             router,
             routes: Arc::new(routes),
+            policies: policies.iter().map(|policy| Arc::clone(&policy.get().0)).collect(),
             redirect_slashes,
+            misses_to_app,
             max_body: self.max_body,
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
@@ -142,11 +173,28 @@ impl Server {
 
     /// Opens the port, not yet answering on it, and returns its number. Raises OSError.
     fn bind(&self, host: &str, port: u16) -> PyResult<u16> {
-        let place = format!("{host}:{port}");
-        let listener = listen(host, port).map_err(|error| os_error(&error, place.clone()))?;
-        let port = listener.local_addr().map_err(|error| os_error(&error, place))?.port();
-        *lock(&self.listener) = Some(listener);
-        Ok(port)
+        open("", host, port, &self.listener)
+    }
+
+    /// Opens the admin port on loopback, not yet answering on it, and returns its number. Raises OSError.
+    fn bind_admin(&self, port: u16) -> PyResult<u16> {
+        open("the admin port ", "127.0.0.1", port, &self.admin_listener)
+    }
+
+    /// Starts answering on the admin port; nothing happens where none was bound. Called on the main thread.
+    fn start_admin(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(listener) = lock(&self.admin_listener).take() else { return Ok(()) };
+        self.core.watch.main_identity.store(identity(py), Ordering::Relaxed);
+        let admin = Admin::start(Arc::clone(&self.core), listener, HolderReader::new(py))
+            .map_err(|error| os_error(&error, String::new()))?;
+        *lock(&self.admin) = Some(admin);
+        Ok(())
+    }
+
+    /// Ends the admin thread. Comes last, so that everything before it can be watched.
+    fn close_admin(&self, py: Python<'_>) {
+        let admin = lock(&self.admin).take();
+        py.detach(|| admin.map(Admin::stop));
     }
 
     /// Starts answering. `control` is the descriptor through which the main thread is asked for things.
@@ -155,6 +203,11 @@ impl Server {
             return Err(PyRuntimeError::new_err("set_routes() and bind() come before start()"));
         };
         self.core.set_control(control);
+        if self.core.policy.timeout.is_some() || io.policies.iter().any(|policy| policy.timeout.is_some()) {
+            let core = Arc::clone(&self.core);
+            let watch = thread::Builder::new().name("overdue".into()).spawn(move || core.overdue.watch(&core));
+            *lock(&self.overdue_watch) = Some(watch.map_err(|error| os_error(&error, String::new()))?);
+        }
         for number in 0..self.n_io_threads {
             let listener = listener.try_clone().map_err(|error| os_error(&error, String::new()))?;
             let (io, phase, threads) = (Arc::clone(io), self.phase.subscribe(), Arc::clone(&self.io_threads));
@@ -200,8 +253,7 @@ impl Server {
 
     /// Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed.
     fn lend(&self, call: Py<PyAny>) -> bool {
-        self.core.up(Gauge::LanesWaiting);
-        self.core.lanes.push(LaneWork::Call(call)) > 0
+        self.core.push_to_lane(LaneWork::Call(call))
     }
 
     /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
@@ -218,8 +270,14 @@ impl Server {
 
     /// Lets `size` pool threads take tasks; their threads must exist.
     fn set_pool(&self, size: usize) {
-        self.core.pool.set_limit(size);
-        self.core.ledger.gauge(Gauge::PoolSize).store(size as u64, Ordering::Release);
+        self.core.set_pool(size);
+    }
+
+    /// Tasks that have become overdue since the last call: function, operation, whether `async def`, seconds since its start.
+    fn take_overdue(&self, py: Python<'_>) -> Vec<(Py<PyAny>, u64, bool, f64)> {
+        let late = self.core.overdue.untold().into_iter();
+        late.map(|late| (late.task.func.clone_ref(py), late.op, late.task.kind == TaskKind::Async, late.age.as_secs_f64()))
+            .collect()
     }
 
     /// What the harness asks for in setting `number` (docs/rows.md).
@@ -239,12 +297,16 @@ impl Server {
             .map(|work| match work {
                 LoopWork::Job(job) => AsyncJob::new(*job).into_py_any(py),
                 LoopWork::Chain(chain) => AsyncChain::new(Arc::clone(&self.core), chain).into_py_any(py),
+                LoopWork::Asgi(call) => (*call).into_py_any(py),
+                LoopWork::WebSocket(call) => (*call).into_py_any(py),
+                LoopWork::Wake(id) => id.into_py_any(py),
             })
             .collect()
     }
 
     /// The event loop is alive; it beats again in `period_s`.
-    fn beat(&self, period_s: f64) {
+    fn beat(&self, py: Python<'_>, period_s: f64) {
+        self.core.watch.loop_identity.store(identity(py), Ordering::Relaxed);
         let period = Duration::from_secs_f64(period_s).as_nanos();
         self.core.ledger.gauge(Gauge::LoopBeatPeriod).store(u64::try_from(period).unwrap_or(0), Ordering::Relaxed);
         self.core.ledger.gauge(Gauge::LoopBeat).store(now_ns(), Ordering::Release);
@@ -299,7 +361,12 @@ impl Server {
     }
 
     /// Ends the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
+        self.core.overdue.close();
+        if let Some(watch) = lock(&self.overdue_watch).take() {
+            // It waits for nothing but the end that it has just been told of.
+            let _ended = py.detach(|| watch.join());
+        }
         self.core.pool.close();
         self.core.lanes.close();
         self.core.ledger.gauge(Gauge::Drained).store(now_ns(), Ordering::Release);
@@ -328,6 +395,14 @@ impl Server {
         let outcome = self.io_threads.ended.wait_timeout_while(running, time, |running| *running > 0);
         outcome.is_ok_and(|(running, _)| *running == 0)
     }
+}
+
+fn open(what: &str, host: &str, port: u16, place: &Mutex<Option<TcpListener>>) -> PyResult<u16> {
+    let address = format!("{what}{host}:{port}");
+    let listener = listen(host, port).map_err(|error| os_error(&error, address.clone()))?;
+    let port = listener.local_addr().map_err(|error| os_error(&error, address))?.port();
+    *lock(place) = Some(listener);
+    Ok(port)
 }
 
 fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {

@@ -19,6 +19,7 @@ use pyo3::{
 use crate::{
     chain::{Chain, Task},
     core::{Core, lock},
+    policy::Policy,
 };
 
 const CO_COROUTINE: u32 = 0x80;
@@ -53,7 +54,7 @@ pub struct Sealed;
 #[derive(Default)]
 pub struct TaskList {
     added: Mutex<Vec<Call>>,
-    origin: OnceLock<(Arc<Core>, Arc<Functions>)>,
+    origin: OnceLock<(Arc<Core>, Arc<Functions>, Arc<Policy>)>,
     running: OnceLock<Arc<Chain>>,
     /// The request has been answered; set while `added` is locked.
     answered: AtomicBool,
@@ -76,7 +77,7 @@ impl TaskList {
         args: Bound<'_, PyTuple>,
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        let Some((core, functions)) = self.origin.get() else {
+        let Some((core, functions, policy)) = self.origin.get() else {
             return Err(PyRuntimeError::new_err(
                 "this BackgroundTasks belongs to no request: declare it as a parameter of an endpoint, which the server then fills in",
             ));
@@ -111,19 +112,19 @@ impl TaskList {
         let chain = self.running.get().ok_or_else(too_late)?;
         let index = chain.count_one().ok_or_else(too_many)?;
         let accept = |ledger: &Ledger, call: Call| {
-            let entry = ledger.accept(chain.op, index, call.name, Some(call.kind));
+            let entry = ledger.accept_for(policy.share(), chain.op, index, call.name, Some(call.kind));
             call.accepted(entry)
         };
         let Err(call) = core.while_open(|ledger| chain.append(ledger, call, accept)).ok_or_else(stopping)? else {
             return Ok(());
         };
-        if !core.policy.parallel {
+        if !policy.parallel {
             return Err(too_late());
         }
         let late = core.admit(|ledger| {
             let task = accept(ledger, call);
             ledger.flushed(&task.entry, true);
-            Chain::late(chain.op, task)
+            Chain::late(chain.op, task, Arc::clone(policy))
         });
         core.route(late.ok_or_else(stopping)?);
         Ok(())
@@ -140,13 +141,18 @@ impl TaskList {
 }
 
 impl TaskList {
-    /// Ties the list to the server whose request it is injected into.
-    pub fn belongs_to(&self, core: &Arc<Core>, functions: &Arc<Functions>) {
-        let _known = self.origin.set((Arc::clone(core), Arc::clone(functions)));
+    /// Ties the list to the server whose request it is injected into, and to the policy of its route.
+    pub fn belongs_to(&self, core: &Arc<Core>, functions: &Arc<Functions>, policy: &Arc<Policy>) {
+        let _known = self.origin.set((Arc::clone(core), Arc::clone(functions), Arc::clone(policy)));
+    }
+
+    fn policy<'a>(&'a self, core: &'a Core) -> &'a Arc<Policy> {
+        self.origin.get().map_or(&core.policy, |(_, _, policy)| policy)
     }
 
     /// Accepts what was added. None: nothing was. An error: the server has given up, and the request must not be acknowledged.
-    pub fn accept(&self, core: &Core, op: u64) -> Result<Option<Arc<Chain>>, Sealed> {
+    /// `first` is the position of its first task among those of its request.
+    pub fn accept(&self, core: &Core, op: u64, first: u16) -> Result<Option<Arc<Chain>>, Sealed> {
         // Held until the chain is known: whoever adds a task meanwhile finds it.
         let mut waiting = lock(&self.added);
         self.answered.store(true, Ordering::Release);
@@ -154,15 +160,16 @@ impl TaskList {
         if added.is_empty() {
             return Ok(None);
         }
+        let policy = self.policy(core);
         let chain = core.admit(|ledger| {
-            let tasks = (0_u16..=u16::MAX)
+            let tasks = (first..=u16::MAX)
                 .zip(added.drain(..))
                 .map(|(index, call)| {
-                    let entry = ledger.accept(op, index, call.name, Some(call.kind));
+                    let entry = ledger.accept_for(policy.share(), op, index, call.name, Some(call.kind));
                     call.accepted(entry)
                 })
                 .collect();
-            Chain::new(op, tasks)
+            Chain::new(op, usize::from(first), tasks, Arc::clone(policy))
         });
         if let Some(chain) = &chain {
             let _first = self.running.set(Arc::clone(chain));
@@ -172,19 +179,22 @@ impl TaskList {
         chain.map(Some).ok_or(Sealed)
     }
 
-    /// Writes down what was added and will never run, because the endpoint raised.
-    pub fn discard(&self, core: &Core, op: u64) {
+    /// Writes down what was added and will never run, because the endpoint raised. Returns the position of the request's next task.
+    pub fn discard(&self, core: &Core, op: u64, first: u16) -> u16 {
         let added = {
             let mut waiting = lock(&self.added);
             self.answered.store(true, Ordering::Release);
             std::mem::take(&mut *waiting)
         };
-        for (index, call) in (0_u16..=u16::MAX).zip(added) {
+        let mut next = first;
+        for (index, call) in (first..=u16::MAX).zip(added) {
+            next = index.saturating_add(1);
             core.while_open(|ledger| {
                 let entry = ledger.accept(op, index, call.name, Some(call.kind));
                 ledger.drop_waiting(&entry, DropReason::Discarded);
             });
         }
+        next
     }
 }
 

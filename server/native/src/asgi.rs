@@ -1,0 +1,364 @@
+//! The general way: one HTTP request through the ASGI app. Driven by server/_bridge.py on the event loop.
+//!
+//! The tasks of an answer are accepted when the app starts it, before its first byte can leave. They run once its last byte has left *and*
+//! the app has called for them (Starlette calls `response.background()` after the last `send`); an app that never calls has given them up.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyTypeError},
+    intern,
+    prelude::*,
+    pybacked::PyBackedBytes,
+    types::{PyBytes, PyDict},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    body::Ticket,
+    chain::Chain,
+    core::{Core, lock},
+    exchange::{Exchange, Piece, Received},
+    job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
+    looping::Running,
+    policy::{Policy, RoutePolicy},
+    scope::{Asked, scope_of},
+    tasks::{Functions, Sealed, TaskList},
+};
+
+/// What the app is to do with the request.
+pub enum Wanted {
+    /// Answer it.
+    Answer,
+    /// Answer this exception of its endpoint, with its own handlers.
+    Explain(Py<PyAny>),
+    /// Send this `Response`, which the endpoint returned.
+    Send(Py<PyAny>),
+}
+
+enum Answer {
+    /// Nothing has been said yet.
+    Open(oneshot::Sender<Reply>),
+    /// The head is known and waits for the first piece of the body.
+    Started { reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap },
+    /// The head has gone; pieces follow.
+    Streaming(mpsc::UnboundedSender<Piece>),
+    /// Everything has been said.
+    Complete,
+}
+
+struct Tasks {
+    /// The list that is injected where the app asks for one.
+    list: Option<Py<TaskList>>,
+    used: u16,
+    chain: Option<Arc<Chain>>,
+    is_called: bool,
+}
+
+/// One HTTP request for the ASGI app.
+#[pyclass(frozen, module = "server._native")]
+pub struct AsgiCall {
+    core: Arc<Core>,
+    functions: Arc<Functions>,
+    /// How its tasks are run.
+    policy: Mutex<Arc<Policy>>,
+    exchange: Arc<Exchange>,
+    asked: Asked,
+    op: u64,
+    route: Option<usize>,
+    wanted: Mutex<Wanted>,
+    running: Mutex<Option<Running>>,
+    answer: Mutex<Answer>,
+    tasks: Mutex<Tasks>,
+    /// The server is not quiet before it is dropped.
+    busy: Mutex<Option<BusyGuard>>,
+}
+
+/// Everything that an `AsgiCall` is made of.
+pub struct Seed {
+    pub core: Arc<Core>,
+    pub functions: Arc<Functions>,
+    pub policy: Arc<Policy>,
+    pub exchange: Arc<Exchange>,
+    pub asked: Asked,
+    pub op: u64,
+    /// The number of its route, if it was found.
+    pub route: Option<usize>,
+    pub wanted: Wanted,
+    /// The list that was injected already.
+    pub tasks: Option<Py<TaskList>>,
+    /// Tasks of the request that were numbered already.
+    pub used: u16,
+    pub reply: oneshot::Sender<Reply>,
+    pub busy: BusyGuard,
+}
+
+impl AsgiCall {
+    pub fn new(seed: Seed) -> Self {
+        let Seed { core, functions, policy, exchange, asked, op, route, wanted, tasks, used, reply, busy } = seed;
+        Self {
+            core,
+            functions,
+            policy: Mutex::new(policy),
+            exchange,
+            asked,
+            op,
+            route,
+            wanted: Mutex::new(wanted),
+            running: Mutex::default(),
+            answer: Mutex::new(Answer::Open(reply)),
+            tasks: Mutex::new(Tasks { list: tasks, used, chain: None, is_called: false }),
+            busy: Mutex::new(Some(busy)),
+        }
+    }
+
+    fn reply(&self, reply: oneshot::Sender<Reply>, head: Reply) {
+        // A client that has gone does not stop the tasks: the ticket in the refused reply lets them run.
+        if reply.send(head).is_err() {
+            self.exchange.over();
+        }
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        let chain = lock(&self.tasks).chain.clone()?;
+        Some(Ticket::new(Arc::clone(&self.core), chain))
+    }
+
+    fn stream(&self, reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap) -> mpsc::UnboundedSender<Piece> {
+        let (out, pieces) = mpsc::unbounded_channel();
+        let content = Content::Stream(pieces, Arc::clone(&self.exchange));
+        self.reply(reply, Reply { status, headers, content, ticket: None });
+        out
+    }
+}
+
+#[pymethods]
+impl AsgiCall {
+    /// By this number the event loop is told whom to wake.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.exchange.id
+    }
+
+    /// Begins. What is wanted: ("answer", None), ("explain", exception) or ("send", response).
+    fn wanted(&self, py: Python<'_>) -> (&'static str, Option<Py<PyAny>>) {
+        *lock(&self.running) = Some(Running::endpoint(&self.core, self.route, self.op));
+        match &*lock(&self.wanted) {
+            Wanted::Answer => ("answer", None),
+            Wanted::Explain(error) => ("explain", Some(error.clone_ref(py))),
+            Wanted::Send(response) => ("send", Some(response.clone_ref(py))),
+        }
+    }
+
+    /// The ASGI scope, without `app` and `state`.
+    fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        scope_of(py, &self.asked)
+    }
+
+    /// The next ASGI event; None: there is none yet, and the event loop will be told when there is.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let event = PyDict::new(py);
+        match self.exchange.receive() {
+            Received::Nothing => return Ok(None),
+            Received::Disconnect => event.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?,
+            Received::Body(chunk, more) => {
+                event.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
+                event.set_item(intern!(py, "body"), PyBytes::new(py, &chunk))?;
+                event.set_item(intern!(py, "more_body"), more)?;
+            }
+        }
+        Ok(Some(event))
+    }
+
+    /// Whether the server has found no route for the request, so that the app has to say which policy counts.
+    #[getter]
+    fn needs_policy(&self) -> bool {
+        Arc::ptr_eq(&lock(&self.policy), &self.core.policy)
+    }
+
+    /// Says how its tasks are run. False: it may `admit` none, because as many as may be are pending, and is written down as refused.
+    fn use_policy(&self, policy: &RoutePolicy, admit: bool) -> bool {
+        *lock(&self.policy) = Arc::clone(&policy.0);
+        if let Some(busy) = lock(&self.busy).as_mut() {
+            busy.join(&policy.0);
+        }
+        if admit && self.core.is_full(&policy.0) {
+            self.core.refuse(self.op);
+            return false;
+        }
+        true
+    }
+
+    /// Lets tasks be added to a list that this request's answer carries.
+    fn bind(&self, list: &Bound<'_, TaskList>) {
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
+    }
+
+    /// Makes a list the one that is injected in this request.
+    fn adopt(&self, list: Bound<'_, TaskList>) {
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
+        lock(&self.tasks).list = Some(list.unbind());
+    }
+
+    /// The list that was adopted.
+    fn list(&self, py: Python<'_>) -> Option<Py<TaskList>> {
+        lock(&self.tasks).list.as_ref().map(|list| list.clone_ref(py))
+    }
+
+    /// Starts the answer and accepts `tasks`. False: the server is stopping and has answered so itself.
+    fn start(
+        &self,
+        status: u16,
+        headers: Vec<(PyBackedBytes, PyBackedBytes)>,
+        tasks: Option<&Bound<'_, TaskList>>,
+    ) -> PyResult<bool> {
+        let mut fields = HeaderMap::with_capacity(headers.len());
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
+            fields.append(name, HeaderValue::from_bytes(&value).map_err(bad_header)?);
+        }
+        // hyper frames the body, and cannot take the app's word for how.
+        fields.remove(header::TRANSFER_ENCODING);
+        let mut answer = lock(&self.answer);
+        let Answer::Open(_) = &*answer else {
+            return Err(PyRuntimeError::new_err("http.response.start was sent twice"));
+        };
+        let used = lock(&self.tasks).used;
+        let accepted = tasks.map_or(Ok(None), |list| list.get().accept(&self.core, self.op, used));
+        let Answer::Open(reply) = std::mem::replace(&mut *answer, Answer::Complete) else {
+            return Ok(false);
+        };
+        match accepted {
+            Err(Sealed) => {
+                drop(answer);
+                self.exchange.over();
+                self.reply(reply, stopping());
+                Ok(false)
+            }
+            Ok(chain) => {
+                if let Some(chain) = &chain {
+                    chain.add_gate();
+                }
+                lock(&self.tasks).chain = chain;
+                if let Some(busy) = lock(&self.busy).as_mut() {
+                    busy.decided();
+                }
+                *answer = Answer::Started { reply, status, headers: fields };
+                Ok(true)
+            }
+        }
+    }
+
+    /// Sends a piece of the answer. True: the client is behind, and the app should wait until `is_writable`.
+    fn send(&self, body: &Bound<'_, PyAny>, more: bool) -> PyResult<bool> {
+        let body = bytes_of(body)?;
+        let mut answer = lock(&self.answer);
+        match std::mem::replace(&mut *answer, Answer::Complete) {
+            Answer::Open(reply) => {
+                *answer = Answer::Open(reply);
+                Err(PyRuntimeError::new_err("http.response.body was sent before http.response.start"))
+            }
+            Answer::Complete => Err(PyRuntimeError::new_err("http.response.body was sent after the end of the answer")),
+            Answer::Started { reply, status, mut headers } => {
+                if more {
+                    let out = self.stream(reply, status, headers);
+                    let wait = self.exchange.send(&out, body);
+                    *answer = Answer::Streaming(out);
+                    return Ok(wait);
+                }
+                drop(answer);
+                // Counted anew from the body itself; of an answer to HEAD there is nothing to count.
+                if !body.is_empty() {
+                    headers.remove(header::CONTENT_LENGTH);
+                }
+                self.exchange.over();
+                let ticket = self.ticket();
+                self.reply(reply, Reply { status, headers, content: Content::Whole(body), ticket });
+                Ok(false)
+            }
+            Answer::Streaming(out) => {
+                let wait = self.exchange.send(&out, body);
+                if more {
+                    *answer = Answer::Streaming(out);
+                    return Ok(wait);
+                }
+                drop(answer);
+                // To a client that has gone nothing can be sent: the ticket in the refused piece lets the tasks run.
+                drop(out.send(Piece::End(self.ticket())));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Sends the head without waiting for the first piece of the body.
+    fn flush_head(&self) {
+        let mut answer = lock(&self.answer);
+        match std::mem::replace(&mut *answer, Answer::Complete) {
+            Answer::Started { reply, status, headers } => *answer = Answer::Streaming(self.stream(reply, status, headers)),
+            other => *answer = other,
+        }
+    }
+
+    /// Whether the app may go on sending.
+    #[getter]
+    fn is_writable(&self) -> bool {
+        self.exchange.is_writable()
+    }
+
+    /// Whether the answer has been started.
+    #[getter]
+    fn is_started(&self) -> bool {
+        !matches!(&*lock(&self.answer), Answer::Open(_))
+    }
+
+    /// The app has called for the tasks of its answer.
+    fn run_tasks(&self) {
+        let chain = {
+            let mut tasks = lock(&self.tasks);
+            if std::mem::replace(&mut tasks.is_called, true) {
+                return;
+            }
+            tasks.chain.clone()
+        };
+        if let Some(chain) = chain {
+            self.core.open_gate(chain);
+        }
+    }
+
+    /// The app has returned or raised. What it left unsaid is said: 500 if nothing was, a broken connection if something was.
+    fn finish(&self) {
+        let (list, used, chain) = {
+            let mut tasks = lock(&self.tasks);
+            let used = tasks.chain.as_ref().map_or(tasks.used, |chain| chain.count());
+            let given_up = if tasks.is_called { None } else { tasks.chain.take() };
+            tasks.is_called = true;
+            (tasks.list.take(), used, given_up)
+        };
+        if let Some(list) = list {
+            // What was added to a list that the answer did not carry, because its endpoint raised or put another one in its place.
+            list.get().discard(&self.core, self.op, used);
+        }
+        let answer = std::mem::replace(&mut *lock(&self.answer), Answer::Complete);
+        if let Answer::Open(reply) | Answer::Started { reply, .. } = answer {
+            self.reply(reply, internal_error());
+        }
+        if let Some(chain) = chain {
+            self.core.discard(&chain);
+        }
+        self.exchange.over();
+        drop(lock(&self.running).take());
+        drop(lock(&self.busy).take());
+    }
+}
+
+fn bytes_of(body: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    if let Ok(body) = body.cast::<PyBytes>() {
+        return Ok(Bytes::copy_from_slice(body.as_bytes()));
+    }
+    let py = body.py();
+    let whole = py.import(intern!(py, "builtins"))?.getattr(intern!(py, "bytes"))?.call1((body,));
+    let whole = whole.map_err(|_| PyTypeError::new_err("the body of an answer is sent as bytes"))?;
+    Ok(Bytes::copy_from_slice(whole.cast::<PyBytes>()?.as_bytes()))
+}

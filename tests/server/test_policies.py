@@ -1,0 +1,516 @@
+"""Policies of tasks: who may say what, whose word counts, and what a server does with it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from harness.rows import DropReason, Gauge
+from server import FastrAPI, ServerConfig, tasks
+from server._policies import TaskPolicy, policy_of, with_app_settings
+
+from .conftest import Serve
+from .helpers import AppServer, Task, stays, stub, until
+
+APP = """
+import server
+told = []
+gate = threading.Event()
+
+def work(n, seconds=0.0):
+    time.sleep(seconds)
+    told.append(n)
+async def awork(n, seconds=0.0):
+    await asyncio.sleep(seconds)
+    told.append(n)
+def fails(): raise ValueError("on purpose")
+
+def add(background_tasks):
+    background_tasks.add_task(work, 0, 0.2)
+    background_tasks.add_task(awork, 1, 0.1)
+    background_tasks.add_task(work, 2)
+def add_failing(background_tasks):
+    background_tasks.add_task(fails)
+    background_tasks.add_task(work, 1)
+
+@app.get("/plain")
+def plain(background_tasks: BackgroundTasks): add(background_tasks)
+@app.get("/plain-fails")
+def plain_fails(background_tasks: BackgroundTasks): add_failing(background_tasks)
+"""
+
+ROUTES = stub(
+    APP
+    + """
+inner = APIRouter(prefix="/inner")
+outer = APIRouter(prefix="/outer")
+
+@inner.get("/parallel")
+@server.tasks(order="parallel")
+async def parallel(background_tasks: BackgroundTasks): add(background_tasks)
+
+@inner.get("/stop")
+@server.tasks(on_error="stop")
+def stop(background_tasks: BackgroundTasks): add_failing(background_tasks)
+
+@server.tasks(on_error="stop", order="parallel")
+@outer.get("/above")
+def above(background_tasks: BackgroundTasks): add_failing(background_tasks)
+
+outer.include_router(inner)
+app.include_router(outer)
+
+@app.get("/limited")
+@tasks(queue_limit=2)
+def limited(background_tasks: BackgroundTasks): background_tasks.add_task(gate.wait)
+@app.get("/slow-limited")
+@tasks(queue_limit=3)
+async def slow_limited(background_tasks: BackgroundTasks):
+    await asyncio.sleep(0.3)
+    background_tasks.add_task(gate.wait)
+@app.get("/limited-fails")
+@tasks(queue_limit=2, on_error="stop")
+def limited_fails(background_tasks: BackgroundTasks, wrong: bool = False):
+    add_failing(background_tasks)
+    if wrong: raise HTTPException(409)
+@app.get("/gate")
+async def at_gate(background_tasks: BackgroundTasks): background_tasks.add_task(gate.wait)
+@app.get("/open")
+async def open_gate(): gate.set()
+"""
+)
+
+GENERAL = stub(
+    APP
+    + """
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+import server
+mounted = FastAPI(task_on_error="stop")
+@app.get("/streams")
+@tasks(order="parallel")
+def streams(background_tasks: BackgroundTasks):
+    add(background_tasks)
+    return StreamingResponse(iter([b"x"]))
+@app.get("/files/{path:path}")
+@tasks(order="parallel")
+def files(path: str, background_tasks: BackgroundTasks): add(background_tasks)
+@mounted.get("/stop")
+def of_mounted(background_tasks: BackgroundTasks): add_failing(background_tasks)
+@mounted.get("/parallel")
+@tasks(order="parallel", on_error="continue")
+def parallel_of_mounted(background_tasks: BackgroundTasks): add(background_tasks)
+@app.get("/limited/{path:path}")
+@tasks(queue_limit=2)
+async def limited_path(path: str, background_tasks: BackgroundTasks): background_tasks.add_task(gate.wait)
+@app.get("/slow-limited/{path:path}")
+@tasks(queue_limit=3)
+async def slow_limited(path: str, background_tasks: BackgroundTasks):
+    await asyncio.sleep(0.3)
+    background_tasks.add_task(gate.wait)
+@app.get("/limited-stream", response_class=StreamingResponse)
+@tasks(queue_limit=2)
+async def limited_stream(background_tasks: BackgroundTasks):
+    background_tasks.add_task(gate.wait)
+    return StreamingResponse(iter([b"x"]))
+@app.get("/limited-carried")
+@tasks(queue_limit=2)
+async def limited_carried(): return StreamingResponse(iter([b"x"]), background=BackgroundTask(gate.wait))
+def depended(background_tasks: BackgroundTasks):
+    background_tasks.add_task(gate.wait)
+    yield
+@app.get("/depends", dependencies=[Depends(depended)])
+async def depends(): return {}
+@app.get("/open")
+async def open_gate(): gate.set()
+app.mount("/mounted", mounted)
+"""
+)
+
+TIMES = stub(
+    """
+app = FastAPI(task_timeout_s=0.3)
+gate = threading.Event()
+told = []
+def tell(what): told.append(what)
+@app.get("/told")
+async def what_was_told(): return told
+
+async def sleeps(): await asyncio.sleep(60)
+async def quick(): await asyncio.sleep(0)
+async def swallows():
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        tell("swallowed")
+async def goes_on():
+    while not gate.is_set():
+        try:
+            await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            tell("goes on")
+async def blocks(): time.sleep(1.2)
+async def breaks_down():
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise KeyError("the cleanup failed")
+async def own_timeout(): raise TimeoutError("of its own")
+async def inner_timeout():
+    async with asyncio.timeout(0.05):
+        await asyncio.sleep(60)
+def thread(): gate.wait(30)
+
+@app.get("/run/{name}")
+async def run(name: str, background_tasks: BackgroundTasks):
+    background_tasks.add_task(globals()[name])
+    background_tasks.add_task(tell, "next")
+@app.get("/stop/{name}")
+@tasks(on_error="stop")
+async def stop(name: str, background_tasks: BackgroundTasks):
+    await run(name, background_tasks)
+@app.get("/unlimited")
+@tasks(timeout_s=None)
+async def unlimited(background_tasks: BackgroundTasks):
+    background_tasks.add_task(asyncio.sleep, 0.7)
+@app.get("/longer")
+@tasks(timeout_s=5)
+async def longer(background_tasks: BackgroundTasks):
+    background_tasks.add_task(asyncio.sleep, 0.7)
+@app.get("/open")
+async def open_gate(): gate.set()
+"""
+)
+
+WRONG = {
+    "order": ["random", None, 1, "Parallel", ["parallel"]],
+    "on_error": ["ignore", None, True],
+    "queue_limit": [-1, 1.5, "10", True, 1 << 62],
+    "timeout_s": [0, -1, math.nan, math.inf, "5", True, 1e9],
+}
+ALLOWED = {
+    "order": "allowed is 'sequential' or 'parallel'",
+    "on_error": "allowed is 'continue' or 'stop'",
+    "queue_limit": "allowed is a whole number of 0 or more, or None for no limit",
+    "timeout_s": "allowed is a number of seconds above 0 and up to 1,000,000, or None for no limit",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_refused_where_it_is_written(name: str, value: Any):
+    """By endpoint, app and server alike: the name, what was given, and what is allowed."""
+    places: list[tuple[str, Callable[..., Any]]] = [
+        (name, tasks),
+        (f"task_{name}", FastrAPI),
+        (f"task_{name}" if name == "timeout_s" else name, ServerConfig),
+    ]
+    for called, place in places:
+        with pytest.raises(ValueError, match=re.escape(f"{called} is {value!r}; {ALLOWED[name]}")):
+            place(**{called: value})
+
+
+def test_an_unknown_setting_and_a_decorator_without_brackets_are_refused():
+    """TypeError: neither is passed over in silence."""
+    with pytest.raises(TypeError, match="retries"):
+        tasks(retries=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        tasks(lambda: None)  # type: ignore[call-arg,arg-type]
+
+
+def test_what_cannot_be_marked_is_named():
+    """A bound method has no attributes of its own."""
+
+    class Pages:
+        def show(self) -> None: ...
+
+    with pytest.raises(TypeError, match="show"):
+        tasks(order="parallel")(Pages().show)
+
+
+def test_the_endpoint_counts_before_the_app_and_the_app_before_the_server():
+    """Setting by setting; None takes a limit away. The limits of pending tasks are each their own."""
+
+    @tasks(order="sequential", timeout_s=None)
+    def endpoint() -> None: ...
+
+    @tasks(queue_limit=7)
+    def other() -> None: ...
+
+    server = ServerConfig(order="parallel", queue_limit=9, task_timeout_s=1)
+    app = FastrAPI(task_on_error="stop", task_queue_limit=None, task_timeout_s=2)
+    config = with_app_settings(server, app)
+
+    assert (config.queue_limit, config.task_timeout_s, config.order, config.on_error) == (None, 2, "parallel", "stop")
+    assert policy_of(endpoint, config) == TaskPolicy(parallel=False, stop_on_error=True, queue_limit=None, timeout_s=None)
+    assert policy_of(other, config) == TaskPolicy(parallel=True, stop_on_error=True, queue_limit=7, timeout_s=2)
+    assert with_app_settings(server, FastrAPI()) == server
+
+
+def test_every_sort_of_endpoint_can_be_marked():
+    """Marks of one endpoint add up, the outermost counts; they are found behind wrappers, partials, methods and objects."""
+
+    @tasks(order="parallel", timeout_s=1)
+    @tasks(on_error="stop", timeout_s=2)
+    def endpoint(first: int = 0) -> None: ...
+
+    @functools.wraps(endpoint)
+    def wrapper() -> None: ...
+
+    class Pages:
+        @tasks(order="parallel", on_error="stop", timeout_s=1)
+        def __call__(self) -> None: ...
+
+        @tasks(order="parallel", on_error="stop", timeout_s=1)
+        def method(self) -> None: ...
+
+    marked = tasks(order="parallel", on_error="stop", timeout_s=1)(functools.partial(lambda: None))
+    expected = TaskPolicy(parallel=True, stop_on_error=True, queue_limit=None, timeout_s=1)
+    for each in (endpoint, wrapper, functools.partial(endpoint, 1), Pages(), Pages().method, marked):
+        assert policy_of(each, ServerConfig()) == expected
+
+
+@pytest.fixture(scope="module")
+def routes(shared: Serve) -> AppServer:
+    """A server with the default policies, whose routes say otherwise."""
+    return shared(ROUTES, "--pool", "8")
+
+
+_next_op = itertools.count(1)
+
+
+def ran(server: AppServer, path: str, count: int) -> list[Task]:
+    """The rows of one request to `path`, once its `count` tasks have ended."""
+    op = next(_next_op)
+    assert server.ask("GET", path, x_op_id=f"{op:x}").status == 200
+
+    def mine() -> list[Task]:
+        return [task for task in server.tasks() if task.op == op and task.ended]
+
+    until(lambda: len(mine()) == count, f"{count} tasks of {path} have ended")
+    return sorted(mine(), key=lambda task: task.index)
+
+
+def in_turn(tasks: list[Task]) -> bool:
+    """Each started after the one before had ended."""
+    return all(earlier.ended <= later.started for earlier, later in itertools.pairwise(tasks))
+
+
+def test_routes_say_how_their_tasks_run_also_in_included_routers(routes: AppServer):
+    """Beside routes that say nothing, and whose tasks run as the server was told."""
+    assert in_turn(ran(routes, "/plain", 3))
+    assert not in_turn(ran(routes, "/outer/inner/parallel", 3))
+    assert [bool(task.finished) for task in ran(routes, "/plain-fails", 2)] == [False, True]
+    assert ran(routes, "/outer/inner/stop", 2)[1].reason == DropReason.SKIPPED
+    # Side by side, each task is the whole list: there is nothing after it to skip.
+    assert [bool(task.finished) for task in ran(routes, "/outer/above", 2)] == [False, True]
+
+
+def test_the_app_says_how_all_its_tasks_run(serve: Serve):
+    """Before the command line."""
+    server = serve(
+        stub('app = FastrAPI(task_order="sequential", task_on_error="stop", title="x")' + APP),
+        "--order",
+        "parallel",
+        "--pool",
+        "4",
+    )
+    assert in_turn(ran(server, "/plain", 3))
+    assert ran(server, "/plain-fails", 2)[1].reason == DropReason.SKIPPED
+
+
+def test_a_route_has_a_queue_limit_of_its_own(serve: Serve):
+    """Its own pending tasks count, others' do not; whatever way they end, there is room again."""
+    server = serve(ROUTES, "--pool", "1")
+    for _ in range(4):
+        assert server.ask("GET", "/gate").status == 200
+    assert [server.ask("GET", "/limited").status for _ in range(4)] == [200, 200, 503, 503]
+    assert server.gauge(Gauge.REFUSED) == 2
+    assert server.ask("GET", "/gate").status == 200
+    server.ask("GET", "/open")
+    server.wait_ended(9)
+    for _ in range(5):
+        assert server.ask("GET", "/limited").status == 200
+        until(lambda: server.gauge(Gauge.ACCEPTED) == sum(task.ended > 0 for task in server.tasks()), "all have ended")
+        # One fails, one is skipped, or both are discarded.
+        assert server.ask("GET", "/limited-fails").status == 200
+        until(lambda: server.gauge(Gauge.ACCEPTED) == sum(task.ended > 0 for task in server.tasks()), "all have ended")
+        assert server.ask("GET", "/limited-fails?wrong=1").status == 409
+        assert server.ask("GET", "/limited-fails?wrong=x").status == 422
+    assert server.stop() == 0
+
+
+def test_a_burst_does_not_overshoot_the_limit_of_a_route(serve: Serve):
+    """Requests that are under way may each add a task: they count."""
+    server = serve(ROUTES, "--pool", "1")
+    with ThreadPoolExecutor(10) as clients:
+        statuses = sorted(clients.map(lambda _: server.ask("GET", "/slow-limited").status, range(10)))
+    assert statuses == [200] * 3 + [503] * 7
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+def test_the_limit_of_the_server_holds_beside_that_of_a_route(serve: Serve):
+    """Whichever is reached first."""
+    server = serve(ROUTES, "--pool", "1", "--queue-limit", "3")
+    assert [server.ask("GET", "/gate").status for _ in range(2)] == [200, 200]
+    assert [server.ask("GET", "/limited").status for _ in range(2)] == [200, 503]
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+def test_routes_that_go_the_general_way_have_their_policies_too(serve: Serve):
+    """Streams, path convertors and mounted apps; a mounted app's own settings count for its routes."""
+    server = serve(GENERAL, "--pool", "8")
+    for path in ("/streams", "/files/a/b", "/mounted/parallel"):
+        assert not in_turn(ran(server, path, 3)), path
+    assert ran(server, "/mounted/stop", 2)[1].reason == DropReason.SKIPPED
+    assert [bool(task.finished) for task in ran(server, "/plain-fails", 2)] == [False, True]
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["/limited/a/b", "/limited-stream", "/limited-carried"])
+def test_a_limit_holds_on_the_general_way(serve: Serve, path: str):
+    """503 with Retry-After and a row, also where only the app's own routing finds the route; then there is room again."""
+    server = serve(GENERAL, "--pool", "1")
+    assert [server.ask("GET", path).status for _ in range(4)] == [200, 200, 503, 503]
+    assert server.ask("GET", path).header("retry-after") == "1"
+    assert [task.reason for task in server.tasks() if task.reason] == [DropReason.REJECTED] * 3
+    assert server.gauge(Gauge.REFUSED) == 3
+    server.ask("GET", "/open")
+    server.wait_ended(5)
+    assert server.ask("GET", path).status == 200
+    assert server.stop() == 0
+
+
+def test_a_burst_does_not_overshoot_a_limit_on_the_general_way(serve: Serve):
+    """As on the straight way."""
+    server = serve(GENERAL, "--pool", "1")
+    with ThreadPoolExecutor(10) as clients:
+        statuses = sorted(clients.map(lambda _: server.ask("GET", "/slow-limited/x").status, range(10)))
+    assert statuses == [200] * 3 + [503] * 7
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+def test_the_limit_of_the_server_holds_on_the_general_way(serve: Serve):
+    """Of its own routes and of those that only the app finds; also where a dependency has the tasks."""
+    server = serve(GENERAL, "--pool", "1", "--queue-limit", "2")
+    assert [server.ask("GET", "/depends").status for _ in range(3)] == [200, 200, 503]
+    assert [server.ask("GET", path).status for path in ("/files/a", "/streams", "/mounted/stop")] == [503] * 3
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def times(shared: Serve) -> AppServer:
+    """A server whose app gives tasks 0.3 s."""
+    return shared(TIMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sleeps", "background task sleeps timed out: it had run for 0.3 s and was cancelled"),
+        (
+            "swallows",
+            "background task swallows timed out: it had run for 0.3 s, swallowed its cancellation and returned after 0.",
+        ),
+        ("breaks_down", "background task breaks_down timed out: it had run for 0.3 s and raised KeyError when cancelled"),
+    ],
+)
+def test_an_async_task_that_takes_too_long_is_cancelled_and_has_failed(times: AppServer, name: str, said: str):
+    """Its row says failed and the log that it timed out; the next task runs, or with on_error=stop does not."""
+    before = times.ask("GET", "/told").json().count("next")
+    slow, after = ran(times, f"/run/{name}", 2)
+    assert slow.failed - slow.started > 0.25e9
+    assert after.finished
+    until(lambda: said in times.stderr(), "the log says so")
+    assert times.ask("GET", "/told").json().count("next") == before + 1
+    assert ran(times, f"/stop/{name}", 2)[1].reason == DropReason.SKIPPED
+
+
+def test_the_log_says_where_a_task_was_when_it_timed_out(times: AppServer):
+    """The line of the user's code."""
+    ran(times, "/run/sleeps", 2)
+    until(lambda: "async def sleeps(): await asyncio.sleep(60)" in times.stderr(), "the traceback names the line")
+
+
+@pytest.mark.parametrize("name", ["own_timeout", "inner_timeout"])
+def test_a_timeout_of_a_tasks_own_is_an_exception_like_any_other(times: AppServer, name: str):
+    """Its limit had not passed."""
+    assert ran(times, f"/run/{name}", 2)[0].failed
+    until(lambda: f"background task {name} raised TimeoutError" in times.stderr(), "the log calls it what it is")
+    assert f"{name} timed out" not in times.stderr()
+
+
+@pytest.mark.parametrize("path", ["/unlimited", "/longer"])
+def test_a_route_may_give_its_tasks_more_time_or_any(times: AppServer, path: str):
+    """The app's limit does not count where the route has said something."""
+    (task,) = ran(times, path, 1)
+    assert task.finished - task.started > 0.6e9
+
+
+def test_a_task_in_time_is_not_disturbed(times: AppServer):
+    """Nothing is left behind that could cancel somebody else."""
+    for _ in range(50):
+        assert all(task.finished for task in ran(times, "/run/quick", 2))
+
+
+def test_a_def_task_past_its_limit_is_overdue_until_it_ends(serve: Serve):
+    """A thread cannot be ended: one is counted in the gauge, named once in the log, and may finish."""
+    server = serve(TIMES)
+    server.ask("GET", "/run/thread", x_op_id="abc")
+    until(lambda: server.gauge(Gauge.OVERDUE) == 1, "it is overdue")
+    until(lambda: "is overdue" in server.stderr(), "the log says so")
+    assert stays(lambda: server.gauge(Gauge.OVERDUE) == 1, 0.3)
+    server.ask("GET", "/open")
+    first, _ = server.wait_ended(2)
+    assert first.finished
+    until(lambda: server.gauge(Gauge.OVERDUE) == 0, "it is not any more")
+    (line,) = [line for line in server.stderr().splitlines() if "is overdue" in line]
+    said = re.search(
+        r"background task thread of operation 0+abc is overdue: it has run for (\d+\.\d) s and goes on; a thread", line
+    )
+    assert said, line
+    assert 0.3 <= float(said[1]) < 8
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["goes_on", "blocks"])
+def test_an_async_task_that_cannot_be_cancelled_is_overdue(serve: Serve, name: str):
+    """It goes on in spite of its cancellation, and has failed; or holds the loop, so that nobody can cancel it, and finishes."""
+    server = serve(TIMES)
+    server.ask("GET", f"/run/{name}")
+    until(lambda: server.gauge(Gauge.OVERDUE) == 1, "it is overdue")
+    until(lambda: f"background task {name} is overdue" in server.stderr(), "the log says so")
+    server.ask("GET", "/open")
+    first, after = server.wait_ended(2)
+    assert bool(first.failed) == (name == "goes_on")
+    assert after.finished
+    until(lambda: server.gauge(Gauge.OVERDUE) == 0, "it is not any more")
+    assert server.stderr().count("is overdue") == 1
+
+
+def test_the_command_line_sets_a_limit_for_all(serve: Serve):
+    """An async task is cancelled after it."""
+    server = serve(
+        stub("""
+async def sleeps(): await asyncio.sleep(60)
+@app.get("/")
+async def root(background_tasks: BackgroundTasks): background_tasks.add_task(sleeps)
+"""),
+        "--task-timeout",
+        "0.1",
+    )
+    begun = time.monotonic()
+    (task,) = ran(server, "/", 1)
+    assert task.failed
+    assert time.monotonic() - begun < 30
