@@ -109,6 +109,32 @@ def root(request: Request, numbers=Depends(d_numbers)):
     assert server.ask("GET", "/").json() == [[1, 2, 2], 1, "127.0.0.1", ["numbers", "own"]]
 
 
+GOING = stub("""
+app = FastAPI(strict_fast_path=True)
+@app.post("/polls")
+async def polls(request: Request):
+    print("there", flush=True)
+    while not await request.is_disconnected(): await asyncio.sleep(0.01)
+    print("gone", flush=True)
+@app.post("/waits")
+async def waits(request: Request):
+    body = await request.body()
+    print("there", len(body), flush=True)
+    print("gone", (await request.receive())["type"], flush=True)
+""")
+
+
+@pytest.mark.parametrize("target", ["/polls", "/waits"])
+def test_the_injected_request_notices_that_its_client_has_gone(serve: Serve, target: str):
+    """An endpoint that asks, or waits for it, can stop its work."""
+    server = serve(GOING)
+    with server.connect() as connection:
+        connection.sendall(f"POST {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab".encode())
+        until(lambda: "there" in server.stdout(), "the endpoint runs")
+        assert "gone" not in server.stdout()
+    until(lambda: "gone" in server.stdout(), "the endpoint has noticed")
+
+
 def test_dependencies_and_their_tasks_are_admitted_like_any_other(serve: Serve):
     """A list that only a dependency takes counts for the limit of pending tasks too."""
     server = serve(

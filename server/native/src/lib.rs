@@ -1,7 +1,7 @@
 //! The compiled module `server._native`: HTTP, dispatch, task workers and drain of the bundled server. Its manual is `_native.pyi`.
 //!
 //! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`job`] (one request on its way through
-//! Python), [`params`] and [`route`] (a compiled route), [`tasks`] (background tasks as Python sees them), [`chain`] (the tasks of one request),
+//! Python), [`params`] and [`route`] (a compiled route), [`presence`] (of its client), [`tasks`] (background tasks as Python sees them), [`chain`] (the tasks of one request),
 //! [`policy`] (how they are run), [`worker`] (threads that run them), [`looping`] (the event loop's side), [`overdue`] (tasks that run
 //! too long), [`asgi`] and [`websocket`] (the general way, over [`exchange`]), [`server`] (start, drain, stop); seen from outside:
 //! [`admin`] (its port), [`pages`] (what it shows), [`gil`] and [`holder`] (who has the interpreter's lock).
@@ -26,6 +26,7 @@ mod pages;
 mod panics;
 mod params;
 mod policy;
+mod presence;
 mod route;
 mod scope;
 mod server;
