@@ -1,4 +1,4 @@
-"""What the compiled side hands to Python: everything but the straight way."""
+"""What the compiled side hands to Python beside endpoints: what they raised, and the responses that they returned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _requests_log = logging.getLogger("server.requests")
 
 
 class Fallback:
-    """What happens to the requests of one app when something is not in order."""
+    """What becomes of exceptions of the endpoints of one app."""
 
     def __init__(self, app: FastAPI, specs: Sequence[RouteSpec]) -> None:
         self._app = app

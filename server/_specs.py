@@ -69,6 +69,11 @@ class RouteSpec:
     constant: ConstantSpec | None = None
     route: RouteContext | None = None
 
+    @property
+    def declared(self) -> Callable[..., Any] | None:
+        """The endpoint as it was declared; `endpoint` may be what calls it."""
+        return self.endpoint if self.route is None else self.route.endpoint
+
     def __str__(self) -> str:
         path = self.path if self.route is None else self.route.path
         return f"{'/'.join(self.methods)} {path}".lstrip()

@@ -286,6 +286,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     let (reply, answered) = oneshot::channel();
     let is_async = io.routes[number].is_async;
+    let presence = io.routes[number].request.is_some().then(Presence::default);
     let job = Job {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
@@ -297,6 +298,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         path_values: values,
         body,
         reply,
+        has_gone: presence.as_ref().map(Presence::watch),
         busy,
     };
     if is_async {
@@ -304,7 +306,9 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     } else if io.core.push_to_lanes(LaneWork::Job(Box::new(job))) {
         grow_lanes(&io.core, &near.growing);
     }
-    response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
+    let reply = answered.await;
+    drop(presence);
+    response_from(&method, reply.unwrap_or_else(|_| internal_error()))
 }
 
 fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {

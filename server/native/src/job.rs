@@ -89,6 +89,8 @@ pub struct Job {
     pub path_values: Vec<String>,
     pub body: Bytes,
     pub reply: oneshot::Sender<Reply>,
+    /// For routes whose `Request` is injected.
+    pub has_gone: Option<HasGone>,
     /// The server is not quiet before it is dropped.
     pub busy: BusyGuard,
 }
@@ -291,7 +293,7 @@ impl Job {
 pub enum LaneWork {
     /// A request whose endpoint, and everything that it depends on, is `def`.
     Job(Box<Job>),
-    /// A `def` function that a request on the event loop waits for.
+    /// A `def` callable that a request on the event loop waits for.
     Call(Py<PyAny>),
 }
 
