@@ -38,6 +38,7 @@ use crate::{
     job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
     outbox,
     policy::Policy,
+    presence::Presence,
     route::Route,
     scope::{Asked, Ends},
     tasks::Functions,

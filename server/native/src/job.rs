@@ -27,6 +27,7 @@ use crate::{
     panics::caught,
     params::Received,
     policy::Policy,
+    presence::HasGone,
     route::Route,
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
@@ -252,7 +253,7 @@ impl Job {
         let received = Received::new(&self.path_values, self.asked.uri.query(), &self.asked.headers, &self.body);
         let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
         if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
-            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body));
+            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body), self.has_gone.clone());
             kwargs.set_item(name, make.bind(py).call1(parts)?)?;
         }
         let tasks = match &route.tasks {

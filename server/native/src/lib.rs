@@ -28,6 +28,7 @@ mod pages;
 mod panics;
 mod params;
 mod policy;
+mod presence;
 mod route;
 mod scope;
 mod server;
