@@ -94,7 +94,7 @@ class Server:
         """Opens the admin port on loopback and returns its number. Raises OSError."""
 
     def start_admin(self) -> None:
-        """Starts answering on the admin port, without ever needing the GIL for it. On the main thread, before everything else."""
+        """Starts answering on the admin port, without ever needing the GIL for it. On the thread that serves, first of all."""
 
     def close_admin(self) -> None:
         """Ends those threads, if there are any. After everything else."""

@@ -184,10 +184,10 @@ impl Server {
         open("the admin port ", "127.0.0.1", port, &self.admin_listener)
     }
 
-    /// Starts answering on the admin port; nothing happens where none was bound. Called on the main thread.
+    /// Starts answering on the admin port; nothing happens where none was bound. Called on the thread that serves.
     fn start_admin(&self, py: Python<'_>) -> PyResult<()> {
         let Some(listener) = lock(&self.admin_listener).take() else { return Ok(()) };
-        self.core.watch.main_identity.store(identity(py), Ordering::Relaxed);
+        self.core.watch.serving_identity.store(identity(py), Ordering::Relaxed);
         let admin = Admin::start(Arc::clone(&self.core), listener, HolderReader::new(py))
             .map_err(|error| os_error(&error, String::new()))?;
         *lock(&self.admin) = Some(admin);
