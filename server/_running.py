@@ -32,6 +32,7 @@ class Running:
     def __init__(self, serving: Serving) -> None:
         self.port: int = serving.port
         self.url: str = serving.url
+        self.admin_port: int | None = serving.admin_port
         self.account: Account | None = None
         self._serving: Serving | None = serving
         self._error: BaseException | None = None

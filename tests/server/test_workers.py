@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from harness.rows import read_rows
+from server.__main__ import main
 from server._supervisor import MOST_FAST_DEATHS
 
 from .helpers import PATIENCE_S, Answer, ask, stays, stub, until
@@ -208,6 +210,14 @@ def test_a_start_that_cannot_succeed_is_refused_by_the_supervisor(start: Start):
     assert (again.wait(), "tasks-7.rows: File exists" in again.said()) == (1, True), again.said()
     assert not (server.folder / "imported").exists()
     assert not (again.folder / "imported").exists()
+
+
+@pytest.mark.parametrize("options", [("--workers", "0"), ("--workers", "300"), ("--workers", "2", "--admin-port", "9000")])
+def test_what_several_workers_cannot_have_is_named(options: tuple[str, ...]):
+    """Before anything is started: status 2, what was given and what is allowed."""
+    result = CliRunner().invoke(main, ["appmod:app", *options])
+    assert result.exit_code == 2
+    assert f"{options[-2].lstrip('-').replace('-', '_')} is {options[-1]}; allowed" in " ".join(result.stderr.split())
 
 
 def test_a_hang_up_replaces_every_worker_without_refusing_anybody(start: Start):
