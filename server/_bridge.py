@@ -42,7 +42,7 @@ class Bridge:
             waiting.wake()
 
     async def run(self, call: AsgiCall | WebSocketCall) -> None:
-        """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing was answered."""
+        """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing else was."""
         side = HttpSide(call) if isinstance(call, AsgiCall) else _WebSocketSide(call)
         self._under_way[call.id] = side
         failed = True
@@ -173,7 +173,7 @@ class HttpSide(_Waiting):
             return None
         injected = self._call.list()
         if len(self._accepted) == 1 and self._accepted[0].background is injected:
-            return injected
+            return self._call.list()
         if injected is not None and len(injected) and not any(handed.background is injected for handed in self._accepted):
             text = "%s %s: the answer carries tasks of its own, so that, as in FastAPI, the %d added by its endpoint do not run"
             _log.warning(text, *self.named(), len(injected))

@@ -1,7 +1,7 @@
 """Taking an app's background tasks from Starlette and FastAPI, where they would run in the request's own task.
 
-Works on what every response has to go through, and only for requests of this server: those have `EXCHANGE` in their scope. An app that is called by
-somebody else in this process (a TestClient, another ASGI server) keeps Starlette's own behaviour.
+Works on what every response has to go through, and only for requests of this server: those have `EXCHANGE` in their scope. An app
+that is called by somebody else in this process (a TestClient, another ASGI server) keeps Starlette's own behaviour.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import fastapi.dependencies.utils as dependencies
 import fastapi.routing
 from fastapi.background import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi.dependencies.models import Dependant
@@ -29,19 +30,19 @@ EXCHANGE = "server.exchange"
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 _KNOWN_WAYS = (BackgroundTask.__call__, BackgroundTasks.__call__, FastAPIBackgroundTasks.__call__)
-_solve_dependencies = fastapi.routing.solve_dependencies
+_solve_dependencies = dependencies.solve_dependencies
 _is_installed = False
 
 
 def capture_tasks() -> None:
     """Installs the hooks, once per process."""
-    global _is_installed  # noqa: PLW0603  # the classes that are changed are the process's too
+    global _is_installed  # the classes that are changed are the process's too
     if _is_installed:
         return
     _is_installed = True
     for kind in (Response, StreamingResponse, FileResponse):
         kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
-    fastapi.routing.solve_dependencies = _solve  # type: ignore[assignment]
+    vars(fastapi.routing)["solve_dependencies"] = _solve
 
 
 class Handed:

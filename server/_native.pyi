@@ -1,6 +1,6 @@
 """The compiled core of the server. Made for server/*.py; the public surface is the package's `__init__`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,93 @@ class AsyncChain:
     def failed(self, error: BaseException) -> None:
         """The task has raised."""
 
+class AsgiCall:
+    """One HTTP request for the ASGI app: what server/_bridge.py needs of its connection."""
+
+    @property
+    def id(self) -> int:
+        """By this number the event loop is told whom to wake."""
+
+    @property
+    def route(self) -> int | None:
+        """The route that the straight way found, by number."""
+
+    def wanted(self) -> tuple[str, Any]:
+        """What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
+
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope, without `app` and `state`."""
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    def bind(self, tasks: TaskList) -> None:
+        """Lets tasks be added to a list that this request's answer carries."""
+
+    def adopt(self, tasks: TaskList) -> None:
+        """Makes a list the one that is injected in this request."""
+
+    def list(self) -> TaskList | None:
+        """The list that was adopted."""
+
+    def start(self, status: int, headers: Sequence[tuple[bytes, bytes]], tasks: TaskList | None) -> bool:
+        """Starts the answer and accepts `tasks`. False: the server has answered by itself, and nothing of the app's is sent.
+
+        Raises ValueError for a header that cannot be sent, RuntimeError if the answer was started before.
+        """
+
+    def send(self, body: Any, more: bool) -> bool:
+        """Sends a piece of the answer. True: the client is behind; wait until `is_writable`. Raises RuntimeError out of turn."""
+
+    def flush_head(self) -> None:
+        """Sends the head without waiting for the first piece of the body."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the app may go on sending."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the answer has been started."""
+
+    def run_tasks(self) -> None:
+        """The app has called for the tasks of its answer."""
+
+    def finish(self) -> None:
+        """The app has returned or raised: 500 if nothing was answered, a broken connection if it was left unfinished."""
+
+class WebSocketCall:
+    """One web socket for the ASGI app."""
+
+    @property
+    def id(self) -> int:
+        """By this number the event loop is told whom to wake."""
+
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope, without `app` and `state`."""
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Completes the handshake. Raises RuntimeError if it was answered before."""
+
+    def deny(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answers the handshake with a plain response. Raises RuntimeError if it was answered before."""
+
+    def send(self, text: str | None, binary: bytes | None) -> bool | None:
+        """Sends a message. None: the socket is closed. True: the client is behind; wait until `is_writable`."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the app may go on sending."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Closes the socket; before the handshake: denies it with 403."""
+
+    def finish(self, failed: bool) -> None:
+        """The app has returned, or (`failed`) raised."""
+
 class EffectRows:
     """A file of effect rows (docs/rows.md), for the servers that tasks talk to. May be shared by threads."""
 
@@ -73,9 +160,9 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], policies: list[Any], redirect_slashes: bool) -> None:
-        """Freezes the routes (`RouteSpec`) and how the tasks of each are run (`TaskPolicy`). Raises ValueError for a path that
-        cannot be routed.
+    def set_routes(self, routes: list[Any], policies: list[Any], redirect_slashes: bool, misses_to_app: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run (`TaskPolicy`). What no route takes is answered by
+        the app if `misses_to_app`. Raises ValueError for a path that cannot be routed.
         """
 
     def bind(self, host: str, port: int) -> int:
@@ -108,7 +195,7 @@ class Server:
     def doorbell(self) -> int:
         """A descriptor that is readable while the event loop has work."""
 
-    def take(self) -> list[AsyncJob | AsyncChain]:
+    def take(self) -> list[AsyncJob | AsyncChain | AsgiCall | WebSocketCall | int]:
         """The event loop's work, oldest first."""
 
     def beat(self, period_s: float) -> None:

@@ -143,7 +143,7 @@ def has_own_handlers(app: FastAPI) -> bool:
 
 
 def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
-    """Whether a request that no route takes is a matter of the app's own: of its middleware, handlers or routes of other kinds."""
+    """Whether what no route takes is a matter of the app's own: of its middleware, handlers or routes of other kinds."""
     return any(_problems_of_app(app)) or has_own_handlers(app) or any(spec.is_other for spec in specs)
 
 
