@@ -16,7 +16,7 @@ import fastapi.routing
 from fastapi.background import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi.dependencies.models import Dependant
 from starlette.background import BackgroundTask, BackgroundTasks
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def capture_tasks() -> None:
     if _is_installed:
         return
     _is_installed = True
-    for kind in (Response, StreamingResponse, FileResponse):
-        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
+    _note_all(Response)
+    Response.__init_subclass__ = classmethod(_note_subclass)  # type: ignore[assignment]
     vars(fastapi.routing)["solve_dependencies"] = _solve
 
 
@@ -51,12 +51,12 @@ class Handed:
     def __init__(self, side: HttpSide, background: Any) -> None:
         self._side = side
         self.background = background
+        self.n_taken = 0
+        """Calls of it that have been taken over so far."""
 
     async def __call__(self) -> None:
         """The response has been sent, says the app."""
-        if not self._side.run_tasks(self):
-            # Another response went out in its place, which no rule of the server can know of: as without it.
-            await self.background()
+        await self._side.run_tasks(self)
 
 
 def calls_of(background: Any) -> Iterator[Call]:
@@ -68,6 +68,19 @@ def calls_of(background: Any) -> Iterator[Call]:
             yield from calls_of(task)
     else:
         yield background.func, background.args, background.kwargs
+
+
+def _note_all(kind: type[Response]) -> None:
+    if "__call__" in vars(kind):
+        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
+    for subclass in kind.__subclasses__():
+        _note_all(subclass)
+
+
+def _note_subclass(kind: type[Response], /, **options: Any) -> None:
+    super(Response, kind).__init_subclass__(**options)
+    if "__call__" in vars(kind):
+        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
 
 
 def _noted(send_response: Callable[[Any, Scope, Receive, Send], Awaitable[None]]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Coroutine
@@ -16,6 +17,8 @@ from server._native import AsyncChain, AsyncJob, Server
 from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
+
+_log = logging.getLogger("server.requests")
 
 BEAT_S = 0.02
 """Seconds between two beats. A loop that misses beats is blocked: the harness sees that from outside."""
@@ -31,6 +34,7 @@ class LoopThread:
         self._running: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
+        self._end = asyncio.Event()
         self._left: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="event-loop", daemon=True)
 
@@ -77,17 +81,24 @@ class LoopThread:
 
     def stop(self) -> None:
         """Ends the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.add_reader(self._server.doorbell(), self._on_bell)
         self._beat()
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
+        # A task that runs to completion: anyio ties the threads of `run_in_threadpool` to it, else each to its request.
+        life = self._loop.create_task(self._live())
+        while not life.done():
+            try:
+                self._loop.run_until_complete(life)
+            except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
+                _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
+        self._loop.close()
+
+    async def _live(self) -> None:
+        await self._end.wait()
 
     def _beat(self) -> None:
         self._server.beat(BEAT_S)

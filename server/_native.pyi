@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 class TaskList:
-    """Calls to run after the response. The base of `server.BackgroundTasks`; useful only where the server injected it."""
+    """Calls to run after the response. The base of `server.BackgroundTasks`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Arguments are taken for the sake of Starlette's signature and ignored."""
 
     def add_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the list belongs to no request, or
-        if the tasks of its request have all ended.
+        """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the tasks of its request have all ended.
+
+        A list that belongs to no request, because it was not injected, is Starlette's: it keeps the call in its `tasks`.
         """
 
     def __bool__(self) -> bool:
@@ -96,12 +97,18 @@ class AsgiCall:
     def is_writable(self) -> bool:
         """Whether the app may go on sending."""
 
-    @property
-    def is_started(self) -> bool:
-        """Whether the answer has been started."""
+    def accept_late(self, tasks: TaskList) -> bool:
+        """Accepts what was added while the answer was streamed. False: the server is giving up, and the answer must not end."""
 
-    def run_tasks(self) -> None:
-        """The app has called for the tasks of its answer."""
+    def accept_apart(self, tasks: TaskList) -> None:
+        """Accepts tasks that the request's answer did not carry but the app has called for, and lets them run."""
+
+    def run_tasks(self) -> bool:
+        """The app has called for the tasks of its answer. True: they run or will, and `have_tasks_ended` will tell."""
+
+    @property
+    def have_tasks_ended(self) -> bool:
+        """Whether all tasks of the answer have ended. The event loop is told when they have."""
 
     def finish(self) -> None:
         """The app has returned or raised: 500 if nothing was answered, a broken connection if it was left unfinished."""

@@ -128,10 +128,20 @@ def _general(context: RouteContext, reason: str) -> RouteSpec:
         path_names=[],
         endpoint=context.endpoint,  # type: ignore[arg-type]
         is_async=True,
+        tasks=_tasks_parameter(getattr(context, "dependant", None)),
         general=reason,
         is_other=not is_simple,
         route=context,
     )
+
+
+def _tasks_parameter(dependant: Dependant | None) -> str | None:
+    """The parameter that takes the task list, of the endpoint or of something that it depends on."""
+    if dependant is None:
+        return None
+    if dependant.background_tasks_param_name is not None:
+        return dependant.background_tasks_param_name
+    return next(filter(None, map(_tasks_parameter, dependant.dependencies)), None)
 
 
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")

@@ -103,6 +103,8 @@ pub struct Core {
     pub pool_limit: AtomicUsize,
     pub shared_pool: bool,
     pub overdue: Overdue,
+    /// Requests and sockets under way that add no tasks: their routes cannot, or their tasks have been accepted.
+    pub bystanders: AtomicU64,
     pub lane_threads: AtomicUsize,
     pub lane_limit: usize,
     /// Requests that endpoint threads have taken so far: their progress.
@@ -131,6 +133,7 @@ impl Core {
             pool_limit: AtomicUsize::new(shape.pool),
             shared_pool: shape.shared_pool,
             overdue: Overdue::default(),
+            bystanders: AtomicU64::new(0),
             lane_threads: AtomicUsize::new(0),
             lane_limit: shape.lane_limit,
             lane_jobs_taken: AtomicU64::new(0),
@@ -216,6 +219,7 @@ impl Core {
     /// Forgets a chain that has run to its end.
     pub fn forget(&self, chain: &Chain) {
         lock(&self.registry).chains.try_remove(chain.number);
+        chain.let_go_of_bell();
     }
 
     /// Seals the registry and returns the chains that have not ended.
@@ -305,7 +309,12 @@ impl Core {
     /// Whether a request that would add tasks, and is counted as under way already, must be refused. All requests under way may each
     /// add a task: they count, or a burst would overshoot the limit.
     pub fn is_full(&self, policy: &Policy) -> bool {
-        self.queue_limit.is_some_and(|limit| self.ledger.pending() + self.ledger.busy() > limit) || policy.is_full()
+        self.queue_limit.is_some_and(|limit| self.ledger.pending() + self.adding() > limit) || policy.is_full()
+    }
+
+    /// Requests under way that may yet add tasks.
+    fn adding(&self) -> u64 {
+        self.ledger.busy().saturating_sub(self.bystanders.load(Ordering::Acquire))
     }
 
     /// Writes a request down that admission refused.

@@ -81,7 +81,11 @@ pub struct Job {
 }
 
 /// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
-pub struct BusyGuard(Arc<Core>, Option<Arc<Share>>);
+pub struct BusyGuard {
+    core: Arc<Core>,
+    share: Option<Arc<Share>>,
+    stands_by: bool,
+}
 
 impl BusyGuard {
     pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
@@ -89,16 +93,30 @@ impl BusyGuard {
         if let Some(share) = policy.share() {
             share.enter();
         }
-        Self(Arc::clone(core), policy.share().cloned())
+        Self { core: Arc::clone(core), share: policy.share().cloned(), stands_by: false }
+    }
+
+    /// It adds no task any more (but through tasks that it has): the server is not quiet before its end, but admission need not count it.
+    pub fn stand_by(&mut self) {
+        if std::mem::replace(&mut self.stands_by, true) {
+            return;
+        }
+        if let Some(share) = self.share.take() {
+            share.leave();
+        }
+        self.core.bystanders.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        if let Some(share) = &self.1 {
+        if let Some(share) = &self.share {
             share.leave();
         }
-        self.0.ledger.leave();
+        if self.stands_by {
+            self.core.bystanders.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.core.ledger.leave();
     }
 }
 
