@@ -27,6 +27,9 @@ Message = MutableMapping[str, Any]
 
 _log = logging.getLogger("server.requests")
 
+_LAST_WORDS_S = 1.0
+"""How long an app that has ended its lifespan may take to return or raise."""
+
 
 class Bridge:
     """One app and its calls under way. Used on the event loop's thread alone."""
@@ -45,7 +48,7 @@ class Bridge:
             waiting.wake()
 
     async def run(self, call: AsgiCall | WebSocketCall) -> None:
-        """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing was answered."""
+        """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing else was."""
         side = HttpSide(call, self._policies) if isinstance(call, AsgiCall) else _WebSocketSide(call)
         self._under_way[call.id] = side
         failed = True
@@ -102,18 +105,20 @@ class _Waiting:
     """Something that may have to wait for the client."""
 
     def __init__(self) -> None:
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def _wait(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
 
 
 class HttpSide(_Waiting):
@@ -124,10 +129,13 @@ class HttpSide(_Waiting):
         self._call = call
         self._policies = policies
         self.scope: Scope = {}
+        self._is_started = False
         self._is_refused = False
         self.sending: list[Handed] = []
         """The tasks of the responses that are being sent."""
-        self._accepted: list[Handed] = []
+        self._called_early: list[Handed] = []
+        self._carried: list[Handed] = []
+        self._accepted: TaskList | None = None
 
     def named(self) -> tuple[str, str]:
         scope = self._call.scope()
@@ -143,14 +151,24 @@ class HttpSide(_Waiting):
             self._call.adopt(found)
         return found
 
-    def run_tasks(self, handed: Handed) -> bool:
-        """The app has called for tasks of its answer. False: they are not among those that were accepted with it."""
+    async def run_tasks(self, handed: Handed) -> None:
+        """The app has called for tasks of its answer. Returns when they have ended, as they do in Starlette: the exits of
+        dependencies and what middleware does afterwards come after them. Where the answer has not reached its end, that would be
+        to wait for oneself.
+        """
         if self._is_refused:
-            return True
-        if handed not in self._accepted:
-            return False
-        self._call.run_tasks()
-        return True
+            return
+        if not self._is_started:
+            # A middleware has taken the response in and has still to answer: the tasks go with that answer.
+            self._called_early.append(handed)
+        elif handed in self._carried:
+            self._accept_late()
+            if self._call.run_tasks():
+                while not self._call.have_tasks_ended:
+                    await self._wait()
+        else:
+            # The client has an answer already.
+            self._call.accept_apart(self._list_of([handed]))
 
     async def receive(self) -> Message:
         while (event := self._call.receive()) is None:
@@ -159,15 +177,18 @@ class HttpSide(_Waiting):
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
-        if kind == "http.response.start":
-            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-            self._is_refused = not self._call.start(message["status"], headers, self._accept())
-            # An app that does not send a piece of its body at once has its head sent without.
-            asyncio.get_running_loop().call_soon(self._call.flush_head)
-        elif kind == "http.response.body":
-            if not self._is_refused and self._call.send(message.get("body", b""), message.get("more_body", False)):
+        if kind == "http.response.body":
+            if self._is_refused:
+                return
+            more = message.get("more_body", False)
+            if self._carried and not more and not self._accept_late():
+                msg = "the server is stopping and takes no tasks any more: the answer is broken off"
+                raise RuntimeError(msg)
+            if self._call.send(message.get("body", b""), more):
                 while not self._call.is_writable:
                     await self._wait()
+        elif kind == "http.response.start":
+            self._start(message)
         else:
             msg = f"the app sent {kind!r}; expected 'http.response.start' or 'http.response.body'"
             raise RuntimeError(msg)
@@ -181,23 +202,51 @@ class HttpSide(_Waiting):
             return True
         return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope["app"]), admit)
 
-    def _accept(self) -> TaskList | None:
-        self._accepted = list(self.sending)
-        if not self._accepted:
-            return None
+    def _start(self, message: Message) -> None:
+        carried = [*self._called_early, *self.sending]
+        tasks = self._list_of(carried) if carried else None
+        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        # An empty list stays open: a streamed answer may add to it until its end.
+        self._is_refused = not self._call.start(message["status"], headers, tasks if tasks is not None and len(tasks) else None)
+        self._is_started = True
+        self._carried, self._accepted = carried, tasks
+        if self._called_early:
+            self._call.run_tasks()
+        # An app that does not send a piece of its body at once has its head sent without.
+        asyncio.get_running_loop().call_soon(self._call.flush_head)
+
+    def _list_of(self, carried: list[Handed]) -> TaskList:
+        """One list of all calls. Where the injected list is among them, it is that one."""
         self._settle(self.scope, admit=False)
         injected = self._call.list()
-        if len(self._accepted) == 1 and self._accepted[0].background is injected:
-            return injected
-        if injected is not None and len(injected) and not any(handed.background is injected for handed in self._accepted):
-            text = "%s %s: the answer carries tasks of its own, so that, as in FastAPI, the %d added by its endpoint do not run"
-            _log.warning(text, *self.named(), len(injected))
-        carried = BackgroundTasks()
-        self._call.bind(carried)
-        for handed in self._accepted:
-            for func, args, kwargs in calls_of(handed.background):
-                carried.add_task(func, *args, **kwargs)
-        return carried
+        if injected is not None:
+            if any(handed.background is injected for handed in carried):
+                self._fill(injected, carried)
+                return injected
+            if len(injected):
+                text = (
+                    "%s %s: the answer carries tasks of its own, so that, as in FastAPI, the %d added by its endpoint do not run"
+                )
+                _log.warning(text, *self.named(), len(injected))
+        tasks = BackgroundTasks()
+        self._call.bind(tasks)
+        self._fill(tasks, carried)
+        return tasks
+
+    def _fill(self, tasks: TaskList, carried: list[Handed]) -> None:
+        for handed in carried:
+            if handed.background is tasks:
+                continue
+            calls = list(calls_of(handed.background))
+            for func, args, kwargs in calls[handed.n_taken :]:
+                tasks.add_task(func, *args, **kwargs)
+            handed.n_taken = len(calls)
+
+    def _accept_late(self) -> bool:
+        """Accepts what was added while the answer was streamed. False: nothing is accepted any more."""
+        assert self._accepted is not None
+        self._fill(self._accepted, self._carried)
+        return self._call.accept_late(self._accepted)
 
 
 class _WebSocketSide(_Waiting):
@@ -254,25 +303,32 @@ class Lifespan:
 
     async def __aenter__(self) -> None:
         self._events: asyncio.Queue[str] = asyncio.Queue()
-        self._started = asyncio.Event()
-        self._has_spoken = False
+        self._answered = asyncio.Event()
+        self._is_started = False
         self._error: BaseException | None = None
-        self._events.put_nowait("lifespan.startup")
         scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         self._task = asyncio.create_task(self._run(scope))
-        waiting = asyncio.create_task(self._started.wait())
-        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        # An app that raises without a word does not know this protocol; one that says that it failed raises why.
-        if self._task.done() and not self._started.is_set() and self._has_spoken and self._error is not None:
-            raise self._error
+        await self._ask("lifespan.startup")
+        # An app that raises without a word does not know this protocol. One that says that it failed may raise why.
+        if self._answered.is_set() and not self._is_started:
+            await self._raise_error()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._started.is_set():
-            self._events.put_nowait("lifespan.shutdown")
-            await self._task
-            if self._error is not None:
-                raise self._error
+        if self._is_started:
+            self._answered.clear()
+            await self._ask("lifespan.shutdown")
+            await self._raise_error()
+
+    async def _ask(self, event: str) -> None:
+        self._events.put_nowait(event)
+        answered = asyncio.create_task(self._answered.wait())
+        await asyncio.wait({self._task, answered}, return_when=asyncio.FIRST_COMPLETED)
+        answered.cancel()
+
+    async def _raise_error(self) -> None:
+        await asyncio.wait({self._task}, timeout=_LAST_WORDS_S)
+        if self._error is not None:
+            raise self._error
 
     async def _run(self, scope: Scope) -> None:
         try:
@@ -284,6 +340,8 @@ class Lifespan:
         return {"type": await self._events.get()}
 
     async def _send(self, message: Message) -> None:
-        self._has_spoken = True
-        if message["type"] == "lifespan.startup.complete":
-            self._started.set()
+        kind = message["type"]
+        self._is_started |= kind == "lifespan.startup.complete"
+        if kind.endswith(".failed"):
+            self._error = RuntimeError(message.get("message") or f"the app says {kind!r}")
+        self._answered.set()

@@ -1,7 +1,7 @@
 """Taking an app's background tasks from Starlette and FastAPI, where they would run in the request's own task.
 
-Works on what every response has to go through, and only for requests of this server: those have `EXCHANGE` in their scope. An app that is called by
-somebody else in this process (a TestClient, another ASGI server) keeps Starlette's own behaviour.
+Works on what every response has to go through, and only for requests of this server: those have `EXCHANGE` in their scope. An app
+that is called by somebody else in this process (a TestClient, another ASGI server) keeps Starlette's own behaviour.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import fastapi.dependencies.utils as dependencies
 import fastapi.routing
 from fastapi.background import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi.dependencies.models import Dependant
 from starlette.background import BackgroundTask, BackgroundTasks
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ EXCHANGE = "server.exchange"
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 _KNOWN_WAYS = (BackgroundTask.__call__, BackgroundTasks.__call__, FastAPIBackgroundTasks.__call__)
-_solve_dependencies = fastapi.routing.solve_dependencies
+_solve_dependencies = dependencies.solve_dependencies
 _is_installed = False
 
 
@@ -39,9 +40,9 @@ def capture_tasks() -> None:
     if _is_installed:
         return
     _is_installed = True
-    for kind in (Response, StreamingResponse, FileResponse):
-        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
-    fastapi.routing.solve_dependencies = _solve  # type: ignore[assignment]
+    _note_all(Response)
+    Response.__init_subclass__ = classmethod(_note_subclass)  # type: ignore[assignment]
+    vars(fastapi.routing)["solve_dependencies"] = _solve
 
 
 class Handed:
@@ -50,12 +51,12 @@ class Handed:
     def __init__(self, side: HttpSide, background: Any) -> None:
         self._side = side
         self.background = background
+        self.n_taken = 0
+        """Calls of it that have been taken over so far."""
 
     async def __call__(self) -> None:
         """The response has been sent, says the app."""
-        if not self._side.run_tasks(self):
-            # Another response went out in its place, which no rule of the server can know of: as without it.
-            await self.background()
+        await self._side.run_tasks(self)
 
 
 def calls_of(background: Any) -> Iterator[Call]:
@@ -67,6 +68,19 @@ def calls_of(background: Any) -> Iterator[Call]:
             yield from calls_of(task)
     else:
         yield background.func, background.args, background.kwargs
+
+
+def _note_all(kind: type[Response]) -> None:
+    if "__call__" in vars(kind):
+        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
+    for subclass in kind.__subclasses__():
+        _note_all(subclass)
+
+
+def _note_subclass(kind: type[Response], /, **options: Any) -> None:
+    super(Response, kind).__init_subclass__(**options)
+    if "__call__" in vars(kind):
+        kind.__call__ = _noted(kind.__call__)  # type: ignore[method-assign]
 
 
 def _noted(send_response: Callable[[Any, Scope, Receive, Send], Awaitable[None]]) -> Any:

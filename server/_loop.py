@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Coroutine
@@ -16,6 +17,8 @@ from server._native import AsyncChain, AsyncJob, Server
 from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
+
+_log = logging.getLogger("server.requests")
 
 BEAT_S = 0.02
 """Seconds between two beats. A loop that misses beats is blocked: the harness sees that from outside."""
@@ -31,6 +34,7 @@ class LoopThread:
         self._running: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
+        self._end = asyncio.Event()
         self._left: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="event-loop", daemon=True)
 
@@ -87,7 +91,7 @@ class LoopThread:
             self._loop.close()
             return True
         with contextlib.suppress(RuntimeError):  # closed: it has ended by itself
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join(timeout=grace_s)
         return not self._thread.is_alive()
 
@@ -97,8 +101,14 @@ class LoopThread:
         doorbell = self._server.doorbell()
         loop.add_reader(doorbell, self._on_bell)
         self._beat()
+        # A task that runs to completion: anyio ties the threads of `run_in_threadpool` to it, else each to its request.
+        life = loop.create_task(self._live())
         try:
-            loop.run_forever()
+            while not life.done():
+                try:
+                    loop.run_until_complete(life)
+                except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
+                    _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
             loop.remove_reader(doorbell)
             if left := asyncio.all_tasks(loop):
                 # The app's own, mostly: those of the server have ended or were cancelled before.
@@ -109,6 +119,9 @@ class LoopThread:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    async def _live(self) -> None:
+        await self._end.wait()
 
     def _beat(self) -> None:
         self._server.beat(BEAT_S)

@@ -1,19 +1,20 @@
 """The compiled core of the server. Made for server/*.py; the public surface is the package's `__init__`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from pathlib import Path
 from typing import Any
 
 class TaskList:
-    """Calls to run after the response. The base of `server.BackgroundTasks`; useful only where the server injected it."""
+    """Calls to run after the response. The base of `server.BackgroundTasks`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Arguments are taken for the sake of Starlette's signature and ignored."""
 
     def add_task(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the list belongs to no request, or
-        if the tasks of its request have all ended.
+        """Adds a call. Raises TypeError if `func` is not callable, and RuntimeError if the tasks of its request have all ended.
+
+        A list that belongs to no request, because it was not injected, is Starlette's: it keeps the call in its `tasks`.
         """
 
     def __bool__(self) -> bool:
@@ -57,6 +58,102 @@ class RoutePolicy:
     def __init__(self, policy: Any) -> None:
         """`policy`: a `TaskPolicy` (server/_policies.py)."""
 
+class AsgiCall:
+    """One HTTP request for the ASGI app: what server/_bridge.py needs of its connection."""
+
+    @property
+    def id(self) -> int:
+        """By this number the event loop is told whom to wake."""
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether the route, and so how its tasks are run, was not known before."""
+
+    def use_policy(self, policy: RoutePolicy, admit: bool) -> bool:
+        """Runs the tasks of this request in this way. False, if `admit`: a limit of the route is reached."""
+
+    def wanted(self) -> tuple[str, Any]:
+        """What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
+
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope, without `app` and `state`."""
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    def bind(self, tasks: TaskList) -> None:
+        """Lets tasks be added to a list that this request's answer carries."""
+
+    def adopt(self, tasks: TaskList) -> None:
+        """Makes a list the one that is injected in this request."""
+
+    def list(self) -> TaskList | None:
+        """The list that was adopted."""
+
+    def start(self, status: int, headers: Sequence[tuple[bytes, bytes]], tasks: TaskList | None) -> bool:
+        """Starts the answer and accepts `tasks`. False: the server has answered by itself, and nothing of the app's is sent.
+
+        Raises ValueError for a header that cannot be sent, RuntimeError if the answer was started before.
+        """
+
+    def send(self, body: Any, more: bool) -> bool:
+        """Sends a piece of the answer. True: the client is behind; wait until `is_writable`. Raises RuntimeError out of turn."""
+
+    def flush_head(self) -> None:
+        """Sends the head without waiting for the first piece of the body."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the app may go on sending."""
+
+    def accept_late(self, tasks: TaskList) -> bool:
+        """Accepts what was added while the answer was streamed. False: the server is giving up, and the answer must not end."""
+
+    def accept_apart(self, tasks: TaskList) -> None:
+        """Accepts tasks that the request's answer did not carry but the app has called for, and lets them run."""
+
+    def run_tasks(self) -> bool:
+        """The app has called for the tasks of its answer. True: they run or will, and `have_tasks_ended` will tell."""
+
+    @property
+    def have_tasks_ended(self) -> bool:
+        """Whether all tasks of the answer have ended. The event loop is told when they have."""
+
+    def finish(self) -> None:
+        """The app has returned or raised: 500 if nothing was answered, a broken connection if it was left unfinished."""
+
+class WebSocketCall:
+    """One web socket for the ASGI app."""
+
+    @property
+    def id(self) -> int:
+        """By this number the event loop is told whom to wake."""
+
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope, without `app` and `state`."""
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    def accept(self, subprotocol: str | None, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Completes the handshake. Raises RuntimeError if it was answered before."""
+
+    def deny(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Answers the handshake with a plain response. Raises RuntimeError if it was answered before."""
+
+    def send(self, text: str | None, binary: bytes | None) -> bool | None:
+        """Sends a message. None: the socket is closed. True: the client is behind; wait until `is_writable`."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the app may go on sending."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Closes the socket; before the handshake: denies it with 403."""
+
+    def finish(self, failed: bool) -> None:
+        """The app has returned, or (`failed`) raised."""
+
 class EffectRows:
     """A file of effect rows (docs/rows.md), for the servers that tasks talk to. May be shared by threads."""
 
@@ -79,9 +176,9 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], policies: list[RoutePolicy], redirect_slashes: bool) -> None:
-        """Freezes the routes (`RouteSpec`) and how the tasks of each are run. Raises ValueError for a path that
-        cannot be routed.
+    def set_routes(self, routes: list[Any], policies: list[RoutePolicy], redirect_slashes: bool, misses_to_app: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run. What no route takes is answered by the app if
+        `misses_to_app`. Raises ValueError for a path that cannot be routed.
         """
 
     def bind(self, host: str, port: int) -> int:
@@ -135,7 +232,7 @@ class Server:
     def doorbell(self) -> int:
         """A descriptor that is readable while the event loop has work."""
 
-    def take(self) -> list[AsyncJob | AsyncChain]:
+    def take(self) -> list[AsyncJob | AsyncChain | AsgiCall | WebSocketCall | int]:
         """The event loop's work, oldest first."""
 
     def beat(self, period_s: float) -> None:

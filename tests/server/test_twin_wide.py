@@ -173,8 +173,9 @@ def test_no_request_is_answered_differently(twins: Twins, group: str):
 
 
 def test_every_route_of_the_app_goes_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Otherwise this would compare FastAPI with itself."""
+    """Otherwise this would compare FastAPI with itself. (All but those that may want to read their body as it arrives.)"""
     (tmp_path / "wide_app.py").write_text(SOURCE.replace("FRAMEWORK", "server"), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     specs = compile_routes(importlib.import_module("wide_app").app)
-    assert {str(spec): spec.general for spec in specs if spec.general} == {}
+    general = {str(spec) for spec in specs if spec.general}
+    assert general == {f"POST /request{name}" for name in ("body", "gone", "json", "stream")}

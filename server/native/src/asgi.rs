@@ -1,12 +1,13 @@
 //! The general way: one HTTP request through the ASGI app. Driven by server/_bridge.py on the event loop.
 //!
-//! The tasks of an answer are accepted when the app starts it, before its first byte can leave. They run once its last byte has left *and*
-//! the app has called for them (Starlette calls `response.background()` after the last `send`); an app that never calls has given them up.
+//! The tasks of an answer are accepted when the app starts it, before its first byte can leave; those added while it streams, before its end
+//! can. They run once its last byte has left *and* the app has called for them (Starlette calls `response.background()` after the last
+//! `send`); an app that never calls has given them up.
 
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
     intern,
@@ -20,7 +21,7 @@ use crate::{
     body::Ticket,
     chain::Chain,
     core::{Core, lock},
-    exchange::{Exchange, Piece, Received},
+    exchange::{EndBell, Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
     looping::Running,
     policy::{Policy, RoutePolicy},
@@ -42,18 +43,50 @@ enum Answer {
     /// Nothing has been said yet.
     Open(oneshot::Sender<Reply>),
     /// The head is known and waits for the first piece of the body.
-    Started { reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap },
+    Started { reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap, frame: Frame },
     /// The head has gone; pieces follow.
-    Streaming(mpsc::UnboundedSender<Piece>),
+    Streaming(mpsc::UnboundedSender<Piece>, Frame),
+    /// The client has its whole answer, which has no body; what the app still sends is nobody's.
+    Bodyless,
     /// Everything has been said.
     Complete,
 }
 
+/// What the head says about the body.
+#[derive(Clone, Copy)]
+enum Frame {
+    /// No body is sent, whatever the app says.
+    None,
+    /// So many bytes are still to come.
+    Left(u64),
+    /// hyper finds a way.
+    Any,
+}
+
+impl Frame {
+    /// Takes a piece of the body. A client must never take a part of an answer for the whole of it.
+    fn take(&mut self, length: usize, more: bool) -> PyResult<()> {
+        if let Self::Left(left) = self {
+            *left = left
+                .checked_sub(length as u64)
+                .ok_or_else(|| PyRuntimeError::new_err("Response content longer than Content-Length"))?;
+            if *left > 0 && !more {
+                return Err(PyRuntimeError::new_err("Response content shorter than Content-Length"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
 struct Tasks {
     /// The list that is injected where the app asks for one.
     list: Option<Py<TaskList>>,
+    /// Tasks of the request that were numbered before those of the chain.
     used: u16,
     chain: Option<Arc<Chain>>,
+    /// Leaves with the end of the answer.
+    ticket: Option<Ticket>,
     is_called: bool,
 }
 
@@ -109,7 +142,7 @@ impl AsgiCall {
             wanted: Mutex::new(wanted),
             running: Mutex::default(),
             answer: Mutex::new(Answer::Open(reply)),
-            tasks: Mutex::new(Tasks { list: tasks, used, chain: None, is_called: false }),
+            tasks: Mutex::new(Tasks { list: tasks, used, ..Tasks::default() }),
             busy: Mutex::new(Some(busy)),
         }
     }
@@ -122,15 +155,38 @@ impl AsgiCall {
     }
 
     fn ticket(&self) -> Option<Ticket> {
-        let chain = lock(&self.tasks).chain.clone()?;
-        Some(Ticket::new(Arc::clone(&self.core), chain))
+        lock(&self.tasks).ticket.take()
     }
 
-    fn stream(&self, reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap) -> mpsc::UnboundedSender<Piece> {
+    /// Sends the head on its way, and says what comes after it.
+    fn send_head(&self, reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap, frame: Frame) -> Answer {
+        if matches!(frame, Frame::None) {
+            self.whole(reply, status, headers, Bytes::new());
+            return Answer::Bodyless;
+        }
         let (out, pieces) = mpsc::unbounded_channel();
         let content = Content::Stream(pieces, Arc::clone(&self.exchange));
         self.reply(reply, Reply { status, headers, content, ticket: None });
-        out
+        Answer::Streaming(out, frame)
+    }
+
+    fn whole(&self, reply: oneshot::Sender<Reply>, status: u16, headers: HeaderMap, body: Bytes) {
+        self.exchange.over();
+        let ticket = self.ticket();
+        self.reply(reply, Reply { status, headers, content: Content::Whole(body), ticket });
+    }
+
+    fn accept(&self, list: &TaskList) -> Result<(), Sealed> {
+        let used = lock(&self.tasks).used;
+        let Some(chain) = list.accept(&self.core, self.op, used)? else { return Ok(()) };
+        chain.hang_bell(EndBell(Arc::clone(&self.exchange)));
+        let mut tasks = lock(&self.tasks);
+        if !tasks.is_called {
+            chain.add_gate();
+        }
+        tasks.ticket = Some(Ticket::new(Arc::clone(&self.core), Arc::clone(&chain)));
+        tasks.chain = Some(chain);
+        Ok(())
     }
 }
 
@@ -207,7 +263,7 @@ impl AsgiCall {
         lock(&self.tasks).list.as_ref().map(|list| list.clone_ref(py))
     }
 
-    /// Starts the answer and accepts `tasks`. False: the server is stopping and has answered so itself.
+    /// Starts the answer and accepts `tasks`. False: the server has answered by itself, because it is stopping or the request is broken.
     fn start(
         &self,
         status: u16,
@@ -215,39 +271,68 @@ impl AsgiCall {
         tasks: Option<&Bound<'_, TaskList>>,
     ) -> PyResult<bool> {
         let mut fields = HeaderMap::with_capacity(headers.len());
+        let mut frame = Frame::Any;
         for (name, value) in headers {
             let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
-            fields.append(name, HeaderValue::from_bytes(&value).map_err(bad_header)?);
+            let value = HeaderValue::from_bytes(&value).map_err(bad_header)?;
+            if name == header::CONTENT_LENGTH {
+                frame = Frame::Left(value.to_str().map_err(bad_header)?.trim().parse().map_err(bad_header)?);
+                fields.insert(name, value);
+            } else {
+                fields.append(name, value);
+            }
         }
         // hyper frames the body, and cannot take the app's word for how.
         fields.remove(header::TRANSFER_ENCODING);
+        if self.asked.method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
+            frame = Frame::None;
+        }
         let mut answer = lock(&self.answer);
-        let Answer::Open(_) = &*answer else {
-            return Err(PyRuntimeError::new_err("http.response.start was sent twice"));
+        let reply = match std::mem::replace(&mut *answer, Answer::Complete) {
+            Answer::Open(reply) => reply,
+            other => {
+                *answer = other;
+                return Err(PyRuntimeError::new_err("http.response.start was sent twice"));
+            }
         };
-        let used = lock(&self.tasks).used;
-        let accepted = tasks.map_or(Ok(None), |list| list.get().accept(&self.core, self.op, used));
-        let Answer::Open(reply) = std::mem::replace(&mut *answer, Answer::Complete) else {
+        if !self.exchange.begin() {
+            // The I/O thread listens to this one no more.
             return Ok(false);
+        }
+        if let Some(list) = tasks
+            && self.accept(list.get()).is_err()
+        {
+            drop(answer);
+            self.exchange.over();
+            self.reply(reply, stopping());
+            return Ok(false);
+        }
+        *answer = Answer::Started { reply, status, headers: fields, frame };
+        drop(answer);
+        if let Some(busy) = &mut *lock(&self.busy) {
+            busy.decided();
+        }
+        Ok(true)
+    }
+
+    /// Accepts what was added after the answer had been started, before its end leaves. False: the server is giving up, and the answer must
+    /// not reach its end.
+    fn accept_late(&self, list: &Bound<'_, TaskList>) -> bool {
+        if lock(&self.tasks).chain.is_some() || list.get().is_empty() {
+            return true;
+        }
+        self.accept(list.get()).is_ok()
+    }
+
+    /// Accepts tasks that no answer of this request carried, but which the app has called for. They run at once.
+    fn accept_apart(&self, list: &Bound<'_, TaskList>) {
+        let used = {
+            let tasks = lock(&self.tasks);
+            tasks.chain.as_ref().map_or(tasks.used, |chain| chain.count())
         };
-        match accepted {
-            Err(Sealed) => {
-                drop(answer);
-                self.exchange.over();
-                self.reply(reply, stopping());
-                Ok(false)
-            }
-            Ok(chain) => {
-                if let Some(chain) = &chain {
-                    chain.add_gate();
-                }
-                lock(&self.tasks).chain = chain;
-                if let Some(busy) = lock(&self.busy).as_mut() {
-                    busy.decided();
-                }
-                *answer = Answer::Started { reply, status, headers: fields };
-                Ok(true)
-            }
+        if let Ok(Some(chain)) = list.get().accept(&self.core, self.op, used) {
+            lock(&self.tasks).used = chain.count();
+            self.core.release(chain, true);
         }
     }
 
@@ -255,48 +340,46 @@ impl AsgiCall {
     fn send(&self, body: &Bound<'_, PyAny>, more: bool) -> PyResult<bool> {
         let body = bytes_of(body)?;
         let mut answer = lock(&self.answer);
-        match std::mem::replace(&mut *answer, Answer::Complete) {
-            Answer::Open(reply) => {
-                *answer = Answer::Open(reply);
-                Err(PyRuntimeError::new_err("http.response.body was sent before http.response.start"))
+        match &mut *answer {
+            Answer::Open(_) => {
+                return Err(PyRuntimeError::new_err("http.response.body was sent before http.response.start"));
             }
-            Answer::Complete => Err(PyRuntimeError::new_err("http.response.body was sent after the end of the answer")),
-            Answer::Started { reply, status, mut headers } => {
-                if more {
-                    let out = self.stream(reply, status, headers);
-                    let wait = self.exchange.send(&out, body);
-                    *answer = Answer::Streaming(out);
-                    return Ok(wait);
-                }
-                drop(answer);
-                // Counted anew from the body itself; of an answer to HEAD there is nothing to count.
-                if !body.is_empty() {
-                    headers.remove(header::CONTENT_LENGTH);
-                }
-                self.exchange.over();
-                let ticket = self.ticket();
-                self.reply(reply, Reply { status, headers, content: Content::Whole(body), ticket });
-                Ok(false)
+            Answer::Complete => {
+                return Err(PyRuntimeError::new_err("http.response.body was sent after the end of the answer"));
             }
-            Answer::Streaming(out) => {
-                let wait = self.exchange.send(&out, body);
-                if more {
-                    *answer = Answer::Streaming(out);
-                    return Ok(wait);
-                }
-                drop(answer);
-                // To a client that has gone nothing can be sent: the ticket in the refused piece lets the tasks run.
-                drop(out.send(Piece::End(self.ticket())));
-                Ok(false)
-            }
+            Answer::Started { frame, .. } | Answer::Streaming(_, frame) => frame.take(body.len(), more)?,
+            Answer::Bodyless => {}
         }
+        let mut now = std::mem::replace(&mut *answer, Answer::Complete);
+        if let Answer::Started { reply, status, headers, frame } = now {
+            if !more {
+                drop(answer);
+                self.whole(reply, status, headers, if matches!(frame, Frame::None) { Bytes::new() } else { body });
+                return Ok(false);
+            }
+            now = self.send_head(reply, status, headers, frame);
+        }
+        let wait = match &now {
+            Answer::Streaming(out, _) => self.exchange.send(out, body),
+            _ => false,
+        };
+        if more {
+            *answer = now;
+            return Ok(wait);
+        }
+        drop(answer);
+        if let Answer::Streaming(out, _) = now {
+            // To a client that has gone nothing can be sent: the ticket in the refused piece lets the tasks run.
+            drop(out.send(Piece::End(self.ticket())));
+        }
+        Ok(false)
     }
 
     /// Sends the head without waiting for the first piece of the body.
     fn flush_head(&self) {
         let mut answer = lock(&self.answer);
         match std::mem::replace(&mut *answer, Answer::Complete) {
-            Answer::Started { reply, status, headers } => *answer = Answer::Streaming(self.stream(reply, status, headers)),
+            Answer::Started { reply, status, headers, frame } => *answer = self.send_head(reply, status, headers, frame),
             other => *answer = other,
         }
     }
@@ -307,24 +390,27 @@ impl AsgiCall {
         self.exchange.is_writable()
     }
 
-    /// Whether the answer has been started.
-    #[getter]
-    fn is_started(&self) -> bool {
-        !matches!(&*lock(&self.answer), Answer::Open(_))
-    }
-
-    /// The app has called for the tasks of its answer.
-    fn run_tasks(&self) {
-        let chain = {
+    /// The app has called for the tasks of its answer. True: they run or will, and `have_tasks_ended` will tell.
+    fn run_tasks(&self) -> bool {
+        let (chain, first) = {
             let mut tasks = lock(&self.tasks);
-            if std::mem::replace(&mut tasks.is_called, true) {
-                return;
-            }
-            tasks.chain.clone()
+            (tasks.chain.clone(), !std::mem::replace(&mut tasks.is_called, true))
         };
-        if let Some(chain) = chain {
+        let Some(chain) = chain else { return false };
+        if first {
             self.core.open_gate(chain);
         }
+        if self.exchange.is_over() {
+            // The client has gone before the end of its answer.
+            drop(self.ticket());
+        }
+        lock(&self.tasks).ticket.is_none()
+    }
+
+    /// Whether all tasks of the answer have ended.
+    #[getter]
+    fn have_tasks_ended(&self) -> bool {
+        self.exchange.have_tasks_ended()
     }
 
     /// The app has returned or raised. What it left unsaid is said: 500 if nothing was, a broken connection if something was.
@@ -340,14 +426,16 @@ impl AsgiCall {
             // What was added to a list that the answer did not carry, because its endpoint raised or put another one in its place.
             list.get().discard(&self.core, self.op, used);
         }
-        let answer = std::mem::replace(&mut *lock(&self.answer), Answer::Complete);
-        if let Answer::Open(reply) | Answer::Started { reply, .. } = answer {
-            self.reply(reply, internal_error());
-        }
         if let Some(chain) = chain {
             self.core.discard(&chain);
         }
+        let answer = std::mem::replace(&mut *lock(&self.answer), Answer::Complete);
         self.exchange.over();
+        if let Answer::Open(reply) | Answer::Started { reply, .. } = answer {
+            self.reply(reply, internal_error());
+        }
+        // Of an answer that did not reach its end: the client has gone, or sees that it was broken off.
+        drop(self.ticket());
         drop(lock(&self.running).take());
         drop(lock(&self.busy).take());
     }

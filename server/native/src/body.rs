@@ -96,6 +96,7 @@ pub struct Stream {
     pieces: mpsc::UnboundedReceiver<Piece>,
     exchange: Arc<Exchange>,
     has_ended: bool,
+    is_breaking: bool,
     busy: Option<Busy>,
 }
 
@@ -119,7 +120,7 @@ impl TaskBody {
 
     /// A body whose pieces come from the app.
     pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>) -> Self {
-        Self::Stream(Stream { pieces, exchange, has_ended: false, busy: None })
+        Self::Stream(Stream { pieces, exchange, has_ended: false, is_breaking: false, busy: None })
     }
 
     /// Keeps its connection busy until its last byte has left.
@@ -141,12 +142,20 @@ impl Stream {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Piece::Chunk(bytes))) => {
                 let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
-                Poll::Ready(Some(Ok(Frame::data(TaskBuf { bytes, ticket: None, busy: None, part_of }))))
+                // The connection is busy until its last chunk has left, which hyper may hold long after it has let go of this.
+                let busy = self.busy.clone();
+                Poll::Ready(Some(Ok(Frame::data(TaskBuf { bytes, ticket: None, busy, part_of }))))
             }
             Poll::Ready(Some(Piece::End(ticket))) => {
                 self.has_ended = true;
                 self.exchange.ended(ticket);
                 Poll::Ready(None)
+            }
+            Poll::Ready(None) if !self.is_breaking => {
+                // One more turn, in which hyper hands over what came before.
+                self.is_breaking = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Poll::Ready(None) => {
                 self.has_ended = true;

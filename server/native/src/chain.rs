@@ -15,7 +15,7 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use crate::{core::lock, panics::caught, policy::Policy};
+use crate::{core::lock, exchange::EndBell, panics::caught, policy::Policy};
 
 /// One call that was added.
 pub struct Task {
@@ -66,6 +66,8 @@ struct State {
     added: usize,
     flushed: bool,
     ended: bool,
+    /// Of an ASGI request: tells its app when the last task has ended.
+    bell: Option<Arc<EndBell>>,
 }
 
 /// The accepted tasks of one request. Owned by the thread or queue that will run the next one, and by the registry.
@@ -92,8 +94,20 @@ impl Chain {
     }
 
     fn of(op: u64, waiting: VecDeque<Arc<Task>>, added: usize, flushed: bool, policy: Arc<Policy>) -> Self {
-        let state = State { waiting, taken: None, added, flushed, ended: false };
+        let state = State { waiting, taken: None, added, flushed, ended: false, bell: None };
         Self { op, number: usize::MAX, gates: AtomicU8::new(1), policy, state: Mutex::new(state) }
+    }
+
+    /// Lets the bell ring when the last of these tasks has ended.
+    pub fn hang_bell(&self, bell: EndBell) {
+        lock(&self.state).bell = Some(Arc::new(bell));
+    }
+
+    /// The chain has ended.
+    pub fn let_go_of_bell(&self) {
+        let bell = lock(&self.state).bell.take();
+        // Not under the lock: it rings.
+        drop(bell);
     }
 
     /// Adds a gate, before the response is on its way.
@@ -215,6 +229,12 @@ impl Chain {
         let mut state = lock(&self.state);
         state.ended = true;
         let tasks = std::mem::take(&mut state.waiting);
-        tasks.into_iter().map(|task| Self::of(self.op, VecDeque::from([task]), 1, true, Arc::clone(&self.policy))).collect()
+        let bell = state.bell.take();
+        let single = |task| {
+            let chain = Self::of(self.op, VecDeque::from([task]), 1, true, Arc::clone(&self.policy));
+            lock(&chain.state).bell.clone_from(&bell);
+            chain
+        };
+        tasks.into_iter().map(single).collect()
     }
 }

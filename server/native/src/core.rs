@@ -244,6 +244,7 @@ impl Core {
     /// Forgets a chain that has run to its end.
     pub fn forget(&self, chain: &Chain) {
         lock(&self.registry).chains.remove(chain.number);
+        chain.let_go_of_bell();
     }
 
     /// Seals the registry, empties it, and returns the chains that have not ended.

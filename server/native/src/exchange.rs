@@ -3,6 +3,8 @@
 //!
 //! Both directions have a high-water mark: the pump stops reading a request body while `HIGH` bytes wait for the app, and the app is
 //! asked to wait while `HIGH` bytes of its answer have not been taken by the kernel.
+//!
+//! A request is answered once: by the app that begins its answer, or by the I/O thread that refuses a body which is too large or broken.
 
 use std::{
     collections::VecDeque,
@@ -56,7 +58,16 @@ struct State {
     inbox_bytes: usize,
     arrived: bool,
     delivered: bool,
+    /// The rest of the body will not come.
+    broken: bool,
+    /// The app has asked for the body.
+    asked: bool,
+    /// The app has begun its answer.
+    begun: bool,
+    /// The request has been answered without the app.
+    refused: bool,
     over: bool,
+    tasks_ended: bool,
     waits_to_read: bool,
     waits_to_write: bool,
     unsent: usize,
@@ -67,20 +78,32 @@ struct State {
 pub struct Exchange {
     /// By this number the event loop knows whom to wake.
     pub id: u64,
+    /// The client sends its body only once it is told that somebody wants it (`Expect: 100-continue`).
+    on_demand: bool,
     core: Arc<Core>,
     state: Mutex<State>,
     room: Notify,
 }
 
+/// Held by the tasks of a request. The last of them to end drops it.
+pub struct EndBell(pub Arc<Exchange>);
+
+impl Drop for EndBell {
+    fn drop(&mut self) {
+        lock(&self.0.state).tasks_ended = true;
+        self.0.core.push_to_loop(LoopWork::Wake(self.0.id));
+    }
+}
+
 impl Exchange {
     /// An exchange whose request body is still arriving.
-    pub fn new(core: &Arc<Core>) -> Arc<Self> {
-        Arc::new(Self { id: next_id(), core: Arc::clone(core), state: Mutex::default(), room: Notify::new() })
+    pub fn new(core: &Arc<Core>, on_demand: bool) -> Arc<Self> {
+        Arc::new(Self { id: next_id(), on_demand, core: Arc::clone(core), state: Mutex::default(), room: Notify::new() })
     }
 
     /// An exchange whose request body is here.
     pub fn with_body(core: &Arc<Core>, body: Bytes) -> Arc<Self> {
-        let exchange = Self::new(core);
+        let exchange = Self::new(core, false);
         exchange.put(body);
         exchange.arrived();
         exchange
@@ -103,6 +126,24 @@ impl Exchange {
         self.wake_reader(state);
     }
 
+    /// The rest of the request body will not come: to the app the client has gone. True: and the I/O thread is to answer, because the app
+    /// has not begun to; it will not be heard any more.
+    pub fn breaks_off(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.broken = true;
+        state.refused = !state.begun;
+        let refused = state.refused;
+        self.wake_reader(state);
+        refused
+    }
+
+    /// The app begins its answer. False: the request has been answered without it.
+    pub fn begin(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.begun = !state.refused;
+        state.begun
+    }
+
     /// Nothing more is read or written: the client has gone or has its whole answer.
     pub fn over(&self) {
         let mut state = lock(&self.state);
@@ -117,6 +158,16 @@ impl Exchange {
         lock(&self.state).over
     }
 
+    /// Whether nobody will ask for the body that the client keeps back.
+    pub fn is_unwanted(&self) -> bool {
+        self.on_demand && !lock(&self.state).asked
+    }
+
+    /// Whether the tasks of the answer have all ended.
+    pub fn have_tasks_ended(&self) -> bool {
+        lock(&self.state).tasks_ended
+    }
+
     /// Waits until the app has taken what was put. False: nobody will take more.
     pub async fn has_room(&self) -> bool {
         loop {
@@ -125,7 +176,7 @@ impl Exchange {
                 if state.over {
                     return false;
                 }
-                if state.inbox_bytes < HIGH {
+                if state.inbox_bytes < HIGH && (state.asked || !self.on_demand) {
                     return true;
                 }
             }
@@ -136,6 +187,9 @@ impl Exchange {
     /// What the app gets next.
     pub fn receive(&self) -> Received {
         let mut state = lock(&self.state);
+        if !std::mem::replace(&mut state.asked, true) && self.on_demand {
+            self.room.notify_one();
+        }
         if let Some(chunk) = state.inbox.pop_front() {
             state.inbox_bytes -= chunk.len();
             self.room.notify_one();
@@ -147,7 +201,7 @@ impl Exchange {
             state.delivered = true;
             return Received::Body(Bytes::new(), false);
         }
-        if state.over {
+        if state.over || state.broken {
             return Received::Disconnect;
         }
         state.waits_to_read = true;

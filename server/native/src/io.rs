@@ -49,6 +49,7 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 const BODY_PAUSE: Duration = Duration::from_secs(30);
 const ADMIT_LANE_AFTER: Duration = Duration::from_millis(1);
+const LINGER: Duration = Duration::from_secs(1);
 const IDLE_GRACE: Duration = Duration::from_millis(250);
 /// What Starlette's `RedirectResponse` leaves as it is, beside letters, digits and `_.-~`.
 const LOCATION: &AsciiSet = &NON_ALPHANUMERIC
@@ -265,7 +266,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
     let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
-    let busy = BusyGuard::new(&io.core, policy);
+    let mut busy = BusyGuard::new(&io.core, policy);
     // A route with a limit of its own has tasks, in whatever way it makes them.
     let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
     if may_add_tasks && io.core.is_full(policy) {
@@ -279,6 +280,9 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let asked = asked(near, head, path);
     let route = found.as_ref().map(|(number, _)| *number);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
+        if route.is_some() && !may_add_tasks {
+            busy.decided();
+        }
         return general(near, asked, body, op, route, busy).await;
     };
     let body = match read_body(body, io.max_body).await {
@@ -327,10 +331,14 @@ async fn general(
     busy: BusyGuard,
 ) -> Response<TaskBody> {
     let io = &near.io;
+    let on_demand = asked.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if body.size_hint().lower() > io.max_body as u64 {
+        if !on_demand {
+            spawn_local(linger(body));
+        }
         return too_large();
     }
-    let exchange = Exchange::new(&io.core);
+    let exchange = Exchange::new(&io.core, on_demand);
     let method = asked.method.clone();
     let (reply, answered) = oneshot::channel();
     let call = AsgiCall::new(Seed {
@@ -350,11 +358,17 @@ async fn general(
     io.core.push_to_loop(LoopWork::Asgi(Box::new(call)));
     // Dropped with this future when the client goes before the answer has begun.
     let gone = Gone(Some(Arc::clone(&exchange)));
-    let pump = pump(body, exchange, io.max_body);
-    if let Some(pump) = pump {
-        spawn_local(pump);
+    let (report, trouble) = oneshot::channel();
+    if body.is_end_stream() {
+        exchange.arrived();
+        drop(report);
+    } else {
+        spawn_local(pump(body, exchange, io.max_body, report));
     }
-    let reply = answered.await;
+    let reply = tokio::select! {
+        reply = answered => reply,
+        Ok(refusal) = trouble => return refusal,
+    };
     gone.defuse();
     response_from(&method, reply.unwrap_or_else(|_| internal_error()))
 }
@@ -375,31 +389,44 @@ impl Drop for Gone {
     }
 }
 
-/// Hands the request body to the app as it arrives. None: there is nothing to wait for.
-fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize) -> Option<impl Future<Output = ()>> {
-    if body.is_end_stream() {
-        exchange.arrived();
-        return None;
-    }
-    Some(async move {
-        let mut total = 0;
-        while exchange.has_room().await {
-            match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
-                Ok(None) => return exchange.arrived(),
-                Ok(Some(Ok(frame))) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    total += data.len();
-                    if total > limit {
-                        break;
-                    }
+/// Hands the request body to the app as it arrives, and reports the answer to one that cannot be taken.
+async fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize, report: oneshot::Sender<Response<TaskBody>>) {
+    let mut total = 0;
+    while exchange.has_room().await {
+        let refusal = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+            Ok(None) => return exchange.arrived(),
+            Ok(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                total += data.len();
+                if total <= limit {
                     exchange.put(data);
+                    continue;
                 }
-                Err(_) | Ok(Some(Err(_))) => break,
+                too_large()
             }
+            Ok(Some(Err(_))) => broken(),
+            Err(_) => stalled(),
+        };
+        // Where the app has begun its answer, that one goes on.
+        if exchange.breaks_off() {
+            let _gone = report.send(refusal);
         }
-        // It is too large, broke off or stopped arriving: to the app the client has gone.
-        exchange.over();
-    })
+        return linger(body).await;
+    }
+    // The app has answered without reading it all. What is left is taken off the connection, so that the next request can follow.
+    while total <= limit && !exchange.is_unwanted() {
+        match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+            Ok(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
+            _ => return,
+        }
+    }
+}
+
+/// Takes what a client still sends after its request was refused, for a moment: a connection that is closed on unread bytes is reset, and the
+/// refusal lost with it.
+async fn linger(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ended = tokio::time::timeout(LINGER, rest).await;
 }
 
 fn is_websocket(request: &Request<Incoming>) -> bool {
@@ -429,8 +456,10 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
     let socket = Socket::new(&io.core);
     let (decide, decided) = oneshot::channel();
-    let call =
-        WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, BusyGuard::new(&io.core, &io.core.policy));
+    let mut busy = BusyGuard::new(&io.core, &io.core.policy);
+    // ASGI gives web sockets no tasks: one that stays open is no reason to refuse requests that have some.
+    busy.decided();
+    let call = WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, busy);
     // Dropped with this future when the client goes before the handshake is answered.
     let lost = Lost(Arc::clone(&socket));
     io.core.push_to_loop(LoopWork::WebSocket(Box::new(call)));
@@ -464,11 +493,9 @@ async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<T
     let mut more: Option<BytesMut> = None;
     loop {
         let frame = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
-            Err(_) => return Err(json(StatusCode::REQUEST_TIMEOUT, br#"{"detail":"The request body stopped arriving"}"#)),
+            Err(_) => return Err(stalled()),
             Ok(None) => return Ok(more.map_or(whole, BytesMut::freeze)),
-            Ok(Some(Err(_))) => {
-                return Err(json(StatusCode::BAD_REQUEST, br#"{"detail":"The request body did not arrive whole"}"#));
-            }
+            Ok(Some(Err(_))) => return Err(broken()),
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
@@ -491,6 +518,14 @@ async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<T
 
 fn too_large() -> Response<TaskBody> {
     json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#)
+}
+
+fn stalled() -> Response<TaskBody> {
+    json(StatusCode::REQUEST_TIMEOUT, br#"{"detail":"The request body stopped arriving"}"#)
+}
+
+fn broken() -> Response<TaskBody> {
+    json(StatusCode::BAD_REQUEST, br#"{"detail":"The request body did not arrive whole"}"#)
 }
 
 /// Where the path with or without its last slash would be routed, as in Starlette.

@@ -1,4 +1,4 @@
-//! The ASGI scope of a request (ASGI 3.0, HTTP and WebSocket message format 2.3), with the values that uvicorn gives.
+//! The ASGI scope of a request (ASGI 3.0, HTTP message format 2.3 and WebSocket message format 2.4), with the values that uvicorn gives.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -50,7 +50,9 @@ fn common<'py>(py: Python<'py>, asked: &Asked, kind: &str) -> PyResult<Bound<'py
     scope.set_item(intern!(py, "type"), PyString::intern(py, kind))?;
     let version = PyDict::new(py);
     version.set_item(intern!(py, "version"), intern!(py, "3.0"))?;
-    version.set_item(intern!(py, "spec_version"), intern!(py, "2.3"))?;
+    // Starlette asks for it: below 2.4 it stops a streamed answer when `receive` says that the client has gone, from 2.4 when `send` raises.
+    let spec = if kind == "http" { intern!(py, "2.3") } else { intern!(py, "2.4") };
+    version.set_item(intern!(py, "spec_version"), spec)?;
     scope.set_item(intern!(py, "asgi"), version)?;
     let http_version = if asked.version == Version::HTTP_10 { intern!(py, "1.0") } else { intern!(py, "1.1") };
     scope.set_item(intern!(py, "http_version"), http_version)?;

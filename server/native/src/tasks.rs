@@ -11,7 +11,7 @@ use std::{
 use afterload_core::ledger::{DropReason, Ledger, TaskKind};
 use pyo3::{
     exceptions::{PyRuntimeError, PyTypeError},
-    ffi,
+    ffi, intern,
     prelude::*,
     types::{PyDict, PyFunction, PyTuple},
 };
@@ -71,16 +71,19 @@ impl TaskList {
     /// Adds a call that runs after the response has been sent, after the calls added before it.
     #[pyo3(signature = (func, *args, **kwargs))]
     fn add_task(
-        &self,
+        slf: &Bound<'_, Self>,
         py: Python<'_>,
         func: Bound<'_, PyAny>,
         args: Bound<'_, PyTuple>,
         kwargs: Option<Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        let Some((core, functions, policy)) = self.origin.get() else {
-            return Err(PyRuntimeError::new_err(
-                "this BackgroundTasks belongs to no request: declare it as a parameter of an endpoint, which the server then fills in",
-            ));
+        let this = slf.get();
+        let Some((core, functions, policy)) = this.origin.get() else {
+            // Of the user's own making: it becomes a request's when a response carries it, and is Starlette's list until then.
+            let list = py.import(intern!(py, "starlette.background"))?.getattr(intern!(py, "BackgroundTasks"))?;
+            let mut call = vec![slf.as_any().clone(), func];
+            call.extend(args.iter());
+            return list.call_method(intern!(py, "add_task"), PyTuple::new(py, call)?, kwargs.as_ref()).map(drop);
         };
         if !func.is_callable() {
             let message = format!("add_task() takes a callable first, then its arguments; got {}", func.repr()?);
@@ -101,8 +104,8 @@ impl TaskList {
         let too_late = || PyRuntimeError::new_err("add_task() came too late: the tasks of this request have all ended");
         let stopping = || PyRuntimeError::new_err("add_task() came too late: the server is stopping and gives up what is left");
         let too_many = || PyRuntimeError::new_err("one request can add at most 65,536 tasks: a row numbers them with 16 bits");
-        let mut added = lock(&self.added);
-        if !self.answered.load(Ordering::Acquire) {
+        let mut added = lock(&this.added);
+        if !this.answered.load(Ordering::Acquire) {
             if added.len() > usize::from(u16::MAX) {
                 return Err(too_many());
             }
@@ -110,7 +113,7 @@ impl TaskList {
             return Ok(());
         }
         drop(added);
-        let chain = self.running.get().ok_or_else(too_late)?;
+        let chain = this.running.get().ok_or_else(too_late)?;
         let index = chain.count_one().ok_or_else(too_many)?;
         let accept = |ledger: &Ledger, call: Call| {
             let entry = ledger.accept_for(policy.share(), chain.op, index, call.name, Some(call.kind));
@@ -145,6 +148,11 @@ impl TaskList {
     /// Ties the list to the server whose request it is injected into, and to the policy of its route.
     pub fn belongs_to(&self, core: &Arc<Core>, functions: &Arc<Functions>, policy: &Arc<Policy>) {
         let _known = self.origin.set((Arc::clone(core), Arc::clone(functions), Arc::clone(policy)));
+    }
+
+    /// Whether nothing waits to be accepted.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.added).is_empty()
     }
 
     fn policy<'a>(&'a self, core: &'a Core) -> &'a Arc<Policy> {

@@ -1,6 +1,7 @@
 //! Web sockets: hyper's upgraded connection spoken to with tungstenite on an I/O thread, the app's side driven by server/_bridge.py.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -8,9 +9,12 @@ use std::{
 
 use afterload_core::ledger::UNTAGGED;
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pyo3::{
     exceptions::PyRuntimeError,
@@ -23,8 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Error, Message,
-        error::CapacityError,
+        Error, Message, Utf8Bytes,
+        error::{CapacityError, ProtocolError},
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -41,8 +45,11 @@ use crate::{
 /// A client that says nothing for so long is asked whether it is there, and dropped after the same time again. As in uvicorn.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const CLOSE_TIME: Duration = Duration::from_secs(5);
+/// Bytes that may wait for the client before the app has to, and for the app before the client has to.
 const HIGH: usize = 64 * 1024;
 const WAITING_MESSAGES: usize = 64;
+/// A control frame has room for 125 bytes, two of them for the code (RFC 6455, 5.5).
+const REASON_BYTES: usize = 123;
 
 /// What the app decides about a handshake.
 pub enum Decision {
@@ -59,15 +66,28 @@ pub enum Say {
 
 enum Heard {
     Connect,
-    Text(String),
+    Text(Utf8Bytes),
     Binary(Bytes),
 }
 
+impl Heard {
+    fn len(&self) -> usize {
+        match self {
+            Self::Connect => 0,
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+#[derive(Default)]
 struct State {
     heard: VecDeque<Heard>,
+    heard_bytes: usize,
     /// Code and reason of the end.
     closed: Option<(u16, String)>,
-    waits: bool,
+    waits_to_read: bool,
+    waits_to_write: bool,
     unsent: usize,
 }
 
@@ -81,48 +101,51 @@ pub struct Socket {
 
 impl Socket {
     pub fn new(core: &Arc<Core>) -> Arc<Self> {
-        let state = State { heard: VecDeque::from([Heard::Connect]), closed: None, waits: false, unsent: 0 };
+        let state = State { heard: VecDeque::from([Heard::Connect]), ..State::default() };
         Arc::new(Self { id: next_id(), core: Arc::clone(core), state: Mutex::new(state), room: tokio::sync::Notify::new() })
     }
 
     fn hear(&self, heard: Heard) {
         let mut state = lock(&self.state);
+        state.heard_bytes += heard.len();
         state.heard.push_back(heard);
-        self.wake(state);
+        let waits = std::mem::take(&mut state.waits_to_read);
+        self.wake(state, waits);
     }
 
     /// The socket is closed; the first reason counts.
     pub fn close(&self, code: u16, reason: &str) {
         let mut state = lock(&self.state);
         state.closed.get_or_insert_with(|| (code, reason.to_owned()));
-        self.wake(state);
+        let waits = std::mem::take(&mut state.waits_to_read) | std::mem::take(&mut state.waits_to_write);
+        self.room.notify_one();
+        self.wake(state, waits);
     }
 
     fn sent(&self, length: usize) {
         let mut state = lock(&self.state);
         state.unsent = state.unsent.saturating_sub(length);
         if state.unsent <= HIGH / 2 {
-            self.wake(state);
+            let waits = std::mem::take(&mut state.waits_to_write);
+            self.wake(state, waits);
         }
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        let waits = std::mem::take(&mut state.waits);
+    fn wake(&self, state: MutexGuard<'_, State>, waits: bool) {
         drop(state);
         if waits {
             self.core.push_to_loop(LoopWork::Wake(self.id));
         }
     }
 
-    /// Waits while the app has many messages to take, which holds the client back.
+    fn is_full(&self) -> bool {
+        let state = lock(&self.state);
+        state.closed.is_none() && (state.heard.len() >= WAITING_MESSAGES || state.heard_bytes >= HIGH)
+    }
+
+    /// Waits while the app has much to take, which holds the client back.
     async fn has_room(&self) {
-        loop {
-            {
-                let state = lock(&self.state);
-                if state.closed.is_some() || state.heard.len() < WAITING_MESSAGES {
-                    return;
-                }
-            }
+        while self.is_full() {
             self.room.notified().await;
         }
     }
@@ -185,13 +208,14 @@ impl WebSocketCall {
         let mut state = lock(&self.socket.state);
         match state.heard.pop_front() {
             Some(heard) => {
+                state.heard_bytes -= heard.len();
                 drop(state);
                 self.socket.room.notify_one();
                 match heard {
                     Heard::Connect => event.set_item(kind, intern!(py, "websocket.connect"))?,
                     Heard::Text(text) => {
                         event.set_item(kind, intern!(py, "websocket.receive"))?;
-                        event.set_item(intern!(py, "text"), text)?;
+                        event.set_item(intern!(py, "text"), text.as_str())?;
                     }
                     Heard::Binary(bytes) => {
                         event.set_item(kind, intern!(py, "websocket.receive"))?;
@@ -201,7 +225,7 @@ impl WebSocketCall {
             }
             None => {
                 let Some((code, reason)) = state.closed.clone() else {
-                    state.waits = true;
+                    state.waits_to_read = true;
                     return Ok(None);
                 };
                 drop(state);
@@ -250,7 +274,7 @@ impl WebSocketCall {
             return Ok(None);
         }
         state.unsent += length;
-        state.waits |= state.unsent > HIGH;
+        state.waits_to_write |= state.unsent > HIGH;
         Ok(Some(state.unsent > HIGH))
     }
 
@@ -259,7 +283,7 @@ impl WebSocketCall {
     fn is_writable(&self) -> bool {
         let mut state = lock(&self.socket.state);
         let writable = state.unsent <= HIGH || state.closed.is_some();
-        state.waits |= !writable;
+        state.waits_to_write |= !writable;
         writable
     }
 
@@ -305,90 +329,134 @@ impl Drop for Lost {
     }
 }
 
+type Stream = WebSocketStream<TokioIo<Upgraded>>;
+
+/// How a socket ends.
+enum End {
+    /// There is nobody to say anything to.
+    Gone,
+    /// The client has said goodbye, which tungstenite answers.
+    ByClient,
+    /// By us, with this code and reason.
+    ByUs(u16, String),
+}
+
 /// The life of an open socket on its I/O thread.
 pub async fn drive(
     upgrade: OnUpgrade,
     lost: Lost,
-    mut says: mpsc::UnboundedReceiver<Say>,
+    says: mpsc::UnboundedReceiver<Say>,
     mut phase: watch::Receiver<Phase>,
     max_message: usize,
 ) {
-    let socket = &lost.0;
+    let socket = &*lost.0;
     let Ok(upgraded) = upgrade.await else { return };
     let config = WebSocketConfig::default().max_message_size(Some(max_message)).max_frame_size(Some(max_message));
-    let mut stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    // Read and written independently, or two sides that both have much to say would wait for each other forever.
+    let (mut sink, mut source) = stream.split();
+    let has_spoken = Cell::new(true);
+    let end = tokio::select! {
+        end = listen(&mut source, socket, &has_spoken) => end,
+        end = speak(&mut sink, says, socket, &has_spoken) => end,
+        // 1012: the service restarts (IANA's registry of close codes).
+        () = stopping(&mut phase) => End::ByUs(1012, String::new()),
+    };
+    let Ok(mut stream) = sink.reunite(source) else { return };
+    match end {
+        End::Gone => {}
+        End::ByClient => {
+            let _sent = tokio::time::timeout(CLOSE_TIME, stream.flush()).await;
+        }
+        End::ByUs(code, reason) => close(&mut stream, socket, code, reason, &mut phase).await,
+    }
+}
+
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    while *phase.borrow_and_update() == Phase::Serving {
+        if phase.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(source: &mut SplitStream<Stream>, socket: &Socket, has_spoken: &Cell<bool>) -> End {
+    loop {
+        socket.has_room().await;
+        let message = source.next().await;
+        has_spoken.set(true);
+        match message {
+            Some(Ok(Message::Text(text))) => socket.hear(Heard::Text(text)),
+            Some(Ok(Message::Binary(bytes))) => socket.hear(Heard::Binary(bytes)),
+            Some(Ok(Message::Close(frame))) => {
+                // 1005: it gave no code (RFC 6455, 7.1.5).
+                let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                socket.close(code, &reason);
+                return End::ByClient;
+            }
+            Some(Ok(_)) => {}
+            Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => return End::ByUs(1009, "message too big".into()),
+            Some(Err(Error::Utf8(_))) => return End::ByUs(1007, String::new()),
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) | Err(Error::Io(_))) | None => {
+                return End::Gone;
+            }
+            Some(Err(Error::Protocol(_))) => return End::ByUs(1002, String::new()),
+            Some(Err(_)) => return End::Gone,
+        }
+    }
+}
+
+async fn speak(
+    sink: &mut SplitSink<Stream, Message>,
+    mut says: mpsc::UnboundedReceiver<Say>,
+    socket: &Socket,
+    has_spoken: &Cell<bool>,
+) -> End {
     let mut pings = tokio::time::interval(PING_EVERY);
     pings.reset();
-    let mut has_spoken = true;
-    let (code, reason) = loop {
-        tokio::select! {
-            message = async { socket.has_room().await; stream.next().await } => {
-                has_spoken = true;
-                match message {
-                    Some(Ok(Message::Text(text))) => socket.hear(Heard::Text(text.as_str().to_owned())),
-                    Some(Ok(Message::Binary(bytes))) => socket.hear(Heard::Binary(bytes)),
-                    Some(Ok(Message::Close(frame))) => {
-                        // 1005: it gave no code (RFC 6455, 7.1.5).
-                        let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                        socket.close(code, &reason);
-                        // tungstenite has queued the answer to it.
-                        let _sent = tokio::time::timeout(CLOSE_TIME, stream.flush()).await;
-                        return;
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => break (1009, "message too big"),
-                    Some(Err(Error::Utf8(_))) => break (1007, ""),
-                    Some(Err(Error::Protocol(_))) => break (1002, ""),
-                    Some(Err(_)) | None => return,
-                }
-            }
+    loop {
+        let (message, length) = tokio::select! {
             say = says.recv() => match say {
                 Some(Say::Text(text)) => {
                     let length = text.len();
-                    if stream.send(Message::text(text)).await.is_err() {
-                        return;
-                    }
-                    socket.sent(length);
+                    (Message::text(text), length)
                 }
                 Some(Say::Binary(bytes)) => {
                     let length = bytes.len();
-                    if stream.send(Message::binary(bytes)).await.is_err() {
-                        return;
-                    }
-                    socket.sent(length);
+                    (Message::binary(bytes), length)
                 }
-                Some(Say::Close(code, reason)) => {
-                    finish(&mut stream, socket, code, &reason).await;
-                    return;
-                }
-                None => break (1011, ""),
+                Some(Say::Close(code, reason)) => return End::ByUs(code, reason),
+                None => return End::ByUs(1011, String::new()),
             },
             _ = pings.tick() => {
-                if !std::mem::take(&mut has_spoken) {
-                    return;
+                // Of a client that is held back nothing has been read, what it may have said included.
+                if !has_spoken.replace(socket.is_full()) {
+                    return End::Gone;
                 }
-                if stream.send(Message::Ping(Bytes::new())).await.is_err() {
-                    return;
-                }
+                (Message::Ping(Bytes::new()), 0)
             }
-            // 1012: the service restarts (IANA's registry of close codes).
-            changed = phase.changed() => if changed.is_err() || *phase.borrow_and_update() != Phase::Serving { break (1012, "") },
+        };
+        if sink.send(message).await.is_err() {
+            return End::Gone;
         }
-    };
-    finish(&mut stream, socket, code, reason).await;
+        socket.sent(length);
+    }
 }
 
-async fn finish<S>(stream: &mut WebSocketStream<S>, socket: &Socket, code: u16, reason: &str)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let frame = CloseFrame { code: CloseCode::from(code), reason: reason.to_owned().into() };
-    socket.close(code, reason);
+async fn close(stream: &mut Stream, socket: &Socket, code: u16, mut reason: String, phase: &mut watch::Receiver<Phase>) {
+    socket.close(code, &reason);
+    let end = (0..=REASON_BYTES.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
+    reason.truncate(end);
+    let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
     let goodbye = async {
         if stream.close(Some(frame)).await.is_ok() {
             // Until the client has answered; what it still sends is nobody's.
             while let Some(Ok(_)) = stream.next().await {}
         }
     };
-    let _answered = tokio::time::timeout(CLOSE_TIME, goodbye).await;
+    let forced = async { while *phase.borrow_and_update() != Phase::Forced && phase.changed().await.is_ok() {} };
+    tokio::select! {
+        _answered = tokio::time::timeout(CLOSE_TIME, goodbye) => {}
+        () = forced => {}
+    }
 }
