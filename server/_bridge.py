@@ -31,12 +31,12 @@ _log = logging.getLogger("server.requests")
 class Bridge:
     """One app and its calls under way. Used on the event loop's thread alone."""
 
-    def __init__(self, app: FastAPI, policies: Policies) -> None:
+    def __init__(self, app: FastAPI, policies: Policies, state: dict[str, Any]) -> None:
         self._app = app
         self._policies = policies
         self._explain = _explaining(app)
         self._under_way: dict[int, _Waiting] = {}
-        self.state: dict[str, Any] = {}
+        self.state = state
 
     def wake(self, number: int) -> None:
         """The call with this number may go on."""

@@ -97,13 +97,6 @@ def _solve(*, request: Any, dependant: Dependant, background_tasks: Any = None, 
     return _solve_dependencies(request=request, dependant=dependant, background_tasks=background_tasks, **rest)
 
 
-_known: dict[int, tuple[Dependant, bool]] = {}
-
-
 def wants_tasks(dependant: Dependant) -> bool:
-    # A Dependant cannot be hashed; it is kept, so that its id stays its own.
-    known = _known.get(id(dependant))
-    if known is None:
-        wants = dependant.background_tasks_param_name is not None or any(map(wants_tasks, dependant.dependencies))
-        known = _known[id(dependant)] = (dependant, wants)
-    return known[1]
+    # Not remembered: a Dependant can neither be hashed nor weakly referred to, and whoever remembers it keeps its app alive.
+    return dependant.background_tasks_param_name is not None or any(map(wants_tasks, dependant.dependencies))

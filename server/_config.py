@@ -7,9 +7,10 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "MOST_WORKERS", "ServerConfig"]
 
 MOST_THREADS = 10_000
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class ServerConfig:
     pool: int = 40  # threads for `def` tasks; 40 as in Starlette
     endpoint_threads: int = 40  # at most this many threads for `def` endpoints; begun one by one when requests wait
     io_threads: int = 1
+    workers: int = 1  # processes that answer on the port; more than one are started and watched by a supervisor
     queue_limit: int | None = None  # requests that would add tasks get 503 while so many are pending; None: no limit
     drain_s: float = 30.0  # how long a stopping server lets accepted tasks finish
     admin_port: int | None = (
@@ -34,6 +36,7 @@ class ServerConfig:
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
+    switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1
     label: str = ""
 
@@ -43,6 +46,8 @@ class ServerConfig:
             ("pool", 1, MOST_THREADS),
             ("endpoint_threads", 1, MOST_THREADS),
             ("io_threads", 1, 256),
+            ("workers", 1, MOST_WORKERS),
+            ("switch_interval_s", 1e-6, 10),
             ("drain_s", 0, 1_000_000),
             ("max_body", 0, 1 << 40),
             ("boot", 0, 1 << 62),
@@ -56,6 +61,11 @@ class ServerConfig:
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
         if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
             msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
+            raise ValueError(msg)
+        if self.workers > 1 and self.admin_port:
+            msg = (
+                f"admin_port is {self.admin_port}; allowed with several workers is 0 (each takes a free one and names it) or None"
+            )
             raise ValueError(msg)
 
     @property

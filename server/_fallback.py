@@ -63,7 +63,7 @@ class Fallback:
 
 
 def unpack(response: Response, tasks: TaskList | None) -> Answer | None:
-    """The parts of a returned `Response`. None: it must send itself, for it streams, carries tasks of its own or has its own way.
+    """The parts of a returned `Response`. None: it has to send itself, because it streams, carries tasks or has its own way.
 
     As in FastAPI, tasks that the endpoint added go with a response that carries none.
     """

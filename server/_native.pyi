@@ -70,8 +70,8 @@ class EffectRows:
         """Marks the file as closed in good order."""
 
 class Server:
-    """The server. In order: `bind`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
-    `abandon` if that was False, `close`.
+    """The server. In order: `bind` or `adopt`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`,
+    `drain`, `abandon` if that was False, `close`.
     """
 
     def __init__(self, settings: Any, helpers: Any) -> None:
@@ -87,11 +87,14 @@ class Server:
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
 
+    def adopt(self, descriptor: int) -> int:
+        """Instead of `bind`: listens on a duplicate of this listening socket, and returns its port. Raises OSError."""
+
     def bind_admin(self, port: int) -> int:
         """Opens the admin port on loopback and returns its number. Raises OSError."""
 
     def start_admin(self) -> None:
-        """Starts answering on the admin port, without ever needing the GIL for it. On the main thread, before everything else."""
+        """Starts answering on the admin port, without ever needing the GIL for it. On the thread that serves, first of all."""
 
     def close_admin(self) -> None:
         """Ends those threads, if there are any. After everything else."""
@@ -144,6 +147,9 @@ class Server:
     def pending(self) -> int:
         """Tasks accepted and not ended."""
 
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no request, no task."""
+
     def drain(self, drain_s: float) -> bool:
         """Stops accepting and waits, without the GIL, until everything accepted has ended. False: `drain_s` were over first."""
 
@@ -151,4 +157,4 @@ class Server:
         """Drops every connection, starts no task any more, and returns the tasks given up: name and whether running."""
 
     def close(self) -> None:
-        """Ends idle threads and marks the row file as closed in good order."""
+        """Drops every connection, ends I/O threads and idle ones, and marks the row file as closed in good order."""

@@ -98,7 +98,9 @@ def has_own_handlers(app: FastAPI) -> bool:
 
 def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
     """Whether a request that no route takes is a matter of the app: of its middleware, handlers or routes of other kinds."""
-    return any(_problems_of_app(app)) or has_own_handlers(app) or any(spec.is_other for spec in specs)
+    # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
+    has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
+    return any(_problems_of_app(app)) or has_own_handlers(app) or has_frontends or any(spec.is_other for spec in specs)
 
 
 def _general(context: RouteContext, reason: str) -> RouteSpec:
@@ -111,10 +113,9 @@ def _general(context: RouteContext, reason: str) -> RouteSpec:
         is_simple = True  # without methods it takes no HTTP request; every web socket goes to the app
     elif type(context.original_route).matches.__module__.partition(".")[0] not in ("starlette", "fastapi"):
         path, is_simple = "/{path:path}", False  # it says itself what it matches
-    takes_tasks = isinstance(context.original_route, APIRoute) and wants_tasks(context.dependant)
-    return RouteSpec(
-        methods, path, reason, is_other=not is_simple, is_async=True, tasks=_SOMEWHERE if takes_tasks else None, route=context
-    )
+    is_analysed = isinstance(context.original_route, APIRoute)
+    tasks = _SOMEWHERE if is_analysed and wants_tasks(context.dependant) else None
+    return RouteSpec(methods, path, reason, is_other=not is_simple, tasks=tasks, route=context)
 
 
 _SOMEWHERE = "background_tasks"
@@ -189,6 +190,8 @@ def _problems_of_app(app: FastAPI) -> Iterator[str]:
         yield f"has the root_path {app.root_path!r}"
     if app.debug:
         yield "asks for debug answers"
+    if app._native_telemetry.enabled():  # noqa: SLF001
+        yield "records telemetry"
     if app.max_body_size is not None:
         yield f"limits bodies to {app.max_body_size} bytes, and the straight way knows the server's own max_body only"
 

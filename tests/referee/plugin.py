@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ import pytest
 import starlette.testclient as testclient
 from fastapi import FastAPI
 
-from server import running
+from server import Running, running
 
 MOST_SERVERS = 24
 """Apps that are served at once. The one that has not been asked for the longest time is stopped for a new one."""
@@ -42,7 +43,7 @@ class _Raised(logging.Handler):
 class _Served:
     app: FastAPI  # kept, so that its id stays its own
     shape: tuple[int, ...]
-    port: int
+    server: Running
     stack: ExitStack
 
 
@@ -52,22 +53,22 @@ class Servers:
     def __init__(self) -> None:
         self._served: OrderedDict[int, _Served] = OrderedDict()
 
-    def port_of(self, app: FastAPI) -> int:
-        """The port of the server of this app as it is now."""
+    def of(self, app: FastAPI) -> Running:
+        """The server of this app as it is now."""
         # What a test adds to an app later is not seen by a server that has started.
         shape = len(app.routes), len(app.user_middleware), len(app.exception_handlers)
         known = self._served.get(id(app))
         if known is not None and known.shape == shape:
             self._served.move_to_end(id(app))
-            return known.port
+            return known.server
         if known is not None:
             self._stop(id(app))
         while len(self._served) >= MOST_SERVERS:
             self._stop(next(iter(self._served)))
         stack = ExitStack()
         server = stack.enter_context(running(app, pool=4, endpoint_threads=4, drain_s=5.0))
-        self._served[id(app)] = _Served(app, shape, server.port, stack)
-        return server.port
+        self._served[id(app)] = _Served(app, shape, server, stack)
+        return server
 
     def stop_all(self) -> None:
         """Drains all of them."""
@@ -91,9 +92,13 @@ def _handle_request(self: Any, request: Any) -> Any:
         _counts["in process"] += 1
         return _in_process(self, request)
     _counts["over the wire"] += 1
-    port = _servers.port_of(app)
+    server = _servers.of(app)
     _raised.errors.clear()
-    status, headers, body = _send(port, request)
+    status, headers, body = _send(server.port, request)
+    # The client of the suite returns when everything is over, tasks and all.
+    end = time.monotonic() + TIME_OUT_S
+    while not server.is_quiet and time.monotonic() < end:
+        time.sleep(0.001)
     if status == 500 and self.raise_server_exceptions and _raised.errors:
         raise _raised.errors[-1]
     return testclient.httpx.Response(status, headers=headers, content=body, request=request)

@@ -361,7 +361,7 @@ def test_a_shutdown_that_hangs_does_not_outlive_a_second_signal(serve: Serve):
     server = serve(lifespan(leave="print('leaving', flush=True); await asyncio.sleep(60)"))
     server.send(signal.SIGTERM)
     until(lambda: "leaving" in server.stdout(), "the shutdown has begun")
-    server.send(signal.SIGTERM)
+    server.send_again(signal.SIGTERM)
     assert server.wait(4) is not None
 
 
@@ -369,7 +369,6 @@ def test_a_start_up_that_hangs_can_be_stopped(serve: Serve):
     """SIGTERM ends a server that never gets ready."""
     server = serve(lifespan(enter="print('entering', flush=True); await asyncio.sleep(60)"), wait=False)
     until(lambda: "entering" in server.stdout(), "the start-up has begun")
-    server.send(signal.SIGTERM)
     server.send(signal.SIGTERM)
     assert server.wait(4) is not None
 

@@ -76,8 +76,8 @@ pub struct Watch {
     endpoints_on_loop: Mutex<Ordered<Piece>>,
     /// The event loop's thread state; 0: it has not begun.
     pub loop_identity: AtomicUsize,
-    /// The main thread's.
-    pub main_identity: AtomicUsize,
+    /// That of the thread that has called `serve()`, the main one as a rule.
+    pub serving_identity: AtomicUsize,
     /// Of `async def` tasks: as [`Thread::wait`].
     pub loop_wait: Histogram,
     /// Of `async def` tasks.

@@ -21,6 +21,7 @@ use crate::{
     asgi::AsgiCall,
     chain::Chain,
     job::{Job, LaneWork},
+    outbox,
     overdue::Overdue,
     pages::RouteLine,
     policy::Policy,
@@ -70,7 +71,7 @@ pub enum LoopWork {
 pub enum PoolWork {
     /// Tasks whose next one is plain `def`.
     Chain(Arc<Chain>),
-    /// What endpoint threads would do, where endpoints share the pool.
+    /// What an endpoint thread would do, where endpoints share the pool.
     Lane(LaneWork),
 }
 
@@ -115,7 +116,7 @@ pub struct Core {
     pub helpers: Helpers,
     /// Requests for endpoints that are plain `def`, and `def` callables of other requests.
     pub lanes: Queue<LaneWork>,
-    /// Chains whose next task is plain `def`, and requests too where endpoints share the pool.
+    /// Chains whose next task is plain `def`, and what endpoint threads would do where endpoints share the pool.
     pub pool: Queue<PoolWork>,
     pub pool_limit: AtomicUsize,
     pub shared_pool: bool,
@@ -171,11 +172,18 @@ impl Core {
         self.ledger.gauge(gauge).fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Hands work to the event loop; its bell rings once per burst.
+    /// Hands work to the event loop: from an I/O thread at the end of its pass, otherwise at once.
     pub fn push_to_loop(&self, work: LoopWork) {
+        if let Err(work) = outbox::keep_for_loop(work) {
+            self.push_all_to_loop([work]);
+        }
+    }
+
+    /// Hands work to the event loop at once; its bell rings once per burst.
+    pub fn push_all_to_loop(&self, work: impl IntoIterator<Item = LoopWork>) {
         let mut waiting = lock(&self.for_loop);
         let first = waiting.is_empty();
-        waiting.push_back(work);
+        waiting.extend(work);
         drop(waiting);
         if first {
             let one = 1_u64;
@@ -238,11 +246,12 @@ impl Core {
         lock(&self.registry).chains.remove(chain.number);
     }
 
-    /// Seals the registry and returns the chains that have not ended.
+    /// Seals the registry, empties it, and returns the chains that have not ended.
     pub fn seal(&self) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         registry.sealed = true;
-        registry.chains.iter().map(Arc::clone).collect()
+        let left = std::mem::take(&mut registry.chains);
+        left.iter().map(Arc::clone).collect()
     }
 
     /// When the oldest queued task was accepted. Where the `LOOKED_AT` oldest requests have none, a bound: none is older than what is returned.
@@ -306,21 +315,36 @@ impl Core {
         chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 
-    /// Sends a chain to where its next task runs; one without a next task has ended.
+    /// Sends a chain to where its next task runs, from an I/O thread at the end of its pass; one without a next task has ended.
     pub fn route(&self, chain: Arc<Chain>) {
-        use afterload_core::ledger::TaskKind;
-        match chain.next_kind() {
-            Some(TaskKind::Def) => {
-                self.up(Gauge::PoolWaiting);
-                self.pool.push(PoolWork::Chain(chain));
-            }
-            Some(TaskKind::Async) => self.push_to_loop(LoopWork::Chain(chain)),
-            None => self.forget(&chain),
+        if let Err(chain) = outbox::keep(chain) {
+            self.route_all([chain]);
         }
     }
 
-    /// Sends a request with a `def` endpoint, or another `def` callable, to where it runs. True: it has to wait for an endpoint thread.
-    pub fn push_to_lane(&self, work: LaneWork) -> bool {
+    /// As `route`, at once, with one wake-up for all.
+    pub fn route_all(&self, chains: impl IntoIterator<Item = Arc<Chain>>) {
+        use afterload_core::ledger::TaskKind;
+        let (mut for_pool, mut for_loop) = (Vec::new(), Vec::new());
+        for chain in chains {
+            match chain.next_kind() {
+                Some(TaskKind::Def) => for_pool.push(PoolWork::Chain(chain)),
+                Some(TaskKind::Async) => for_loop.push(LoopWork::Chain(chain)),
+                None => self.forget(&chain),
+            }
+        }
+        if !for_loop.is_empty() {
+            self.push_all_to_loop(for_loop);
+        }
+        if !for_pool.is_empty() {
+            self.ledger.gauge(Gauge::PoolWaiting).fetch_add(for_pool.len() as u64, Ordering::Relaxed);
+            self.pool.push_all(for_pool);
+        }
+    }
+
+    /// Sends a request with a `def` endpoint, or a `def` callable of another one, to where it runs. True: it has to wait for an
+    /// endpoint thread.
+    pub fn push_to_lanes(&self, work: LaneWork) -> bool {
         self.up(Gauge::LanesWaiting);
         if self.shared_pool {
             self.pool.push(PoolWork::Lane(work));

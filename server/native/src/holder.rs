@@ -74,8 +74,8 @@ pub fn holder(view: &View) -> Option<Holder> {
         let suspects = piece.into_iter().map(|piece| Suspect { piece, thread: thread.name.clone() }).collect();
         return Holder { for_ns, thread: Some(thread.name.clone()), suspects, is_guess: false }.if_long();
     }
-    let is_main = identity == watch.main_identity.load(Ordering::Relaxed);
-    let thread = if is_main { "main" } else { "a thread that the app has started" };
+    let serves = identity == watch.serving_identity.load(Ordering::Relaxed);
+    let thread = if serves { "the thread that serves" } else { "a thread that the app has started" };
     Some(Holder { for_ns, thread: Some(thread.to_owned()), suspects: Vec::new(), is_guess: false })
 }
 

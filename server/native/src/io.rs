@@ -36,6 +36,7 @@ use crate::{
     core::{Core, LoopWork},
     exchange::Exchange,
     job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
+    outbox,
     policy::Policy,
     presence::Presence,
     route::Route,
@@ -103,7 +104,9 @@ pub struct Io {
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
 pub fn run(io: &Arc<Io>, listener: StdListener, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outbox = outbox::Open::new(&io.core);
     let local = LocalSet::new();
+    local.spawn_local(outbox.postman());
     local.block_on(&runtime, accept(Arc::clone(io), listener, phase))
 }
 
@@ -158,13 +161,18 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         return;
     }
     let busy: Busy = Rc::new(());
+    let fresh = Rc::new(Cell::new(true));
     let service = {
-        let busy = Rc::clone(&busy);
+        let (busy, fresh) = (Rc::clone(&busy), Rc::clone(&fresh));
         service_fn(move |request| {
+            fresh.set(false);
             let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
                 let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
+                if *near.phase.borrow() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response)
             }
         })
@@ -178,10 +186,8 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    // One that was just accepted is about to send a request, and hyper would close it at once: it is given `IDLE_GRACE`.
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
-    if draining {
-        connection.as_mut().graceful_shutdown();
-    }
     loop {
         tokio::select! {
             // An error here is the client's affair: it has gone, or sent no HTTP.
@@ -193,7 +199,9 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
                 }
                 if now == Phase::Draining {
                     draining = true;
-                    connection.as_mut().graceful_shutdown();
+                    if !fresh.get() {
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             }
             // A client that sends its head slowly, or not at all, must not hold up the drain.
@@ -296,7 +304,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     if is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else if io.core.push_to_lane(LaneWork::Job(Box::new(job))) {
+    } else if io.core.push_to_lanes(LaneWork::Job(Box::new(job))) {
         grow_lanes(&io.core, &near.growing);
     }
     let reply = answered.await;
@@ -518,7 +526,8 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
             if core.lanes.is_empty() || core.lane_threads.load(Ordering::Acquire) >= core.lane_limit {
                 break;
             }
-            if core.lane_jobs_taken.load(Ordering::Acquire) == taken {
+            // A thread that was called and waits for the interpreter is not stuck: one more would only wait behind it.
+            if core.lane_jobs_taken.load(Ordering::Acquire) == taken && core.lanes.is_stuck() {
                 core.ask_main(MORE_LANES);
             }
         }

@@ -65,9 +65,9 @@ impl Reply {
 
 /// Why there are no arguments.
 enum Trouble {
-    /// Something about the request is out of the ordinary: the app has to look at it itself.
+    /// The request is not in order: the app has to look at it itself.
     HandOver,
-    /// A Python exception that is no validation error.
+    /// A Python exception of our own making.
     Raised(PyErr),
 }
 
@@ -210,7 +210,6 @@ impl Job {
         });
         self.send(reply);
     }
-
     fn route(&self) -> &Route {
         &self.routes[self.number]
     }
@@ -300,27 +299,20 @@ pub enum LaneWork {
 }
 
 impl LaneWork {
-    /// Does it on the thread that has taken it. A panic ends the request, with 500, and not the thread.
-    pub fn run(self, py: Python<'_>, core: &Core, page: &Thread) {
-        core.down(Gauge::LanesWaiting);
-        core.up(Gauge::LanesBusy);
-        let (route, op) = match &self {
+    fn route(&self) -> (Option<usize>, u64) {
+        match self {
             Self::Job(job) => (Some(job.number), job.op),
+            // Its request is named where it waits, on the event loop.
             Self::Call(_) => (None, 0),
-        };
-        page.begin(PieceKind::Endpoint, watched_as(route), op);
-        let outcome = caught(|| match self {
-            Self::Job(job) => {
-                job.run(py);
-                Ok(())
-            }
-            Self::Call(call) => call.call0(py).map(drop),
-        });
-        page.end();
-        if let Err(error) = outcome {
-            error.display(py);
         }
-        core.down(Gauge::LanesBusy);
+    }
+
+    fn run(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Job(job) => job.run(py),
+            Self::Call(call) => drop(call.bind(py).call0()?),
+        }
+        Ok(())
     }
 }
 
@@ -328,16 +320,30 @@ impl LaneWork {
 pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
     let page = core.watch.enter(Role::Lane, number, identity(py));
     loop {
-        let work = match core.lanes.try_pop(number) {
-            Some(work) => work,
-            None => match wait_detached(py, &page, || core.lanes.pop(number)) {
-                Some(work) => work,
-                None => return,
-            },
+        // Work is taken while attached: until this thread has the interpreter, another one that has it may be quicker.
+        let Some(work) = core.lanes.try_pop(number) else {
+            if wait_detached(py, &page, || core.lanes.wait(number)) {
+                continue;
+            }
+            return;
         };
         core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        work.run(py, core, &page);
+        run_lane_work(py, core, &page, work);
     }
+}
+
+/// Runs what the thread has taken. A panic ends the request, with 500, and not the thread.
+pub fn run_lane_work(py: Python<'_>, core: &Core, page: &Thread, work: LaneWork) {
+    core.down(Gauge::LanesWaiting);
+    core.up(Gauge::LanesBusy);
+    let (number, op) = work.route();
+    page.begin(PieceKind::Endpoint, watched_as(number), op);
+    let outcome = caught(|| work.run(py));
+    page.end();
+    if let Err(error) = outcome {
+        error.display(py);
+    }
+    core.down(Gauge::LanesBusy);
 }
 
 /// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.

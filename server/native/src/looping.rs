@@ -84,7 +84,7 @@ impl AsyncChain {
 #[pymethods]
 impl AsyncChain {
     /// The context in which to run.
-    fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.chain.context(py)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    os::fd::RawFd,
+    os::fd::{BorrowedFd, RawFd},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, OnceLock, atomic::Ordering},
     thread,
@@ -37,6 +37,7 @@ use crate::{
 };
 
 const BACKLOG: i32 = 2048;
+const FORCED_POLL: Duration = Duration::from_millis(100);
 
 /// Everything that a server is told at its start (server/_config.py).
 #[derive(FromPyObject)]
@@ -81,6 +82,7 @@ pub struct Server {
     listener: Mutex<Option<TcpListener>>,
     phase: watch::Sender<Phase>,
     io_threads: Arc<IoThreads>,
+    io_handles: Mutex<Vec<thread::JoinHandle<()>>>,
     n_io_threads: usize,
     max_body: usize,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
@@ -125,6 +127,7 @@ impl Server {
             listener: Mutex::default(),
             phase: watch::channel(Phase::Serving).0,
             io_threads: Arc::new(IoThreads { running: Mutex::new(0), ended: Condvar::new() }),
+            io_handles: Mutex::default(),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
             overdue_watch: Mutex::default(),
@@ -181,10 +184,10 @@ impl Server {
         open("the admin port ", "127.0.0.1", port, &self.admin_listener)
     }
 
-    /// Starts answering on the admin port; nothing happens where none was bound. Called on the main thread.
+    /// Starts answering on the admin port; nothing happens where none was bound. Called on the thread that serves.
     fn start_admin(&self, py: Python<'_>) -> PyResult<()> {
         let Some(listener) = lock(&self.admin_listener).take() else { return Ok(()) };
-        self.core.watch.main_identity.store(identity(py), Ordering::Relaxed);
+        self.core.watch.serving_identity.store(identity(py), Ordering::Relaxed);
         let admin = Admin::start(Arc::clone(&self.core), listener, HolderReader::new(py))
             .map_err(|error| os_error(&error, String::new()))?;
         *lock(&self.admin) = Some(admin);
@@ -195,6 +198,15 @@ impl Server {
     fn close_admin(&self, py: Python<'_>) {
         let admin = lock(&self.admin).take();
         py.detach(|| admin.map(Admin::stop));
+    }
+
+    /// Takes over a listening socket that was opened for this process, and returns its port. Raises OSError.
+    fn adopt(&self, descriptor: RawFd) -> PyResult<u16> {
+        let place = || format!("descriptor {descriptor}");
+        let listener = adopt(descriptor).map_err(|error| os_error(&error, place()))?;
+        let port = listener.local_addr().map_err(|error| os_error(&error, place()))?.port();
+        *lock(&self.listener) = Some(listener);
+        Ok(port)
     }
 
     /// Starts answering. `control` is the descriptor through which the main thread is asked for things.
@@ -217,10 +229,16 @@ impl Server {
                 if let Err(error) = io::run(&io, listener, phase) {
                     eprintln!("error: an I/O thread ended: {error}");
                 }
+                // The routes hold Python objects: whoever is told of this end may let go of the last but this one.
+                drop(io);
                 *lock(&threads.running) -= 1;
                 threads.ended.notify_all();
             };
-            thread::Builder::new().name(name).spawn(body).map_err(|error| os_error(&error, String::new()))?;
+            let spawned = thread::Builder::new().name(name).spawn(body);
+            if spawned.is_err() {
+                *lock(&self.io_threads.running) -= 1;
+            }
+            lock(&self.io_handles).push(spawned.map_err(|error| os_error(&error, String::new()))?);
         }
         self.core.ledger.gauge(Gauge::Ready).store(now_ns(), Ordering::Release);
         Ok(())
@@ -253,7 +271,7 @@ impl Server {
 
     /// Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed.
     fn lend(&self, call: Py<PyAny>) -> bool {
-        self.core.push_to_lane(LaneWork::Call(call))
+        self.core.push_to_lanes(LaneWork::Call(call))
     }
 
     /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
@@ -322,6 +340,11 @@ impl Server {
         self.core.ledger.pending()
     }
 
+    /// Whether nothing is under way: no request, no task.
+    fn is_quiet(&self) -> bool {
+        self.core.ledger.is_quiet()
+    }
+
     /// Stops accepting connections and waits, detached, until everything accepted has ended. False: `drain_s` were over first.
     fn drain(&self, py: Python<'_>, drain_s: f64) -> bool {
         let time = Duration::try_from_secs_f64(drain_s.max(0.0)).unwrap_or(Duration::MAX);
@@ -333,12 +356,13 @@ impl Server {
             if !self.wait_io(left()) {
                 return false;
             }
-            while self.core.ledger.wait_quiet(left()) {
-                if self.core.seal_if_quiet() {
+            // Looks up now and then: whoever gives up earlier does not want to be waited for.
+            while left() > Duration::ZERO && *self.phase.borrow() != Phase::Forced {
+                if self.core.ledger.wait_quiet(left().min(FORCED_POLL)) && self.core.seal_if_quiet() {
                     return true;
                 }
             }
-            false
+            self.core.ledger.is_quiet() && self.core.seal_if_quiet()
         })
     }
 
@@ -356,24 +380,35 @@ impl Server {
                     abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
                 }
             }
+            // Arguments may hold the list that holds this chain.
+            chain.clear();
         }
         abandoned
     }
 
-    /// Ends the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
+    /// Ends the I/O threads, and the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
     fn close(&self, py: Python<'_>) {
         self.core.overdue.close();
-        if let Some(watch) = lock(&self.overdue_watch).take() {
+        let watch = lock(&self.overdue_watch).take();
+        py.detach(|| {
             // It waits for nothing but the end that it has just been told of.
-            let _ended = py.detach(|| watch.join());
-        }
+            let _ended = watch.map(thread::JoinHandle::join);
+            self.advance(Phase::Forced);
+            if self.wait_io(Duration::from_secs(1)) {
+                // They have said that they are at their end; what is left of them takes no time.
+                lock(&self.io_handles).drain(..).for_each(|thread| drop(thread.join()));
+            }
+        });
+        self.core.set_control(-1);
+        drop(lock(&self.listener).take());
         self.core.pool.close();
         self.core.lanes.close();
         self.core.ledger.gauge(Gauge::Drained).store(now_ns(), Ordering::Release);
         self.core.ledger.close();
-        // What nobody began holds Python objects and is dropped here, attached.
+        // What nobody began holds Python objects, some of it also the core that holds the queue; it is dropped here, attached.
         drop(self.core.pool.take_rest());
         drop(self.core.lanes.take_rest());
+        drop(self.core.take_for_loop());
     }
 }
 
@@ -413,6 +448,19 @@ fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn adopt(descriptor: RawFd) -> std::io::Result<TcpListener> {
+    // SAFETY: a plain system call, which says whether there is such a descriptor.
+    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: it is open, as was asked above, and stays so for the next line.
+    let given = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let socket = Socket::from(given.try_clone_to_owned()?);
+    // Shared with the process that opened it, which never accepts.
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

@@ -13,6 +13,7 @@ use crate::{
     chain::{Chain, Task},
     core::{Core, PoolWork},
     gil::identity,
+    job::run_lane_work,
     panics::caught,
 };
 
@@ -20,12 +21,12 @@ use crate::{
 pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
     let page = core.watch.enter(Role::Pool, number, identity(py));
     loop {
-        let work = match core.pool.try_pop(number) {
-            Some(work) => work,
-            None => match wait_detached(py, &page, || core.pool.pop(number)) {
-                Some(work) => work,
-                None => return,
-            },
+        // Taken while attached: a thread that still waits for the interpreter must not sit on work that another could run.
+        let Some(work) = core.pool.try_pop(number) else {
+            if wait_detached(py, &page, || core.pool.wait(number)) {
+                continue;
+            }
+            return;
         };
         match work {
             PoolWork::Chain(chain) => {
@@ -42,7 +43,7 @@ pub fn run_worker(py: Python<'_>, core: &Arc<Core>, number: usize) {
                 core.down(Gauge::PoolBusy);
                 core.route(chain);
             }
-            PoolWork::Lane(work) => work.run(py, core, &page),
+            PoolWork::Lane(work) => run_lane_work(py, core, &page, work),
         }
     }
 }
