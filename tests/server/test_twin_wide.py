@@ -214,6 +214,13 @@ def test_any_body_is_taken_apart_as_by_the_plain_app(twins: Twins, body: dict[st
         assert plain == ours
 
 
+def test_an_answer_that_does_not_fit_its_model_is_logged_with_the_endpoint_that_gave_it(twins: Twins):
+    """As FastAPI's own error says it: the file, the function, the method and the path."""
+    twins.both("GET", "/prettybad")
+    until(lambda: "in pretty_bad\n" in twins.ours.stderr(), "the error is logged")
+    assert "GET /prettybad\n" in twins.ours.stderr().partition("in pretty_bad\n")[2][:60]
+
+
 def test_every_route_of_the_app_goes_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Otherwise this would compare FastAPI with itself."""
     (tmp_path / "wide_app.py").write_text(SOURCE.replace("FRAMEWORK", "server"), encoding="utf-8")
