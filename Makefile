@@ -3,7 +3,7 @@
 #   make run     the main job: the email scenario with a kill -9 in the middle (ARGS='--rate 200' adds options)
 #   make test    all tests, Python and Rust
 #   make lint    ruff, mypy, import rules, rustfmt, clippy
-#   make bench   comparisons with named peers, as ratios (needs wrk)
+#   make bench   comparisons with named peers, as ratios (needs wrk); make bench-core: the parts without Python, alone
 #   make kills   random kills of real servers, N of them (N=1000)
 #   make docs    the parts of the documentation that are generated
 #   make clean   removes everything that was built
@@ -16,7 +16,7 @@ RUST := $(shell find server/core server/native -name '*.rs' -o -name 'Cargo.toml
 N ?= 100
 ARGS ?=
 
-.PHONY: run test test-rust test-python lint bench kills docs clean constraints install
+.PHONY: run test test-rust test-python lint bench bench-core kills docs clean constraints install
 
 run: .make/built
 	@$(BIN)/afterload run email $(ARGS)
@@ -38,8 +38,18 @@ lint: .make/built
 	cd server && cargo fmt --all --check
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release --all-targets -- -D warnings
 
-bench: .make/built
+bench: .make/built .make/peers/ready
 	$(BIN)/python -m bench $(ARGS)
+
+bench-core:
+	cd server && cargo bench --locked -q -p afterload-core-benches
+
+# The servers that bench compares with, in an environment of their own.
+.make/peers/ready: bench/peers.txt
+	@echo "make: setting up .make/peers"
+	@test -x .make/peers/bin/python || $(PYTHON) -m venv .make/peers
+	@.make/peers/bin/python -m pip --disable-pip-version-check -q install -r bench/peers.txt
+	@touch $@
 
 kills: .make/built
 	$(BIN)/python -m tests.kills $(N) $(ARGS)

@@ -1,10 +1,11 @@
-"""The app under test: one source for both servers. `BENCH_SERVER=bundled` takes the class from `server`, otherwise from FastAPI.
+"""The app under test: one source for all servers. `BENCH_SERVER=bundled` takes the class from `server`, otherwise from FastAPI.
 
 Its tasks do nothing but step a counter, so that what was promised can be held against what was done.
 """
 
 import itertools
 import os
+import threading
 import time
 from typing import Any
 
@@ -21,14 +22,15 @@ app = FastAPI()
 
 _finished = itertools.count()
 _reads = itertools.count()
+_release = threading.Event()
 
 
-class User(BaseModel):
+class EmailUser(BaseModel):
     email: EmailStr
     name: str
 
 
-class PlainUser(BaseModel):
+class StrUser(BaseModel):
     """The same without EmailStr, whose validator is pure Python (email-validator) and dearer than all the rest of a model."""
 
     email: str
@@ -43,37 +45,47 @@ async def async_task(email: str) -> None:
     next(_finished)
 
 
-# Each path says: kind of endpoint / kind of task. Without a return annotation, as in FastAPI's own example of background tasks.
+# Each path says: model / kind of endpoint / kind of task. Without a return annotation, as in FastAPI's own example of tasks.
 
 
-@app.post("/async/def", response_model=None)
-async def async_def(user: User, tasks: BackgroundTasks) -> Any:
+@app.post("/email/async/def", response_model=None)
+async def email_async_def(user: EmailUser, tasks: BackgroundTasks) -> Any:
     tasks.add_task(def_task, user.email)
     return {"message": "queued", "name": user.name}
 
 
-@app.post("/async/async", response_model=None)
-async def async_async(user: User, tasks: BackgroundTasks) -> Any:
+@app.post("/email/async/async", response_model=None)
+async def email_async_async(user: EmailUser, tasks: BackgroundTasks) -> Any:
     tasks.add_task(async_task, user.email)
     return {"message": "queued", "name": user.name}
 
 
-@app.post("/def/def", response_model=None)
-def def_def(user: User, tasks: BackgroundTasks) -> Any:
+@app.post("/email/def/def", response_model=None)
+def email_def_def(user: EmailUser, tasks: BackgroundTasks) -> Any:
     tasks.add_task(def_task, user.email)
     return {"message": "queued", "name": user.name}
 
 
-@app.post("/def/async", response_model=None)
-def def_async(user: User, tasks: BackgroundTasks) -> Any:
+@app.post("/str/async/def", response_model=None)
+async def str_async_def(user: StrUser, tasks: BackgroundTasks) -> Any:
+    tasks.add_task(def_task, user.email)
+    return {"message": "queued", "name": user.name}
+
+
+@app.post("/str/async/async", response_model=None)
+async def str_async_async(user: StrUser, tasks: BackgroundTasks) -> Any:
     tasks.add_task(async_task, user.email)
     return {"message": "queued", "name": user.name}
 
 
-@app.post("/plain/def", response_model=None)
-def plain_def(user: PlainUser, tasks: BackgroundTasks) -> Any:
-    """As /def/def, with a body that pydantic validates without entering Python."""
+@app.post("/str/def/def", response_model=None)
+def str_def_def(user: StrUser, tasks: BackgroundTasks) -> Any:
     tasks.add_task(def_task, user.email)
+    return {"message": "queued", "name": user.name}
+
+
+@app.post("/str/async/none", response_model=None)
+async def str_async_none(user: StrUser) -> Any:
     return {"message": "queued", "name": user.name}
 
 
@@ -104,3 +116,32 @@ def burst(n: int, is_async: bool, tasks: BackgroundTasks) -> Any:
 async def burst_result() -> Any:
     """The last burst: n, begun_ns, added_ns, ended_ns (0: not yet)."""
     return {**_burst, "ended_ns": noop.ended_ns()}
+
+
+def spin_task(seconds: float) -> None:
+    """Computes without ever waiting, as a task that renders or packs in pure Python does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(1000):
+            pass
+
+
+@app.post("/spin", response_model=None)
+async def spin(seconds: float, tasks: BackgroundTasks) -> Any:
+    """Adds one task that computes so long."""
+    tasks.add_task(spin_task, seconds)
+    return {"seconds": seconds}
+
+
+@app.post("/hold", response_model=None)
+async def hold(tasks: BackgroundTasks) -> Any:
+    """Adds one task that holds its thread until the release."""
+    tasks.add_task(_release.wait)
+    return {}
+
+
+@app.post("/release", response_model=None)
+async def release() -> Any:
+    """Lets the held threads go."""
+    _release.set()
+    return {}

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from bench.duel import Settings, Spread
 from bench.executor_peers import BURSTS, THREADS
-from bench.instrument import Contender, Server, Settings, Spread, Workshop
-from bench.table import figure, range_of, title
+from bench.instrument import Contender, Server, Workshop
+from bench.table import Finding, figure, range_of, title
 from harness.errors import RunError
 
 NAME = "executor"
@@ -69,6 +70,18 @@ def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iter
         ratio = Spread.of([found[f"thread_pool_{THREADS}"] / found[key] for found in rounds])
         results[f"thread_pool_to_{key}"] = asdict(ratio)
         yield f"  ThreadPoolExecutor({THREADS}) : bundled {label:<10}{figure(ratio.median):>6} ({range_of(ratio)}), target >= 5"
+    _findings(results, "list", "cost of one no-op task, `add_task` to finished, in turn")
+    _findings(results, "parallel", 'the same, `order="parallel"`')
+
+
+def _findings(results: dict[str, Any], key: str, what: str) -> None:
+    own, pool, ratio = results[key]["us"], results[f"thread_pool_{THREADS}"]["us"], results[f"thread_pool_to_{key}"]
+    against = f"ThreadPoolExecutor({THREADS}): {figure(pool['median'])} us"
+    # The other way round than elsewhere: how often its cost fits into that of the thread pool.
+    shown = f"{figure(ratio['median'])} ({range_of(Spread(**ratio))})"
+    target = "<= 3 us, >= 5" if key == "list" else ""
+    met = own["median"] <= 3 and ratio["median"] >= 5 if key == "list" else None
+    results["findings"].append(Finding(what, against, f"{figure(own['median'])} us", shown, target, met))
 
 
 def _bundled(workshop: Workshop, n: int) -> dict[str, float]:

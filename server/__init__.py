@@ -26,17 +26,22 @@ from fastapi import (
 from server._app import FastrAPI
 from server._background import BackgroundTasks
 from server._config import ServerConfig
+from server._errors import CannotServe
 from server._native import EffectRows
 from server._policies import tasks
 from server._routes import UnsupportedRoute
+from server._running import Running, TasksAbandoned, running
+from server._serve import Account
 
 FastAPI = FastrAPI
 """The same class under FastAPI's name, so that an example runs with nothing changed but its import."""
 
 __all__ = [
     "APIRouter",
+    "Account",
     "BackgroundTasks",
     "Body",
+    "CannotServe",
     "Cookie",
     "Depends",
     "EffectRows",
@@ -50,11 +55,14 @@ __all__ = [
     "Query",
     "Request",
     "Response",
+    "Running",
     "Security",
     "ServerConfig",
+    "TasksAbandoned",
     "UnsupportedRoute",
     "UploadFile",
     "WebSocket",
+    "running",
     "status",
     "tasks",
 ]

@@ -11,8 +11,11 @@ import click
 from fastapi import FastAPI
 
 from server._config import ServerConfig
+from server._errors import CannotServe
+from server._process import prepare
 from server._routes import UnsupportedRoute
-from server._serve import CannotServe, prepare
+from server._supervisor import supervise
+from server._worker import Worker
 
 
 def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
@@ -49,6 +52,8 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--app-dir", default=".", help="Where to look for MODULE first; '' for nowhere but the Python path.")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8080, help="Port to listen on; 0 takes any free one.")
+@click.option("--admin-port", type=int, help="Port of 127.0.0.1 for metrics and health; 0: any free one.  [default: none]")
+@click.option("--workers", default=1, help="Processes that answer on the port; one that dies is started again.")
 @click.option("--pool", default=40, help="Threads for def tasks.")
 @click.option("--endpoint-threads", default=40, help="At most this many threads for def endpoints.")
 @click.option("--queue-limit", type=int, help="Answer 503 while this many tasks are pending.  [default: no limit]")
@@ -63,16 +68,19 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)
 def main(target: str, *, factory: bool, app_dir: str, **options: Any) -> None:
-    """Serves MODULE:APP until SIGTERM or SIGINT, then drains."""
-    app = load(target, factory=factory, app_dir=app_dir)
+    """Serves MODULE:APP until SIGTERM, SIGINT or SIGHUP, then drains. With several workers, SIGHUP replaces them one by one."""
     try:
         config = ServerConfig(**options)
-        serving = prepare(app, config)
+        if config.workers > 1 and not Worker.is_this_process():
+            # Each worker imports the app; this process never does.
+            sys.exit(supervise(config))
+        app = load(target, factory=factory, app_dir=app_dir)
+        process = prepare(app, config)
     except (UnsupportedRoute, ValueError) as error:
         raise click.UsageError(str(error)) from None
     except CannotServe as error:
         raise click.ClickException(str(error)) from None
-    serving.run()
+    process.run()
 
 
 if __name__ == "__main__":

@@ -25,21 +25,37 @@ class FastrAPI(FastAPI):
         task_on_error: OnError | Unset = UNSET,
         task_queue_limit: int | Unset | None = UNSET,
         task_timeout_s: float | Unset | None = UNSET,
+        strict_fast_path: bool = False,
         **of_fastapi: Any,
     ) -> None:
-        """Raises ValueError naming the setting, what was given and what is allowed."""
-        self.task_settings = app_settings(
+        """With `strict_fast_path` the server refuses to start if a route goes the general way.
+
+        Raises ValueError naming the setting, what was given and what is allowed.
+        """
+        self.strict_fast_path = strict_fast_path
+        self._task_settings = app_settings(
             task_order=task_order, task_on_error=task_on_error, task_queue_limit=task_queue_limit, task_timeout_s=task_timeout_s
         )
         super().__init__(**of_fastapi)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
-        """Serves until SIGTERM or SIGINT; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
+        """Serves until SIGTERM, SIGINT or SIGHUP; then finishes requests in flight and accepted tasks, up to `drain_s` seconds.
 
         `options` are the fields of `ServerConfig`. Must be called on the main thread, which it keeps. Raises UnsupportedRoute for
         a route that cannot be served, ValueError for a bad option, CannotServe if the port cannot be had, and whatever the app's
         start-up or shutdown raises. If tasks were abandoned at the deadline, the process exits with status 3.
-        """
-        from server._serve import prepare  # an app can be built and inspected without loading the server
 
-        prepare(self, ServerConfig(host=host, port=port, **options)).run()
+        With `workers=N` this process watches N others, each of which runs the program again from its start and serves when it
+        gets here. Only in the watching process does it return, or exit if a worker did not end with status 0.
+        """
+        # Imported here: an app can be built and inspected without loading the server.
+        from server._process import prepare
+        from server._supervisor import supervise
+        from server._worker import Worker
+
+        config = ServerConfig(host=host, port=port, **options)
+        if config.workers > 1 and not Worker.is_this_process():
+            if status := supervise(config):
+                raise SystemExit(status)
+            return
+        prepare(self, config).run()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server._background import BackgroundTasks
 from server._capture import EXCHANGE, Handed, calls_of
 from server._native import AsgiCall, TaskList, WebSocketCall
+from server._policies import Policies
 
 __all__ = ["Bridge", "Lifespan"]
 
@@ -32,11 +34,12 @@ _LAST_WORDS_S = 1.0
 class Bridge:
     """One app and its calls under way. Used on the event loop's thread alone."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, policies: Policies, state: dict[str, Any]) -> None:
         self._app = app
+        self._policies = policies
         self._explain = _explaining(app)
         self._under_way: dict[int, _Waiting] = {}
-        self.state: dict[str, Any] = {}
+        self.state = state
 
     def wake(self, number: int) -> None:
         """The call with this number may go on."""
@@ -46,7 +49,7 @@ class Bridge:
 
     async def run(self, call: AsgiCall | WebSocketCall) -> None:
         """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing else was."""
-        side = HttpSide(call) if isinstance(call, AsgiCall) else _WebSocketSide(call)
+        side = HttpSide(call, self._policies) if isinstance(call, AsgiCall) else _WebSocketSide(call)
         self._under_way[call.id] = side
         failed = True
         try:
@@ -69,6 +72,7 @@ class Bridge:
             return
         assert isinstance(call, AsgiCall)
         scope[EXCHANGE] = side
+        side.scope = scope
         wanted, subject = call.wanted()
         if wanted == "answer":
             await self._app(scope, side.receive, side.send)
@@ -120,9 +124,11 @@ class _Waiting:
 class HttpSide(_Waiting):
     """`receive` and `send` of one HTTP request, and what is known of its tasks."""
 
-    def __init__(self, call: AsgiCall) -> None:
+    def __init__(self, call: AsgiCall, policies: Policies) -> None:
         super().__init__()
         self._call = call
+        self._policies = policies
+        self.scope: Scope = {}
         self._is_started = False
         self._is_refused = False
         self.sending: list[Handed] = []
@@ -135,10 +141,12 @@ class HttpSide(_Waiting):
         scope = self._call.scope()
         return scope["method"], scope["path"]
 
-    def tasks(self) -> TaskList:
-        """The list that is injected in this request."""
+    def tasks(self, scope: Scope) -> TaskList:
+        """The list that is injected in this request. Raises HTTPException where a limit is reached that nobody could see before."""
         found = self._call.list()
         if found is None:
+            if not self._settle(scope, admit=True):
+                raise HTTPException(503, "Too many background tasks are pending", headers={"Retry-After": "1"})
             found = BackgroundTasks()
             self._call.adopt(found)
         return found
@@ -188,6 +196,12 @@ class HttpSide(_Waiting):
     def finish(self, *, failed: bool) -> None:
         self._call.finish()
 
+    def _settle(self, scope: Scope, *, admit: bool) -> bool:
+        # Where the server found no route of its own, the app's own routing has left the endpoint in the scope.
+        if not self._call.needs_policy:
+            return True
+        return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope["app"]), admit)
+
     def _start(self, message: Message) -> None:
         carried = [*self._called_early, *self.sending]
         tasks = self._list_of(carried) if carried else None
@@ -203,6 +217,7 @@ class HttpSide(_Waiting):
 
     def _list_of(self, carried: list[Handed]) -> TaskList:
         """One list of all calls. Where the injected list is among them, it is that one."""
+        self._settle(self.scope, admit=False)
         injected = self._call.list()
         if injected is not None:
             if any(handed.background is injected for handed in carried):

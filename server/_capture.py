@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 if TYPE_CHECKING:
     from server._bridge import HttpSide
 
-__all__ = ["EXCHANGE", "Handed", "calls_of", "capture_tasks"]
+__all__ = ["EXCHANGE", "Handed", "calls_of", "capture_tasks", "wants_tasks"]
 
 EXCHANGE = "server.exchange"
 """Key of a scope under which this server's requests carry their side of the exchange."""
@@ -106,18 +106,11 @@ def _noted(send_response: Callable[[Any, Scope, Receive, Send], Awaitable[None]]
 
 def _solve(*, request: Any, dependant: Dependant, background_tasks: Any = None, **rest: Any) -> Awaitable[Any]:
     side: HttpSide | None = request.scope.get(EXCHANGE)
-    if side is not None and background_tasks is None and _wants_tasks(dependant):
-        background_tasks = side.tasks()
+    if side is not None and background_tasks is None and wants_tasks(dependant):
+        background_tasks = side.tasks(request.scope)
     return _solve_dependencies(request=request, dependant=dependant, background_tasks=background_tasks, **rest)
 
 
-_known: dict[int, tuple[Dependant, bool]] = {}
-
-
-def _wants_tasks(dependant: Dependant) -> bool:
-    # A Dependant cannot be hashed; it is kept, so that its id stays its own.
-    known = _known.get(id(dependant))
-    if known is None:
-        wants = dependant.background_tasks_param_name is not None or any(map(_wants_tasks, dependant.dependencies))
-        known = _known[id(dependant)] = (dependant, wants)
-    return known[1]
+def wants_tasks(dependant: Dependant) -> bool:
+    # Not remembered: a Dependant can neither be hashed nor weakly referred to, and whoever remembers it keeps its app alive.
+    return dependant.background_tasks_param_name is not None or any(map(wants_tasks, dependant.dependencies))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "MOST_WORKERS", "ServerConfig"]
 
 MOST_THREADS = 10_000
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,12 @@ class ServerConfig:
     pool: int = 40  # threads for `def` tasks; 40 as in Starlette
     endpoint_threads: int = 40  # at most this many threads for `def` endpoints; begun one by one when requests wait
     io_threads: int = 1
+    workers: int = 1  # processes that answer on the port; more than one are started and watched by a supervisor
     queue_limit: int | None = None  # requests that would add tasks get 503 while so many are pending; None: no limit
     drain_s: float = 30.0  # how long a stopping server lets accepted tasks finish
+    admin_port: int | None = (
+        None  # of 127.0.0.1, for /healthz, /metrics, /tasks and /routes (docs/admin.md); 0: any free one; None: none
+    )
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
@@ -31,6 +36,7 @@ class ServerConfig:
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
+    switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1
     label: str = ""
 
@@ -40,6 +46,8 @@ class ServerConfig:
             ("pool", 1, MOST_THREADS),
             ("endpoint_threads", 1, MOST_THREADS),
             ("io_threads", 1, 256),
+            ("workers", 1, MOST_WORKERS),
+            ("switch_interval_s", 1e-6, 10),
             ("drain_s", 0, 1_000_000),
             ("max_body", 0, 1 << 40),
             ("boot", 0, 1 << 62),
@@ -51,6 +59,14 @@ class ServerConfig:
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
+        if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
+            msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
+            raise ValueError(msg)
+        if self.workers > 1 and self.admin_port:
+            msg = (
+                f"admin_port is {self.admin_port}; allowed with several workers is 0 (each takes a free one and names it) or None"
+            )
+            raise ValueError(msg)
 
     @property
     def parallel(self) -> bool:

@@ -79,23 +79,49 @@ class LoopThread:
         with contextlib.suppress(TimeoutError):
             future.result(timeout=grace_s + 0.5)
 
-    def stop(self) -> None:
-        """Ends the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(timeout=1.0)
+    def owns(self, thread: threading.Thread) -> bool:
+        """Whether it is the loop's."""
+        return thread is self._thread
+
+    def stop(self, grace_s: float = 1.0) -> bool:
+        """Cancels what is left, ends the loop and its thread, and gives its descriptors back. False: somebody's code blocks the
+        loop, or does not end, for longer than `grace_s`; then it ends as soon as that code lets it.
+        """
+        if self._thread.ident is None:
+            self._loop.close()
+            return True
+        with contextlib.suppress(RuntimeError):  # closed: it has ended by itself
+            self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(timeout=grace_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.add_reader(self._server.doorbell(), self._on_bell)
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        doorbell = self._server.doorbell()
+        loop.add_reader(doorbell, self._on_bell)
         self._beat()
         # A task that runs to completion: anyio ties the threads of `run_in_threadpool` to it, else each to its request.
-        life = self._loop.create_task(self._live())
-        while not life.done():
-            try:
-                self._loop.run_until_complete(life)
-            except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
-                _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
-        self._loop.close()
+        life = loop.create_task(self._live())
+        try:
+            while not life.done():
+                self._go_on(life)
+            loop.remove_reader(doorbell)
+            if left := asyncio.all_tasks(loop):
+                # The app's own, mostly: those of the server have ended or were cancelled before.
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    def _go_on(self, life: asyncio.Task[None]) -> None:
+        try:
+            self._loop.run_until_complete(life)
+        except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
+            _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
 
     async def _live(self) -> None:
         await self._end.wait()

@@ -27,7 +27,7 @@ class AsyncJob:
     """A request whose endpoint is `async def`, on its way through the event loop."""
 
     def prepare(self) -> tuple[Callable[..., Any], dict[str, Any]] | None:
-        """The endpoint and its arguments; None if the request has been answered (422)."""
+        """The endpoint and its arguments; None if the request has been handed over."""
 
     def respond(self, value: Any) -> None:
         """Answers with what the endpoint returned and accepts its tasks."""
@@ -52,6 +52,12 @@ class AsyncChain:
     def failed(self, error: BaseException) -> None:
         """The task has raised."""
 
+class RoutePolicy:
+    """How the tasks of one route are run; its pending tasks are counted here, if they have a limit."""
+
+    def __init__(self, policy: Any) -> None:
+        """`policy`: a `TaskPolicy` (server/_policies.py)."""
+
 class AsgiCall:
     """One HTTP request for the ASGI app: what server/_bridge.py needs of its connection."""
 
@@ -59,18 +65,21 @@ class AsgiCall:
     def id(self) -> int:
         """By this number the event loop is told whom to wake."""
 
-    @property
-    def route(self) -> int | None:
-        """The route that the straight way found, by number."""
-
     def wanted(self) -> tuple[str, Any]:
-        """What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
+        """Begins. What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
 
     def scope(self) -> dict[str, Any]:
         """The ASGI scope, without `app` and `state`."""
 
     def receive(self) -> dict[str, Any] | None:
         """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether the server has found no route for the request, so that the app has to say which policy counts."""
+
+    def use_policy(self, policy: RoutePolicy, admit: bool) -> bool:
+        """Says how its tasks are run. False: it may `admit` none, because as many as may be are pending."""
 
     def bind(self, tasks: TaskList) -> None:
         """Lets tasks be added to a list that this request's answer carries."""
@@ -158,8 +167,8 @@ class EffectRows:
         """Marks the file as closed in good order."""
 
 class Server:
-    """The server. In order: `bind`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`, `drain`,
-    `abandon` if that was False, `close`.
+    """The server. In order: `bind` or `adopt`, `set_routes`, threads in `run_worker`, `run_lane` and the event loop, `start`,
+    `drain`, `abandon` if that was False, `close`.
     """
 
     def __init__(self, settings: Any, helpers: Any) -> None:
@@ -167,13 +176,25 @@ class Server:
         row file cannot be made.
         """
 
-    def set_routes(self, routes: list[Any], policies: list[Any], redirect_slashes: bool, misses_to_app: bool) -> None:
-        """Freezes the routes (`RouteSpec`) and how the tasks of each are run (`TaskPolicy`). What no route takes is answered by
-        the app if `misses_to_app`. Raises ValueError for a path that cannot be routed.
+    def set_routes(self, routes: list[Any], policies: list[RoutePolicy], redirect_slashes: bool, misses_to_app: bool) -> None:
+        """Freezes the routes (`RouteSpec`) and how the tasks of each are run. What no route takes is answered by the app if
+        `misses_to_app`. Raises ValueError for a path that cannot be routed.
         """
 
     def bind(self, host: str, port: int) -> int:
         """Opens the port and returns its number. Raises OSError."""
+
+    def adopt(self, descriptor: int) -> int:
+        """Instead of `bind`: listens on a duplicate of this listening socket, and returns its port. Raises OSError."""
+
+    def bind_admin(self, port: int) -> int:
+        """Opens the admin port on loopback and returns its number. Raises OSError."""
+
+    def start_admin(self) -> None:
+        """Starts answering on the admin port, without ever needing the GIL for it. On the thread that serves, first of all."""
+
+    def close_admin(self) -> None:
+        """Ends those threads, if there are any. After everything else."""
 
     def start(self, control: int) -> None:
         """Starts answering. `control`: descriptor to which single-byte requests to the main thread are written."""
@@ -189,6 +210,15 @@ class Server:
 
     def lane_failed(self) -> None:
         """Takes back what `add_lane` counted."""
+
+    def lend(self, call: Callable[[], None]) -> bool:
+        """Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed."""
+
+    def lane_progress(self, before: int | None) -> int | None:
+        """How much endpoint threads have taken so far; None if nothing waits for them, or there are as many as there may be.
+
+        If that is `before`, one more thread is asked for.
+        """
 
     def set_pool(self, size: int) -> None:
         """Lets the first `size` pool threads take tasks; the others sleep."""
@@ -214,6 +244,9 @@ class Server:
     def pending(self) -> int:
         """Tasks accepted and not ended."""
 
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way: no request, no task."""
+
     def drain(self, drain_s: float) -> bool:
         """Stops accepting and waits, without the GIL, until everything accepted has ended. False: `drain_s` were over first."""
 
@@ -221,4 +254,4 @@ class Server:
         """Drops every connection, starts no task any more, and returns the tasks given up: name and whether running."""
 
     def close(self) -> None:
-        """Ends idle threads and marks the row file as closed in good order."""
+        """Drops every connection, ends I/O threads and idle ones, and marks the row file as closed in good order."""

@@ -13,19 +13,33 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from server._native import RoutePolicy
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from server._config import ServerConfig
 
-__all__ = ["UNSET", "OnError", "Order", "TaskPolicy", "Unset", "app_settings", "check", "policy_of", "tasks", "with_app_settings"]
+__all__ = [
+    "UNSET",
+    "OnError",
+    "Order",
+    "Policies",
+    "TaskPolicy",
+    "Unset",
+    "app_settings",
+    "check",
+    "policy_of",
+    "tasks",
+    "with_app_settings",
+]
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Order = Literal["sequential", "parallel"]
 OnError = Literal["continue", "stop"]
 
 _ON_ENDPOINT: Final = "__server_tasks__"
-_ON_APP: Final = "task_settings"
+_ON_APP: Final = "_task_settings"
 _LONGEST_S: Final = 1_000_000
 
 
@@ -103,7 +117,7 @@ def with_app_settings(config: ServerConfig, app: FastAPI) -> ServerConfig:
     return dataclasses.replace(config, **said)
 
 
-def policy_of(endpoint: Callable[..., Any], config: ServerConfig) -> TaskPolicy:
+def policy_of(endpoint: Callable[..., Any] | None, config: ServerConfig) -> TaskPolicy:
     """What holds for the tasks of an endpoint; `config` is what `with_app_settings` returned."""
     said = _of_endpoint(endpoint)
     return TaskPolicy(
@@ -112,6 +126,23 @@ def policy_of(endpoint: Callable[..., Any], config: ServerConfig) -> TaskPolicy:
         queue_limit=said.get("queue_limit"),
         timeout_s=said.get("timeout_s", config.task_timeout_s),
     )
+
+
+class Policies:
+    """The policies of endpoints that only the app knows (behind mounts, convertors, route classes), made when first asked for."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._known: dict[int, tuple[object, RoutePolicy]] = {}
+
+    def of(self, endpoint: Callable[..., Any] | None, app: FastAPI) -> RoutePolicy:
+        """One and the same for an endpoint each time."""
+        known = self._known.get(id(endpoint))
+        if known is None:
+            # The endpoint is kept, so that its id stays its own.
+            known = (endpoint, RoutePolicy(policy_of(endpoint, with_app_settings(self._config, app))))
+            self._known[id(endpoint)] = known
+        return known[1]
 
 
 def check(setting: str, name: str, value: object) -> None:
@@ -137,7 +168,7 @@ def _given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not UNSET}
 
 
-def _of_endpoint(endpoint: Callable[..., Any]) -> dict[str, Any]:
+def _of_endpoint(endpoint: Callable[..., Any] | None) -> dict[str, Any]:
     # A partial is marked itself or has a marked function; an object is marked itself or has a marked __call__.
     while isinstance(endpoint, functools.partial) and not hasattr(endpoint, _ON_ENDPOINT):
         endpoint = endpoint.func

@@ -1,115 +1,106 @@
-"""Compiling an app's routes for the fast path, from FastAPI's own analysis of their signatures.
+"""Compiling an app's routes from FastAPI's own analysis of their signatures.
 
-A route that needs more than the fast path can do is refused at start, by name, with the reason: better than one that half works.
+A route that needs more than the straight way can do goes the general way, with the reason in words.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
-import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
-from fastapi import FastAPI, Request, params
-from fastapi._compat import ModelField, field_annotation_is_sequence
-from fastapi.datastructures import DefaultPlaceholder
-from fastapi.dependencies.models import Dependant
-from fastapi.dependencies.utils import _get_param_aliases, _get_param_model
-from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import ResponseValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, FastAPI, Request, params
+from fastapi.dependencies.models import Dependant, _is_async_gen_callable, _is_coroutine_callable, _is_gen_callable
+from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from pydantic_core import from_json
-from starlette._utils import is_async_callable
 from starlette.routing import Mount, Route, WebSocketRoute
 
-__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes"]
+from server._answers import encoder, finisher, is_plain_json, setting
+from server._capture import wants_tasks
+from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
+from server._params import body_spec, param_spec
+from server._requests import request_maker
+from server._specs import ConstantSpec, RouteSpec
+
+__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
 
 
 class UnsupportedRoute(TypeError):
-    """A route that this server cannot take yet."""
-
-    def __init__(self, route: str, reason: str) -> None:
-        super().__init__(f"{route} cannot be served: it {reason}")
+    """Routes that the straight way cannot take, of an app that allows no other (`strict_fast_path`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class ParamSpec:
-    """One parameter: where it comes from and how it is validated. Read by the compiled side."""
+class Surroundings:
+    """What routes need that is not their own."""
 
-    name: str
-    source: str
-    alias: str
-    validate: Callable[[Any], Any] | None
-    required: bool
-    default: Any
-    make_default: Callable[[], Any] | None
+    app: FastAPI
+    hop: Hop
+    state: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class BodySpec:
-    """The JSON body."""
+def compile_routes(
+    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False
+) -> list[RouteSpec]:
+    """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way.
 
-    name: str
-    validate_json: Callable[[bytes], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantSpec:
-    """An answer that never changes."""
-
-    content_type: str
-    body: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class RouteSpec:
-    """One compiled route. Read by the compiled side."""
-
-    methods: list[str]
-    path: str
-    path_names: list[str]
-    endpoint: Callable[..., Any]
-    is_async: bool
-    params: list[ParamSpec] = field(default_factory=list)
-    body: BodySpec | None = None
-    tasks: str | None = None
-    status: int = 200
-    encode: Callable[[Any], bytes] | None = None
-    constant: ConstantSpec | None = None
-    general: str | None = None
-    is_other: bool = False
-    route: RouteContext | None = None
-
-    def __str__(self) -> str:
-        return f"{'/'.join(self.methods)} {self.path}"
-
-
-_SHARED = (str, int, float, bool, bytes, type(None))
-_BARE_STR = ({"type": "str"}, {"type": "default", "schema": {"type": "str"}})
-
-
-def compile_routes(app: FastAPI) -> list[RouteSpec]:
-    """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way."""
+    `hop` calls `def` functions off the event loop; `state` is the app's lifespan state, which its start-up fills. If `strict`,
+    raises UnsupportedRoute with all routes that do not go straight.
+    """
+    surroundings = Surroundings(app, hop or _no_hop, {} if state is None else state)
     of_app = next(_problems_of_app(app), None)
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
-    specs = []
-    for context in iter_route_contexts(app.routes):
+    specs: list[RouteSpec] = []
+    for context, router in _contexts(app):
         route = context.original_route
-        if isinstance(route, APIRoute) or (isinstance(route, Route) and context.path in own and not of_app):
-            if of_app is None and not isinstance(route, APIRoute):
-                specs.append(_constant(context))
-                continue
-            problem = (
-                next(_problems(app, context, context.dependant), None) if of_app is None else f"belongs to an app that {of_app}"
-            )
-            specs.append(_general(context, problem) if problem else _compile(app, context))
+        if of_app is not None:
+            specs.append(_general(context, f"belongs to an app that {of_app}"))
+        elif router is not None:
+            specs.append(replace(_general(context, f"belongs to a {router}"), path="/{path:path}", is_other=True))
+        elif isinstance(route, APIRoute):
+            problem = next(_problems(context, context.dependant), None)
+            specs.append(_general(context, problem) if problem else _compile(surroundings, context))
+        elif isinstance(route, Route) and context.path in own:
+            specs.append(_constant(context))
         else:
             specs.append(_general(context, f"is a {type(route).__name__}"))
+    if strict and (general := [spec for spec in specs if spec.general is not None]):
+        raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs
+
+
+def _contexts(app: FastAPI) -> Iterator[tuple[RouteContext, str | None]]:
+    """Every route, with the class of the router that has a way of its own to match or handle, if it is in one."""
+    for route in app.routes:
+        router = _own_router(route)
+        for context in iter_route_contexts([route]):
+            yield context, router
+
+
+def _own_router(route: Any) -> str | None:
+    included = getattr(route, "original_router", None)
+    if included is None:
+        return None
+    if _overrides(included, APIRouter, "matches", "handle", "__call__", "app"):
+        return f"{type(included).__name__} with a way of its own"
+    return next((found for inner in included.routes if (found := _own_router(inner)) is not None), None)
+
+
+def _overrides(thing: Any, base: type, *methods: str) -> bool:
+    return any(getattr(type(thing), method, None) is not getattr(base, method, None) for method in methods)
+
+
+def has_own_handlers(app: FastAPI) -> bool:
+    """Whether exceptions are answered by handlers of the app's own."""
+    return app.exception_handlers != _HANDLERS
+
+
+def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
+    """Whether a request that no route takes is a matter of the app: of its middleware, handlers or routes of other kinds."""
+    # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
+    has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
+    return any(_problems_of_app(app)) or has_own_handlers(app) or has_frontends or any(spec.is_other for spec in specs)
 
 
 def _general(context: RouteContext, reason: str) -> RouteSpec:
@@ -120,216 +111,128 @@ def _general(context: RouteContext, reason: str) -> RouteSpec:
         path = path.rstrip("/") + "/{path:path}"
     if isinstance(context.original_route, WebSocketRoute):
         is_simple = True  # without methods it takes no HTTP request; every web socket goes to the app
-    elif type(context.original_route).__module__.partition(".")[0] not in ("starlette", "fastapi"):
-        path, is_simple = "/{path:path}", False
-    return RouteSpec(
-        methods=methods,
-        path=path,
-        path_names=[],
-        endpoint=context.endpoint,  # type: ignore[arg-type]
-        is_async=True,
-        tasks=_tasks_parameter(getattr(context, "dependant", None)),
-        general=reason,
-        is_other=not is_simple,
-        route=context,
-    )
+    elif type(context.original_route).matches.__module__.partition(".")[0] not in ("starlette", "fastapi"):
+        path, is_simple = "/{path:path}", False  # it says itself what it matches
+    is_analysed = isinstance(context.original_route, APIRoute)
+    tasks = _SOMEWHERE if is_analysed and wants_tasks(context.dependant) else None
+    return RouteSpec(methods, path, reason, is_other=not is_simple, tasks=tasks, route=context)
 
 
-def _tasks_parameter(dependant: Dependant | None) -> str | None:
-    """The parameter that takes the task list, of the endpoint or of something that it depends on."""
-    if dependant is None:
-        return None
-    if dependant.background_tasks_param_name is not None:
-        return dependant.background_tasks_param_name
-    return next(filter(None, map(_tasks_parameter, dependant.dependencies)), None)
+_SOMEWHERE = "background_tasks"
+"""Keyword of the task list where only the app knows it: all that matters is that there is one, and that admission may refuse."""
 
 
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
+_HANDLERS = FastAPI().exception_handlers
 
 
-def has_own_handlers(app: FastAPI) -> bool:
-    """Whether exceptions are answered by handlers of the app's own."""
-    return app.exception_handlers != _HANDLERS
-
-
-def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
-    """Whether what no route takes is a matter of the app's own: of its middleware, handlers or routes of other kinds."""
-    return any(_problems_of_app(app)) or has_own_handlers(app) or any(spec.is_other for spec in specs)
-
-
-def _compile(app: FastAPI, context: RouteContext) -> RouteSpec:
+def _compile(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
     dependant: Dependant = context.dependant
-    name = f"{'/'.join(sorted(context.methods or ()))} {context.path}"
-    for problem in _problems(app, context, dependant):
-        raise UnsupportedRoute(name, problem)
-    endpoint = context.endpoint
-    assert endpoint is not None
-    parameters = [
-        _param(source, parameter)
-        for source, fields in (
-            ("path", dependant.path_params),
-            ("query", dependant.query_params),
-            ("header", dependant.header_params),
-        )
-        for parameter in fields
-    ]
-    body = None
-    if dependant.body_params:
-        (parameter,) = dependant.body_params
-        body = BodySpec(parameter.name, _body_validator(parameter))
+    assert dependant.call is not None
+    path = context.path or "/"
+    is_json = is_plain_json(context)
+    is_simple = (
+        is_json
+        and not dependant.dependencies
+        and not (dependant.response_param_name or dependant.security_scopes_param_name)
+        and not (dependant.request_param_name and dependant.http_connection_param_name)
+    )
+    names: dict[str, str | None]
+    if is_simple:
+        endpoint, is_async = dependant.call, _is_coroutine_callable(dependant.call)
+        found = [
+            (parameter.name, source, parameter) for source in _SOURCES for parameter in getattr(dependant, f"{source}_params")
+        ]
+        body = [(parameter.name, parameter) for parameter in dependant.body_params]
+        names = {
+            TASKS: dependant.background_tasks_param_name,
+            REQUEST: dependant.request_param_name or dependant.http_connection_param_name,
+        }
+    else:
+        tree = Tree(dependant, surroundings.hop, finisher(context), always_finish=not is_json)
+        endpoint, is_async, found, body = tree.endpoint, tree.is_async, tree.params, tree.body
+        names = {slot: slot if slot in tree.wanted else None for slot in (TASKS, REQUEST)}
+    path_names = _path_names(path)
     return RouteSpec(
         methods=sorted(context.methods or ()),
-        path=context.path or "/",
-        path_names=_path_names(context.path or "/"),
+        path=path,
+        path_names=path_names,
         endpoint=endpoint,
-        is_async=is_async_callable(endpoint),
-        params=parameters,
-        body=body,
-        tasks=dependant.background_tasks_param_name,
+        is_async=is_async,
+        params=[param_spec(*parameter) for parameter in found],
+        body=body_spec(
+            body,
+            embed=context._embed_body_fields,  # noqa: SLF001
+            lenient=not setting(context.strict_content_type),
+        ),
+        tasks=names[TASKS],
+        request=names[REQUEST],
+        make_request=request_maker(surroundings.app, surroundings.state, context, path_names) if names[REQUEST] else None,
+        overridable=context.dependency_overrides_provider if dependant.dependencies else None,
         status=context.status_code or 200,
-        encode=_encoder(context),
+        encode=encoder(context),
         route=context,
     )
+
+
+_SOURCES = ("path", "query", "header", "cookie")
 
 
 def _problems_of_app(app: FastAPI) -> Iterator[str]:
     if app.user_middleware:
         names = ", ".join(getattr(entry.cls, "__name__", repr(entry.cls)) for entry in app.user_middleware)
-        yield f"has middleware ({names}), which the fast path cannot run yet"
+        yield f"has middleware ({names})"
     if not getattr(type(app).__call__, "__module__", "").startswith("fastapi."):
-        yield f"is a {type(app).__name__} with a __call__ of its own, which the fast path would pass over"
+        yield f"is a {type(app).__name__} with a __call__ of its own"
+    if type(app.router) is not APIRouter:
+        yield f"has a {type(app.router).__name__} for a router"
     if app.root_path:
-        yield f"has the root_path {app.root_path!r}, which cannot be taken into account yet"
+        yield f"has the root_path {app.root_path!r}"
     if app.debug:
-        yield "asks for debug answers, which cannot be given yet"
+        yield "asks for debug answers"
+    if app._native_telemetry.enabled():  # noqa: SLF001
+        yield "records telemetry"
+    if app.max_body_size is not None:
+        yield f"limits bodies to {app.max_body_size} bytes, and the straight way knows the server's own max_body only"
 
 
-def _problems(app: FastAPI, context: RouteContext, dependant: Dependant) -> Iterator[str]:
-    response_class, strict_content_type = _value(context.response_class), _value(context.strict_content_type)
-    if getattr(type(context.original_route), "get_route_handler", None) is not APIRoute.get_route_handler:
-        yield f"is a {type(context.original_route).__name__} with a handler of its own, which the fast path would pass over"
-    if not strict_content_type:
-        yield "takes JSON without its content type (strict_content_type=False), which cannot be done yet"
+def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
+    response_class, path = setting(context.response_class), context.path or "/"
+    if _overrides(context.original_route, APIRoute, "get_route_handler", "handle", "matches"):
+        yield f"is a {type(context.original_route).__name__} with a way of its own"
     if context.max_body_size is not None:
-        yield f"limits its body to {context.max_body_size} bytes, and only the server's own max_body can be obeyed yet"
-    if dependant.dependencies:
-        names = ", ".join(getattr(sub.call, "__name__", repr(sub.call)) for sub in dependant.dependencies)
-        yield f"depends on {names}, and dependencies cannot be taken yet"
-    if dependant.cookie_params:
-        yield f"takes the cookie {dependant.cookie_params[0].alias!r}, and cookies cannot be taken yet"
-    for kind in ("request", "websocket", "http_connection", "response", "security_scopes"):
-        if name := getattr(dependant, f"{kind}_param_name"):
-            yield f"takes the {kind.replace('_', ' ')} itself (parameter {name!r}), which cannot be injected yet"
-    if ":" in "".join(part for part in (context.path or "").split("{")[1:]):
-        yield f"has a path convertor in {context.path}, and only plain parameters like {{name}} can be taken yet"
-    if any(not (part.startswith("{") and part.endswith("}")) for part in (context.path or "").split("/") if "{" in part):
-        yield f"has a parameter that is only a part of a path segment in {context.path}, which cannot be taken yet"
-    for parameter in (*dependant.query_params, *dependant.header_params):
-        if _get_param_model(parameter) is not None or field_annotation_is_sequence(parameter.field_info.annotation):
-            yield f"collects several values in {parameter.name!r}, and only single values can be taken yet"
-        if len(_get_param_aliases(parameter)) > 1:
-            yield f"gives {parameter.name!r} several aliases, and only one can be taken yet"
-    if any(isinstance(parameter.field_info, params.Form) for parameter in dependant.body_params):
-        yield "takes a form or files, and only JSON bodies can be taken yet"
-    if len(dependant.body_params) > 1 or context._embed_body_fields:  # noqa: SLF001
-        yield "takes its body in several parts, and only one whole JSON body can be taken yet"
-    if response_class is not JSONResponse:
-        yield f"answers with {response_class.__name__}, and only JSON can be answered yet"
-    if context.is_sse_stream or context.is_json_stream:
-        yield "streams its answer, which cannot be done yet"
+        yield f"limits its body to {context.max_body_size} bytes, and the straight way knows the server's own max_body only"
+    yield from problems_of(dependant)
+    if ":" in "".join(part for part in path.split("{")[1:]):
+        yield f"has a path convertor in {path}"
+    if any(not _is_parameter(part) for part in path.split("/") if "{" in part):
+        yield f"has a parameter that is only a part of a path segment in {path}"
+    if any(isinstance(parameter.field_info, params.Form) for parameter in _body_fields(dependant)):
+        yield "takes a form or files"
+    is_generator = _is_gen_callable(dependant.call) or _is_async_gen_callable(dependant.call)
+    if context.is_sse_stream or context.is_json_stream or is_generator:
+        yield "streams its answer"
+    elif issubclass(response_class, StreamingResponse | FileResponse):
+        yield f"answers with {response_class.__name__}, which is sent in pieces"
 
 
-def _value(setting: Any) -> Any:
-    return setting.value if isinstance(setting, DefaultPlaceholder) else setting
+def _body_fields(dependant: Dependant) -> Iterator[Any]:
+    yield from dependant.body_params
+    for inner in dependant.dependencies:
+        yield from _body_fields(inner)
 
 
-def _body_validator(parameter: ModelField) -> Callable[[bytes], Any]:
-    # FastAPI parses JSON and validates Python values. pydantic can do both in one step, but then in its JSON mode, in which some
-    # types take other values (a `date | str` takes a date, strict models take strings for dates). Only where both agree is that
-    # step taken.
-    validator = parameter._type_adapter.validator  # noqa: SLF001
-    if _same_from_json(parameter._type_adapter.core_schema):  # noqa: SLF001
-        return validator.validate_json
-
-    def validate(body: bytes) -> Any:
-        return validator.validate_python(from_json(body), from_attributes=True)
-
-    return validate
+def _is_parameter(part: str) -> bool:
+    return part.startswith("{") and part.endswith("}") and part.count("{") == 1
 
 
-_HANDLERS = FastAPI().exception_handlers
-_SAME_FROM_JSON = frozenset(
-    ("bool", "default", "dict", "float", "int", "list", "model", "model-field", "model-fields", "none", "nullable", "str")
-)
+def _path_names(path: str) -> list[str]:
+    return [part[1:-1] for part in path.split("/") if _is_parameter(part)]
 
 
-def _same_from_json(schema: Any) -> bool:
-    """Whether pydantic's JSON mode takes the same values as its Python mode: JSON's own types, lax, and functions after them."""
-    if isinstance(schema, dict) and "type" in schema:
-        is_function = schema["type"] == "function-after" and schema["function"]["type"] == "no-info"
-        if (
-            schema.get("strict")
-            or schema.get("config", {}).get("strict")
-            or not (is_function or schema["type"] in _SAME_FROM_JSON)
-        ):
-            return False
-        fields = schema["fields"].values() if schema["type"] == "model-fields" else ()
-        if schema.get("extras_schema") or schema.get("custom_init") or schema.get("computed_fields"):
-            return False
-        inner = (schema[key] for key in ("schema", "items_schema", "keys_schema", "values_schema") if key in schema)
-        return all(map(_same_from_json, (*inner, *fields)))
-    return False
-
-
-def _param(source: str, parameter: ModelField) -> ParamSpec:
-    info = parameter.field_info
-    ((_, alias),) = _get_param_aliases(parameter, convert_underscores=getattr(info, "convert_underscores", False))
-    required = info.is_required()
-    has_factory = info.default_factory is not None
-    default = None if required or has_factory else parameter.get_default()
-    shared = not has_factory and not info.validate_default and isinstance(default, _SHARED)
-    adapter = parameter._type_adapter  # noqa: SLF001
-
-    def make_default() -> Any:
-        value = copy.deepcopy(parameter.get_default())
-        return adapter.validator.validate_python(value) if info.validate_default else value
-
-    return ParamSpec(
-        name=parameter.name,
-        source=source,
-        alias=alias.lower() if source == "header" else alias,
-        validate=None if adapter.core_schema in _BARE_STR else adapter.validator.validate_python,
-        required=required,
-        default=default if shared else None,
-        make_default=None if shared else make_default,
-    )
-
-
-def _encoder(context: RouteContext) -> Callable[[Any], bytes] | None:
-    answer: ModelField | None = context.response_field
-    if answer is None:
-        return None
-    options = {
-        "include": context.response_model_include,
-        "exclude": context.response_model_exclude,
-        "by_alias": context.response_model_by_alias,
-        "exclude_unset": context.response_model_exclude_unset,
-        "exclude_defaults": context.response_model_exclude_defaults,
-        "exclude_none": context.response_model_exclude_none,
-    }
-
-    def encode(value: Any) -> bytes:
-        validated, errors = answer.validate(value, {}, loc=("response",))
-        if errors:
-            raise ResponseValidationError(errors=errors, body=value)
-        return answer.serialize_json(validated, **options)
-
-    return encode
-
-
-def encode_anything(value: Any) -> bytes:
-    """JSON of a value without a response model, as FastAPI's JSONResponse writes it."""
-    return json.dumps(jsonable_encoder(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+async def _no_hop(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    msg = f"{call!r} needs a server to be called off its event loop"
+    raise RuntimeError(msg)
 
 
 def _constant(context: RouteContext) -> RouteSpec:
@@ -345,8 +248,4 @@ def _constant(context: RouteContext) -> RouteSpec:
     }
     response = asyncio.run(endpoint(Request(scope)))
     constant = ConstantSpec(response.headers["content-type"], list(response.body))
-    return RouteSpec(["GET", "HEAD"], context.path or "/", [], endpoint, is_async=True, constant=constant, route=context)
-
-
-def _path_names(path: str) -> list[str]:
-    return [part[1:-1] for part in path.split("/") if part.startswith("{") and part.endswith("}")]
+    return RouteSpec(["GET", "HEAD"], context.path or "/", endpoint=endpoint, is_async=True, constant=constant, route=context)

@@ -1,52 +1,51 @@
-"""Serving an app: start everything, wait for a signal, drain, say what was abandoned.
+"""Serving an app: start everything, wait until it is to stop, drain, say what was abandoned. Knows nothing of signals.
 
-The main thread does nothing but wait for single bytes: from Python's signal handling, from the I/O threads (which may not touch
-Python and ask here for one more endpoint thread), from the thread that finds overdue tasks, and from the one that waits for the
-drain.
+The thread that serves does nothing but wait for single bytes: from whoever asks it to stop, from the I/O threads (which may not
+touch Python and ask here for one more endpoint thread), from the thread that finds overdue tasks, and from the one that waits for
+the drain.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from fastapi import FastAPI
 from pydantic_core import to_json
 from starlette._utils import is_async_callable
 from starlette.responses import Response
 
+from server._answers import encode_anything
 from server._background import BackgroundTasks
 from server._bridge import Bridge, Lifespan
 from server._capture import capture_tasks
 from server._config import MOST_THREADS, ServerConfig
-from server._fallback import Fallback, set_up_logging, unpack
+from server._errors import CannotServe
+from server._fallback import Fallback, unpack
+from server._lanes import Lanes
 from server._loop import LoopThread
-from server._native import Server
-from server._policies import policy_of, with_app_settings
-from server._routes import compile_routes, encode_anything, has_own_handlers, misses_go_to_app
+from server._native import RoutePolicy, Server
+from server._policies import Policies, policy_of, with_app_settings
+from server._routes import compile_routes, misses_go_to_app
+from server._specs import RouteSpec
 from server._task_log import task_failed, task_never_ran, task_overdue
 
-__all__ = ["ABANDONED_STATUS", "CannotServe", "Serving", "prepare"]
-
-ABANDONED_STATUS: Final = 3
-"""Exit status of a server that gave up tasks at its drain deadline."""
+__all__ = ["Account", "CannotServe", "Serving", "build"]
 
 _MORE_LANES: Final = b"L"
 _TELL_OVERDUE: Final = b"O"
 _WAKE: Final = b"W"
 _POOL_SETTING: Final = 0
 _CANCEL_GRACE_S: Final = 1.0
+_LAST_GRACE_S: Final = 0.1
 _SETTINGS_POLL_S: Final = 0.1
 
 
@@ -56,7 +55,6 @@ class Helpers:
 
     task_list: Any = BackgroundTasks
     is_async: Any = is_async_callable
-    validate: Any = None
     unpack: Any = unpack
     encode: Any = encode_anything
     explain: Any = None
@@ -66,141 +64,242 @@ class Helpers:
     to_json: Any = to_json
 
 
-class CannotServe(Exception):
-    """The port or the row file cannot be had."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How a server ended."""
+
+    took_s: float  # from the first request to stop until everything had ended or was given up
+    abandoned: tuple[tuple[str, bool], ...] = ()  # tasks given up at the deadline: the function's name, whether it was running
+    dropped_requests: int = 0  # requests in flight that were given up
+    stuck: tuple[str, ...] = ()  # threads that did not end, because somebody's code did not
+    left_alone: bool = False  # the app's shutdown did not end in time
+    never_started: bool = False  # it was asked to stop before the app's start-up had ended
+
+    def __str__(self) -> str:
+        """One sentence."""
+        took = f"stopped after {self.took_s:.2f} s"
+        dropped = f"; {self.dropped_requests} requests in flight were dropped" if self.dropped_requests else ""
+        if not self.abandoned:
+            return f"{took}: every accepted task has ended{dropped}"
+        running = Counter(name for name, was_running in self.abandoned if was_running)
+        queued = Counter(name for name, was_running in self.abandoned if not was_running)
+
+        def names(counts: Counter[str]) -> str:
+            return ", ".join(f"{name} x{count}" for name, count in counts.most_common(5)) or "none"
+
+        return (
+            f"{took}: abandoned {len(self.abandoned)} tasks, "
+            f"{queued.total()} never started ({names(queued)}) and {running.total()} running ({names(running)}){dropped}"
+        )
 
 
-def prepare(app: FastAPI, config: ServerConfig) -> Serving:
-    """Everything up to the open port. Raises UnsupportedRoute, CannotServe, or RuntimeError if not on the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        msg = "a server must be run on the main thread, which receives the signals that stop it"
-        raise RuntimeError(msg)
-    set_up_logging()
+class AppSide:
+    """An app and what its compiled routes share."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.app = app
+        self.lanes = Lanes()
+        self.state: dict[str, Any] = {}
+        self.fallback = Fallback(app, self.compile())
+
+    def compile(self) -> list[RouteSpec]:
+        """Its routes as they are now."""
+        return compile_routes(self.app, self.lanes.call, self.state, strict=getattr(self.app, "strict_fast_path", False))
+
+
+def build(app: FastAPI, config: ServerConfig, say: Callable[[str], None], *, listener: int | None = None) -> Serving:
+    """Everything up to the open port; `listener` is a listening socket to use instead. Raises UnsupportedRoute or CannotServe."""
     capture_tasks()
     config = with_app_settings(config, app)
-    specs = compile_routes(app)
-    fallback = Fallback(specs, has_own_handlers=has_own_handlers(app))
+    side = AppSide(app)
     try:
-        server = Server(config, Helpers(validate=fallback.validate, explain=fallback.explain))
+        server = Server(config, Helpers(explain=side.fallback.explain))
     except OSError as error:
         msg = f"cannot serve: {error.filename or config.rows}: {_reason(error)}"
         raise CannotServe(msg) from error
     try:
-        port = server.bind(config.host, config.port)
+        port = server.bind(config.host, config.port) if listener is None else server.adopt(listener)
+        admin_port = None if config.admin_port is None else server.bind_admin(config.admin_port)
     except OSError as error:
         if config.rows is not None:
             # Nothing is in it yet, and it would be in the way of the next try.
             config.rows.unlink(missing_ok=True)
         msg = f"cannot serve: {error.filename or config.host}: {_reason(error)}"
         raise CannotServe(msg) from error
-    return Serving(app, config, server, port, fallback)
+    side.lanes.open(server)
+    return Serving(side, config, server, (port, admin_port), say)
 
 
 class Serving:
     """One server from its first thread to its last."""
 
-    def __init__(self, app: FastAPI, config: ServerConfig, server: Server, port: int, fallback: Fallback) -> None:
-        self._app = app
+    def __init__(
+        self,
+        side: AppSide,
+        config: ServerConfig,
+        server: Server,
+        ports: tuple[int, int | None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.port, self.admin_port = ports
+        self._app = side.app
+        self._side = side
         self._config = config
         self._server = server
-        self._port = port
-        self._fallback = fallback
-        self._bridge = Bridge(app)
+        self.say = say
+        self._bridge = Bridge(side.app, Policies(config), side.state)
         self._loop = LoopThread(server, self._bridge)
         self._workers = 0
         self._pool = config.pool
-        self._signals = 0
+        self._drain_s = config.drain_s
+        self._stops = 0
+        self._closed = False
+        self._stuck: tuple[str, ...] | None = None
         self._threads: list[threading.Thread] = []
         self._listen, self._tell = socket.socketpair()
         self._tell.setblocking(False)
 
-    def run(self) -> None:
-        """Serves until a signal, then drains. Raises what the app's start-up or shutdown raised."""
-        # Each signal writes a byte, which wakes the main thread; the handlers themselves only count.
-        fd_before = signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            self._serve()
-        finally:
-            # What the caller does afterwards can be stopped as ever.
-            signal.set_wakeup_fd(fd_before)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _serve(self) -> None:
-        self._grow_pool(self._config.pool)
-        if not self._config.shared_pool:
-            self._add_lane()
-        self._loop.start()
-        self._start_app()
-        self._server.start(self._tell.fileno())
+    @property
+    def url(self) -> str:
+        """Where it answers."""
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        _say(f"serving on http://{host}:{self._port} (pid {os.getpid()}, {self._config.pool} task threads)")
-        self._listen.settimeout(_SETTINGS_POLL_S)
-        while not self._signals:
-            self._hear()
-            self._obey_settings()
-        self._stop()
+        return f"http://{host}:{self.port}"
 
-    def _start_app(self) -> None:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way."""
+        return self._server.is_quiet()
+
+    @property
+    def wake_fd(self) -> int:
+        """A descriptor to which any byte can be written to make `serve` look up."""
+        return self._tell.fileno()
+
+    def ask_to_stop(self, times: int = 1, *, drain_s: float | None = None) -> None:
+        """Asks to drain, in `drain_s` seconds if given, and when asked more than once, to stop at once. From any thread or
+        signal handler; returns immediately.
+        """
+        if drain_s is not None:
+            self._drain_s = drain_s
+        self._stops += times
+        self._wake()
+
+    def owns(self, thread: threading.Thread) -> bool:
+        """Whether it is one of the threads that endpoints and tasks run on."""
+        return thread in self._threads or self._loop.owns(thread)
+
+    def serve(self, on_ready: Callable[[], None]) -> Account:
+        """Serves until asked to stop, then drains; keeps its thread meanwhile. Raises what the app's start-up or shutdown raised.
+
+        When it returns or raises, all that it held has been given back, but for what the account calls stuck. To be called once.
+        """
+        begun = time.monotonic()
+        try:
+            if self.admin_port is not None:
+                self._server.start_admin()
+                self.say(f"admin on http://127.0.0.1:{self.admin_port}")
+            self._grow_pool(self._config.pool)
+            if not self._config.shared_pool:
+                self._add_lane()
+            self._loop.start()
+            if not self._start_app():
+                self.say("stopped by a signal before the app's start-up had ended")
+                stuck = self._release(_CANCEL_GRACE_S)
+                return Account(time.monotonic() - begun, stuck=stuck, never_started=True)
+            self._server.start(self._tell.fileno())
+            on_ready()
+            self._listen.settimeout(_SETTINGS_POLL_S)
+            while not self._stops:
+                self._hear()
+                self._obey_settings()
+            return self._stop()
+        finally:
+            self._release(_CANCEL_GRACE_S)
+            # Last, so that the drain can be watched.
+            self._server.close_admin()
+
+    def _start_app(self) -> bool:
         routes = list(self._app.routes)
-        started = self._loop.start_app(Lifespan(self._app, self._bridge.state))
-        if not self._wait_for(started, signals=0, timeout_s=None):
-            _say("stopped by a signal before the app's start-up had ended")
-            _leave(1)
+        started = self._loop.start_app(Lifespan(self._app, self._side.state))
+        if not self._wait_for(started, stops=0, timeout_s=None):
+            return False
         started.result()
         # The start-up may have added routes.
         if routes != list(self._app.routes):
-            self._fallback.specs = compile_routes(self._app)
-        specs = list(self._fallback.specs)
-        policies = [policy_of(spec.endpoint, self._config) for spec in specs]
+            self._side.fallback.specs = self._side.compile()
+        specs = list(self._side.fallback.specs)
+        policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
         misses_to_app = misses_go_to_app(self._app, specs)
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
+        return True
 
-    def _stop(self) -> None:
+    def _stop(self) -> Account:
         begun = time.monotonic()
-        end = begun + self._config.drain_s
+        drain_s = self._drain_s
+        end = begun + drain_s
         pending, in_flight = self._server.pending(), self._server.in_flight()
-        wait = f"waiting up to {self._config.drain_s:g} s for them; a second signal stops at once"
-        _say(
+        wait = f"waiting up to {drain_s:g} s for them; a second signal stops at once"
+        self.say(
             f"stopping: {pending} background tasks and {in_flight} requests are under way"
             + (f"; {wait}" if pending + in_flight else "")
         )
         done: Future[bool] = Future()
-        threading.Thread(
-            target=lambda: done.set_result(self._server.drain(self._config.drain_s)), name="drain", daemon=True
-        ).start()
-        drained = self._wait_for(done, signals=1, timeout_s=None) and done.result()
+        drain = threading.Thread(target=lambda: done.set_result(self._server.drain(drain_s)), name="drain", daemon=True)
+        self._threads.append(drain)
+        drain.start()
+        drained = self._wait_for(done, stops=1, timeout_s=None) and done.result()
         in_flight = self._server.in_flight()
         abandoned = [] if drained else self._server.abandon()
-        self._server.close()
+        self._close()
         # The account is closed; what follows can no longer change it.
         grace_s = max(end - time.monotonic(), 0.0) if drained else _CANCEL_GRACE_S
         if not drained:
             self._loop.cancel(_CANCEL_GRACE_S)
         left = self._loop.stop_app()
-        if not self._wait_for(left, signals=1, timeout_s=max(grace_s, _CANCEL_GRACE_S)):
-            _say("the app's shutdown did not end in time and was left alone")
-        _say(_report(abandoned, 0 if drained else in_flight, time.monotonic() - begun))
+        if not self._wait_for(left, stops=1, timeout_s=max(grace_s, _CANCEL_GRACE_S)):
+            self.say("the app's shutdown did not end in time and was left alone")
+        account = Account(
+            time.monotonic() - begun,
+            abandoned=tuple(abandoned),
+            dropped_requests=0 if drained else in_flight,
+            left_alone=not left.done(),
+        )
+        self.say(str(account))
         if left.done() and (error := left.exception()) is not None:
             raise error
-        if drained and left.done() and self._join(end):
-            self._loop.stop()
-            return
-        # Threads that are stuck in a task cannot be ended, and the interpreter would wait for what they hold: leave at once.
-        _leave(ABANDONED_STATUS if abandoned else 0 if left.done() else 1)
+        stuck = self._release(max(end - time.monotonic(), _CANCEL_GRACE_S) if drained and left.done() else _LAST_GRACE_S)
+        return replace(account, stuck=stuck)
 
-    def _join(self, end: float) -> bool:
-        """Waits for the threads, the last of which may still be logging what its task raised. False: one does not end."""
-        for thread in self._threads:
-            thread.join(max(end - time.monotonic(), _CANCEL_GRACE_S))
-        return not any(thread.is_alive() for thread in self._threads)
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._server.close()
 
-    def _wait_for(self, future: Future[Any], *, signals: int, timeout_s: float | None) -> bool:
-        """Waits for a result, doing what is asked for meanwhile. False: more than `signals` came, or the time was up."""
-        future.add_done_callback(lambda _: self._wake())
+    def _release(self, grace_s: float) -> tuple[str, ...]:
+        """Ends the threads and gives everything back. The names of those that have not ended in time: their code does not.
+
+        The last of them may still be logging what its task raised, hence the wait.
+        """
+        if self._stuck is None:
+            self._close()
+            end = time.monotonic() + grace_s
+            for thread in self._threads:
+                thread.join(max(end - time.monotonic(), 0.0))
+            stuck = [thread.name for thread in self._threads if thread.is_alive()]
+            if not self._loop.stop(max(end - time.monotonic(), _LAST_GRACE_S)):
+                stuck.append("event-loop")
+            self._listen.close()
+            self._tell.close()
+            self._stuck = tuple(stuck)
+        return self._stuck
+
+    def _wait_for(self, future: Future[Any], *, stops: int, timeout_s: float | None) -> bool:
+        """Waits for a result, doing what is asked for meanwhile. False: asked to stop more than `stops` times, or time was up."""
+        tell = self._tell
+        # Not `self._wake`: the future may live as long as the server, which would then hold itself.
+        future.add_done_callback(lambda _: _ring(tell))
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        while not future.done() and self._signals <= signals:
+        while not future.done() and self._stops <= stops:
             left_s = None if end is None else end - time.monotonic()
             if left_s is not None and left_s <= 0:
                 break
@@ -220,8 +319,7 @@ class Serving:
                 task_overdue(func, op, is_async, age_s)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._tell.send(_WAKE)
+        _ring(self._tell)
 
     def _obey_settings(self) -> None:
         wanted = self._server.setting(_POOL_SETTING)
@@ -245,40 +343,17 @@ class Serving:
             thread.start()
         except RuntimeError as error:
             # Those that there are go on: a server at the limit of the machine must not lose what it has accepted.
-            _say(f"no thread for {name}: {error}")
+            self.say(f"no thread for {name}: {error}")
             return False
         self._threads.append(thread)
         return True
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
 
-
-def _report(abandoned: list[tuple[str, bool]], in_flight: int, took_s: float) -> str:
-    dropped = f"; {in_flight} requests in flight were dropped" if in_flight else ""
-    if not abandoned:
-        return f"stopped after {took_s:.2f} s: every accepted task has ended{dropped}"
-    running = Counter(name for name, was_running in abandoned if was_running)
-    queued = Counter(name for name, was_running in abandoned if not was_running)
-
-    def names(counts: Counter[str]) -> str:
-        return ", ".join(f"{name} x{count}" for name, count in counts.most_common(5)) or "none"
-
-    return (
-        f"stopped after {took_s:.2f} s: abandoned {len(abandoned)} tasks, "
-        f"{queued.total()} never started ({names(queued)}) and {running.total()} running ({names(running)}){dropped}"
-    )
+def _ring(tell: socket.socket) -> None:
+    # Full: it is being woken already. Closed: what was waited for came after the end.
+    with contextlib.suppress(OSError):
+        tell.send(_WAKE)
 
 
 def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
-
-
-def _leave(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def _say(text: str) -> None:
-    print(f"server: {text}", file=sys.stderr, flush=True)  # noqa: T201

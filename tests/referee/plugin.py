@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ import pytest
 import starlette.testclient as testclient
 from fastapi import FastAPI
 
-from server import running
+from server import Running, running
 
 MOST_SERVERS = 24
 """Apps that are served at once. The one that has not been asked for the longest time is stopped for a new one."""
@@ -42,7 +43,7 @@ class _Raised(logging.Handler):
 class _Served:
     app: FastAPI  # kept, so that its id stays its own
     shape: tuple[int, ...]
-    port: int
+    server: Running
     stack: ExitStack
 
 
@@ -52,22 +53,22 @@ class Servers:
     def __init__(self) -> None:
         self._served: OrderedDict[int, _Served] = OrderedDict()
 
-    def port_of(self, app: FastAPI) -> int:
-        """The port of the server of this app as it is now."""
+    def of(self, app: FastAPI) -> Running:
+        """The server of this app as it is now."""
         # What a test adds to an app later is not seen by a server that has started.
         shape = len(app.routes), len(app.user_middleware), len(app.exception_handlers)
         known = self._served.get(id(app))
         if known is not None and known.shape == shape:
             self._served.move_to_end(id(app))
-            return known.port
+            return known.server
         if known is not None:
             self._stop(id(app))
         while len(self._served) >= MOST_SERVERS:
             self._stop(next(iter(self._served)))
         stack = ExitStack()
         server = stack.enter_context(running(app, pool=4, endpoint_threads=4, drain_s=5.0))
-        self._served[id(app)] = _Served(app, shape, server.port, stack)
-        return server.port
+        self._served[id(app)] = _Served(app, shape, server, stack)
+        return server
 
     def stop_all(self) -> None:
         """Drains all of them."""
@@ -81,7 +82,7 @@ class Servers:
 _servers = Servers()
 _raised = _Raised()
 _counts: Counter[str] = Counter()
-_in_process: Callable[..., Any] = testclient._TestClientTransport.handle_request  # noqa: SLF001  # what is stood in for
+_in_process: Callable[..., Any] = testclient._TestClientTransport.handle_request  # what is stood in for
 
 
 def _handle_request(self: Any, request: Any) -> Any:
@@ -91,10 +92,14 @@ def _handle_request(self: Any, request: Any) -> Any:
         _counts["in process"] += 1
         return _in_process(self, request)
     _counts["over the wire"] += 1
-    port = _servers.port_of(app)
+    server = _servers.of(app)
     _raised.errors.clear()
-    status, headers, body = _send(port, request)
-    if status == 500 and self.raise_server_exceptions and _raised.errors:  # noqa: PLR2004
+    status, headers, body = _send(server.port, request)
+    # The client of the suite returns when everything is over, tasks and all.
+    end = time.monotonic() + TIME_OUT_S
+    while not server.is_quiet and time.monotonic() < end:
+        time.sleep(0.001)
+    if status == 500 and self.raise_server_exceptions and _raised.errors:
         raise _raised.errors[-1]
     return testclient.httpx.Response(status, headers=headers, content=body, request=request)
 
@@ -105,7 +110,9 @@ def _send(port: int, request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
         target = request.url.raw_path.decode("ascii")
         connection.putrequest(request.method, target, skip_host=True, skip_accept_encoding=True)
         body = request.read()
-        headers = [(name, value) for name, value in request.headers.raw if name.lower() not in (b"transfer-encoding", b"connection")]
+        headers = [
+            (name, value) for name, value in request.headers.raw if name.lower() not in (b"transfer-encoding", b"connection")
+        ]
         for name, value in headers:
             connection.putheader(name, value)
         if body and not any(name.lower() == b"content-length" for name, _ in headers):
@@ -122,14 +129,14 @@ def _send(port: int, request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Puts the server in the app's place."""
-    testclient._TestClientTransport.handle_request = _handle_request  # noqa: SLF001
+    testclient._TestClientTransport.handle_request = _handle_request
     logging.getLogger("server").addHandler(_raised)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stops every server."""
     _servers.stop_all()
-    testclient._TestClientTransport.handle_request = _in_process  # noqa: SLF001
+    testclient._TestClientTransport.handle_request = _in_process
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

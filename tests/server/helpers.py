@@ -186,6 +186,11 @@ class AppServer:
         """Sends it to the server alone."""
         self.process.send_signal(number)
 
+    def send_again(self, number: signal.Signals) -> None:
+        """Sends it as somebody does who has lost patience: the same signal twice in a moment is one request to stop."""
+        time.sleep(0.15)
+        self.send(number)
+
     def wait(self, patience_s: float = 2 * PATIENCE_S) -> int:
         """Its exit status, negative for a signal."""
         return self.process.wait(patience_s)

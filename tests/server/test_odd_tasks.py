@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from harness.rows import Gauge, TaskKind
+from harness.rows import DropReason, Gauge, TaskKind
 
 from .conftest import Serve
 from .helpers import AppServer, Task, stub, until
@@ -96,23 +96,29 @@ def panic_task(n: int, background_tasks: BackgroundTasks):
     background_tasks.add_task(tell, "next")
 @app.get("/panic-log/{n}")
 async def panic_log(n: int, background_tasks: BackgroundTasks):
+    for func in (raises, araises):
+        background_tasks.add_task(panic_in_log.append, n)
+        background_tasks.add_task(func, ValueError)
     background_tasks.add_task(panic_in_log.append, n)
-    background_tasks.add_task(raises, ValueError)
+    background_tasks.add_task(lambda: panics_in_warning())
     background_tasks.add_task(tell, "next")
+async def panics_in_warning(): pass
 @app.get("/panic/{n}")
 def panic(n: int, background_tasks: BackgroundTasks):
     var.set("of the panicking request")
     background_tasks.add_task(tell, "never")
     raise_panic(n)
 @app.get("/apanic/{n}")
-async def apanic(n: int): raise_panic(n)
+async def apanic(n: int, background_tasks: BackgroundTasks): panic(n, background_tasks)
 class Unencodable:
     def __init__(self, n): self.n = n
     def __iter__(self): raise_panic(self.n)
 @app.get("/panic-answer/{n}")
-def panic_answer(n: int): return Unencodable(n)
+def panic_answer(n: int, background_tasks: BackgroundTasks):
+    background_tasks.add_task(tell, "never")
+    return Unencodable(n)
 @app.get("/apanic-answer/{n}")
-async def apanic_answer(n: int): return Unencodable(n)
+async def apanic_answer(n: int, background_tasks: BackgroundTasks): return panic_answer(n, background_tasks)
 def see(): tell(var.get())
 @app.get("/var")
 def see_var(background_tasks: BackgroundTasks):
@@ -142,6 +148,10 @@ async def still_alive():
     return sum(thing() is not None for thing in alive)
 @app.get("/open")
 async def open_gate(): gate.set()
+@app.get("/close")
+async def close_gate(): gate.clear()
+@app.get("/wait")
+async def wait_at_gate(background_tasks: BackgroundTasks): background_tasks.add_task(gate.wait, 60)
 
 local = threading.local()
 def count_local():
@@ -310,11 +320,20 @@ def test_a_panic_is_a_failed_task_or_a_500(server: AppServer):
     for kind in range(kinds):
         assert [bool(task.failed) for task in ran(server, f"/panic-task/{kind}", 3)] == [True, True, False]
         for path in ("/panic", "/apanic", "/panic-answer", "/apanic-answer"):
-            assert server.ask("GET", f"{path}/{kind}").status == 500
+            (task,) = ran(server, f"{path}/{kind}", 1, status=500)
+            assert (task.started, task.reason) == (0, DropReason.DISCARDED)
         server.ask("GET", "/told")
         assert server.ask("GET", "/var").json() == "unset"
         until(lambda: server.ask("GET", "/told").json() == ["unset"], "the task has seen a context without traces")
-        assert [bool(task.failed) for task in ran(server, f"/panic-log/{kind}", 3)] == [False, True, False]
+        assert [bool(task.failed) for task in ran(server, f"/panic-log/{kind}", 7)] == [
+            False,
+            True,
+            False,
+            True,
+            False,
+            False,
+            False,
+        ]
     assert "panic in the compiled code: a panic on purpose" in server.stderr(), "one of them is ours, and was a panic"
     assert threads_of(server) == before
     for gauge in (Gauge.POOL_BUSY, Gauge.LANES_BUSY, Gauge.LOOP_TASKS, Gauge.REQUESTS_IN_FLIGHT):
@@ -374,4 +393,21 @@ def test_memory_is_bounded_by_what_is_pending(serve: Serve):
     warm = run(4)
     grown = run(40) - warm
     assert grown < 8_000_000, f"{grown / 200_000:.0f} bytes a task"
+    assert server.stop() == 0
+
+
+def test_memory_of_a_flood_is_used_again(serve: Serve):
+    """A hundred thousand tasks pending at once, three times: the third time needs no more than the first."""
+    server = serve(APP, "--pool", "1")
+    peaks = []
+    for flood in range(3):
+        server.ask("GET", "/close")
+        server.ask("GET", "/wait")
+        until(lambda: server.gauge(Gauge.POOL_BUSY) == 1, "a task holds the pool")
+        for _ in range(4):
+            assert server.ask("GET", "/many?count=25000").status == 200
+        peaks.append(private_bytes(server))
+        server.ask("GET", "/open")
+        until(lambda flood=flood: server.gauge(Gauge.FINISHED) == 100_001 * (flood + 1), "they have ended")
+    assert max(peaks) - peaks[0] < 8_000_000, peaks
     assert server.stop() == 0

@@ -88,6 +88,53 @@ async def open_gate(): gate.set()
 """
 )
 
+GENERAL = stub(
+    APP
+    + """
+from fastapi.responses import StreamingResponse
+from starlette.background import BackgroundTask
+import server
+mounted = FastAPI(task_on_error="stop")
+@app.get("/streams")
+@tasks(order="parallel")
+def streams(background_tasks: BackgroundTasks):
+    add(background_tasks)
+    return StreamingResponse(iter([b"x"]))
+@app.get("/files/{path:path}")
+@tasks(order="parallel")
+def files(path: str, background_tasks: BackgroundTasks): add(background_tasks)
+@mounted.get("/stop")
+def of_mounted(background_tasks: BackgroundTasks): add_failing(background_tasks)
+@mounted.get("/parallel")
+@tasks(order="parallel", on_error="continue")
+def parallel_of_mounted(background_tasks: BackgroundTasks): add(background_tasks)
+@app.get("/limited/{path:path}")
+@tasks(queue_limit=2)
+async def limited_path(path: str, background_tasks: BackgroundTasks): background_tasks.add_task(gate.wait)
+@app.get("/slow-limited/{path:path}")
+@tasks(queue_limit=3)
+async def slow_limited(path: str, background_tasks: BackgroundTasks):
+    await asyncio.sleep(0.3)
+    background_tasks.add_task(gate.wait)
+@app.get("/limited-stream", response_class=StreamingResponse)
+@tasks(queue_limit=2)
+async def limited_stream(background_tasks: BackgroundTasks):
+    background_tasks.add_task(gate.wait)
+    return StreamingResponse(iter([b"x"]))
+@app.get("/limited-carried")
+@tasks(queue_limit=2)
+async def limited_carried(): return StreamingResponse(iter([b"x"]), background=BackgroundTask(gate.wait))
+def depended(background_tasks: BackgroundTasks):
+    background_tasks.add_task(gate.wait)
+    yield
+@app.get("/depends", dependencies=[Depends(depended)])
+async def depends(): return {}
+@app.get("/open")
+async def open_gate(): gate.set()
+app.mount("/mounted", mounted)
+"""
+)
+
 TIMES = stub(
     """
 app = FastAPI(task_timeout_s=0.3)
@@ -315,6 +362,49 @@ def test_the_limit_of_the_server_holds_beside_that_of_a_route(serve: Serve):
     server = serve(ROUTES, "--pool", "1", "--queue-limit", "3")
     assert [server.ask("GET", "/gate").status for _ in range(2)] == [200, 200]
     assert [server.ask("GET", "/limited").status for _ in range(2)] == [200, 503]
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+def test_routes_that_go_the_general_way_have_their_policies_too(serve: Serve):
+    """Streams, path convertors and mounted apps; a mounted app's own settings count for its routes."""
+    server = serve(GENERAL, "--pool", "8")
+    for path in ("/streams", "/files/a/b", "/mounted/parallel"):
+        assert not in_turn(ran(server, path, 3)), path
+    assert ran(server, "/mounted/stop", 2)[1].reason == DropReason.SKIPPED
+    assert [bool(task.finished) for task in ran(server, "/plain-fails", 2)] == [False, True]
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("path", ["/limited/a/b", "/limited-stream", "/limited-carried"])
+def test_a_limit_holds_on_the_general_way(serve: Serve, path: str):
+    """503 with Retry-After and a row, also where only the app's own routing finds the route; then there is room again."""
+    server = serve(GENERAL, "--pool", "1")
+    assert [server.ask("GET", path).status for _ in range(4)] == [200, 200, 503, 503]
+    assert server.ask("GET", path).header("retry-after") == "1"
+    assert [task.reason for task in server.tasks() if task.reason] == [DropReason.REJECTED] * 3
+    assert server.gauge(Gauge.REFUSED) == 3
+    server.ask("GET", "/open")
+    server.wait_ended(5)
+    assert server.ask("GET", path).status == 200
+    assert server.stop() == 0
+
+
+def test_a_burst_does_not_overshoot_a_limit_on_the_general_way(serve: Serve):
+    """As on the straight way."""
+    server = serve(GENERAL, "--pool", "1")
+    with ThreadPoolExecutor(10) as clients:
+        statuses = sorted(clients.map(lambda _: server.ask("GET", "/slow-limited/x").status, range(10)))
+    assert statuses == [200] * 3 + [503] * 7
+    server.ask("GET", "/open")
+    assert server.stop() == 0
+
+
+def test_the_limit_of_the_server_holds_on_the_general_way(serve: Serve):
+    """Of its own routes and of those that only the app finds; also where a dependency has the tasks."""
+    server = serve(GENERAL, "--pool", "1", "--queue-limit", "2")
+    assert [server.ask("GET", "/depends").status for _ in range(3)] == [200, 200, 503]
+    assert [server.ask("GET", path).status for path in ("/files/a", "/streams", "/mounted/stop")] == [503] * 3
     server.ask("GET", "/open")
     assert server.stop() == 0
 

@@ -28,56 +28,53 @@ class Item(BaseModel):
 def common(): pass
 """
 
-HANDLER = 'async def handle(request, error): pass\n@app.get("/r")\ndef r(): pass'
+STRICT = "app = FastAPI(strict_fast_path=True)\n"
 
 REFUSED = {
-    "a dependency": ('@app.get("/r")\ndef r(x: str = Depends(common)): pass', "/r", "common"),
-    "a dependency of the decorator": ('@app.get("/r", dependencies=[Depends(common)])\ndef r(): pass', "/r", "common"),
-    "a dependency of the app": ('app = FastAPI(dependencies=[Depends(common)])\n@app.get("/r")\ndef r(): pass', "/r", "common"),
-    "a dependency of a router": (
-        'router = APIRouter(dependencies=[Depends(common)])\n@router.get("/r")\ndef r(): pass\napp.include_router(router)',
-        "/r", "common",
+    "a dependency that yields": (
+        'def d():\n    yield 1\n@app.get("/r")\ndef r(x=Depends(d)): pass', "/r", "depends on d, which yields",
     ),
-    "security": ('@app.get("/r")\ndef r(x: str = Security(common, scopes=["a"])): pass', "/r", "common"),
-    "a cookie": ('@app.get("/r")\ndef r(biscuit: str = Cookie()): pass', "/r", "biscuit"),
-    "the request": ('@app.get("/r")\ndef r(whole: Request): pass', "/r", "whole"),
-    "the response": ('@app.get("/r")\ndef r(answer: Response): pass', "/r", "answer"),
-    "a form": ('@app.post("/r")\ndef r(x: Annotated[str, Body()], y: Annotated[str, Body()]): pass', "/r", "body"),
-    "an embedded body": ('@app.post("/r")\ndef r(x: Annotated[Item, Body(embed=True)]): pass', "/r", "body"),
-    "a query model": ('@app.get("/r")\ndef r(q: Annotated[Item, Query()]): pass', "/r", "'q'"),
-    "a header model": ('@app.get("/r")\ndef r(h: Annotated[Item, Header()]): pass', "/r", "'h'"),
-    "a list of values": ('@app.get("/r")\ndef r(many: Annotated[list[int], Query()]): pass', "/r", "many"),
-    "a set of values": ('@app.get("/r")\ndef r(many: Annotated[set[int] | None, Query()] = None): pass', "/r", "many"),
-    "a list of headers": ('@app.get("/r")\ndef r(many: Annotated[list[str], Header()]): pass', "/r", "many"),
-    "middleware": ('@app.middleware("http")\nasync def wrapping(request, call_next): return await call_next(request)',
-    "the app", "BaseHTTPMiddleware"),
-    "added middleware": ('from starlette.middleware.gzip import GZipMiddleware\napp.add_middleware(GZipMiddleware)',
-    "the app", "GZipMiddleware"),
+    "an asynchronous one": (
+        'async def d():\n    yield 1\ndef e(x=Depends(d)): pass\n@app.get("/r")\ndef r(x=Depends(e)): pass',
+        "/r", "depends on d, which yields",
+    ),
+    "middleware": ('@app.middleware("http")\nasync def wrapping(request, call_next): return await call_next(request)\n'
+    '@app.get("/r")\ndef r(): pass', "/r", "BaseHTTPMiddleware"),
+    "added middleware": ('from starlette.middleware.gzip import GZipMiddleware\napp.add_middleware(GZipMiddleware)\n'
+    '@app.get("/r")\ndef r(): pass', "/r", "GZipMiddleware"),
     "a web socket": ('@app.websocket("/r")\nasync def r(ws: WebSocket): pass', "/r", "WebSocket"),
     "a mounted app": ('app.mount("/r", FastAPI())', "/r", "Mount"),
     "a Starlette route": ('async def r(request): pass\napp.add_route("/r", r)', "/r", "Route"),
     "a streaming response class": ('@app.get("/r", response_class=StreamingResponse)\ndef r(): pass', "/r", "StreamingResponse"),
     "a file response class": ('@app.get("/r", response_class=FileResponse)\ndef r(): pass', "/r", "FileResponse"),
-    "HTML": ('@app.get("/r", response_class=HTMLResponse)\ndef r(): pass', "/r", "HTMLResponse"),
-    "a default response class": ('app = FastAPI(default_response_class=PlainTextResponse)\n@app.get("/r")\ndef r(): pass',
-    "/r", "PlainTextResponse"),
     "a path convertor": ('@app.get("/r/{rest:path}")\ndef r(rest: str): pass', "/r/{rest:path}", "convertor"),
     "an int convertor": ('@app.get("/r/{n:int}")\ndef r(n: int): pass', "/r/{n:int}", "convertor"),
     "a part of a segment": ('@app.get("/r/{n}.json")\ndef r(n: int): pass', "/r/{n}.json", "segment"),
-    "an exception handler": ('@app.exception_handler(ValueError)\n' + HANDLER, "/r", "exception handlers"),
-    "a replaced exception handler": (
-        '@app.exception_handler(HTTPException)\n' + HANDLER,
-        "/r", "exception handlers",
-    ),
-    "a handler of 404": ('@app.exception_handler(404)\n' + HANDLER, "/r", "exception handlers"),
     "a generator": ('@app.get("/r")\ndef r() -> Iterator[int]:\n    yield 1', "/r", "stream"),
+    "an undeclared generator": (
+        '@app.get("/r", response_class=StreamingResponse)\nasync def r():\n    yield b"1"', "/r", "streams its answer",
+    ),
+    "a body limit of a route": ('@app.post("/r", max_body_size=4)\ndef r(item: Item): pass', "/r", "4 bytes"),
+    "a body limit of the app": (
+        'app = FastAPI(max_body_size=4, strict_fast_path=True)\n@app.post("/r")\ndef r(item: Item): pass', "/r", "4 bytes",
+    ),
+    "debug": ('app = FastAPI(debug=True, strict_fast_path=True)\n@app.get("/r")\ndef r(): pass', "/r", "debug"),
     "a route class": (
         'from fastapi.routing import APIRoute\nclass Mine(APIRoute):\n    def get_route_handler(self):\n'
         '        return super().get_route_handler()\n'
         'app.router.route_class = Mine\n@app.get("/r")\ndef r(): pass', "/r", "Mine",
     ),
+    "a route class that matches": (
+        'from fastapi.routing import APIRoute\nclass Mine(APIRoute):\n    def matches(self, s): return super().matches(s)\n'
+        'router = APIRouter(route_class=Mine)\n@router.get("/r")\ndef r(): pass\napp.include_router(router)', "/r", "Mine",
+    ),
+    "a router class": (
+        'class Mine(APIRouter):\n    def matches(self, scope): return super().matches(scope)\nrouter = Mine()\n'
+        '@router.get("/r")\ndef r(): pass\nouter = APIRouter()\nouter.include_router(router)\napp.include_router(outer)',
+        "/r", "Mine",
+    ),
 }  # fmt: skip
-"""What cannot be served: the app, what names the route, what names the reason."""
+"""What does not go straight: the app, what names the route, what names the reason."""
 
 
 def start_here(folder: Path, source: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
@@ -96,40 +93,49 @@ class _compile_only:  # noqa: N801  # stands for server._serve.prepare
     """Compiles the routes and serves nothing."""
 
     def __init__(self, app: Any, config: object) -> None:
-        compile_routes(app)
+        compile_routes(app, strict=app.strict_fast_path)
 
     def run(self) -> None:
         pass
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_route_that_cannot_be_served_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
-    """Status 2 and one sentence with the route and the reason; no traceback. Better than a server that half works."""
+def test_a_strict_app_refuses_a_route_that_does_not_go_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    """Status 2 and one sentence with the route and the reason; no traceback."""
     text, route, reason = REFUSED[kind]
-    result = start_here(tmp_path / "app", stub(PREAMBLE + text), monkeypatch)
+    result = start_here(tmp_path / "app", stub(PREAMBLE + STRICT + text), monkeypatch)
     assert result.exit_code == 2, result.output
     said = result.stderr
     assert "Traceback" not in said
     (sentence,) = [line for line in said.replace("\n    ", " ").splitlines() if line.startswith("Error: ")]
-    assert "cannot be served: it " in sentence
-    assert route in sentence
+    assert f"{route} cannot be served straight: it " in sentence
     assert reason in sentence
 
 
-def test_forms_and_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """They need python-multipart, which need not be there to be refused."""
+def test_a_strict_app_is_told_all_its_routes_that_do_not_go_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not one after another, start by start."""
+    text = '@app.get("/a/{x:path}")\ndef a(x: str): pass\n@app.get("/b")\ndef b(): pass\n@app.get("/c/{n}.json")\ndef c(n): pass'
+    result = start_here(tmp_path / "app", stub(PREAMBLE + STRICT + text), monkeypatch)
+    assert result.exit_code == 2
+    assert "/a/{x:path} cannot" in result.stderr
+    assert "/c/{n}.json cannot" in result.stderr
+    assert "/b" not in result.stderr
+
+
+def test_forms_and_files_do_not_go_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nor where something that the endpoint depends on takes them."""
     pytest.importorskip("python_multipart")
     for number, parameter in enumerate(("x: Annotated[str, Form()]", "x: Annotated[bytes, File()]", "x: UploadFile")):
-        result = start_here(tmp_path / f"app{number}", stub(PREAMBLE + f'@app.post("/r")\ndef r({parameter}): pass'), monkeypatch)
-        assert (result.exit_code, "/r cannot be served" in result.stderr, "form or files" in result.stderr) == (2, True, True), (
-            result.output
-        )
+        app = f'def d({parameter}): pass\n@app.post("/d")\ndef e(y=Depends(d)): pass\n@app.post("/r")\ndef r({parameter}): pass'
+        result = start_here(tmp_path / f"app{number}", stub(PREAMBLE + STRICT + app), monkeypatch)
+        assert result.exit_code == 2
+        assert result.stderr.replace("\n    ", " ").count("it takes a form or files") == 2, result.output
 
 
 def test_an_app_that_overrides_nothing_special_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What only looks special is taken: titles, tags, prefixes, no documentation, own summaries, exact defaults."""
     text = """
-app = FastAPI(title="t", docs_url=None, redoc_url=None, openapi_url=None, version="9",
+app = FastAPI(strict_fast_path=True, title="t", docs_url=None, redoc_url=None, openapi_url=None, version="9",
     servers=[{"url": "/x"}], responses={404: {"description": "d"}})
 router = APIRouter(prefix="/p", tags=["a"], responses={400: {"description": "b"}})
 @router.get("/{a}/{b}", summary="s", description="d", operation_id="o", status_code=202)
@@ -148,9 +154,9 @@ def run(serve: Serve, source: str, *options: str, **how: str) -> tuple[int, str]
 
 def test_a_refused_route_ends_the_real_command_with_status_2_and_leaves_no_row_file(serve: Serve):
     """The whole way once, with the process."""
-    server = serve(stub('@app.get("/r")\ndef r(whole: Request): pass'), wait=False)
+    server = serve(stub(STRICT + '@app.get("/r/{x:path}")\ndef r(x: str): pass'), wait=False)
     assert server.wait() == 2
-    assert "GET /r cannot be served: it takes the request itself" in server.stderr().replace("\n    ", " ")
+    assert "GET /r/{x:path} cannot be served straight: it has a path convertor" in server.stderr().replace("\n    ", " ")
     assert "Traceback" not in server.stderr()
     assert not server.rows_path.exists()
 
@@ -355,7 +361,7 @@ def test_a_shutdown_that_hangs_does_not_outlive_a_second_signal(serve: Serve):
     server = serve(lifespan(leave="print('leaving', flush=True); await asyncio.sleep(60)"))
     server.send(signal.SIGTERM)
     until(lambda: "leaving" in server.stdout(), "the shutdown has begun")
-    server.send(signal.SIGTERM)
+    server.send_again(signal.SIGTERM)
     assert server.wait(4) is not None
 
 
@@ -363,7 +369,6 @@ def test_a_start_up_that_hangs_can_be_stopped(serve: Serve):
     """SIGTERM ends a server that never gets ready."""
     server = serve(lifespan(enter="print('entering', flush=True); await asyncio.sleep(60)"), wait=False)
     until(lambda: "entering" in server.stdout(), "the start-up has begun")
-    server.send(signal.SIGTERM)
     server.send(signal.SIGTERM)
     assert server.wait(4) is not None
 

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,10 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .helpers import Answer, AppServer, ask, until
 from .twin_app import SOURCE
-
-Seen = tuple[int, list[tuple[str, str]], bytes]
+from .twins import JSON, Case, Seen, Twins, differing, start_twins
 
 
 def _without(seen: Seen, name: str) -> Seen:
@@ -48,74 +38,13 @@ INTENDED: dict[str, Callable[[str, Seen, Seen], bool]] = {
     ),
 }
 
-HOP = frozenset({"date", "server", "content-length", "connection", "transfer-encoding"})
-"""Headers that belong to the HTTP implementation. The length is checked by reading the body."""
-
-
-@dataclass(frozen=True)
-class Twins:
-    """Two servers of one app."""
-
-    ours: AppServer
-    ours_port: int
-    plain_port: int
-
-    def both(
-        self, method: str, target: str, body: bytes | None = None, headers: list[tuple[str, str]] | None = None
-    ) -> tuple[Any, Any]:
-        """What both answer: status, headers that matter, body. The plain one first."""
-        return tuple(
-            self._seen(self._ask(port, method, target, body, headers), port) for port in (self.plain_port, self.ours_port)
-        )  # type: ignore[return-value]
-
-    @staticmethod
-    def _ask(port: int, method: str, target: str, body: bytes | None, headers: list[tuple[str, str]] | None) -> Answer:
-        try:
-            return ask(port, method, target, body, headers)
-        except http.client.HTTPException as error:
-            return Answer(-1, (), repr(error).encode())
-
-    @staticmethod
-    def _seen(answer: Answer, port: int) -> tuple[int, list[tuple[str, str]], bytes]:
-        def value(name: str, text: str) -> str:
-            if name == "allow":  # A set, whose order means nothing.
-                return ", ".join(sorted(re.split(r",\s*", text)))
-            return text.replace(f":{port}", ":PORT")
-
-        return answer.status, sorted((name, value(name, text)) for name, text in answer.headers if name not in HOP), answer.body
-
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
     """Both servers."""
-    folder: Path = tmp_path_factory.mktemp("plain")
-    (folder / "appmod.py").write_text(SOURCE.replace("FRAMEWORK", "fastapi"), encoding="utf-8")
-    with (folder / "log").open("wb") as log:
-        plain = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "appmod:app", "--host", "127.0.0.1", "--port", "0", "--no-access-log"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-    ours: AppServer | None = None
-    try:
-        ours = AppServer(tmp_path_factory.mktemp("ours"), SOURCE.replace("FRAMEWORK", "server"))
-        found = until(
-            lambda: re.search(r"running on http://127\.0\.0\.1:(\d+)", (folder / "log").read_text(encoding="utf-8")),
-            "uvicorn is ready",
-        )
-        yield Twins(ours, ours.port, int(found[1]))
-    finally:
-        os.killpg(plain.pid, signal.SIGKILL)
-        plain.wait(10)
-        if ours is not None:
-            ours.end()
+    with start_twins(tmp_path_factory, SOURCE) as both:
+        yield both
 
-
-JSON = [("content-type", "application/json")]
 
 NUMBERS = [
     "0",
@@ -153,10 +82,6 @@ WHENS = ["2020-01-02T03:04:05", "2020-01-02T03:04:05Z", "2020-01-02T03:04:05%2B0
 
 def ascii_target(target: str) -> str:
     return quote(target, safe="!#$%&'()*+,/:;=?@[]~{}\"|^`\\<>")
-
-
-Case = tuple[str, str, str, bytes | None, list[tuple[str, str]]]
-"""Group, method, target, body, headers."""
 
 
 def shapes() -> Iterator[Case]:
@@ -373,11 +298,8 @@ CASES = list(shapes())
 @pytest.mark.parametrize("group", dict.fromkeys(case[0] for case in CASES))
 def test_no_request_is_answered_differently(twins: Twins, group: str):
     """Status, content type, every other header of the app, and body are those of plain FastAPI, but for what is intended."""
-    differences = []
-    for _, method, target, body, headers in (case for case in CASES if case[0] == group):
-        plain, ours = twins.both(method, target, body, headers)
-        if plain != ours and not any(applies(target, plain, ours) for applies in INTENDED.values()):
-            differences.append(f"{method} {target[:80]} {body or b''!r:.120} {headers}\n   plain: {plain}\n   ours:  {ours}")
+    cases = [case for case in CASES if case[0] == group]
+    differences = differing(twins, cases, lambda *seen: any(applies(*seen) for applies in INTENDED.values()))
     assert not differences, f"{len(differences)} differ:\n" + "\n".join(differences)
 
 

@@ -13,8 +13,9 @@ use std::{
 
 use crate::{
     clock::now_ns,
+    functions::Functions,
     life::{Life, Was},
-    rows::{GAUGES, Kind, Row, RowFile},
+    rows::{GAUGES, Kind, NAMES, Row, RowFile},
 };
 
 /// The highest bit of an operation id: the request carried none.
@@ -93,6 +94,21 @@ pub struct Entry {
     life: Life,
     row: Option<Row>,
     share: Option<Arc<Share>>,
+    func: u16,
+    accepted: u64,
+    flushed: AtomicU64,
+}
+
+impl Entry {
+    /// When it was accepted, monotonic nanoseconds.
+    pub fn accepted_ns(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Since when it has been free to run, monotonic nanoseconds.
+    pub fn flushed_ns(&self) -> u64 {
+        self.flushed.load(Ordering::Relaxed)
+    }
 }
 
 /// What is under way for one route, counted beside the server's own account so that the route can have a limit of its own.
@@ -121,7 +137,10 @@ impl Share {
 
 /// The server's account of its tasks.
 pub struct Ledger {
+    /// Names of task functions, and how many calls of each are under way.
+    pub functions: Functions,
     rows: Option<RowFile>,
+    dropped: [AtomicU64; 5],
     gauges: Box<[AtomicU64]>,
     untagged: AtomicU64,
     pending: AtomicU64,
@@ -138,7 +157,9 @@ impl Ledger {
     pub fn open(path: Option<&Path>, boot: u64, label: &str) -> std::io::Result<Self> {
         let rows = path.map(|path| RowFile::create(path, Kind::Tasks, boot, label)).transpose()?;
         Ok(Self {
+            functions: Functions::default(),
             rows,
+            dropped: Default::default(),
             gauges: (0..GAUGES).map(|_| AtomicU64::new(0)).collect(),
             untagged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
@@ -161,9 +182,18 @@ impl Ledger {
         self.rows.as_ref().map_or(0, |rows| rows.setting(number))
     }
 
-    /// The id of a task function's name.
+    /// The id of a task function's name. The row file knows the first ones under the same ids, and the rest as 0.
     pub fn name(&self, text: &str) -> u16 {
-        self.rows.as_ref().map_or(0, |rows| rows.name(text))
+        self.functions.id(text, |text| {
+            if let Some(rows) = &self.rows {
+                rows.name(text);
+            }
+        })
+    }
+
+    /// Tasks dropped for a reason so far.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
     }
 
     /// The operation id of a request: the client's, or a placeholder with the highest bit set where it sent none.
@@ -212,25 +242,30 @@ impl Ledger {
         if let Some(share) = share {
             share.pending.fetch_add(1, Ordering::AcqRel);
         }
+        self.functions.queued(func);
+        let accepted = now_ns();
         let row = self.rows.as_ref().and_then(|rows| {
             let row = rows.claim()?;
             let kind = kind.map_or(0, |kind| kind as u64);
-            rows.store(row, META, u64::from(index) | u64::from(func) << 16 | kind << 32 | 1 << 40);
-            rows.store(row, ACCEPTED, now_ns());
+            let name = if usize::from(func) < NAMES { u64::from(func) } else { 0 };
+            rows.store(row, META, u64::from(index) | name << 16 | kind << 32 | 1 << 40);
+            rows.store(row, ACCEPTED, accepted);
             rows.store(row, 0, op);
             Some(row)
         });
         self.count(Gauge::Accepted);
-        Entry { life: Life::default(), row, share: share.cloned() }
+        Entry { life: Life::default(), row, share: share.cloned(), func, accepted, flushed: AtomicU64::new(0) }
     }
 
     /// The response that the task waits for has left, or its client had gone before the last byte.
     pub fn flushed(&self, entry: &Entry, whole: bool) {
+        let now = now_ns();
+        entry.flushed.store(now, Ordering::Relaxed);
         if let (Some(rows), Some(row)) = (&self.rows, entry.row) {
             if !whole {
                 rows.set_bits(row, META, CLIENT_GONE);
             }
-            rows.store(row, FLUSHED, now_ns());
+            rows.store(row, FLUSHED, now);
         }
     }
 
@@ -239,6 +274,7 @@ impl Ledger {
         if !entry.life.start() {
             return false;
         }
+        self.functions.started(entry.func);
         self.write(entry, STARTED);
         self.count(Gauge::Started);
         true
@@ -249,6 +285,7 @@ impl Ledger {
         if !entry.life.end() {
             return false;
         }
+        self.functions.ended(entry.func);
         self.write(entry, if failed { FAILED } else { FINISHED });
         self.count(if failed { Gauge::Failed } else { Gauge::Finished });
         self.ended(entry);
@@ -260,6 +297,7 @@ impl Ledger {
         if !entry.life.drop_waiting() {
             return false;
         }
+        self.functions.dropped(entry.func);
         self.write_dropped(entry, reason);
         true
     }
@@ -267,6 +305,10 @@ impl Ledger {
     /// Gives a task up at the drain deadline. None: it had ended.
     pub fn abandon(&self, entry: &Entry) -> Option<Was> {
         let was = entry.life.abandon()?;
+        match was {
+            Was::Waiting => self.functions.dropped(entry.func),
+            Was::Running => self.functions.ended(entry.func),
+        }
         self.write_dropped(entry, DropReason::Abandoned);
         self.count(match was {
             Was::Waiting => Gauge::AbandonedQueued,
@@ -306,6 +348,7 @@ impl Ledger {
             rows.set_bits(row, META, (reason as u64) << REASON_SHIFT);
             rows.store(row, DROPPED, now_ns());
         }
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
         self.count(Gauge::Dropped);
         self.ended(entry);
     }
@@ -358,6 +401,8 @@ mod tests {
         let read = |gauge| ledger.gauge(gauge).load(Ordering::Relaxed);
         assert_eq!(read(Gauge::Accepted), read(Gauge::Finished) + read(Gauge::Failed) + read(Gauge::Dropped));
         assert_eq!(read(Gauge::AbandonedRunning), 1);
+        assert_eq!([DropReason::Skipped, DropReason::Abandoned].map(|reason| ledger.dropped(reason)), [1, 1]);
+        assert_eq!(ledger.functions.under_way(), []);
     }
 
     #[test]

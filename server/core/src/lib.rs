@@ -6,11 +6,19 @@
 //! - [`ledger`]: every task between accepted and ended, told to the rows and the gauges.
 //! - [`queue`]: work waiting for one of a changeable number of threads.
 //! - [`router`]: method and path to route number.
+//! - [`functions`], [`watch`], [`gil`], [`histogram`], [`process`], [`ordered`], [`text`]: what is seen from outside, and how it is written.
 
 pub mod clock;
+pub mod functions;
+pub mod gil;
+pub mod histogram;
 pub mod ledger;
 pub mod life;
+pub mod ordered;
+pub mod process;
 pub mod queue;
 pub mod router;
 pub mod rows;
 mod sync;
+pub mod text;
+pub mod watch;

@@ -1,7 +1,7 @@
 //! A row file: one header page with gauges, then fixed-size rows, mapped `MAP_SHARED`. The format is docs/rows.md.
 //!
-//! Owns the mapping for the life of the process and never unmaps it: a thread that outlives the drain may still hold a row. Dirty pages
-//! belong to the kernel, so every store survives `kill -9`. Files grow by whole allocated segments (a hole on a full disk would end
+//! Owns the mapping as long as anybody holds the file: a thread that outlives the drain may still write to a row, and then holds it. Dirty
+//! pages belong to the kernel, so every store survives `kill -9`. Files grow by whole allocated segments (a hole on a full disk would end
 //! the process with SIGBUS) and never wrap; a row that finds no room is counted as unwritten.
 
 use std::{
@@ -34,7 +34,8 @@ const GAUGES_AT: usize = 256 / 8;
 const SETTINGS_AT: usize = 1024 / 8;
 const NAMES_AT: usize = 4096;
 const NAME_BYTES: usize = 64;
-const NAMES: usize = 192;
+/// Names that the header can hold, the empty one included.
+pub const NAMES: usize = 192;
 const LABEL_AT: usize = 128;
 // Header fields, as word numbers.
 const PID: usize = 3;
@@ -161,13 +162,13 @@ impl RowFile {
         if start.is_null() || word >= ROW_WORDS {
             return None;
         }
-        // SAFETY: a segment that is not null holds SEGMENT_ROWS rows of ROW_WORDS aligned words and is never unmapped.
+        // SAFETY: a segment that is not null holds SEGMENT_ROWS rows of ROW_WORDS aligned words and is mapped as long as `self` lives.
         Some(unsafe { &*start.add(number % SEGMENT_ROWS * ROW_WORDS + word) })
     }
 
     fn word(&self, number: usize) -> &AtomicU64 {
         debug_assert!(number < NAMES_AT / 8);
-        // SAFETY: the header is mapped, page-aligned, larger than NAMES_AT and never unmapped.
+        // SAFETY: the header is mapped, page-aligned, larger than NAMES_AT and mapped as long as `self` lives.
         unsafe { &*self.header.cast::<AtomicU64>().add(number) }
     }
 
@@ -190,6 +191,24 @@ impl RowFile {
         // SAFETY: label and names lie inside the header; only the holder of the names' lock, or the creator, writes there.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.header.add(at), bytes.len()) };
     }
+}
+
+impl Drop for RowFile {
+    fn drop(&mut self) {
+        unmap(self.header.cast(), HEADER_BYTES);
+        for segment in &self.segments {
+            let start = segment.load(Ordering::Acquire);
+            if !start.is_null() {
+                unmap(start.cast(), SEGMENT_ROWS * ROW_BYTES);
+            }
+        }
+    }
+}
+
+fn unmap(start: *mut c_void, bytes: usize) {
+    // SAFETY: mapped by `map` with this length, and nobody can reach it any more: the file is being dropped. It cannot fail for such a
+    // range, and if it did, the range would merely stay mapped.
+    unsafe { libc::munmap(start, bytes) };
 }
 
 fn allocate(file: &File, offset: usize, bytes: usize) -> io::Result<()> {

@@ -23,7 +23,8 @@ use crate::{
     core::{Core, lock},
     exchange::{EndBell, Exchange, Piece, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
-    policy::Policy,
+    looping::Running,
+    policy::{Policy, RoutePolicy},
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
 };
@@ -95,13 +96,13 @@ pub struct AsgiCall {
     core: Arc<Core>,
     functions: Arc<Functions>,
     /// How its tasks are run.
-    policy: Arc<Policy>,
+    policy: Mutex<Arc<Policy>>,
     exchange: Arc<Exchange>,
     asked: Asked,
     op: u64,
-    /// The route that took the request first, where the straight way handed it over.
     route: Option<usize>,
     wanted: Mutex<Wanted>,
+    running: Mutex<Option<Running>>,
     answer: Mutex<Answer>,
     tasks: Mutex<Tasks>,
     /// The server is not quiet before it is dropped.
@@ -116,6 +117,7 @@ pub struct Seed {
     pub exchange: Arc<Exchange>,
     pub asked: Asked,
     pub op: u64,
+    /// The number of its route, if it was found.
     pub route: Option<usize>,
     pub wanted: Wanted,
     /// The list that was injected already.
@@ -132,12 +134,13 @@ impl AsgiCall {
         Self {
             core,
             functions,
-            policy,
+            policy: Mutex::new(policy),
             exchange,
             asked,
             op,
             route,
             wanted: Mutex::new(wanted),
+            running: Mutex::default(),
             answer: Mutex::new(Answer::Open(reply)),
             tasks: Mutex::new(Tasks { list: tasks, used, ..Tasks::default() }),
             busy: Mutex::new(Some(busy)),
@@ -195,19 +198,14 @@ impl AsgiCall {
         self.exchange.id
     }
 
-    /// What is wanted: ("answer", None), ("explain", exception) or ("send", response).
+    /// Begins. What is wanted: ("answer", None), ("explain", exception) or ("send", response).
     fn wanted(&self, py: Python<'_>) -> (&'static str, Option<Py<PyAny>>) {
+        *lock(&self.running) = Some(Running::endpoint(&self.core, self.route, self.op));
         match &*lock(&self.wanted) {
             Wanted::Answer => ("answer", None),
             Wanted::Explain(error) => ("explain", Some(error.clone_ref(py))),
             Wanted::Send(response) => ("send", Some(response.clone_ref(py))),
         }
-    }
-
-    /// The route that the straight way found, by number.
-    #[getter]
-    fn route(&self) -> Option<usize> {
-        self.route
     }
 
     /// The ASGI scope, without `app` and `state`.
@@ -230,14 +228,33 @@ impl AsgiCall {
         Ok(Some(event))
     }
 
+    /// Whether the server has found no route for the request, so that the app has to say which policy counts.
+    #[getter]
+    fn needs_policy(&self) -> bool {
+        Arc::ptr_eq(&lock(&self.policy), &self.core.policy)
+    }
+
+    /// Says how its tasks are run. False: it may `admit` none, because as many as may be are pending, and is written down as refused.
+    fn use_policy(&self, policy: &RoutePolicy, admit: bool) -> bool {
+        *lock(&self.policy) = Arc::clone(&policy.0);
+        if let Some(busy) = lock(&self.busy).as_mut() {
+            busy.join(&policy.0);
+        }
+        if admit && self.core.is_full(&policy.0) {
+            self.core.refuse(self.op);
+            return false;
+        }
+        true
+    }
+
     /// Lets tasks be added to a list that this request's answer carries.
     fn bind(&self, list: &Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions, &self.policy);
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
     }
 
     /// Makes a list the one that is injected in this request.
     fn adopt(&self, list: Bound<'_, TaskList>) {
-        list.get().belongs_to(&self.core, &self.functions, &self.policy);
+        list.get().belongs_to(&self.core, &self.functions, &lock(&self.policy));
         lock(&self.tasks).list = Some(list.unbind());
     }
 
@@ -293,7 +310,7 @@ impl AsgiCall {
         *answer = Answer::Started { reply, status, headers: fields, frame };
         drop(answer);
         if let Some(busy) = &mut *lock(&self.busy) {
-            busy.stand_by();
+            busy.decided();
         }
         Ok(true)
     }
@@ -419,6 +436,7 @@ impl AsgiCall {
         }
         // Of an answer that did not reach its end: the client has gone, or sees that it was broken off.
         drop(self.ticket());
+        drop(lock(&self.running).take());
         drop(lock(&self.busy).take());
     }
 }

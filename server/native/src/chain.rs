@@ -22,8 +22,9 @@ pub struct Task {
     pub func: Py<PyAny>,
     pub args: Py<PyTuple>,
     pub kwargs: Option<Py<PyDict>>,
-    /// A copy of the context variables at `add_task`.
-    pub context: Py<PyAny>,
+    /// A copy of the context variables at `add_task`. None: there were none, and an empty context is made when the task runs, because a
+    /// million tasks may wait.
+    pub context: Option<Py<PyAny>>,
     pub kind: TaskKind,
     /// Id of the function's name in the row file.
     pub name: u16,
@@ -34,17 +35,26 @@ impl Task {
     /// Calls a `def` function in its context.
     pub fn call<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let kwargs = self.kwargs.as_ref().map(|kwargs| kwargs.bind(py));
+        let context = self.context_of_its_own(py)?;
         // SAFETY: attached; `context` is a contextvars.Context of its own, entered nowhere else.
-        if unsafe { ffi::PyContext_Enter(self.context.as_ptr()) } < 0 {
+        if unsafe { ffi::PyContext_Enter(context.as_ptr()) } < 0 {
             return Err(PyErr::fetch(py));
         }
         // The context is left on every way out, or this thread's later tasks would run in it.
         let result = caught(|| self.func.bind(py).call(self.args.bind(py), kwargs));
         // SAFETY: entered above on this very thread. Exiting keeps the error of the call, which is held in `result`.
-        if unsafe { ffi::PyContext_Exit(self.context.as_ptr()) } < 0 {
+        if unsafe { ffi::PyContext_Exit(context.as_ptr()) } < 0 {
             return Err(PyErr::fetch(py));
         }
         result
+    }
+
+    fn context_of_its_own<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &self.context {
+            Some(context) => Ok(context.bind(py).clone()),
+            // SAFETY: attached; returns a new reference or null with an exception set.
+            None => unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_New()) },
+        }
     }
 }
 
@@ -171,8 +181,19 @@ impl Chain {
     }
 
     /// The next task's context, in which its event-loop task is made.
-    pub fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        lock(&self.state).waiting.front().map(|task| task.context.clone_ref(py))
+    pub fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let next = lock(&self.state).waiting.front().map(Arc::clone);
+        next.map(|task| task.context_of_its_own(py)).transpose()
+    }
+
+    /// When the next task was accepted. None: all have been taken.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        lock(&self.state).waiting.front().map(|task| task.entry.accepted_ns())
+    }
+
+    /// When the task that was taken last was accepted.
+    pub fn last_accepted(&self) -> Option<u64> {
+        lock(&self.state).taken.as_ref().map(|task| task.entry.accepted_ns())
     }
 
     /// Drops every task that has not been taken.
@@ -191,6 +212,16 @@ impl Chain {
     pub fn tasks(&self) -> Vec<Arc<Task>> {
         let state = lock(&self.state);
         state.taken.iter().chain(&state.waiting).map(Arc::clone).collect()
+    }
+
+    /// Lets go of all tasks, which have been given up; one that runs is held by who runs it.
+    pub fn clear(&self) {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        let given_up = (state.taken.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        // As above.
+        drop(given_up);
     }
 
     /// One chain a task; this chain is left without any.

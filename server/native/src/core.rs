@@ -4,19 +4,32 @@ use std::{
     collections::VecDeque,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use afterload_core::{
     ledger::{Entry, Gauge, Ledger},
+    ordered::Ordered,
     queue::Queue,
+    watch::Watch,
 };
 use pyo3::prelude::*;
-use slab::Slab;
 
-use crate::{asgi::AsgiCall, chain::Chain, job::Job, overdue::Overdue, policy::Policy, websocket::WebSocketCall};
+use crate::{
+    asgi::AsgiCall,
+    chain::Chain,
+    job::{Job, LaneWork},
+    outbox,
+    overdue::Overdue,
+    pages::RouteLine,
+    policy::Policy,
+    websocket::WebSocketCall,
+};
+
+/// So many requests are looked at for the oldest queued task, while the registry is locked.
+const LOOKED_AT: usize = 1024;
 
 /// Python callables that the compiled side calls; server/_serve.py describes each.
 pub struct Helpers {
@@ -24,13 +37,11 @@ pub struct Helpers {
     pub task_list: Py<PyAny>,
     /// `is_async_callable`, for callables that are no plain functions.
     pub is_async: Py<PyAny>,
-    /// Validates a request as FastAPI does and answers 422, or returns the arguments.
-    pub validate: Py<PyAny>,
     /// Turns a returned `Response` into its parts.
     pub unpack: Py<PyAny>,
     /// Encodes a value that is no plain JSON.
     pub encode: Py<PyAny>,
-    /// Turns an exception of an endpoint into an answer.
+    /// Turns an exception of an endpoint into an answer, or returns None if the app has a handler of its own for it.
     pub explain: Py<PyAny>,
     /// Logs the exception of a task.
     pub task_failed: Py<PyAny>,
@@ -60,8 +71,8 @@ pub enum LoopWork {
 pub enum PoolWork {
     /// Tasks whose next one is plain `def`.
     Chain(Arc<Chain>),
-    /// A request whose endpoint is plain `def`, where endpoints share the pool.
-    Job(Box<Job>),
+    /// What an endpoint thread would do, where endpoints share the pool.
+    Lane(LaneWork),
 }
 
 /// How a server was told to be.
@@ -77,34 +88,39 @@ pub struct Shape {
 /// The requests with unfinished tasks. Sealed at the drain deadline: after that nothing is accepted.
 #[derive(Default)]
 pub struct Registry {
-    chains: Slab<Arc<Chain>>,
+    chains: Ordered<Arc<Chain>>,
     sealed: bool,
 }
 
 impl Registry {
     fn enter(&mut self, mut chain: Chain) -> Arc<Chain> {
-        let place = self.chains.vacant_entry();
-        chain.number = place.key();
-        Arc::clone(place.insert(Arc::new(chain)))
+        chain.number = self.chains.next_number();
+        let chain = Arc::new(chain);
+        self.chains.insert(Arc::clone(&chain));
+        chain
     }
 }
 
 /// Shared by all threads of one server.
 pub struct Core {
     pub ledger: Ledger,
+    /// What each thread is doing.
+    pub watch: Watch,
+    /// The routes as the admin port shows them.
+    pub routes: OnceLock<Vec<RouteLine>>,
     /// For tasks of no particular route.
     pub policy: Arc<Policy>,
     pub queue_limit: Option<u64>,
+    /// Requests that may yet add tasks.
+    pub undecided: AtomicU64,
     pub helpers: Helpers,
-    /// Requests for endpoints that are plain `def`.
-    pub lanes: Queue<Job>,
-    /// Chains whose next task is plain `def`, and requests too where endpoints share the pool.
+    /// Requests for endpoints that are plain `def`, and `def` callables of other requests.
+    pub lanes: Queue<LaneWork>,
+    /// Chains whose next task is plain `def`, and what endpoint threads would do where endpoints share the pool.
     pub pool: Queue<PoolWork>,
     pub pool_limit: AtomicUsize,
     pub shared_pool: bool,
     pub overdue: Overdue,
-    /// Requests and sockets under way that add no tasks: their routes cannot, or their tasks have been accepted.
-    pub bystanders: AtomicU64,
     pub lane_threads: AtomicUsize,
     pub lane_limit: usize,
     /// Requests that endpoint threads have taken so far: their progress.
@@ -125,15 +141,17 @@ impl Core {
         };
         Ok(Self {
             ledger,
+            watch: Watch::default(),
+            routes: OnceLock::new(),
             policy: Arc::new(policy),
             queue_limit: shape.queue_limit,
+            undecided: AtomicU64::new(0),
             helpers,
             lanes: Queue::new(shape.lane_limit),
             pool: Queue::new(shape.pool),
             pool_limit: AtomicUsize::new(shape.pool),
             shared_pool: shape.shared_pool,
             overdue: Overdue::default(),
-            bystanders: AtomicU64::new(0),
             lane_threads: AtomicUsize::new(0),
             lane_limit: shape.lane_limit,
             lane_jobs_taken: AtomicU64::new(0),
@@ -154,11 +172,18 @@ impl Core {
         self.ledger.gauge(gauge).fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Hands work to the event loop; its bell rings once per burst.
+    /// Hands work to the event loop: from an I/O thread at the end of its pass, otherwise at once.
     pub fn push_to_loop(&self, work: LoopWork) {
+        if let Err(work) = outbox::keep_for_loop(work) {
+            self.push_all_to_loop([work]);
+        }
+    }
+
+    /// Hands work to the event loop at once; its bell rings once per burst.
+    pub fn push_all_to_loop(&self, work: impl IntoIterator<Item = LoopWork>) {
         let mut waiting = lock(&self.for_loop);
         let first = waiting.is_empty();
-        waiting.push_back(work);
+        waiting.extend(work);
         drop(waiting);
         if first {
             let one = 1_u64;
@@ -218,15 +243,30 @@ impl Core {
 
     /// Forgets a chain that has run to its end.
     pub fn forget(&self, chain: &Chain) {
-        lock(&self.registry).chains.try_remove(chain.number);
+        lock(&self.registry).chains.remove(chain.number);
         chain.let_go_of_bell();
     }
 
-    /// Seals the registry and returns the chains that have not ended.
+    /// Seals the registry, empties it, and returns the chains that have not ended.
     pub fn seal(&self) -> Vec<Arc<Chain>> {
         let mut registry = lock(&self.registry);
         registry.sealed = true;
-        registry.chains.iter().map(|(_, chain)| Arc::clone(chain)).collect()
+        let left = std::mem::take(&mut registry.chains);
+        left.iter().map(Arc::clone).collect()
+    }
+
+    /// When the oldest queued task was accepted. Where the `LOOKED_AT` oldest requests have none, a bound: none is older than what is returned.
+    pub fn oldest_queued(&self) -> Option<u64> {
+        let registry = lock(&self.registry);
+        let mut bound = None;
+        for chain in registry.chains.iter().take(LOOKED_AT) {
+            let accepted = chain.oldest_queued();
+            if accepted.is_some() {
+                return accepted;
+            }
+            bound = chain.last_accepted().or(bound);
+        }
+        bound
     }
 
     /// Seals the registry if nothing is under way: then nothing can be accepted after the account is closed.
@@ -272,31 +312,46 @@ impl Core {
         if registry.sealed {
             return Vec::new();
         }
-        registry.chains.try_remove(chain.number);
+        registry.chains.remove(chain.number);
         chain.take_apart().into_iter().map(|single| registry.enter(single)).collect()
     }
 
-    /// Sends a chain to where its next task runs; one without a next task has ended.
+    /// Sends a chain to where its next task runs, from an I/O thread at the end of its pass; one without a next task has ended.
     pub fn route(&self, chain: Arc<Chain>) {
-        use afterload_core::ledger::TaskKind;
-        match chain.next_kind() {
-            Some(TaskKind::Def) => {
-                self.up(Gauge::PoolWaiting);
-                self.pool.push(PoolWork::Chain(chain));
-            }
-            Some(TaskKind::Async) => self.push_to_loop(LoopWork::Chain(chain)),
-            None => self.forget(&chain),
+        if let Err(chain) = outbox::keep(chain) {
+            self.route_all([chain]);
         }
     }
 
-    /// Sends a request with a `def` endpoint to where it runs. True: it has to wait for an endpoint thread.
-    pub fn push_job(&self, job: Job) -> bool {
+    /// As `route`, at once, with one wake-up for all.
+    pub fn route_all(&self, chains: impl IntoIterator<Item = Arc<Chain>>) {
+        use afterload_core::ledger::TaskKind;
+        let (mut for_pool, mut for_loop) = (Vec::new(), Vec::new());
+        for chain in chains {
+            match chain.next_kind() {
+                Some(TaskKind::Def) => for_pool.push(PoolWork::Chain(chain)),
+                Some(TaskKind::Async) => for_loop.push(LoopWork::Chain(chain)),
+                None => self.forget(&chain),
+            }
+        }
+        if !for_loop.is_empty() {
+            self.push_all_to_loop(for_loop);
+        }
+        if !for_pool.is_empty() {
+            self.ledger.gauge(Gauge::PoolWaiting).fetch_add(for_pool.len() as u64, Ordering::Relaxed);
+            self.pool.push_all(for_pool);
+        }
+    }
+
+    /// Sends a request with a `def` endpoint, or a `def` callable of another one, to where it runs. True: it has to wait for an
+    /// endpoint thread.
+    pub fn push_to_lanes(&self, work: LaneWork) -> bool {
         self.up(Gauge::LanesWaiting);
         if self.shared_pool {
-            self.pool.push(PoolWork::Job(Box::new(job)));
+            self.pool.push(PoolWork::Lane(work));
             return false;
         }
-        self.lanes.push(job) > 0
+        self.lanes.push(work) > 0
     }
 
     /// Lets `size` pool threads take work.
@@ -309,12 +364,8 @@ impl Core {
     /// Whether a request that would add tasks, and is counted as under way already, must be refused. All requests under way may each
     /// add a task: they count, or a burst would overshoot the limit.
     pub fn is_full(&self, policy: &Policy) -> bool {
-        self.queue_limit.is_some_and(|limit| self.ledger.pending() + self.adding() > limit) || policy.is_full()
-    }
-
-    /// Requests under way that may yet add tasks.
-    fn adding(&self) -> u64 {
-        self.ledger.busy().saturating_sub(self.bystanders.load(Ordering::Acquire))
+        let under_way = || self.ledger.pending() + self.undecided.load(Ordering::Acquire);
+        self.queue_limit.is_some_and(|limit| under_way() > limit) || policy.is_full()
     }
 
     /// Writes a request down that admission refused.

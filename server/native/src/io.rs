@@ -35,8 +35,10 @@ use crate::{
     body::{Busy, TaskBody},
     core::{Core, LoopWork},
     exchange::Exchange,
-    job::{BusyGuard, Content, Job, Reply, internal_error},
+    job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
+    outbox,
     policy::Policy,
+    presence::Presence,
     route::Route,
     scope::{Asked, Ends},
     tasks::Functions,
@@ -103,7 +105,9 @@ pub struct Io {
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
 pub fn run(io: &Arc<Io>, listener: StdListener, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outbox = outbox::Open::new(&io.core);
     let local = LocalSet::new();
+    local.spawn_local(outbox.postman());
     local.block_on(&runtime, accept(Arc::clone(io), listener, phase))
 }
 
@@ -158,13 +162,18 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         return;
     }
     let busy: Busy = Rc::new(());
+    let fresh = Rc::new(Cell::new(true));
     let service = {
-        let busy = Rc::clone(&busy);
+        let (busy, fresh) = (Rc::clone(&busy), Rc::clone(&fresh));
         service_fn(move |request| {
+            fresh.set(false);
             let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
                 let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
+                if *near.phase.borrow() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response)
             }
         })
@@ -178,10 +187,8 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    // One that was just accepted is about to send a request, and hyper would close it at once: it is given `IDLE_GRACE`.
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
-    if draining {
-        connection.as_mut().graceful_shutdown();
-    }
     loop {
         tokio::select! {
             // An error here is the client's affair: it has gone, or sent no HTTP.
@@ -193,7 +200,9 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
                 }
                 if now == Phase::Draining {
                     draining = true;
-                    connection.as_mut().graceful_shutdown();
+                    if !fresh.get() {
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             }
             // A client that sends its head slowly, or not at all, must not hold up the drain.
@@ -258,7 +267,8 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let op = io.core.ledger.operation(sent_op);
     let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
     let mut busy = BusyGuard::new(&io.core, policy);
-    let may_add_tasks = route.is_some_and(|route| route.tasks.is_some());
+    // A route with a limit of its own has tasks, in whatever way it makes them.
+    let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
     if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
@@ -268,11 +278,13 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let path = path.into_owned();
     let method = head.method.clone();
     let asked = asked(near, head, path);
+    let route = found.as_ref().map(|(number, _)| *number);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
-        if !may_add_tasks {
-            busy.stand_by();
+        if route.is_some() && !may_add_tasks {
+            // One that takes long is no reason to refuse others.
+            busy.decided();
         }
-        return general(near, asked, body, op, Arc::clone(policy), busy).await;
+        return general(near, asked, body, op, route, busy).await;
     };
     let body = match read_body(body, io.max_body).await {
         Ok(body) => body,
@@ -280,6 +292,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     };
     let (reply, answered) = oneshot::channel();
     let is_async = io.routes[number].is_async;
+    let presence = io.routes[number].request.is_some().then(Presence::default);
     let job = Job {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
@@ -291,14 +304,17 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         path_values: values,
         body,
         reply,
+        has_gone: presence.as_ref().map(Presence::watch),
         busy,
     };
     if is_async {
         io.core.push_to_loop(LoopWork::Job(Box::new(job)));
-    } else if io.core.push_job(job) {
+    } else if io.core.push_to_lanes(LaneWork::Job(Box::new(job))) {
         grow_lanes(&io.core, &near.growing);
     }
-    response_from(&method, answered.await.unwrap_or_else(|_| internal_error()))
+    let reply = answered.await;
+    drop(presence);
+    response_from(&method, reply.unwrap_or_else(|_| internal_error()))
 }
 
 fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {
@@ -307,7 +323,14 @@ fn asked(near: &Near, head: http::request::Parts, path: String) -> Asked {
 }
 
 /// The general way: the app gets the request as it arrives.
-async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, policy: Arc<Policy>, busy: BusyGuard) -> Response<TaskBody> {
+async fn general(
+    near: &Near,
+    asked: Asked,
+    body: Incoming,
+    op: u64,
+    route: Option<usize>,
+    busy: BusyGuard,
+) -> Response<TaskBody> {
     let io = &near.io;
     let on_demand = asked.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if body.size_hint().lower() > io.max_body as u64 {
@@ -322,11 +345,11 @@ async fn general(near: &Near, asked: Asked, body: Incoming, op: u64, policy: Arc
     let call = AsgiCall::new(Seed {
         core: Arc::clone(&io.core),
         functions: Arc::clone(&io.functions),
-        policy,
+        policy: Arc::clone(route.map_or(&io.core.policy, |number| &io.policies[number])),
         exchange: Arc::clone(&exchange),
         asked,
         op,
-        route: None,
+        route,
         wanted: Wanted::Answer,
         tasks: None,
         used: 0,
@@ -436,7 +459,7 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     let (decide, decided) = oneshot::channel();
     let mut busy = BusyGuard::new(&io.core, &io.core.policy);
     // ASGI gives web sockets no tasks: one that stays open is no reason to refuse requests that have some.
-    busy.stand_by();
+    busy.decided();
     let call = WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, busy);
     // Dropped with this future when the client goes before the handshake is answered.
     let lost = Lost(Arc::clone(&socket));
@@ -539,7 +562,8 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
             if core.lanes.is_empty() || core.lane_threads.load(Ordering::Acquire) >= core.lane_limit {
                 break;
             }
-            if core.lane_jobs_taken.load(Ordering::Acquire) == taken {
+            // A thread that was called and waits for the interpreter is not stuck: one more would only wait behind it.
+            if core.lane_jobs_taken.load(Ordering::Acquire) == taken && core.lanes.is_stuck() {
                 core.ask_main(MORE_LANES);
             }
         }

@@ -1,11 +1,14 @@
 //! One request on its way through Python: arguments, answer, tasks. Runs attached, on an endpoint thread or the event loop's.
 //!
-//! The straight way is taken here; whatever fails validation or is out of the ordinary is handed whole to a helper in
-//! Python, which does what FastAPI does, with FastAPI's own functions.
+//! The straight way is taken here. A request that is not in order (it fails validation, its body is no JSON) is handed over whole to the
+//! general way before anything of the user's has been called.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use afterload_core::ledger::{Gauge, Share};
+use afterload_core::{
+    ledger::{Gauge, Share},
+    watch::{PieceKind, Role, Thread},
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
@@ -19,11 +22,16 @@ use crate::{
     body::Ticket,
     core::{Core, LoopWork},
     exchange::{Exchange, Piece},
+    gil::identity,
+    pages::watched_as,
     panics::caught,
+    params::Received,
     policy::Policy,
-    route::{Param, Route},
-    scope::Asked,
+    presence::HasGone,
+    route::Route,
+    scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
+    worker::wait_detached,
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -57,10 +65,16 @@ impl Reply {
 
 /// Why there are no arguments.
 enum Trouble {
-    /// Something about the request is out of the ordinary: the app has to look at it itself.
+    /// The request is not in order: the app has to look at it itself.
     HandOver,
-    /// A Python exception that is no validation error.
+    /// A Python exception of our own making.
     Raised(PyErr),
+}
+
+impl From<PyErr> for Trouble {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
 }
 
 /// A request that waits for an endpoint.
@@ -76,6 +90,8 @@ pub struct Job {
     pub path_values: Vec<String>,
     pub body: Bytes,
     pub reply: oneshot::Sender<Reply>,
+    /// For routes whose `Request` is injected.
+    pub has_gone: Option<HasGone>,
     /// The server is not quiet before it is dropped.
     pub busy: BusyGuard,
 }
@@ -84,38 +100,47 @@ pub struct Job {
 pub struct BusyGuard {
     core: Arc<Core>,
     share: Option<Arc<Share>>,
-    stands_by: bool,
+    may_add: bool,
 }
 
 impl BusyGuard {
     pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
         core.ledger.enter();
+        core.undecided.fetch_add(1, Ordering::AcqRel);
         if let Some(share) = policy.share() {
             share.enter();
         }
-        Self { core: Arc::clone(core), share: policy.share().cloned(), stands_by: false }
+        Self { core: Arc::clone(core), share: policy.share().cloned(), may_add: true }
     }
 
-    /// It adds no task any more (but through tasks that it has): the server is not quiet before its end, but admission need not count it.
-    pub fn stand_by(&mut self) {
-        if std::mem::replace(&mut self.stands_by, true) {
+    /// Counts the request in the share of a route that was not known before.
+    pub fn join(&mut self, policy: &Policy) {
+        if !self.may_add {
             return;
         }
-        if let Some(share) = self.share.take() {
-            share.leave();
+        if let Some(share) = policy.share() {
+            share.enter();
         }
-        self.core.bystanders.fetch_add(1, Ordering::AcqRel);
+        if let Some(before) = std::mem::replace(&mut self.share, policy.share().cloned()) {
+            before.leave();
+        }
+    }
+
+    /// Admission counts the request no longer: what it adds has been accepted. Before its answer can be read, so that the client's next
+    /// request does not find it counted twice.
+    pub fn decided(&mut self) {
+        if std::mem::replace(&mut self.may_add, false) {
+            self.core.undecided.fetch_sub(1, Ordering::AcqRel);
+            if let Some(share) = &self.share {
+                share.leave();
+            }
+        }
     }
 }
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        if let Some(share) = &self.share {
-            share.leave();
-        }
-        if self.stands_by {
-            self.core.bystanders.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.decided();
         self.core.ledger.leave();
     }
 }
@@ -155,7 +180,7 @@ impl Job {
     /// Answers with what the endpoint returned and accepts its tasks.
     pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
         let py = value.py();
-        let mut reply = match self.encode(value, tasks) {
+        let mut reply = match caught(|| self.encode(value, tasks)) {
             Ok(Some(reply)) => reply,
             Ok(None) => {
                 let tasks = tasks.map(|tasks| tasks.clone_ref(py));
@@ -185,7 +210,6 @@ impl Job {
         });
         self.send(reply);
     }
-
     fn route(&self) -> &Route {
         &self.routes[self.number]
     }
@@ -221,74 +245,28 @@ impl Job {
 
     fn arguments<'py>(&self, py: Python<'py>) -> Result<Call<'py>, Trouble> {
         let route = self.route();
-        let kwargs = match self.straight(py, route) {
-            Ok(kwargs) => kwargs,
-            Err(_) => return Err(Trouble::HandOver),
-        };
+        if let Some(app) = &route.overridable
+            && app.bind(py).getattr(pyo3::intern!(py, "dependency_overrides"))?.is_truthy()?
+        {
+            return Err(Trouble::HandOver);
+        }
+        let received = Received::new(&self.path_values, self.asked.uri.query(), &self.asked.headers, &self.body);
+        let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
+        if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
+            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body), self.has_gone.clone());
+            kwargs.set_item(name, make.bind(py).call1(parts)?)?;
+        }
         let tasks = match &route.tasks {
             None => None,
             Some(name) => {
-                let list = self.core.helpers.task_list.bind(py).call0().map_err(Trouble::Raised)?;
-                kwargs.set_item(name, &list).map_err(Trouble::Raised)?;
-                let list = list.cast_into::<TaskList>().map_err(|error| Trouble::Raised(error.into()))?;
+                let list = self.core.helpers.task_list.bind(py).call0()?;
+                kwargs.set_item(name, &list)?;
+                let list = list.cast_into::<TaskList>().map_err(PyErr::from)?;
                 list.get().belongs_to(&self.core, &self.functions, &self.policy);
                 Some(list.unbind())
             }
         };
         Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, tasks })
-    }
-
-    /// Arguments of a request without any trouble; any error means that the careful way has to look at it.
-    fn straight<'py>(&self, py: Python<'py>, route: &Route) -> PyResult<Bound<'py, PyDict>> {
-        let kwargs = PyDict::new(py);
-        for param in &route.params {
-            let value = match self.raw(py, route, param) {
-                Some(raw) => match &param.validate {
-                    None => raw.into_any(),
-                    Some(validate) => validate.bind(py).call1((raw,))?,
-                },
-                None if param.required => return Err(pyo3::exceptions::PyKeyError::new_err(param.alias.clone())),
-                None => match &param.make_default {
-                    None => param.default.bind(py).clone(),
-                    Some(make) => make.bind(py).call0()?,
-                },
-            };
-            kwargs.set_item(&param.name, value)?;
-        }
-        if let Some(body) = &route.body {
-            if self.body.is_empty() || !self.is_json() {
-                return Err(pyo3::exceptions::PyValueError::new_err("no JSON body"));
-            }
-            let value = body.validate_json.bind(py).call1((PyBytes::new(py, &self.body),))?;
-            kwargs.set_item(&body.name, value)?;
-        }
-        Ok(kwargs)
-    }
-
-    fn raw<'py>(&self, py: Python<'py>, route: &Route, param: &Param) -> Option<Bound<'py, PyString>> {
-        match param.source.as_str() {
-            "path" => {
-                let place = route.path_names.iter().position(|name| *name == param.alias)?;
-                Some(PyString::new(py, self.path_values.get(place)?))
-            }
-            "query" => {
-                // Of a repeated parameter the last one counts, as in Starlette.
-                let pairs = form_urlencoded::parse(self.asked.uri.query()?.as_bytes());
-                let (_, value) = pairs.filter(|(name, _)| *name == param.alias).last()?;
-                Some(PyString::new(py, &value))
-            }
-            _ => {
-                let value = self.asked.headers.get(&param.alias)?;
-                // Header values are Latin-1: each byte is its own code point.
-                let text: String = value.as_bytes().iter().map(|&byte| char::from(byte)).collect();
-                Some(PyString::new(py, &text))
-            }
-        }
-    }
-
-    fn is_json(&self) -> bool {
-        let content_type = self.asked.headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        content_type == b"application/json" || content_type.starts_with(b"application/json;")
     }
 
     /// The answer. None: it is a `Response` of a kind that must send itself.
@@ -312,29 +290,56 @@ impl Job {
     }
 }
 
-/// The thread of an endpoint: takes one request after another.
-pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
-    loop {
-        let job = match core.lanes.try_pop(number) {
-            Some(job) => job,
-            None => match py.detach(|| core.lanes.pop(number)) {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        run_job(py, core, job);
+/// Work for an endpoint thread.
+pub enum LaneWork {
+    /// A request whose endpoint, and everything that it depends on, is `def`.
+    Job(Box<Job>),
+    /// A `def` callable that a request on the event loop waits for.
+    Call(Py<PyAny>),
+}
+
+impl LaneWork {
+    fn route(&self) -> (Option<usize>, u64) {
+        match self {
+            Self::Job(job) => (Some(job.number), job.op),
+            // Its request is named where it waits, on the event loop.
+            Self::Call(_) => (None, 0),
+        }
+    }
+
+    fn run(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Job(job) => job.run(py),
+            Self::Call(call) => drop(call.bind(py).call0()?),
+        }
+        Ok(())
     }
 }
 
-/// Runs one request on the thread that has taken it. A panic ends the request, with 500, and not the thread.
-pub fn run_job(py: Python<'_>, core: &Core, job: Job) {
+/// The thread of an endpoint: takes one request after another.
+pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
+    let page = core.watch.enter(Role::Lane, number, identity(py));
+    loop {
+        // Work is taken while attached: until this thread has the interpreter, another one that has it may be quicker.
+        let Some(work) = core.lanes.try_pop(number) else {
+            if wait_detached(py, &page, || core.lanes.wait(number)) {
+                continue;
+            }
+            return;
+        };
+        core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
+        run_lane_work(py, core, &page, work);
+    }
+}
+
+/// Runs what the thread has taken. A panic ends the request, with 500, and not the thread.
+pub fn run_lane_work(py: Python<'_>, core: &Core, page: &Thread, work: LaneWork) {
     core.down(Gauge::LanesWaiting);
     core.up(Gauge::LanesBusy);
-    let outcome = caught(|| {
-        job.run(py);
-        Ok(())
-    });
+    let (number, op) = work.route();
+    page.begin(PieceKind::Endpoint, watched_as(number), op);
+    let outcome = caught(|| work.run(py));
+    page.end();
     if let Err(error) = outcome {
         error.display(py);
     }

@@ -1,25 +1,34 @@
 //! The compiled module `server._native`: HTTP, dispatch, task workers and drain of the bundled server. Its manual is `_native.pyi`.
 //!
-//! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`job`] (one request on its way through
-//! Python), [`route`] (a compiled route), [`tasks`] (background tasks as Python sees them), [`chain`] (the tasks of one request),
-//! [`policy`] (how they are run), [`worker`] (threads that run them), [`looping`] (the event loop's side), [`overdue`] (tasks that run
-//! too long), [`asgi`] and [`websocket`] (the general way, over [`exchange`]), [`server`] (start, drain, stop).
+//! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`outbox`] (what it hands over), [`job`]
+//! (one request on its way through Python), [`params`] and [`route`] (a compiled route), [`scope`] (ASGI), [`tasks`] (background tasks
+//! as Python sees them), [`chain`] (the tasks of one request), [`policy`] (how they are run), [`worker`] (threads that run them),
+//! [`looping`] (the event loop's side), [`overdue`] (tasks that run too long), [`asgi`] and [`websocket`] (the general way, over
+//! [`exchange`]), [`server`] (start, drain, stop); seen from outside: [`admin`] (its port), [`pages`] (what it shows), [`gil`] and
+//! [`holder`] (who has the interpreter's lock).
 //!
 //! Rule of the threads: I/O threads never attach to the interpreter, and nobody waits for a lock of this crate while attached longer
 //! than a push or a pop takes.
 
+mod admin;
 mod asgi;
 mod body;
 mod chain;
 mod core;
 mod effects;
 mod exchange;
+mod gil;
+mod holder;
 mod io;
 mod job;
 mod looping;
+mod outbox;
 mod overdue;
+mod pages;
 mod panics;
+mod params;
 mod policy;
+mod presence;
 mod route;
 mod scope;
 mod server;
@@ -31,7 +40,7 @@ mod worker;
 mod _native {
     #[pymodule_export]
     use crate::{
-        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, server::Server, tasks::TaskList,
-        websocket::WebSocketCall,
+        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, policy::RoutePolicy, server::Server,
+        tasks::TaskList, websocket::WebSocketCall,
     };
 }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use afterload_core::ledger::{Gauge, TaskKind};
+use afterload_core::{
+    ledger::{Gauge, TaskKind},
+    watch::PieceKind,
+};
 use pyo3::{
     prelude::*,
     types::{PyDict, PyTuple},
@@ -12,9 +15,44 @@ use crate::{
     chain::{Chain, Task},
     core::{Core, lock},
     job::Job,
+    pages::watched_as,
     tasks::TaskList,
     worker::task_failed,
 };
+
+/// A piece of Python that has begun on the event loop; it ends when this is dropped.
+pub struct Running {
+    core: Arc<Core>,
+    kind: PieceKind,
+    number: usize,
+}
+
+impl Running {
+    /// A request's way through Python begins. `route`: None, if only the app knows which one it takes.
+    pub fn endpoint(core: &Arc<Core>, route: Option<usize>, op: u64) -> Self {
+        let kind = PieceKind::Endpoint;
+        Self { core: Arc::clone(core), kind, number: core.watch.begin_on_loop(kind, watched_as(route), op) }
+    }
+
+    fn task(core: &Arc<Core>, chain: &Chain, task: &Task) -> Self {
+        let number = core.watch.begin_task_on_loop(task.name, chain.op, task.entry.flushed_ns());
+        Self { core: Arc::clone(core), kind: PieceKind::Task, number }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.core.watch.end_on_loop(self.kind, self.number);
+    }
+}
+
+/// The task that runs.
+struct Current {
+    task: Arc<Task>,
+    /// Its place among those with a time limit.
+    place: Option<usize>,
+    running: Running,
+}
 
 /// Function, arguments, and for how many seconds it may run.
 type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
@@ -24,7 +62,7 @@ type Step = (Py<PyAny>, Py<PyTuple>, Option<Py<PyDict>>, Option<f64>);
 pub struct AsyncChain {
     core: Arc<Core>,
     chain: Arc<Chain>,
-    current: Mutex<Option<(Arc<Task>, Option<usize>)>>,
+    current: Mutex<Option<Current>>,
 }
 
 impl AsyncChain {
@@ -33,8 +71,9 @@ impl AsyncChain {
     }
 
     fn end(&self, failed: bool) -> Option<Arc<Task>> {
-        let (task, place) = lock(&self.current).take()?;
+        let Current { task, place, running } = lock(&self.current).take()?;
         self.core.overdue.end(&self.core, place);
+        drop(running);
         let counts = self.core.ledger.end(&task.entry, failed);
         self.core.down(Gauge::LoopTasks);
         // The end of a task that was given up is no news.
@@ -45,7 +84,7 @@ impl AsyncChain {
 #[pymethods]
 impl AsyncChain {
     /// The context in which to run.
-    fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    fn context<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.chain.context(py)
     }
 
@@ -58,7 +97,8 @@ impl AsyncChain {
                 let timeout_s = self.chain.policy.timeout.map(|timeout| timeout.as_secs_f64());
                 let step = (task.func.clone_ref(py), task.args.clone_ref(py), kwargs, timeout_s);
                 let place = self.core.overdue.begin(&self.chain, &task);
-                *lock(&self.current) = Some((task, place));
+                let running = Running::task(&self.core, &self.chain, &task);
+                *lock(&self.current) = Some(Current { task, place, running });
                 return Some(step);
             }
         }
@@ -87,11 +127,12 @@ impl AsyncChain {
 pub struct AsyncJob {
     job: Mutex<Option<Job>>,
     tasks: Mutex<Option<Py<TaskList>>>,
+    running: Mutex<Option<Running>>,
 }
 
 impl AsyncJob {
     pub fn new(job: Job) -> Self {
-        Self { job: Mutex::new(Some(job)), tasks: Mutex::default() }
+        Self { job: Mutex::new(Some(job)), tasks: Mutex::default(), running: Mutex::default() }
     }
 }
 
@@ -100,7 +141,9 @@ impl AsyncJob {
     /// The endpoint and its arguments. None: the request has been answered.
     fn prepare<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyAny>, Bound<'py, PyDict>)> {
         let job = lock(&self.job).take()?;
+        let running = Running::endpoint(&job.core, Some(job.number), job.op);
         let (job, call) = job.prepare(py)?;
+        *lock(&self.running) = Some(running);
         *lock(&self.job) = Some(job);
         *lock(&self.tasks) = call.tasks;
         Some((call.endpoint, call.kwargs))
@@ -108,6 +151,7 @@ impl AsyncJob {
 
     /// Answers with what the endpoint returned.
     fn respond(&self, value: Bound<'_, PyAny>) {
+        let _ends_here = lock(&self.running).take();
         let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
         if let Some(job) = job {
             job.respond(&value, tasks.as_ref());
@@ -117,6 +161,7 @@ impl AsyncJob {
     /// Answers an exception of the endpoint.
     fn fail(&self, error: Bound<'_, PyAny>) {
         let py = error.py();
+        let _ends_here = lock(&self.running).take();
         let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
         if let Some(job) = job {
             job.fail(py, PyErr::from_value(error), tasks.as_ref());

@@ -50,6 +50,18 @@ impl Policy {
     }
 }
 
+/// The policy of one route, for Python to hand about.
+#[pyclass(frozen, module = "server._native")]
+pub struct RoutePolicy(pub Arc<Policy>);
+
+#[pymethods]
+impl RoutePolicy {
+    #[new]
+    fn new(spec: PolicySpec) -> Self {
+        Self(Arc::new(Policy::from(spec)))
+    }
+}
+
 impl From<PolicySpec> for Policy {
     fn from(spec: PolicySpec) -> Self {
         let limit = spec.queue_limit.map(|most| Limit { most, share: Arc::default() });

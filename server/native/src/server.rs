@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    os::fd::RawFd,
+    os::fd::{BorrowedFd, RawFd},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, OnceLock, atomic::Ordering},
     thread,
@@ -24,17 +24,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
+    admin::Admin,
     core::{Core, Helpers, LoopWork, Shape, lock},
-    io::{self, Io, Phase},
-    job::run_lane,
+    gil::{HolderReader, identity},
+    io::{self, Io, MORE_LANES, Phase},
+    job::{LaneWork, run_lane},
     looping::{AsyncChain, AsyncJob},
-    policy::{Policy, PolicySpec},
+    policy::{Policy, RoutePolicy},
     route::Route,
     tasks::{Functions, name_of},
     worker::run_worker,
 };
 
 const BACKLOG: i32 = 2048;
+const FORCED_POLL: Duration = Duration::from_millis(100);
 
 /// Everything that a server is told at its start (server/_config.py).
 #[derive(FromPyObject)]
@@ -57,7 +60,6 @@ struct Settings {
 struct HelperSet {
     task_list: Py<PyAny>,
     is_async: Py<PyAny>,
-    validate: Py<PyAny>,
     unpack: Py<PyAny>,
     encode: Py<PyAny>,
     explain: Py<PyAny>,
@@ -80,9 +82,12 @@ pub struct Server {
     listener: Mutex<Option<TcpListener>>,
     phase: watch::Sender<Phase>,
     io_threads: Arc<IoThreads>,
+    io_handles: Mutex<Vec<thread::JoinHandle<()>>>,
     n_io_threads: usize,
     max_body: usize,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
+    admin_listener: Mutex<Option<TcpListener>>,
+    admin: Mutex<Option<Admin>>,
 }
 
 #[pymethods]
@@ -94,7 +99,6 @@ impl Server {
         let helpers = Helpers {
             task_list: set.task_list,
             is_async: set.is_async,
-            validate: set.validate,
             unpack: set.unpack,
             encode: set.encode,
             explain: set.explain,
@@ -123,9 +127,12 @@ impl Server {
             listener: Mutex::default(),
             phase: watch::channel(Phase::Serving).0,
             io_threads: Arc::new(IoThreads { running: Mutex::new(0), ended: Condvar::new() }),
+            io_handles: Mutex::default(),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
             overdue_watch: Mutex::default(),
+            admin_listener: Mutex::default(),
+            admin: Mutex::default(),
         })
     }
 
@@ -134,7 +141,7 @@ impl Server {
     fn set_routes(
         &self,
         routes: Vec<Route>,
-        policies: Vec<PolicySpec>,
+        policies: Vec<Py<RoutePolicy>>,
         redirect_slashes: bool,
         misses_to_app: bool,
     ) -> PyResult<()> {
@@ -153,12 +160,13 @@ impl Server {
                     .map_err(|bad| PyValueError::new_err(format!("{method} {} cannot be routed: {}", route.path, bad.0)))?;
             }
         }
+        let _shown_once = self.core.routes.set(routes.iter().map(Route::line).collect());
         let io = Io {
             core: Arc::clone(&self.core),
             functions: Arc::new(Functions::default()),
             router,
             routes: Arc::new(routes),
-            policies: policies.into_iter().map(|spec| Arc::new(Policy::from(spec))).collect(),
+            policies: policies.iter().map(|policy| Arc::clone(&policy.get().0)).collect(),
             redirect_slashes,
             misses_to_app,
             max_body: self.max_body,
@@ -168,9 +176,35 @@ impl Server {
 
     /// Opens the port, not yet answering on it, and returns its number. Raises OSError.
     fn bind(&self, host: &str, port: u16) -> PyResult<u16> {
-        let place = format!("{host}:{port}");
-        let listener = listen(host, port).map_err(|error| os_error(&error, place.clone()))?;
-        let port = listener.local_addr().map_err(|error| os_error(&error, place))?.port();
+        open("", host, port, &self.listener)
+    }
+
+    /// Opens the admin port on loopback, not yet answering on it, and returns its number. Raises OSError.
+    fn bind_admin(&self, port: u16) -> PyResult<u16> {
+        open("the admin port ", "127.0.0.1", port, &self.admin_listener)
+    }
+
+    /// Starts answering on the admin port; nothing happens where none was bound. Called on the thread that serves.
+    fn start_admin(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(listener) = lock(&self.admin_listener).take() else { return Ok(()) };
+        self.core.watch.serving_identity.store(identity(py), Ordering::Relaxed);
+        let admin = Admin::start(Arc::clone(&self.core), listener, HolderReader::new(py))
+            .map_err(|error| os_error(&error, String::new()))?;
+        *lock(&self.admin) = Some(admin);
+        Ok(())
+    }
+
+    /// Ends the admin thread. Comes last, so that everything before it can be watched.
+    fn close_admin(&self, py: Python<'_>) {
+        let admin = lock(&self.admin).take();
+        py.detach(|| admin.map(Admin::stop));
+    }
+
+    /// Takes over a listening socket that was opened for this process, and returns its port. Raises OSError.
+    fn adopt(&self, descriptor: RawFd) -> PyResult<u16> {
+        let place = || format!("descriptor {descriptor}");
+        let listener = adopt(descriptor).map_err(|error| os_error(&error, place()))?;
+        let port = listener.local_addr().map_err(|error| os_error(&error, place()))?.port();
         *lock(&self.listener) = Some(listener);
         Ok(port)
     }
@@ -195,10 +229,16 @@ impl Server {
                 if let Err(error) = io::run(&io, listener, phase) {
                     eprintln!("error: an I/O thread ended: {error}");
                 }
+                // The routes hold Python objects: whoever is told of this end may let go of the last but this one.
+                drop(io);
                 *lock(&threads.running) -= 1;
                 threads.ended.notify_all();
             };
-            thread::Builder::new().name(name).spawn(body).map_err(|error| os_error(&error, String::new()))?;
+            let spawned = thread::Builder::new().name(name).spawn(body);
+            if spawned.is_err() {
+                *lock(&self.io_threads.running) -= 1;
+            }
+            lock(&self.io_handles).push(spawned.map_err(|error| os_error(&error, String::new()))?);
         }
         self.core.ledger.gauge(Gauge::Ready).store(now_ns(), Ordering::Release);
         Ok(())
@@ -227,6 +267,23 @@ impl Server {
     fn lane_failed(&self) {
         self.core.lane_threads.fetch_sub(1, Ordering::AcqRel);
         self.core.down(Gauge::Lanes);
+    }
+
+    /// Has `call` called on an endpoint thread. True: it has to wait, so that more threads may be needed.
+    fn lend(&self, call: Py<PyAny>) -> bool {
+        self.core.push_to_lanes(LaneWork::Call(call))
+    }
+
+    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
+    fn lane_progress(&self, before: Option<u64>) -> Option<u64> {
+        if self.core.lanes.is_empty() || self.core.lane_threads.load(Ordering::Acquire) >= self.core.lane_limit {
+            return None;
+        }
+        let taken = self.core.lane_jobs_taken.load(Ordering::Acquire);
+        if before == Some(taken) {
+            self.core.ask_main(MORE_LANES);
+        }
+        Some(taken)
     }
 
     /// Lets `size` pool threads take tasks; their threads must exist.
@@ -266,7 +323,8 @@ impl Server {
     }
 
     /// The event loop is alive; it beats again in `period_s`.
-    fn beat(&self, period_s: f64) {
+    fn beat(&self, py: Python<'_>, period_s: f64) {
+        self.core.watch.loop_identity.store(identity(py), Ordering::Relaxed);
         let period = Duration::from_secs_f64(period_s).as_nanos();
         self.core.ledger.gauge(Gauge::LoopBeatPeriod).store(u64::try_from(period).unwrap_or(0), Ordering::Relaxed);
         self.core.ledger.gauge(Gauge::LoopBeat).store(now_ns(), Ordering::Release);
@@ -282,6 +340,11 @@ impl Server {
         self.core.ledger.pending()
     }
 
+    /// Whether nothing is under way: no request, no task.
+    fn is_quiet(&self) -> bool {
+        self.core.ledger.is_quiet()
+    }
+
     /// Stops accepting connections and waits, detached, until everything accepted has ended. False: `drain_s` were over first.
     fn drain(&self, py: Python<'_>, drain_s: f64) -> bool {
         let time = Duration::try_from_secs_f64(drain_s.max(0.0)).unwrap_or(Duration::MAX);
@@ -293,12 +356,13 @@ impl Server {
             if !self.wait_io(left()) {
                 return false;
             }
-            while self.core.ledger.wait_quiet(left()) {
-                if self.core.seal_if_quiet() {
+            // Looks up now and then: whoever gives up earlier does not want to be waited for.
+            while left() > Duration::ZERO && *self.phase.borrow() != Phase::Forced {
+                if self.core.ledger.wait_quiet(left().min(FORCED_POLL)) && self.core.seal_if_quiet() {
                     return true;
                 }
             }
-            false
+            self.core.ledger.is_quiet() && self.core.seal_if_quiet()
         })
     }
 
@@ -316,24 +380,35 @@ impl Server {
                     abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
                 }
             }
+            // Arguments may hold the list that holds this chain.
+            chain.clear();
         }
         abandoned
     }
 
-    /// Ends the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
+    /// Ends the I/O threads, and the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
     fn close(&self, py: Python<'_>) {
         self.core.overdue.close();
-        if let Some(watch) = lock(&self.overdue_watch).take() {
+        let watch = lock(&self.overdue_watch).take();
+        py.detach(|| {
             // It waits for nothing but the end that it has just been told of.
-            let _ended = py.detach(|| watch.join());
-        }
+            let _ended = watch.map(thread::JoinHandle::join);
+            self.advance(Phase::Forced);
+            if self.wait_io(Duration::from_secs(1)) {
+                // They have said that they are at their end; what is left of them takes no time.
+                lock(&self.io_handles).drain(..).for_each(|thread| drop(thread.join()));
+            }
+        });
+        self.core.set_control(-1);
+        drop(lock(&self.listener).take());
         self.core.pool.close();
         self.core.lanes.close();
         self.core.ledger.gauge(Gauge::Drained).store(now_ns(), Ordering::Release);
         self.core.ledger.close();
-        // What nobody began holds Python objects and is dropped here, attached.
+        // What nobody began holds Python objects, some of it also the core that holds the queue; it is dropped here, attached.
         drop(self.core.pool.take_rest());
         drop(self.core.lanes.take_rest());
+        drop(self.core.take_for_loop());
     }
 }
 
@@ -357,6 +432,14 @@ impl Server {
     }
 }
 
+fn open(what: &str, host: &str, port: u16, place: &Mutex<Option<TcpListener>>) -> PyResult<u16> {
+    let address = format!("{what}{host}:{port}");
+    let listener = listen(host, port).map_err(|error| os_error(&error, address.clone()))?;
+    let port = listener.local_addr().map_err(|error| os_error(&error, address))?.port();
+    *lock(place) = Some(listener);
+    Ok(port)
+}
+
 fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
     use std::net::ToSocketAddrs;
     let address: SocketAddr = (host, port).to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no such host"))?;
@@ -365,6 +448,19 @@ fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn adopt(descriptor: RawFd) -> std::io::Result<TcpListener> {
+    // SAFETY: a plain system call, which says whether there is such a descriptor.
+    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: it is open, as was asked above, and stays so for the next line.
+    let given = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let socket = Socket::from(given.try_clone_to_owned()?);
+    // Shared with the process that opened it, which never accepts.
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

@@ -30,7 +30,7 @@ struct Call {
     func: Py<PyAny>,
     args: Py<PyTuple>,
     kwargs: Option<Py<PyDict>>,
-    context: Py<PyAny>,
+    context: Option<Py<PyAny>>,
     kind: TaskKind,
     name: u16,
 }
@@ -92,11 +92,12 @@ impl TaskList {
         let (kind, name) = functions.look_up(core, &func)?;
         // SAFETY: attached; returns a new reference or null with an exception set.
         let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+        let is_empty = context.len()? == 0;
         let call = Call {
             func: func.unbind(),
             args: args.unbind(),
             kwargs: kwargs.map(Bound::unbind),
-            context: context.unbind(),
+            context: (!is_empty).then(|| context.unbind()),
             kind,
             name,
         };

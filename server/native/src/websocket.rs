@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use afterload_core::ledger::UNTAGGED;
 use bytes::Bytes;
 use futures_util::{
     SinkExt, StreamExt,
@@ -42,6 +43,7 @@ use crate::{
     exchange::next_id,
     io::Phase,
     job::{BusyGuard, Content, Reply, bad_header, internal_error},
+    looping::Running,
     scope::{Asked, websocket_scope_of},
 };
 
@@ -164,13 +166,21 @@ pub struct WebSocketCall {
     asked: Asked,
     decide: Mutex<Option<oneshot::Sender<Decision>>>,
     says: Mutex<Option<mpsc::UnboundedSender<Say>>>,
+    running: Mutex<Option<Running>>,
     /// The server is not quiet before it is dropped.
     busy: Mutex<Option<BusyGuard>>,
 }
 
 impl WebSocketCall {
     pub fn new(socket: Arc<Socket>, asked: Asked, decide: oneshot::Sender<Decision>, busy: BusyGuard) -> Self {
-        Self { socket, asked, decide: Mutex::new(Some(decide)), says: Mutex::default(), busy: Mutex::new(Some(busy)) }
+        Self {
+            socket,
+            asked,
+            decide: Mutex::new(Some(decide)),
+            says: Mutex::default(),
+            running: Mutex::default(),
+            busy: Mutex::new(Some(busy)),
+        }
     }
 
     fn decide(&self, decision: Decision) -> PyResult<()> {
@@ -193,6 +203,7 @@ impl WebSocketCall {
 
     /// The ASGI scope, without `app` and `state`.
     fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        *lock(&self.running) = Some(Running::endpoint(&self.socket.core, None, UNTAGGED));
         let offered = self.asked.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
         let names = offered.flat_map(|list| list.split(',')).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         websocket_scope_of(py, &self.asked, names.collect())
@@ -297,6 +308,7 @@ impl WebSocketCall {
 
     /// The app has returned, or (`failed`) raised.
     fn finish(&self, failed: bool) {
+        drop(lock(&self.running).take());
         if let Some(decide) = lock(&self.decide).take() {
             drop(decide.send(Decision::Deny(internal_error())));
         }
