@@ -105,10 +105,7 @@ class LoopThread:
         life = loop.create_task(self._live())
         try:
             while not life.done():
-                try:
-                    loop.run_until_complete(life)
-                except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
-                    _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
+                self._go_on(life)
             loop.remove_reader(doorbell)
             if left := asyncio.all_tasks(loop):
                 # The app's own, mostly: those of the server have ended or were cancelled before.
@@ -119,6 +116,12 @@ class LoopThread:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+    def _go_on(self, life: asyncio.Task[None]) -> None:
+        try:
+            self._loop.run_until_complete(life)
+        except BaseException as error:  # noqa: BLE001  # a SystemExit in a task of the app's own comes out of the loop
+            _log.error("a task on the event loop raised %s; the server goes on", type(error).__name__, exc_info=error)
 
     async def _live(self) -> None:
         await self._end.wait()

@@ -65,21 +65,21 @@ class AsgiCall:
     def id(self) -> int:
         """By this number the event loop is told whom to wake."""
 
-    @property
-    def needs_policy(self) -> bool:
-        """Whether the route, and so how its tasks are run, was not known before."""
-
-    def use_policy(self, policy: RoutePolicy, admit: bool) -> bool:
-        """Runs the tasks of this request in this way. False, if `admit`: a limit of the route is reached."""
-
     def wanted(self) -> tuple[str, Any]:
-        """What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
+        """Begins. What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
 
     def scope(self) -> dict[str, Any]:
         """The ASGI scope, without `app` and `state`."""
 
     def receive(self) -> dict[str, Any] | None:
         """The next ASGI event. None: there is none yet; the event loop will be told when there is."""
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether the server has found no route for the request, so that the app has to say which policy counts."""
+
+    def use_policy(self, policy: RoutePolicy, admit: bool) -> bool:
+        """Says how its tasks are run. False: it may `admit` none, because as many as may be are pending."""
 
     def bind(self, tasks: TaskList) -> None:
         """Lets tasks be added to a list that this request's answer carries."""

@@ -281,6 +281,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let route = found.as_ref().map(|(number, _)| *number);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
         if route.is_some() && !may_add_tasks {
+            // One that takes long is no reason to refuse others.
             busy.decided();
         }
         return general(near, asked, body, op, route, busy).await;

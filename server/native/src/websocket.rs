@@ -3,6 +3,8 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -23,7 +25,10 @@ use pyo3::{
     pybacked::{PyBackedBytes, PyBackedStr},
     types::{PyBytes, PyDict},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    sync::{mpsc, oneshot, watch},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -45,9 +50,12 @@ use crate::{
 /// A client that says nothing for so long is asked whether it is there, and dropped after the same time again. As in uvicorn.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const CLOSE_TIME: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that may wait for the client before the app has to, and for the app before the client has to.
 const HIGH: usize = 64 * 1024;
 const WAITING_MESSAGES: usize = 64;
+/// Held by each socket, idle or not: tungstenite's own 128 KiB are too many for thousands of them.
+const READ_BYTES: usize = 8 * 1024;
 /// A control frame has room for 125 bytes, two of them for the code (RFC 6455, 5.5).
 const REASON_BYTES: usize = 123;
 
@@ -351,7 +359,10 @@ pub async fn drive(
 ) {
     let socket = &*lost.0;
     let Ok(upgraded) = upgrade.await else { return };
-    let config = WebSocketConfig::default().max_message_size(Some(max_message)).max_frame_size(Some(max_message));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
+        .read_buffer_size(READ_BYTES);
     let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     // Read and written independently, or two sides that both have much to say would wait for each other forever.
     let (mut sink, mut source) = stream.split();
@@ -369,6 +380,17 @@ pub async fn drive(
             let _sent = tokio::time::timeout(CLOSE_TIME, stream.flush()).await;
         }
         End::ByUs(code, reason) => close(&mut stream, socket, code, reason, &mut phase).await,
+    }
+}
+
+async fn skip(connection: &mut TokioIo<Upgraded>) {
+    let mut room = [0_u8; 4096];
+    loop {
+        let mut buffer = ReadBuf::new(&mut room);
+        let read = poll_fn(|cx| Pin::new(&mut *connection).poll_read(cx, &mut buffer)).await;
+        if read.is_err() || buffer.filled().is_empty() {
+            return;
+        }
     }
 }
 
@@ -449,10 +471,17 @@ async fn close(stream: &mut Stream, socket: &Socket, code: u16, mut reason: Stri
     reason.truncate(end);
     let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
     let goodbye = async {
-        if stream.close(Some(frame)).await.is_ok() {
-            // Until the client has answered; what it still sends is nobody's.
-            while let Some(Ok(_)) = stream.next().await {}
+        if stream.close(Some(frame)).await.is_err() {
+            return;
         }
+        if matches!(code, 1002 | 1007 | 1009) {
+            // It said what cannot be taken, and may still be saying it. A connection that is closed on unread bytes is reset, and the
+            // goodbye lost with it.
+            let _ended = tokio::time::timeout(LINGER, skip(stream.get_mut())).await;
+            return;
+        }
+        // Until the client has answered; what it still sends is nobody's.
+        while let Some(Ok(_)) = stream.next().await {}
     };
     let forced = async { while *phase.borrow_and_update() != Phase::Forced && phase.changed().await.is_ok() {} };
     tokio::select! {
