@@ -13,10 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from server._bridge import Bridge
-from server._native import AsyncChain, AsyncJob, Server
+from server._native import AsgiCall, AsyncChain, AsyncJob, Server, WebSocketCall
 from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
+
+_Running = dict[AsyncJob | AsyncChain | AsgiCall | WebSocketCall, asyncio.Task[None]]
 
 _log = logging.getLogger("server.requests")
 
@@ -31,7 +33,9 @@ class LoopThread:
         self._server = server
         self._bridge = bridge
         self._loop = _new_loop()
-        self._running: set[asyncio.Task[None]] = set()
+        # The loop itself holds tasks weakly: without this one could vanish half-way. By what each works on, so that it can take
+        # itself out; a callback for that would cost another turn of the loop.
+        self._running: _Running = {}
         self._life: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self._end = asyncio.Event()
@@ -69,10 +73,12 @@ class LoopThread:
         """Cancels the requests and tasks that still run and gives them `grace_s` seconds to clean up. Not the app's lifespan."""
 
         async def cancel() -> None:
-            for task in self._running:
+            for task in self._running.values():
                 task.cancel()
             if self._running:
-                await asyncio.wait(self._running, timeout=grace_s)
+                await asyncio.wait(self._running.values(), timeout=grace_s)
+            # Those that were cancelled before their first step could not take themselves out.
+            self._running.clear()
 
         future = asyncio.run_coroutine_threadsafe(cancel(), self._loop)
         # A loop that is blocked by somebody's code is left alone: its thread ends with the process.
@@ -131,53 +137,61 @@ class LoopThread:
         self._loop.call_later(BEAT_S, self._beat)
 
     def _on_bell(self) -> None:
-        create = self._loop.create_task
+        create, running = self._loop.create_task, self._running
         for work in self._server.take():
             if isinstance(work, AsyncJob):
-                self._keep(create(_run_job(work)))
+                running[work] = create(_run_job(work, running))
             elif isinstance(work, AsyncChain):
-                self._keep(create(_run_chain(work), context=work.context()))
+                running[work] = create(_run_chain(work, running), context=work.context())
             elif isinstance(work, int):
                 self._bridge.wake(work)
             else:
-                self._keep(create(self._bridge.run(work)))
+                running[work] = create(_run_call(self._bridge, work, running))
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         self._life = self._loop.create_task(life)
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        # The loop itself holds tasks weakly: without this one could vanish half-way.
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
 
-
-async def _run_job(job: AsyncJob) -> None:
-    call = job.prepare()
-    if call is None:
-        return
-    endpoint, arguments = call
+async def _run_job(job: AsyncJob, running: _Running) -> None:
     try:
-        value = await endpoint(**arguments)
-    except BaseException as error:  # noqa: BLE001  # also a SystemExit of an endpoint is an answer, not the server's end
-        job.fail(error)
-    else:
-        job.respond(value)
-
-
-async def _run_chain(chain: AsyncChain) -> None:
-    step = chain.begin()
-    if step is None:
-        return
-    func, args, kwargs, timeout_s = step
-    try:
-        if timeout_s is None:
-            await func(*args, **(kwargs or {}))
+        call = job.prepare()
+        if call is None:
+            return
+        endpoint, arguments = call
+        try:
+            value = await endpoint(**arguments)
+        except BaseException as error:  # noqa: BLE001  # also a SystemExit of an endpoint is an answer, not the server's end
+            job.fail(error)
         else:
-            await _limited(func(*args, **(kwargs or {})), timeout_s)
-    except BaseException as error:  # noqa: BLE001  # a task that raises, whatever it raises, has failed; the loop goes on
-        chain.failed(error)
-    else:
-        chain.finished()
+            job.respond(value)
+    finally:
+        running.pop(job, None)
+
+
+async def _run_chain(chain: AsyncChain, running: _Running) -> None:
+    try:
+        step = chain.begin()
+        if step is None:
+            return
+        func, args, kwargs, timeout_s = step
+        try:
+            if timeout_s is None:
+                await func(*args, **(kwargs or {}))
+            else:
+                await _limited(func(*args, **(kwargs or {})), timeout_s)
+        except BaseException as error:  # noqa: BLE001  # a task that raises, whatever it raises, has failed; the loop goes on
+            chain.failed(error)
+        else:
+            chain.finished()
+    finally:
+        running.pop(chain, None)
+
+
+async def _run_call(bridge: Bridge, call: AsgiCall | WebSocketCall, running: _Running) -> None:
+    try:
+        await bridge.run(call)
+    finally:
+        running.pop(call, None)
 
 
 async def _limited(work: Awaitable[Any], timeout_s: float) -> None:
