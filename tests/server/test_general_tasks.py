@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from .conftest import Serve
-from .helpers import AppServer, Task, ask, stays, stub, until
+from .helpers import AppServer, Task, ask, general_stub, stays, until
 from .plain import PlainServer
 
-SOURCE = stub("""
+SOURCE = general_stub("""
 from typing import Annotated
 from contextlib import asynccontextmanager
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -312,10 +312,12 @@ class Pair:
         return expected, notes(self.ours.stdout())[before[1] :]
 
 
-@pytest.fixture(scope="module")
-def bare(shared: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), SOURCE)
-    yield Pair(shared(SOURCE), plain)
+@pytest.fixture(scope="module", params=["general", "either"])
+def bare(request: pytest.FixtureRequest, shared: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Without middleware: all routes by the general way, or each by the way that it would go."""
+    source = SOURCE if request.param == "general" else SOURCE.replace("dependencies=[Depends(of_the_general_way)]", "")
+    plain = PlainServer(tmp_path_factory.mktemp("plain"), source)
+    yield Pair(shared(source), plain)
     plain.end()
 
 
