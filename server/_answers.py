@@ -11,7 +11,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import RouteContext
+from fastapi.routing import RouteContext, _extract_endpoint_context
 from fastapi.utils import is_body_allowed_for_status_code
 from starlette.responses import Response
 
@@ -45,7 +45,7 @@ def encoder(context: RouteContext) -> Callable[[Any], bytes] | None:
     options = _options(context)
 
     def encode(value: Any) -> bytes:
-        return answer.serialize_json(_validated(answer, value), **options)
+        return answer.serialize_json(_validated(context, answer, value), **options)
 
     return encode
 
@@ -66,10 +66,10 @@ def finisher(context: RouteContext) -> Finish:
         arguments: dict[str, Any] = {"background": None, **({"status_code": status} if status else {})}
         response: Response
         if is_dumped and answer is not None:
-            content: Any = answer.serialize_json(_validated(answer, value), **options)
+            content: Any = answer.serialize_json(_validated(context, answer, value), **options)
             response = Response(content, media_type="application/json", **arguments)
         elif answer is not None:
-            response = response_class(answer.serialize(_validated(answer, value), **options), **arguments)
+            response = response_class(answer.serialize(_validated(context, answer, value), **options), **arguments)
         else:
             response = response_class(jsonable_encoder(value), **arguments)
         if not is_body_allowed_for_status_code(response.status_code):
@@ -86,10 +86,12 @@ def _is_dumped(context: RouteContext) -> bool:
     return context.response_field is not None and isinstance(context.response_class, DefaultPlaceholder)
 
 
-def _validated(answer: ModelField, value: Any) -> Any:
+def _validated(context: RouteContext, answer: ModelField, value: Any) -> Any:
     validated, errors = answer.validate(value, {}, loc=("response",))
     if errors:
-        raise ResponseValidationError(errors=errors, body=value)
+        where = _extract_endpoint_context(context.dependant.call)
+        where["path"] = f"{'/'.join(sorted(context.methods or ()))} {context.dependant.path}"
+        raise ResponseValidationError(errors=errors, body=value, endpoint_ctx=where)
     return validated
 
 

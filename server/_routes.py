@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Request, params
 from fastapi.dependencies.models import Dependant, _is_async_gen_callable, _is_coroutine_callable, _is_gen_callable
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.security.base import SecurityBase
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
@@ -209,11 +210,22 @@ def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
         yield f"has a parameter that is only a part of a path segment in {path}"
     if any(isinstance(parameter.field_info, params.Form) for parameter in _body_fields(dependant)):
         yield "takes a form or files"
+    if _takes_request(dependant) and context.body_field is None and not set(context.methods or ()) <= _WITHOUT_BODY:
+        yield "takes the Request, from which it may read the body as it arrives"
     is_generator = _is_gen_callable(dependant.call) or _is_async_gen_callable(dependant.call)
     if context.is_sse_stream or context.is_json_stream or is_generator:
         yield "streams its answer"
     elif issubclass(response_class, StreamingResponse | FileResponse):
         yield f"answers with {response_class.__name__}, which is sent in pieces"
+
+
+_WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
+
+
+def _takes_request(dependant: Dependant) -> bool:
+    # Security schemes look at its headers.
+    wants = dependant.request_param_name is not None and not isinstance(dependant.call, SecurityBase)
+    return wants or any(map(_takes_request, dependant.dependencies))
 
 
 def _body_fields(dependant: Dependant) -> Iterator[Any]:

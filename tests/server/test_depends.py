@@ -111,12 +111,12 @@ def root(request: Request, numbers=Depends(d_numbers)):
 
 GOING = stub("""
 app = FastAPI(strict_fast_path=True)
-@app.post("/polls")
+@app.get("/polls")
 async def polls(request: Request):
     print("there", flush=True)
     while not await request.is_disconnected(): await asyncio.sleep(0.01)
     print("gone", flush=True)
-@app.post("/waits")
+@app.get("/waits")
 async def waits(request: Request):
     body = await request.body()
     print("there", len(body), flush=True)
@@ -129,7 +129,7 @@ def test_the_injected_request_notices_that_its_client_has_gone(serve: Serve, tar
     """An endpoint that asks, or waits for it, can stop its work."""
     server = serve(GOING)
     with server.connect() as connection:
-        connection.sendall(f"POST {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab".encode())
+        connection.sendall(f"GET {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nab".encode())
         until(lambda: "there" in server.stdout(), "the endpoint runs")
         assert "gone" not in server.stdout()
     until(lambda: "gone" in server.stdout(), "the endpoint has noticed")

@@ -369,13 +369,14 @@ def test_no_thread_is_made_for_a_task(server: AppServer):
     """Five thousand tasks of five thousand requests on the threads that there were."""
     for path in ("/one", "/aone"):
         ran(server, path, 1)
-    before, ended = threads_of(server), server.gauge(Gauge.FINISHED)
+    before, lanes, ended = threads_of(server), server.gauge(Gauge.LANES), server.gauge(Gauge.FINISHED)
     connection = server.connect()
     for number in range(50):
         path = "/one" if number % 2 else "/aone"
         connection.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode() * 100)
         until(lambda number=number: server.gauge(Gauge.FINISHED) >= ended + 100 * (number + 1), "they have finished")
-        assert threads_of(server) == before
+        # On a busy machine requests may have waited long enough for one more endpoint thread.
+        assert len(threads_of(server) - before) == server.gauge(Gauge.LANES) - lanes
     connection.close()
 
 

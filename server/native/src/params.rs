@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, cell::OnceCell};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString},
@@ -34,8 +34,10 @@ pub struct Param {
     /// Keyword of the endpoint.
     name: Py<PyString>,
     source: Source,
-    /// Names in the request, the first one present counts; of headers in lower case.
+    /// Names in the request, the first one present counts.
     aliases: Vec<String>,
+    /// Of a header, the same. What cannot be a header's name is in no request.
+    header_names: Vec<HeaderName>,
     /// All values of the name are taken.
     many: bool,
     /// Bound `validate_python`; None for a plain `str`.
@@ -80,7 +82,11 @@ impl TryFrom<ParamSpec> for Param {
             "header whole" | "cookie whole" => Source::WholeHead,
             other => return Err(pyo3::exceptions::PyValueError::new_err(format!("no parameter comes from {other}"))),
         };
-        Ok(Self { name, source, aliases, many, validate, required, default, make_default })
+        let header_names = match source {
+            Source::Header => aliases.iter().filter_map(|alias| HeaderName::from_bytes(alias.as_bytes()).ok()).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Self { name, source, aliases, header_names, many, validate, required, default, make_default })
     }
 }
 
@@ -155,11 +161,13 @@ impl<'a> Received<'a> {
                 }
             }
             Source::Header => {
-                let Some(alias) = param.aliases.iter().find(|alias| self.headers.contains_key(*alias)) else { return Ok(None) };
+                let given = |name: &&HeaderName| self.headers.contains_key(*name);
                 if param.many {
-                    list_of(py, self.headers.get_all(alias).iter().map(|value| PyString::new(py, &latin1(value))))?
+                    let Some(name) = param.header_names.iter().find(given) else { return Ok(None) };
+                    list_of(py, self.headers.get_all(name).iter().map(|value| PyString::new(py, &latin1(value))))?
                 } else {
-                    self.headers.get(alias).map(|value| PyString::new(py, &latin1(value)).into_any())
+                    let value = param.header_names.iter().find_map(|name| self.headers.get(name));
+                    value.map(|value| PyString::new(py, &latin1(value)).into_any())
                 }
             }
             Source::Cookie => {
