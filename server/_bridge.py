@@ -142,7 +142,7 @@ class HttpSide(_Waiting):
         return scope["method"], scope["path"]
 
     def tasks(self, scope: Scope) -> TaskList:
-        """The list that is injected in this request. Raises HTTPException where a limit is reached that nobody could see before."""
+        """The list that is injected in this request. Raises HTTPException where a limit is reached that was not seen before."""
         found = self._call.list()
         if found is None:
             if not self._settle(scope, admit=True):

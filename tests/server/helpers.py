@@ -91,6 +91,16 @@ def stub(text: str) -> str:
     return "import asyncio, os, sys, threading, time\nfrom server import *\napp = FastAPI()\n" + text
 
 
+def general_stub(text: str) -> str:
+    """As `stub`, but the routes of `app` go the general way: they have a dependency that the straight way cannot take. Those of
+    `straight` are left alone.
+    """
+    begin = "async def of_the_general_way():\n    yield\n\n\nstraight = app\n"
+    begin += "general = APIRouter(dependencies=[Depends(of_the_general_way)])\n"
+    routes = text.replace("@app.get(", "@general.get(").replace("@app.post(", "@general.post(")
+    return stub(begin + routes + "\n\napp.include_router(general)\n")
+
+
 class AppServer:
     """`python -m server appmod:app` in its own session, with its streams and rows in files."""
 

@@ -15,9 +15,9 @@ import pytest
 from harness.rows import Gauge
 
 from .conftest import Serve
-from .helpers import AppServer, ask, read_answer, stays, stub, until
+from .helpers import AppServer, ask, general_stub, read_answer, stays, stub, until
 
-SOURCE = stub("""
+SOURCE = general_stub("""
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 
@@ -51,7 +51,7 @@ async def stream(count: int, tasks: BackgroundTasks, state=Depends(session), siz
     return StreamingResponse(chunks())
 
 
-@app.get("/fast-stream/{count}")
+@straight.get("/fast-stream/{count}")
 def fast_stream(count: int, tasks: BackgroundTasks):
     tasks.add_task(note, "of the straight way")
     async def chunks():

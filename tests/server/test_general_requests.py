@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from .conftest import Serve
-from .helpers import Answer, AppServer, ask, read_answer, stays, stub, until
+from .helpers import Answer, AppServer, ask, general_stub, read_answer, stays, until
 from .plain import PlainServer
 
-SOURCE = stub("""
+SOURCE = general_stub("""
 from fastapi.responses import StreamingResponse
 
 
@@ -105,13 +105,13 @@ async def scope(request: Request):
     return {key: repr(request.scope.get(key)) for key in keep} | {"headers": headers, "host": request.client.host}
 
 
-@app.get("/fast/{number}")
+@straight.get("/fast/{number}")
 def fast(number: int):
     return {"fast": number}
 
 
 @app.get("/general/{number:int}")
-def general(number: int):
+def by_general(number: int):
     return {"general": number}
 """)
 

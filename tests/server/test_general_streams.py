@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from .conftest import Serve
-from .helpers import Answer, AppServer, ask, read_answer, stub, until
+from .helpers import Answer, AppServer, ask, general_stub, read_answer, until
 from .plain import PlainServer
 
-SOURCE = stub("""
+SOURCE = general_stub("""
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette

@@ -16,10 +16,9 @@ use afterload_core::{
     ledger::Gauge,
     router::{Match, Router},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -41,15 +40,15 @@ use crate::{
     presence::Presence,
     route::Route,
     scope::{Asked, Ends},
+    talk::drive,
     tasks::Functions,
-    websocket::{Decision, Lost, Socket, WebSocketCall, drive},
+    upload::{linger, pump, read_body, too_large},
+    websocket::{Decision, Lost, Socket, WebSocketCall},
 };
 
 const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
-const BODY_PAUSE: Duration = Duration::from_secs(30);
 const ADMIT_LANE_AFTER: Duration = Duration::from_millis(1);
-const LINGER: Duration = Duration::from_secs(1);
 const IDLE_GRACE: Duration = Duration::from_millis(250);
 /// What Starlette's `RedirectResponse` leaves as it is, beside letters, digits and `_.-~`.
 const LOCATION: &AsciiSet = &NON_ALPHANUMERIC
@@ -390,46 +389,6 @@ impl Drop for Gone {
     }
 }
 
-/// Hands the request body to the app as it arrives, and reports the answer to one that cannot be taken.
-async fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize, report: oneshot::Sender<Response<TaskBody>>) {
-    let mut total = 0;
-    while exchange.has_room().await {
-        let refusal = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
-            Ok(None) => return exchange.arrived(),
-            Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
-                total += data.len();
-                if total <= limit {
-                    exchange.put(data);
-                    continue;
-                }
-                too_large()
-            }
-            Ok(Some(Err(_))) => broken(),
-            Err(_) => stalled(),
-        };
-        // Where the app has begun its answer, that one goes on.
-        if exchange.breaks_off() {
-            let _gone = report.send(refusal);
-        }
-        return linger(body).await;
-    }
-    // The app has answered without reading it all. What is left is taken off the connection, so that the next request can follow.
-    while total <= limit && !exchange.is_unwanted() {
-        match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
-            Ok(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
-            _ => return,
-        }
-    }
-}
-
-/// Takes what a client still sends after its request was refused, for a moment: a connection that is closed on unread bytes is reset, and the
-/// refusal lost with it.
-async fn linger(mut body: Incoming) {
-    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ended = tokio::time::timeout(LINGER, rest).await;
-}
-
 fn is_websocket(request: &Request<Incoming>) -> bool {
     let has =
         |name, token: &str| {
@@ -484,49 +443,6 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
         Ok(Decision::Deny(reply)) => response_from(&Method::GET, reply),
         Err(_) => response_from(&Method::GET, internal_error()),
     }
-}
-
-async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<TaskBody>> {
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
-    }
-    let mut whole = Bytes::new();
-    let mut more: Option<BytesMut> = None;
-    loop {
-        let frame = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
-            Err(_) => return Err(stalled()),
-            Ok(None) => return Ok(more.map_or(whole, BytesMut::freeze)),
-            Ok(Some(Err(_))) => return Err(broken()),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + more.as_ref().map_or(0, BytesMut::len) + data.len() > limit {
-            return Err(too_large());
-        }
-        // A body that came in one piece is used as it is.
-        match &mut more {
-            Some(more) => more.extend_from_slice(&data),
-            None if whole.is_empty() => whole = data,
-            None => {
-                let mut both = BytesMut::from(&whole[..]);
-                both.extend_from_slice(&data);
-                whole = Bytes::new();
-                more = Some(both);
-            }
-        }
-    }
-}
-
-fn too_large() -> Response<TaskBody> {
-    json(StatusCode::PAYLOAD_TOO_LARGE, br#"{"detail":"Request body too large"}"#)
-}
-
-fn stalled() -> Response<TaskBody> {
-    json(StatusCode::REQUEST_TIMEOUT, br#"{"detail":"The request body stopped arriving"}"#)
-}
-
-fn broken() -> Response<TaskBody> {
-    json(StatusCode::BAD_REQUEST, br#"{"detail":"The request body did not arrive whole"}"#)
 }
 
 /// Where the path with or without its last slash would be routed, as in Starlette.
@@ -593,7 +509,8 @@ fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
     response
 }
 
-fn json(status: StatusCode, body: &'static [u8]) -> Response<TaskBody> {
+/// A small answer of our own.
+pub fn json(status: StatusCode, body: &'static [u8]) -> Response<TaskBody> {
     let mut response = Response::new(TaskBody::new(Bytes::from_static(body), None));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

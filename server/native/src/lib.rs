@@ -32,7 +32,9 @@ mod presence;
 mod route;
 mod scope;
 mod server;
+mod talk;
 mod tasks;
+mod upload;
 mod websocket;
 mod worker;
 

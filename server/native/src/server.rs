@@ -366,13 +366,10 @@ impl Server {
         })
     }
 
-    /// Gives up what is left: drops every connection, starts no task any more, and returns the abandoned tasks as
+    /// Gives up what is left: starts no task any more, drops every connection, and returns the abandoned tasks as
     /// (name of the function, whether it was running).
     fn abandon(&self, py: Python<'_>) -> Vec<(String, bool)> {
-        py.detach(|| {
-            self.advance(Phase::Forced);
-            self.wait_io(Duration::from_secs(1));
-        });
+        // First, because tasks whose answers are dropped below would be free to start.
         let mut abandoned = Vec::new();
         for chain in self.core.seal() {
             for task in chain.tasks() {
@@ -383,6 +380,10 @@ impl Server {
             // Arguments may hold the list that holds this chain.
             chain.clear();
         }
+        py.detach(|| {
+            self.advance(Phase::Forced);
+            self.wait_io(Duration::from_secs(1));
+        });
         abandoned
     }
 
