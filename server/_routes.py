@@ -5,7 +5,6 @@ A route that needs more than the straight way can do goes the general way, with 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
 from server._capture import wants_tasks
-from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
+from server._depends import REQUEST, TASKS, Hop, Tree, call_now, problems_of
 from server._params import body_spec, param_spec
 from server._requests import request_maker
 from server._specs import ConstantSpec, RouteSpec
@@ -62,8 +61,10 @@ def compile_routes(
         elif isinstance(route, APIRoute):
             problem = next(_problems(context, context.dependant), None)
             specs.append(_general(context, problem) if problem else _compile(surroundings, context))
-        elif isinstance(route, Route) and context.path in own:
-            specs.append(_constant(context))
+        elif (
+            isinstance(route, Route) and context.path in own and getattr(route.endpoint, "__module__", None) == FastAPI.__module__
+        ):
+            specs.append(_schema(surroundings, context) if context.path == app.openapi_url else _page(context))
         else:
             specs.append(_general(context, f"is a {type(route).__name__}"))
     if strict and (general := [spec for spec in specs if spec.general is not None]):
@@ -201,6 +202,8 @@ def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
     response_class, path = setting(context.response_class), context.path or "/"
     if _overrides(context.original_route, APIRoute, "get_route_handler", "handle", "matches"):
         yield f"is a {type(context.original_route).__name__} with a way of its own"
+    elif getattr(context.app, "__code__", None) is not _OF_ANY_ROUTE and context.max_body_size is None:
+        yield "has had its `app` replaced"
     if context.max_body_size is not None:
         yield f"limits its body to {context.max_body_size} bytes, and the straight way knows the server's own max_body only"
     yield from problems_of(dependant)
@@ -220,6 +223,7 @@ def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
 
 
 _WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
+_OF_ANY_ROUTE = getattr(APIRoute("/", lambda: None).app, "__code__", None)
 
 
 def _takes_request(dependant: Dependant) -> bool:
@@ -247,7 +251,20 @@ async def _no_hop(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     raise RuntimeError(msg)
 
 
-def _constant(context: RouteContext) -> RouteSpec:
+def _schema(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
+    # Made when it is asked for, as FastAPI does: it may fail, take long, and be the work of an `openapi` of the app's own.
+    return RouteSpec(
+        ["GET", "HEAD"],
+        context.path or "/",
+        endpoint=context.endpoint,
+        is_async=True,
+        request="req",
+        make_request=request_maker(surroundings.app, surroundings.state, context, []),
+        route=context,
+    )
+
+
+def _page(context: RouteContext) -> RouteSpec:
     endpoint = context.endpoint
     assert endpoint is not None
     scope: dict[str, Any] = {
@@ -258,6 +275,7 @@ def _constant(context: RouteContext) -> RouteSpec:
         "headers": [],
         "query_string": b"",
     }
-    response = asyncio.run(endpoint(Request(scope)))
+    # FastAPI's pages are `async def` and never wait, so that no event loop is needed: there may be one already, somebody else's.
+    response = call_now(endpoint, Request(scope))
     constant = ConstantSpec(response.headers["content-type"], list(response.body))
     return RouteSpec(["GET", "HEAD"], context.path or "/", endpoint=endpoint, is_async=True, constant=constant, route=context)
