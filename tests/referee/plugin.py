@@ -1,4 +1,4 @@
-"""A pytest plugin (`-p tests.referee.plugin`): Starlette's TestClient sends its HTTP requests to the bundled server, over a real socket.
+"""A pytest plugin (`-p tests.referee.plugin`): Starlette's TestClient sends its HTTP requests to the bundled server, by a socket.
 
 Works on `_TestClientTransport.handle_request`, where the client would call the app. Apps that are no FastAPI, web sockets and
 paths with a `root_path` of the client go on as before: they are counted, and named in the closing lines.
