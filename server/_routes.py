@@ -24,7 +24,7 @@ from server._params import body_spec, param_spec
 from server._requests import request_maker
 from server._specs import ConstantSpec, RouteSpec
 
-__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
+__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "misses_go_to_app", "ways_of"]
 
 
 class UnsupportedRoute(TypeError):
@@ -93,16 +93,22 @@ def _overrides(thing: Any, base: type, *methods: str) -> bool:
     return any(getattr(type(thing), method, None) is not getattr(base, method, None) for method in methods)
 
 
-def has_own_handlers(app: FastAPI) -> bool:
-    """Whether exceptions are answered by handlers of the app's own."""
-    return app.exception_handlers != _HANDLERS
+def ways_of(specs: list[RouteSpec]) -> str:
+    """How many routes go which way, and why the first few that do not go straight do not."""
+    general = [spec for spec in specs if spec.general is not None]
+    if not general:
+        return f"all {len(specs)} routes go straight"
+    named = "; ".join(f"{spec} {spec.general}" for spec in general[:_MOST_NAMED])
+    more = f"; and {len(general) - _MOST_NAMED} more" if len(general) > _MOST_NAMED else ""
+    return f"{len(specs) - len(general)} routes go straight, {len(general)} the general way: {named}{more}"
 
 
 def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
     """Whether a request that no route takes is a matter of the app: of its middleware, handlers or routes of other kinds."""
     # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
     has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
-    return any(_problems_of_app(app)) or has_own_handlers(app) or has_frontends or any(spec.is_other for spec in specs)
+    has_own_handlers = app.exception_handlers != _HANDLERS
+    return any(_problems_of_app(app)) or has_own_handlers or has_frontends or any(spec.is_other for spec in specs)
 
 
 def _general(context: RouteContext, reason: str) -> RouteSpec:
@@ -124,6 +130,7 @@ _SOMEWHERE = "background_tasks"
 """Keyword of the task list where only the app knows it: all that matters is that there is one, and that admission may refuse."""
 
 
+_MOST_NAMED = 3
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
 _HANDLERS = FastAPI().exception_handlers
 

@@ -34,7 +34,7 @@ from server._lanes import Lanes
 from server._loop import LoopThread
 from server._native import RoutePolicy, Server
 from server._policies import Policies, policy_of, with_app_settings
-from server._routes import compile_routes, misses_go_to_app
+from server._routes import compile_routes, misses_go_to_app, ways_of
 from server._specs import RouteSpec
 from server._task_log import task_failed, task_never_ran, task_overdue
 
@@ -226,6 +226,7 @@ class Serving:
         # Again, because the start-up may have added routes, to routers too, and changed what the app says of itself.
         specs = self._side.fallback.specs = self._side.compile()
         policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
+        self.say(ways_of(specs))
         misses_to_app = misses_go_to_app(self._app, specs)
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
         return True

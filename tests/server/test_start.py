@@ -122,6 +122,18 @@ def test_a_strict_app_is_told_all_its_routes_that_do_not_go_straight(tmp_path: P
     assert "/b" not in result.stderr
 
 
+def test_a_line_at_start_says_which_routes_do_not_go_straight_and_why(serve: Serve):
+    """The first few by name."""
+    assert f"server: all {len(PAGES) + 1} routes go straight\n" in serve(GOOD).stderr()
+    streams = "".join(f"@app.get('/{name}')\nasync def {name}():\n    yield 1\n" for name in "abcd")
+    said = serve(stub(streams)).stderr()
+    named = "; ".join(f"GET /{name} streams its answer" for name in "abc")
+    assert f"server: {len(PAGES)} routes go straight, 4 the general way: {named}; and 1 more\n" in said
+
+
+PAGES = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")
+
+
 def test_forms_and_files_do_not_go_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Nor where something that the endpoint depends on takes them."""
     pytest.importorskip("python_multipart")
