@@ -21,7 +21,7 @@ from server._capture import EXCHANGE, Handed, calls_of
 from server._native import AsgiCall, TaskList, WebSocketCall
 from server._policies import Policies
 
-__all__ = ["Bridge", "Lifespan"]
+__all__ = ["Bridge", "HttpSide", "Lifespan"]
 
 Message = MutableMapping[str, Any]
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "MOST_WORKERS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "ServerConfig"]
 
 MOST_THREADS = 10_000
-MOST_WORKERS = 256
+_MOST_WORKERS = 256
 
 _RANGES = (
     ("port", "a whole number", 0, 65_535),
     ("pool", "a whole number", 1, MOST_THREADS),
     ("endpoint_threads", "a whole number", 1, MOST_THREADS),
     ("io_threads", "a whole number", 1, 256),
-    ("workers", "a whole number", 1, MOST_WORKERS),
+    ("workers", "a whole number", 1, _MOST_WORKERS),
     ("drain_s", "a number", 0, 1_000_000),
     ("admin_port", "a whole number", 0, 65_535),
     ("max_body", "a whole number", 0, 1 << 40),
