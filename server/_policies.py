@@ -133,16 +133,20 @@ class Policies:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._known: dict[int, tuple[object, RoutePolicy]] = {}
+        self._known: dict[tuple[int, int], tuple[object, object, RoutePolicy]] = {}
 
     def of(self, endpoint: Callable[..., Any] | None, app: FastAPI) -> RoutePolicy:
-        """One and the same for an endpoint each time."""
-        known = self._known.get(id(endpoint))
+        """One and the same for an endpoint of an app each time; one for all endpoints of an app that say nothing."""
+        if not _of_endpoint(endpoint):
+            # Some apps make their endpoints anew for each request: none of those may be kept.
+            endpoint = None
+        key = id(endpoint), id(app)
+        known = self._known.get(key)
         if known is None:
-            # The endpoint is kept, so that its id stays its own.
-            known = (endpoint, RoutePolicy(policy_of(endpoint, with_app_settings(self._config, app))))
-            self._known[id(endpoint)] = known
-        return known[1]
+            # Both are kept, so that their ids stay their own.
+            known = endpoint, app, RoutePolicy(policy_of(endpoint, with_app_settings(self._config, app)))
+            self._known[key] = known
+        return known[2]
 
 
 def check(setting: str, name: str, value: object) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import math
 import re
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 from harness.rows import DropReason, Gauge
 from server import FastrAPI, ServerConfig, tasks
-from server._policies import TaskPolicy, policy_of, with_app_settings
+from server._policies import Policies, TaskPolicy, policy_of, with_app_settings
 
 from .conftest import Serve
 from .helpers import AppServer, Task, stays, stub, until
@@ -275,6 +277,26 @@ def test_every_sort_of_endpoint_can_be_marked():
     expected = TaskPolicy(parallel=True, stop_on_error=True, queue_limit=None, timeout_s=1)
     for each in (endpoint, wrapper, functools.partial(endpoint, 1), Pages(), Pages().method, marked):
         assert policy_of(each, ServerConfig()) == expected
+
+
+def test_one_endpoint_in_two_apps_is_run_as_each_of_them_says():
+    """Found by the app's own routing. Endpoints that say nothing share their app's policy, and nothing keeps them."""
+
+    @tasks(queue_limit=1)
+    def endpoint() -> None: ...
+
+    policies, one, other = Policies(ServerConfig()), FastrAPI(task_order="parallel"), FastrAPI()
+    assert policies.of(endpoint, one) is policies.of(endpoint, one)
+    assert policies.of(endpoint, one) is not policies.of(endpoint, other)
+    assert policies.of(None, one) is not policies.of(None, other)
+
+    def made_for_a_request() -> None: ...
+
+    kept = weakref.ref(made_for_a_request)
+    assert policies.of(made_for_a_request, one) is policies.of(lambda: None, one) is policies.of(None, one)
+    del made_for_a_request
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.fixture(scope="module")
