@@ -273,7 +273,8 @@ def test_names_are_known_without_a_row_file(tmp_path: Path):
     with subprocess.Popen(launcher, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            ports = [int(re.search(r":(\d+)\b", process.stderr.readline().partition("//")[2])[1]) for _ in range(2)]
+            addresses = (line.partition("//")[2] for line in process.stderr if "//" in line)
+            ports = [int(re.search(r":(\d+)\b", next(addresses))[1]) for _ in range(2)]
             assert ask(ports[1], "GET", "/add/wait_for?argument=done").status == 200
             functions = until(lambda: ask(ports[0], "GET", "/tasks").json()["functions"], "it is known")
             assert [function["name"] for function in functions] == ['wait "for" \\ it\n']
