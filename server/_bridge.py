@@ -205,9 +205,15 @@ class HttpSide(_Waiting):
     def _start(self, message: Message) -> None:
         carried = [*self._called_early, *self.sending]
         tasks = self._list_of(carried) if carried else None
-        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         # An empty list stays open: a streamed answer may add to it until its end.
-        self._is_refused = not self._call.start(message["status"], headers, tasks if tasks is not None and len(tasks) else None)
+        accepted = tasks if tasks is not None and len(tasks) else None
+        status, headers = message["status"], message.get("headers", ())
+        try:
+            self._is_refused = not self._call.start(status, headers, accepted)
+        except TypeError:
+            # ASGI allows any iterables; Starlette's headers are a list of tuples, which need not be copied first.
+            pairs = [(bytes(name), bytes(value)) for name, value in headers]
+            self._is_refused = not self._call.start(status, pairs, accepted)
         self._is_started = True
         self._carried, self._accepted = carried, tasks
         if self._called_early:
