@@ -29,6 +29,11 @@ class ServerConfig:
         None  # of 127.0.0.1, for /healthz, /metrics, /tasks and /routes (docs/admin.md); 0: any free one; None: none
     )
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
+    head_timeout_s: float = 30.0  # for the head of a request; a client that takes longer is disconnected
+    body_timeout_s: float = 30.0  # between two pieces of a request's body; a longer pause is answered 408
+    write_timeout_s: float = 30.0  # a client that takes nothing of its answer for so long is disconnected, and its tasks run
+    keep_alive_s: float = 30.0  # a connection is closed that has had no request for so long
+    max_connections: int | None = None  # one more is answered 503; None: three quarters of the descriptors that may be open
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
     task_timeout_s: float | None = (
@@ -50,6 +55,10 @@ class ServerConfig:
             ("switch_interval_s", 1e-6, 10),
             ("drain_s", 0, 1_000_000),
             ("max_body", 0, 1 << 40),
+            ("head_timeout_s", 0.001, 1_000_000),
+            ("body_timeout_s", 0.001, 1_000_000),
+            ("write_timeout_s", 0.001, 1_000_000),
+            ("keep_alive_s", 0.001, 1_000_000),
             ("boot", 0, 1 << 62),
         ):
             value = getattr(self, name)
@@ -59,6 +68,9 @@ class ServerConfig:
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
+        if self.max_connections is not None and self.max_connections < 1:
+            msg = f"max_connections is {self.max_connections}; allowed is 1 or more, or None"
+            raise ValueError(msg)
         if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
             msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
             raise ValueError(msg)

@@ -1,6 +1,6 @@
 //! HTTP. Each I/O thread is a single-threaded tokio runtime with hyper on it; none of them ever touches Python.
 //!
-//! Limits: heads within `HEAD_TIME` and hyper's buffer, bodies up to `max_body` (413). Draining: no new connections, idle ones closed,
+//! Limits: connection.rs's and hyper's buffer for heads, bodies up to `max_body` (413). Draining: no new connections, idle ones closed,
 //! requests in flight answered; forced: everything dropped, which hands the tasks that wait for a response to leave back to the core.
 
 use std::{
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -32,6 +32,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     asgi::{AsgiCall, Seed, Wanted},
     body::{Busy, TaskBody},
+    connection::{Limits, Paced, Pulse, Seat, Seats, is_chunked, refusal},
     core::{Core, LoopWork},
     exchange::Exchange,
     job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
@@ -46,7 +47,6 @@ use crate::{
     websocket::{Decision, Lost, Socket, WebSocketCall},
 };
 
-const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 const ADMIT_LANE_AFTER: Duration = Duration::from_millis(1);
 const IDLE_GRACE: Duration = Duration::from_millis(250);
@@ -99,6 +99,8 @@ pub struct Io {
     /// What no route takes is answered by the app.
     pub misses_to_app: bool,
     pub max_body: usize,
+    pub limits: Limits,
+    pub seats: Arc<Seats>,
 }
 
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
@@ -118,12 +120,16 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
+                    let Some(seat) = seat(&io, &alive) else {
+                        spawn_local(Arc::clone(&io.seats).refuse(stream));
+                        continue;
+                    };
                     let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok() });
                     let near = Near {
                         io: Arc::clone(&io),
                         ends,
                         growing: Rc::clone(&growing),
-                        alive: Rc::clone(&alive),
+                        seat,
                         phase: phase.clone(),
                     };
                     spawn_local(connection(near, stream, phase.clone()));
@@ -144,14 +150,19 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
     Ok(())
 }
 
+/// A request whose client has gone counts too, or clients that go at once could have any number under way.
+fn seat(io: &Io, alive: &Rc<()>) -> Option<Rc<Seat>> {
+    let limit = io.limits.connections;
+    if io.core.ledger.busy() >= limit as u64 { None } else { io.seats.take(limit, alive) }
+}
+
 /// What the requests of one connection share.
 #[derive(Clone)]
 struct Near {
     io: Arc<Io>,
     ends: Arc<Ends>,
     growing: Rc<Cell<bool>>,
-    /// The I/O thread does not end before it is dropped.
-    alive: Rc<()>,
+    seat: Rc<Seat>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -161,15 +172,21 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         return;
     }
     let busy: Busy = Rc::new(());
-    let fresh = Rc::new(Cell::new(true));
+    let pulse = Pulse::new(near.io.limits);
     let service = {
-        let (busy, fresh) = (Rc::clone(&busy), Rc::clone(&fresh));
-        service_fn(move |request| {
-            fresh.set(false);
+        let (busy, pulse) = (Rc::clone(&busy), Arc::clone(&pulse));
+        service_fn(move |request: Request<Incoming>| {
+            pulse.has_request();
             let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
+                let is_last = is_chunked(&request);
                 let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
+                // hyper takes a Content-Length beside the chunks out unseen, and another server before this one may have gone by that:
+                // what follows the chunks is no request to trust (RFC 9112, 6.1).
+                if is_last {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 if *near.phase.borrow() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -179,13 +196,14 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
     };
     // What the line above and this function hold when nothing is under way.
     let idle = Rc::strong_count(&busy);
+    let is_busy = || Rc::strong_count(&busy) > idle;
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Paced::new(stream, Arc::clone(&pulse))), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let mut stops = std::pin::pin!(pulse.stops(is_busy));
     // One that was just accepted is about to send a request, and hyper would close it at once: it is given `IDLE_GRACE`.
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
     loop {
@@ -199,17 +217,18 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
                 }
                 if now == Phase::Draining {
                     draining = true;
-                    if !fresh.get() {
+                    if !pulse.is_fresh() {
                         connection.as_mut().graceful_shutdown();
                     }
                 }
             }
             // A client that sends its head slowly, or not at all, must not hold up the drain.
             () = tokio::time::sleep(IDLE_GRACE), if draining => {
-                if Rc::strong_count(&busy) <= idle {
+                if !is_busy() {
                     return;
                 }
             }
+            () = stops.as_mut() => return,
         }
     }
 }
@@ -233,6 +252,11 @@ impl Drop for InFlight<'_> {
 async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let io = &near.io;
     let _in_flight = InFlight::new(&io.core);
+    if let Some((status, detail)) = refusal(&request) {
+        let mut response = json(status, detail);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if is_websocket(&request) {
         return websocket(near, request).await;
     }
@@ -285,7 +309,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         }
         return general(near, asked, body, op, route, busy).await;
     };
-    let body = match read_body(body, io.max_body).await {
+    let body = match read_body(body, io.max_body, io.limits.body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
@@ -363,7 +387,7 @@ async fn general(
         exchange.arrived();
         drop(report);
     } else {
-        spawn_local(pump(body, exchange, io.max_body, report));
+        spawn_local(pump(body, exchange, (io.max_body, io.limits.body), report));
     }
     let reply = tokio::select! {
         reply = answered => reply,
@@ -425,10 +449,10 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     io.core.push_to_loop(LoopWork::WebSocket(Box::new(call)));
     match decided.await {
         Ok(Decision::Accept { headers, says }) => {
-            let (phase, alive, max_message) = (near.phase.clone(), Rc::clone(&near.alive), io.max_body);
+            let (phase, seat, max_message) = (near.phase.clone(), Rc::clone(&near.seat), io.max_body);
             spawn_local(async move {
                 drive(upgrade, lost, says, phase, max_message).await;
-                drop(alive);
+                drop(seat);
             });
             let mut response = Response::new(TaskBody::new(Bytes::new(), None));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

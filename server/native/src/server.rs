@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Admin,
+    connection::{Limits, connections_for_descriptors},
     core::{Core, Helpers, LoopWork, Shape, lock},
     gil::{HolderReader, identity},
     io::{self, Io, MORE_LANES, Phase},
@@ -50,6 +51,11 @@ struct Settings {
     io_threads: usize,
     queue_limit: Option<u64>,
     max_body: usize,
+    head_timeout_s: f64,
+    body_timeout_s: f64,
+    write_timeout_s: f64,
+    keep_alive_s: f64,
+    max_connections: Option<usize>,
     parallel: bool,
     stop_on_error: bool,
     task_timeout_s: Option<f64>,
@@ -85,6 +91,7 @@ pub struct Server {
     io_handles: Mutex<Vec<thread::JoinHandle<()>>>,
     n_io_threads: usize,
     max_body: usize,
+    limits: Limits,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
     admin_listener: Mutex<Option<TcpListener>>,
     admin: Mutex<Option<Admin>>,
@@ -118,6 +125,13 @@ impl Server {
             let place = settings.rows.as_ref().map(|path| path.display().to_string());
             os_error(&error, place.unwrap_or_default())
         })?;
+        let limits = Limits {
+            head: Duration::from_secs_f64(settings.head_timeout_s),
+            body: Duration::from_secs_f64(settings.body_timeout_s),
+            write: Duration::from_secs_f64(settings.write_timeout_s),
+            keep_alive: Duration::from_secs_f64(settings.keep_alive_s),
+            connections: settings.max_connections.unwrap_or_else(connections_for_descriptors),
+        };
         let core = Core::new(ledger, policy, helpers, &shape).map_err(|error| os_error(&error, String::new()))?;
         core.ledger.gauge(Gauge::SharedPool).store(u64::from(settings.shared_pool), Ordering::Release);
         core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
@@ -130,6 +144,7 @@ impl Server {
             io_handles: Mutex::default(),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
+            limits,
             overdue_watch: Mutex::default(),
             admin_listener: Mutex::default(),
             admin: Mutex::default(),
@@ -170,6 +185,8 @@ impl Server {
             redirect_slashes,
             misses_to_app,
             max_body: self.max_body,
+            limits: self.limits,
+            seats: Arc::default(),
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
     }
