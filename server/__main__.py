@@ -64,6 +64,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 )
 @click.option("--task-timeout", "task_timeout_s", type=float, help="Seconds a task may run.  [default: no limit]")
 @click.option("--shared-pool", is_flag=True, help="Run def endpoints on the threads of the def tasks, as Starlette does.")
+@click.option("--max-body", default=16 * 1024 * 1024, help="Bytes of a request's body; more is answered 413.")
 @click.option("--max-connections", type=int, help="Answer 503 to one more.  [default: 3/4 of the descriptors allowed]")
 @click.option("--keep-alive", "keep_alive_s", default=30.0, help="Seconds until a connection without requests is closed.")
 @click.option("--head-timeout", "head_timeout_s", default=30.0, help="Seconds for the head of a request.")

@@ -255,6 +255,10 @@ pub fn refusal<B: Body>(request: &Request<B>) -> Option<(StatusCode, &'static [u
         // RFC 9112, 6.1.
         return Some((StatusCode::NOT_IMPLEMENTED, br#"{"detail":"The only transfer coding known here is chunked"}"#));
     }
+    if request.uri().path().is_empty() {
+        // A host and a port, as a proxy is asked to connect to (RFC 9112, 3.2.3).
+        return Some((StatusCode::BAD_REQUEST, br#"{"detail":"This server is no proxy"}"#));
+    }
     let mut hosts = headers.get_all(header::HOST).iter();
     let has_host = hosts.next().is_some() || request.version() == Version::HTTP_10;
     if !has_host || hosts.next().is_some() {

@@ -434,6 +434,9 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     }
+    if !request.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return json(StatusCode::BAD_REQUEST, br#"{"detail":"The Sec-WebSocket-Key is no 16 bytes in base64"}"#);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, _) = request.into_parts();
     let accept = head.headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
@@ -467,6 +470,13 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
         Ok(Decision::Deny(reply)) => response_from(&Method::GET, reply),
         Err(_) => response_from(&Method::GET, internal_error()),
     }
+}
+
+/// RFC 6455, 4.2.1.
+fn is_key(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    value.len() == 24 && value.ends_with(b"==") && value[..22].iter().all(is_digit)
 }
 
 /// Where the path with or without its last slash would be routed, as in Starlette.
