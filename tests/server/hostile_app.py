@@ -115,7 +115,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def read_all(connection: socket.socket, *, silence_s: float | None = None) -> bytes:
-    """All that the server sends until it closes, which it must. After `silence_s` this side is closed first; a reset is an end too."""
+    """All that the server sends until it closes, which it must; a reset is an end too. After `silence_s` this side closes."""
     received = b""
     patience = connection.gettimeout()
     if silence_s is not None:
@@ -163,7 +163,7 @@ class Unharmed:
         self._descriptors = descriptors(server)
 
     def check(self) -> list[Task]:
-        """It answers, nothing is under way, every task has an end, nothing is left open and nothing panicked. Returns all tasks."""
+        """It answers, nothing is under way, every task has an end, nothing is left open, nothing panicked. Returns all tasks."""
         server = self._server
         assert server.process.poll() is None, server.stderr()
         assert server.ask("GET", "/").json() == "here"
