@@ -193,4 +193,8 @@ class Unharmed:
             ended = sum(server.gauge(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
             return {name: n for name, n in {**left, "tasks": server.gauge(Gauge.ACCEPTED) - ended}.items() if n}
 
-        until(lambda: not under_way(), "nothing is under way", 20)
+        try:
+            until(lambda: not under_way(), "nothing is under way", 20)
+        except AssertionError:
+            msg = f"still under way: {under_way()}"
+            raise AssertionError(msg) from None
