@@ -10,7 +10,7 @@ from typing import Any
 import click
 from fastapi import FastAPI
 
-from server._config import ServerConfig
+from server._config import WAYS, ServerConfig
 from server._errors import CannotServe
 from server._process import prepare
 from server._routes import UnsupportedRoute
@@ -64,6 +64,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 )
 @click.option("--task-timeout", "task_timeout_s", type=float, help="Seconds a task may run.  [default: no limit]")
 @click.option("--shared-pool", is_flag=True, help="Run def endpoints on the threads of the def tasks, as Starlette does.")
+@click.option("--way", type=click.Choice(WAYS), default="auto", help="general: every request through the whole app, to compare.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "MOST_WORKERS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "MOST_WORKERS", "WAYS", "ServerConfig"]
 
 MOST_THREADS = 10_000
 MOST_WORKERS = 256
+WAYS = ("auto", "general")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class ServerConfig:
         None  # an `async def` task is cancelled after it, a `def` one reported as overdue; None: no limit
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
+    way: str = "auto"  # each route by the fastest way that it can go; "general": all through the whole app, to compare
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
     switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1
@@ -58,6 +60,9 @@ class ServerConfig:
                 raise ValueError(msg)
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
+        if self.way not in WAYS:
+            msg = f"way is {self.way!r}; allowed is {' or '.join(map(repr, WAYS))}"
+            raise ValueError(msg)
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
         if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
             msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
