@@ -10,7 +10,7 @@ from typing import Any
 import click
 from fastapi import FastAPI
 
-from server._config import ServerConfig
+from server._config import WAYS, ServerConfig
 from server._errors import CannotServe
 from server._process import prepare
 from server._routes import UnsupportedRoute
@@ -70,6 +70,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--head-timeout", "head_timeout_s", default=30.0, help="Seconds for the head of a request.")
 @click.option("--body-timeout", "body_timeout_s", default=30.0, help="Seconds that the body of a request may pause.")
 @click.option("--write-timeout", "write_timeout_s", default=30.0, help="Seconds that a client may take nothing of its answer.")
+@click.option("--way", type=click.Choice(WAYS), default="auto", help="general: every request through the whole app, to compare.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server._background import BackgroundTasks
@@ -73,15 +75,20 @@ class Bridge:
         assert isinstance(call, AsgiCall)
         scope[EXCHANGE] = side
         side.scope = scope
-        wanted, subject = call.wanted()
+        wanted, subject, request = call.wanted()
         if wanted == "answer":
             await self._app(scope, side.receive, side.send)
             return
+        if request is not None:
+            # What the straight way has made, routing included. From here on it listens to the client as every other.
+            request._receive = side.receive  # noqa: SLF001
+            scope = side.scope = request.scope
+            scope[EXCHANGE] = side
         scope["app"] = self._app
         if wanted == "send":
             await subject(scope, side.receive, side.send)
         else:
-            scope[_ERROR] = subject
+            scope[_ERROR] = subject, request
             await self._explain(scope, side.receive, side.send)
 
 
@@ -91,13 +98,20 @@ _ERROR = "server.error"
 def _explaining(app: FastAPI) -> ASGIApp:
     """The exception handlers of the app round an endpoint that raises what the straight way's endpoint raised."""
 
-    async def raise_again(scope: Scope, receive: Receive, send: Send) -> None:
-        raise scope[_ERROR]
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        # As in fastapi.routing.request_response: round the route, with the endpoint's own Request, and round the app, so that
+        # what a handler raises finds a handler too.
+        error, request = scope.pop(_ERROR)
+
+        async def raise_again(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        await wrap_app_handling_exceptions(raise_again, request or Request(scope, receive, send))(scope, receive, send)
 
     # As in Starlette.build_middleware_stack.
     of_server = [handler for kind, handler in app.exception_handlers.items() if kind in (500, Exception)]
     others = {kind: handler for kind, handler in app.exception_handlers.items() if kind not in (500, Exception)}
-    inner = ExceptionMiddleware(raise_again, handlers=others, debug=app.debug)
+    inner = ExceptionMiddleware(endpoint, handlers=others, debug=app.debug)
     return ServerErrorMiddleware(inner, handler=of_server[-1] if of_server else None, debug=app.debug)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "MOST_WORKERS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "MOST_WORKERS", "WAYS", "ServerConfig"]
 
 MOST_THREADS = 10_000
 MOST_WORKERS = 256
+WAYS = ("auto", "general")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class ServerConfig:
         None  # an `async def` task is cancelled after it, a `def` one reported as overdue; None: no limit
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
+    way: str = "auto"  # each route by the fastest way that it can go; "general": all through the whole app, to compare
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
     switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1
@@ -67,6 +69,9 @@ class ServerConfig:
                 raise ValueError(msg)
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
+        if self.way not in WAYS:
+            msg = f"way is {self.way!r}; allowed is {' or '.join(map(repr, WAYS))}"
+            raise ValueError(msg)
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
         if self.max_connections is not None and self.max_connections < 1:
             msg = f"max_connections is {self.max_connections}; allowed is 1 or more, or None"

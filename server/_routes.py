@@ -28,6 +28,10 @@ from server._specs import ConstantSpec, RouteSpec
 __all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
 
 
+TOLD = "is sent there because the server was told to (way='general')"
+"""Why a route of an app that is served with `ServerConfig.way` "general" does not go straight."""
+
+
 class UnsupportedRoute(TypeError):
     """Routes that the straight way cannot take, of an app that allows no other (`strict_fast_path`)."""
 
@@ -42,21 +46,22 @@ class Surroundings:
 
 
 def compile_routes(
-    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False
+    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False, all_general: bool = False
 ) -> list[RouteSpec]:
     """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way.
 
     `hop` calls `def` functions off the event loop; `state` is the app's lifespan state, which its start-up fills. If `strict`,
-    raises UnsupportedRoute with all routes that do not go straight.
+    raises UnsupportedRoute with all routes that do not go straight. If `all_general`, none does.
     """
     surroundings = Surroundings(app, hop or _no_hop, {} if state is None else state)
-    of_app = next(_problems_of_app(app), None)
+    problem_of_app = next(_problems_of_app(app), None)
+    of_app = TOLD if all_general else problem_of_app and f"belongs to an app that {problem_of_app}"
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs: list[RouteSpec] = []
     for context, router in _contexts(app):
         route = context.original_route
         if of_app is not None:
-            specs.append(_general(context, f"belongs to an app that {of_app}"))
+            specs.append(_general(context, of_app))
         elif router is not None:
             specs.append(replace(_general(context, f"belongs to a {router}"), path="/{path:path}", is_other=True))
         elif isinstance(route, APIRoute):
@@ -168,7 +173,7 @@ def _compile(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
         ),
         tasks=names[TASKS],
         request=names[REQUEST],
-        make_request=request_maker(surroundings.app, surroundings.state, context, path_names) if names[REQUEST] else None,
+        make_request=request_maker(surroundings.app, surroundings.state, context, path_names),
         overridable=context.dependency_overrides_provider if dependant.dependencies else None,
         status=context.status_code or 200,
         encode=encoder(context),

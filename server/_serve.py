@@ -96,22 +96,28 @@ class Account:
 class AppSide:
     """An app and what its compiled routes share."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, way: str) -> None:
         self.app = app
+        self._all_general = way == "general"
         self.lanes = Lanes()
         self.state: dict[str, Any] = {}
         self.fallback = Fallback(app, self.compile())
 
     def compile(self) -> list[RouteSpec]:
         """Its routes as they are now."""
-        return compile_routes(self.app, self.lanes.call, self.state, strict=getattr(self.app, "strict_fast_path", False))
+        strict = getattr(self.app, "strict_fast_path", False)
+        return compile_routes(self.app, self.lanes.call, self.state, strict=strict, all_general=self._all_general)
+
+    def takes_misses(self, specs: list[RouteSpec]) -> bool:
+        """Whether a request that no route takes is a matter of the app."""
+        return self._all_general or misses_go_to_app(self.app, specs)
 
 
 def build(app: FastAPI, config: ServerConfig, say: Callable[[str], None], *, listener: int | None = None) -> Serving:
     """Everything up to the open port; `listener` is a listening socket to use instead. Raises UnsupportedRoute or CannotServe."""
     capture_tasks()
     config = with_app_settings(config, app)
-    side = AppSide(app)
+    side = AppSide(app, config.way)
     try:
         server = Server(config, Helpers(explain=side.fallback.explain))
     except OSError as error:
@@ -229,8 +235,7 @@ class Serving:
             self._side.fallback.specs = self._side.compile()
         specs = list(self._side.fallback.specs)
         policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
-        misses_to_app = misses_go_to_app(self._app, specs)
-        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
+        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, self._side.takes_misses(specs))
         return True
 
     def _stop(self) -> Account:

@@ -62,7 +62,7 @@ class RouteSpec:
     body: BodySpec | None = None
     tasks: str | None = None  # keyword that gets the task list
     request: str | None = None  # keyword that gets the Request
-    make_request: Callable[..., Any] | None = None  # from an ASGI scope, the path's values and the body
+    make_request: Callable[..., Any] | None = None  # from an ASGI scope, the path's values and the body; for handlers, too
     overridable: Any = None  # whose `dependency_overrides` must be empty for the straight way
     status: int = 200
     encode: Callable[[Any], bytes] | None = None

@@ -33,10 +33,10 @@ use crate::{
 pub enum Wanted {
     /// Answer it.
     Answer,
-    /// Answer this exception of its endpoint, with its own handlers.
-    Explain(Py<PyAny>),
-    /// Send this `Response`, which the endpoint returned.
-    Send(Py<PyAny>),
+    /// Answer this exception of its endpoint, with its own handlers. They get the `Request`.
+    Explain(Py<PyAny>, Option<Py<PyAny>>),
+    /// Send this `Response`, which the endpoint returned, as the answer to the `Request`.
+    Send(Py<PyAny>, Option<Py<PyAny>>),
 }
 
 enum Answer {
@@ -198,13 +198,13 @@ impl AsgiCall {
         self.exchange.id
     }
 
-    /// Begins. What is wanted: ("answer", None), ("explain", exception) or ("send", response).
-    fn wanted(&self, py: Python<'_>) -> (&'static str, Option<Py<PyAny>>) {
+    /// Begins. What is wanted: ("answer", None, None), ("explain", exception, request) or ("send", response, request).
+    fn wanted(&self) -> (&'static str, Option<Py<PyAny>>, Option<Py<PyAny>>) {
         *lock(&self.running) = Some(Running::endpoint(&self.core, self.route, self.op));
-        match &*lock(&self.wanted) {
-            Wanted::Answer => ("answer", None),
-            Wanted::Explain(error) => ("explain", Some(error.clone_ref(py))),
-            Wanted::Send(response) => ("send", Some(response.clone_ref(py))),
+        match std::mem::replace(&mut *lock(&self.wanted), Wanted::Answer) {
+            Wanted::Answer => ("answer", None, None),
+            Wanted::Explain(error, request) => ("explain", Some(error), request),
+            Wanted::Send(response, request) => ("send", Some(response), request),
         }
     }
 
@@ -284,7 +284,11 @@ impl AsgiCall {
         }
         // hyper frames the body, and cannot take the app's word for how.
         fields.remove(header::TRANSFER_ENCODING);
-        if self.asked.method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
+        if status == 205 {
+            // FastAPI empties the body and leaves its length, which would be a promise of bytes that never come.
+            fields.remove(header::CONTENT_LENGTH);
+        }
+        if self.asked.method == Method::HEAD || matches!(status, 100..200 | 204 | 205 | 304) {
             frame = Frame::None;
         }
         let mut answer = lock(&self.answer);
