@@ -16,7 +16,7 @@ from fastapi.dependencies.models import Dependant, _is_async_gen_callable, _is_c
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from fastapi.security.base import SecurityBase
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
 from server._capture import wants_tasks
@@ -70,7 +70,7 @@ def compile_routes(
         elif isinstance(route, Route) and context.path in own:
             specs.append(_constant(context))
         else:
-            specs.append(_general(context, f"is a {type(route).__name__}"))
+            specs.append(_general(context, _kind_of(route)))
     if strict and (general := [spec for spec in specs if spec.general is not None]):
         raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs
@@ -107,6 +107,12 @@ def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
     # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
     has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
     return any(_problems_of_app(app)) or has_own_handlers(app) or has_frontends or any(spec.is_other for spec in specs)
+
+
+def _kind_of(route: BaseRoute) -> str:
+    name = type(route).__name__
+    known = {Mount: "is a mounted app", WebSocketRoute: "is a web socket", Route: "is a route of Starlette's"}
+    return next((words for kind, words in known.items() if isinstance(route, kind)), f"is of the kind {name}")
 
 
 def _general(context: RouteContext, reason: str) -> RouteSpec:

@@ -35,7 +35,7 @@ from server._loop import LoopThread
 from server._native import RoutePolicy, Server
 from server._policies import Policies, policy_of, with_app_settings
 from server._routes import compile_routes, misses_go_to_app
-from server._specs import RouteSpec
+from server._specs import RouteSpec, ways_of
 from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["Account", "CannotServe", "Serving", "build"]
@@ -236,6 +236,7 @@ class Serving:
         specs = list(self._side.fallback.specs)
         policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, self._side.takes_misses(specs))
+        self.say(ways_of(specs))
         return True
 
     def _stop(self) -> Account:

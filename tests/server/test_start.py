@@ -418,3 +418,14 @@ def test_an_app_can_serve_itself(serve: Serve):
     assert server.gauge(Gauge.READY)
     assert server.ask("GET", "/").status == 200
     assert server.stop() == 7
+
+
+def test_one_line_at_start_says_which_way_the_routes_go(serve: Serve):
+    """How many go straight, and for what reasons the others do not."""
+    straight = serve(stub("@app.get('/')\ndef root(): return 1\n"))
+    assert "server: all 5 routes go straight\n" in straight.stderr()
+    mixed = serve(
+        stub("@app.post('/up')\ndef up(f: UploadFile): return 1\n@app.websocket('/ws')\nasync def ws(s: WebSocket): ...\n")
+    )
+    expected = "4 routes go straight, 2 the general way: POST /up takes a form or files; /ws is a web socket\n"
+    assert expected in mixed.stderr()
