@@ -42,9 +42,9 @@ REFUSED = {
     '@app.get("/r")\ndef r(): pass', "/r", "BaseHTTPMiddleware"),
     "added middleware": ('from starlette.middleware.gzip import GZipMiddleware\napp.add_middleware(GZipMiddleware)\n'
     '@app.get("/r")\ndef r(): pass', "/r", "GZipMiddleware"),
-    "a web socket": ('@app.websocket("/r")\nasync def r(ws: WebSocket): pass', "/r", "WebSocket"),
-    "a mounted app": ('app.mount("/r", FastAPI())', "/r", "Mount"),
-    "a Starlette route": ('async def r(request): pass\napp.add_route("/r", r)', "/r", "Route"),
+    "a web socket": ('@app.websocket("/r")\nasync def r(ws: WebSocket): pass', "/r", "web socket"),
+    "a mounted app": ('app.mount("/r", FastAPI())', "/r", "mounted app"),
+    "a Starlette route": ('async def r(request): pass\napp.add_route("/r", r)', "/r", "route of Starlette"),
     "a streaming response class": ('@app.get("/r", response_class=StreamingResponse)\ndef r(): pass', "/r", "StreamingResponse"),
     "a file response class": ('@app.get("/r", response_class=FileResponse)\ndef r(): pass', "/r", "FileResponse"),
     "a path convertor": ('@app.get("/r/{rest:path}")\ndef r(rest: str): pass', "/r/{rest:path}", "convertor"),
