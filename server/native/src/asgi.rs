@@ -356,6 +356,11 @@ impl AsgiCall {
         }
         let mut now = std::mem::replace(&mut *answer, Answer::Complete);
         if let Answer::Started { reply, status, headers, frame } = now {
+            if more && body.is_empty() && matches!(frame, Frame::Left(0)) {
+                // The head is the whole answer: it leaves when the app ends it.
+                *answer = Answer::Started { reply, status, headers, frame };
+                return Ok(false);
+            }
             if !more {
                 drop(answer);
                 self.whole(reply, status, headers, if matches!(frame, Frame::None) { Bytes::new() } else { body });
@@ -379,11 +384,13 @@ impl AsgiCall {
         Ok(false)
     }
 
-    /// Sends the head without waiting for the first piece of the body.
+    /// Sends the head without waiting for the first piece of the body; unless there will be none, so that the head is the whole answer.
     fn flush_head(&self) {
         let mut answer = lock(&self.answer);
         match std::mem::replace(&mut *answer, Answer::Complete) {
-            Answer::Started { reply, status, headers, frame } => *answer = self.send_head(reply, status, headers, frame),
+            Answer::Started { reply, status, headers, frame } if !matches!(frame, Frame::Left(0)) => {
+                *answer = self.send_head(reply, status, headers, frame);
+            }
             other => *answer = other,
         }
     }
