@@ -302,11 +302,11 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let method = head.method.clone();
     let asked = asked(near, head, path);
     let route = found.as_ref().map(|(number, _)| *number);
+    if route.is_some() && !may_add_tasks {
+        // One that takes long is no reason to refuse others.
+        busy.decided();
+    }
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
-        if route.is_some() && !may_add_tasks {
-            // One that takes long is no reason to refuse others.
-            busy.decided();
-        }
         return general(near, asked, body, op, route, busy).await;
     };
     let body = match read_body(body, io.max_body, io.limits.body).await {
