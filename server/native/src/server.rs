@@ -387,16 +387,7 @@ impl Server {
     /// (name of the function, whether it was running).
     fn abandon(&self, py: Python<'_>) -> Vec<(String, bool)> {
         // First, because tasks whose answers are dropped below would be free to start.
-        let mut abandoned = Vec::new();
-        for chain in self.core.seal() {
-            for task in chain.tasks() {
-                if let Some(was) = self.core.ledger.abandon(&task.entry) {
-                    abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
-                }
-            }
-            // Arguments may hold the list that holds this chain.
-            chain.clear();
-        }
+        let abandoned = self.give_up(py);
         py.detach(|| {
             self.advance(Phase::Forced);
             self.wait_io(Duration::from_secs(1));
@@ -406,6 +397,8 @@ impl Server {
 
     /// Ends the I/O threads, and the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
     fn close(&self, py: Python<'_>) {
+        // Nothing is left after a drain, or after `abandon`. Something is if the server ends because somebody's code raised.
+        drop(self.give_up(py));
         self.core.overdue.close();
         let watch = lock(&self.overdue_watch).take();
         py.detach(|| {
@@ -431,6 +424,21 @@ impl Server {
 }
 
 impl Server {
+    /// Accepts nothing any more and abandons what has not ended: name of the function, whether it was running.
+    fn give_up(&self, py: Python<'_>) -> Vec<(String, bool)> {
+        let mut abandoned = Vec::new();
+        for chain in self.core.seal() {
+            for task in chain.tasks() {
+                if let Some(was) = self.core.ledger.abandon(&task.entry) {
+                    abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
+                }
+            }
+            // Arguments may hold the list that holds this chain.
+            chain.clear();
+        }
+        abandoned
+    }
+
     /// Phases only go on: a drain that begins late must not take back that everything is to be dropped.
     fn advance(&self, to: Phase) {
         self.phase.send_if_modified(|now| {
