@@ -1,23 +1,22 @@
 """Where two parts of the server meet: the length of a streamed answer and its tasks, arguments that do things when they are let
-go of, requests without tasks and the limit of those with some, a server that is torn down with work under way.
+go of, requests without tasks and the limit of those with some, a server that is torn down with work under way or
+cannot say what it has to say.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.rows import Gauge, read_rows
-from server import BackgroundTasks, FastAPI
-from server._config import ServerConfig
-from server._serve import build
 
 from .conftest import Serve
-from .helpers import AppServer, ask, read_answer, stays, stub, until
+from .helpers import PATIENCE_S, AppServer, ask, read_answer, stays, stub, until
 
 LENGTH = 12_000_000
 """Bytes of the large answers: more than the kernel's buffers hold."""
@@ -163,26 +162,90 @@ def test_long_requests_of_routes_without_tasks_take_no_room_from_those_with_some
 
 def test_a_server_that_is_torn_down_leaves_no_row_open(tmp_path: Path) -> None:
     """Whatever ends it: a task that has no end in the file is one that a kill ended."""
-    app, release = FastAPI(), threading.Event()
+    script = """
+import threading
+from pathlib import Path
+from server import BackgroundTasks, FastAPI
+from server._config import ServerConfig
+from server._serve import build
+from tests.server.helpers import ask
 
-    @app.get("/work")
-    def work(tasks: BackgroundTasks) -> None:
-        tasks.add_task(release.wait, 30)
-        tasks.add_task(release.wait, 30)
+app, release = FastAPI(), threading.Event()
 
-    def fail() -> None:
+
+@app.get("/work")
+def work(tasks: BackgroundTasks):
+    tasks.add_task(release.wait, 30)
+    tasks.add_task(release.wait, 30)
+
+
+def fail():
+    for _ in range(2):
         assert ask(serving.port, "GET", "/work").status == 200
-        until(lambda: ask(serving.port, "GET", "/work").status == 200, "the server answers")
-        time.sleep(0.1)
-        raise ValueError("on purpose")
+    raise ValueError("on purpose")
 
-    path = tmp_path / "tasks.rows"
-    serving = build(app, ServerConfig(port=0, rows=path), lambda text: None)
-    try:
-        with pytest.raises(ValueError, match="on purpose"):
-            serving.serve(fail)
-        file = read_rows(path)
-        assert [int(reason) for reason in file.rows["reason"]] == [4] * 4
-        assert all(file.rows["dropped_ns"])
-    finally:
-        release.set()
+
+serving = build(app, ServerConfig(port=0, pool=1, rows=Path("tasks.rows")), print)
+try:
+    serving.serve(fail)
+except ValueError as error:
+    print(error)
+release.set()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(10)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True)
+    assert "on purpose" in ended.stdout
+    file = read_rows(tmp_path / "tasks.rows")
+    assert [int(reason) for reason in file.rows["reason"]] == [4] * 4
+    assert all(file.rows["dropped_ns"])
+
+
+def test_a_drain_needs_nobody_who_reads_what_the_server_says(tmp_path: Path) -> None:
+    """As where its output was piped to something that has ended."""
+    source = stub("""
+@app.get("/work")
+def work(tasks: BackgroundTasks):
+    tasks.add_task(time.sleep, 0.5)
+""")
+    (tmp_path / "appmod.py").write_text(source, encoding="utf-8")
+    command = [sys.executable, "-m", "server", "appmod:app", "--port", "0", "--rows", "tasks.rows"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            port = next(int(found[1]) for line in process.stderr if (found := re.search(r"serving on http://\S+:(\d+) ", line)))
+            assert ask(port, "GET", "/work").status == 200
+            process.stderr.close()
+            process.terminate()
+            process.wait(PATIENCE_S)
+        finally:
+            process.kill()
+    file = read_rows(tmp_path / "tasks.rows")
+    assert [int(finished) > 0 for finished in file.rows["finished_ns"]] == [True]
+    assert process.returncode == 0
+
+
+def test_a_log_that_raises_does_not_end_the_server(serve: Serve) -> None:
+    """What is said of an overdue task is said on the thread that serves."""
+    source = """
+import logging
+
+
+def refuse(record):
+    raise RuntimeError("this filter is broken")
+
+
+logging.getLogger("server.tasks").addFilter(refuse)
+
+
+@app.get("/work")
+def work(tasks: BackgroundTasks):
+    tasks.add_task(time.sleep, 0.5)
+"""
+    server = serve(stub(source), "--task-timeout", "0.1")
+    assert server.ask("GET", "/work").status == 200
+    until(lambda: "this filter is broken" in server.stderr(), "the overdue task was to be told of")
+    assert [row.finished > 0 for row in server.wait_ended(1)] == [True]
+    assert server.ask("GET", "/work").status == 200
+    assert server.stop() == 0

@@ -289,9 +289,10 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
     let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
-    let mut busy = BusyGuard::new(&io.core, policy);
     // A route with a limit of its own has tasks, in whatever way it makes them.
     let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
+    // Which route it takes may be the app's affair. One that has none is no reason to refuse others, however long it takes.
+    let busy = BusyGuard::new(&io.core, policy, may_add_tasks || route.is_none());
     if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
@@ -302,10 +303,6 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let method = head.method.clone();
     let asked = asked(near, head, path);
     let route = found.as_ref().map(|(number, _)| *number);
-    if route.is_some() && !may_add_tasks {
-        // One that takes long is no reason to refuse others.
-        busy.decided();
-    }
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
         return general(near, asked, body, op, route, busy).await;
     };
@@ -443,9 +440,8 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
     let socket = Socket::new(&io.core);
     let (decide, decided) = oneshot::channel();
-    let mut busy = BusyGuard::new(&io.core, &io.core.policy);
     // ASGI gives web sockets no tasks: one that stays open is no reason to refuse requests that have some.
-    busy.decided();
+    let busy = BusyGuard::new(&io.core, &io.core.policy, false);
     let call = WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, busy);
     // Dropped with this future when the client goes before the handshake is answered.
     let lost = Lost(Arc::clone(&socket));

@@ -104,13 +104,17 @@ pub struct BusyGuard {
 }
 
 impl BusyGuard {
-    pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
+    /// `may_add`: whether it may add tasks, so that admission counts it until that is decided.
+    pub fn new(core: &Arc<Core>, policy: &Policy, may_add: bool) -> Self {
         core.ledger.enter();
-        core.undecided.fetch_add(1, Ordering::AcqRel);
-        if let Some(share) = policy.share() {
-            share.enter();
+        let share = policy.share().cloned();
+        if may_add {
+            core.undecided.fetch_add(1, Ordering::AcqRel);
+            if let Some(share) = &share {
+                share.enter();
+            }
         }
-        Self { core: Arc::clone(core), share: policy.share().cloned(), may_add: true }
+        Self { core: Arc::clone(core), share, may_add }
     }
 
     /// Counts the request in the share of a route that was not known before.

@@ -291,13 +291,15 @@ impl Server {
         self.core.push_to_lanes(LaneWork::Call(call))
     }
 
-    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
+    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, and none of them is about to come,
+    /// one more thread is asked for.
     fn lane_progress(&self, before: Option<u64>) -> Option<u64> {
         if self.core.lanes.is_empty() || self.core.lane_threads.load(Ordering::Acquire) >= self.core.lane_limit {
             return None;
         }
         let taken = self.core.lane_jobs_taken.load(Ordering::Acquire);
-        if before == Some(taken) {
+        // As in io.rs: a thread that waits for the interpreter, which the event loop may have had all the time, is not stuck.
+        if before == Some(taken) && self.core.lanes.is_stuck() {
             self.core.ask_main(MORE_LANES);
         }
         Some(taken)
