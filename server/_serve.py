@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -322,7 +323,10 @@ class Serving:
             self._add_lane()
         if _TELL_OVERDUE in requests:
             for func, op, is_async, age_s in self._server.take_overdue():
-                task_overdue(func, op, is_async, age_s)
+                try:
+                    task_overdue(func, op, is_async, age_s)
+                except Exception:  # noqa: BLE001  # of the user's logging, or a function's name: no reason to stop serving
+                    sys.excepthook(*sys.exc_info())
 
     def _wake(self) -> None:
         _ring(self._tell)
