@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from server._config import WAYS, ServerConfig
 from server._errors import CannotServe
+from server._foreign import as_app
 from server._process import prepare
 from server._routes import UnsupportedRoute
 from server._supervisor import supervise
@@ -40,10 +41,11 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
     for part in attribute.split("."):
         found = getattr(found, part, None)
     app = found() if factory and callable(found) else found
-    if not isinstance(app, FastAPI):
-        msg = f"{target} is {type(app).__name__}, not a FastrAPI or FastAPI app"
-        raise click.UsageError(msg)
-    return app
+    try:
+        return as_app(app)
+    except TypeError as error:
+        msg = f"{target} is {error}"
+        raise click.UsageError(msg) from None
 
 
 @click.command(context_settings={"show_default": True})
@@ -71,6 +73,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--body-timeout", "body_timeout_s", default=30.0, help="Seconds that the body of a request may pause.")
 @click.option("--write-timeout", "write_timeout_s", default=30.0, help="Seconds that a client may take nothing of its answer.")
 @click.option("--way", type=click.Choice(WAYS), default="auto", help="general: every request through the whole app, to compare.")
+@click.option("--trusted-proxies", default="127.0.0.1", help="Whose X-Forwarded-Proto and -For count: addresses, networks or *.")
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
 @click.option("--boot", default=1, hidden=True)
 @click.option("--label", default="", hidden=True)

@@ -214,7 +214,7 @@ class HttpSide(_Waiting):
         # Where the server found no route of its own, the app's own routing has left the endpoint in the scope.
         if not self._call.needs_policy:
             return True
-        return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope["app"]), admit)
+        return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope.get("app")), admit)
 
     def _start(self, message: Message) -> None:
         carried = [*self._called_early, *self.sending]
@@ -298,7 +298,9 @@ class _WebSocketSide(_Waiting):
             while behind and not self._call.is_writable:
                 await self._wait()
         elif kind == "websocket.close":
-            self._call.close(message.get("code", 1000), message.get("reason") or "")
+            # FastAPI gives the list of its validation errors for a reason, which fits into no close frame.
+            reason = message.get("reason")
+            self._call.close(message.get("code", 1000), reason if isinstance(reason, str) else "")
         elif kind == "websocket.http.response.start":
             self._denial = (message["status"], [(bytes(k), bytes(v)) for k, v in message.get("headers", ())], [])
         elif kind == "websocket.http.response.body" and self._denial is not None:

@@ -42,6 +42,7 @@ class ServerConfig:
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     way: str = "auto"  # each route by the fastest way that it can go; "general": all through the whole app, to compare
+    trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-Proto and -For are believed: addresses, networks, or "*"
     rows: Path | None = None  # where to write one row a task (docs/rows.md)
     switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1

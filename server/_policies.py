@@ -111,7 +111,7 @@ def app_settings(
     return given
 
 
-def with_app_settings(config: ServerConfig, app: FastAPI) -> ServerConfig:
+def with_app_settings(config: ServerConfig, app: FastAPI | None) -> ServerConfig:
     """The server's settings, where the app says nothing else."""
     said: dict[str, Any] = getattr(app, _ON_APP, {})
     return dataclasses.replace(config, **said)
@@ -135,7 +135,7 @@ class Policies:
         self._config = config
         self._known: dict[int, tuple[object, RoutePolicy]] = {}
 
-    def of(self, endpoint: Callable[..., Any] | None, app: FastAPI) -> RoutePolicy:
+    def of(self, endpoint: Callable[..., Any] | None, app: FastAPI | None) -> RoutePolicy:
         """One and the same for an endpoint each time."""
         known = self._known.get(id(endpoint))
         if known is None:

@@ -216,7 +216,7 @@ def test_a_row_file_in_a_folder_that_is_not_there_is_named(serve: Serve, tmp_pat
     [
         ("nomodule:app", "nomodule"),
         ("appmod:nothing", "appmod:nothing"),
-        ("appmod:os", "appmod:os is module, not a FastrAPI or FastAPI app"),
+        ("appmod:os", "appmod:os is module, not a FastrAPI or FastAPI app, nor another ASGI application"),
         ("appmod", "module:attribute"),
         (":app", "module:attribute"),
         ("appmod:", "module:attribute"),

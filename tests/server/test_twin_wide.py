@@ -136,6 +136,14 @@ def injected() -> Iterator[Case]:
         "/connection",
     ):
         yield "injected", "GET", target, None, [("x-h", "h"), ("cookie", "a=1")]
+    for target in ("/client", "/client/"):
+        for proto in ("https", "http", " https ", "wss", "gopher", ""):
+            yield "injected", "GET", target, None, [("x-forwarded-proto", proto)]
+        yield "injected", "GET", target, None, [("x-forwarded-proto", "https"), ("X-Forwarded-Proto", "http")]
+        for named in ("1.2.3.4", "1.2.3.4:55", "9.9.9.9, 1.2.3.4, 127.0.0.1", "127.0.0.1", "[2001:db8::1]:443", "2001:db8::1",
+                "unknown", "", ",", "1.2.3.4:x", "[::1", "[::1]x", "a:b:c"):  # fmt: skip
+            yield "injected", "GET", target, None, [("x-forwarded-for", named)]
+        yield "injected", "GET", target, None, [("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "1.2.3.4")]
     for target in ("/requestbody", "/requestjson", "/requeststream", "/requestboth", "/requestgone"):
         for body in (b"", b'{"name": "n"}', b'{"name": 1}', b"{", b"x" * 100_000):
             yield "injected", "POST", target, body, JSON

@@ -14,6 +14,7 @@ use std::{
 
 use afterload_core::{
     ledger::Gauge,
+    proxies::Proxies,
     router::{Match, Router},
 };
 use bytes::Bytes;
@@ -101,6 +102,8 @@ pub struct Io {
     pub max_body: usize,
     pub limits: Limits,
     pub seats: Arc<Seats>,
+    /// Whom to believe about the clients behind them.
+    pub proxies: Arc<Proxies>,
 }
 
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
@@ -124,7 +127,8 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
                         spawn_local(Arc::clone(&io.seats).refuse(stream));
                         continue;
                     };
-                    let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok() });
+                    let proxies = io.proxies.trust(client.ip()).then(|| Arc::clone(&io.proxies));
+                    let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok(), proxies });
                     let near = Near {
                         io: Arc::clone(&io),
                         ends,
@@ -268,7 +272,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         Match::Other => None,
         Match::NotFound | Match::MethodNotAllowed(_) if io.misses_to_app => None,
         Match::NotFound => {
-            return redirect(io, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
+            return redirect(near, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
         }
         Match::MethodNotAllowed(allowed) => {
             let mut response = json(StatusCode::METHOD_NOT_ALLOWED, br#"{"detail":"Method Not Allowed"}"#);
@@ -476,7 +480,8 @@ fn is_key(value: &HeaderValue) -> bool {
 }
 
 /// Where the path with or without its last slash would be routed, as in Starlette.
-fn redirect(io: &Io, head: &http::request::Parts, path: &str) -> Option<Response<TaskBody>> {
+fn redirect(near: &Near, head: &http::request::Parts, path: &str) -> Option<Response<TaskBody>> {
+    let io = &near.io;
     if !io.redirect_slashes || path == "/" {
         return None;
     }
@@ -486,7 +491,8 @@ fn redirect(io: &Io, head: &http::request::Parts, path: &str) -> Option<Response
     }
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let query = head.uri.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}")).unwrap_or_default();
-    let target = format!("http://{host}{other}{query}");
+    let scheme = near.ends.scheme(&head.headers, false);
+    let target = format!("{scheme}://{host}{other}{query}");
     let location = HeaderValue::from_str(&utf8_percent_encode(&target, LOCATION).to_string()).ok()?;
     let mut response = Response::new(TaskBody::new(Bytes::new(), None));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

@@ -13,6 +13,7 @@ use afterload_core::{
     clock::now_ns,
     ledger::{Gauge, Ledger, TaskKind},
     life::Was,
+    proxies::Proxies,
     router::Router,
 };
 use pyo3::{
@@ -60,6 +61,7 @@ struct Settings {
     stop_on_error: bool,
     task_timeout_s: Option<f64>,
     shared_pool: bool,
+    trusted_proxies: String,
 }
 
 #[derive(FromPyObject)]
@@ -92,6 +94,7 @@ pub struct Server {
     n_io_threads: usize,
     max_body: usize,
     limits: Limits,
+    proxies: Arc<Proxies>,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
     admin_listener: Mutex<Option<TcpListener>>,
     admin: Mutex<Option<Admin>>,
@@ -114,6 +117,12 @@ impl Server {
             response: set.response,
             to_json: set.to_json,
         };
+        let proxies = Proxies::parse(&settings.trusted_proxies).map_err(|bad| {
+            PyValueError::new_err(format!(
+                "trusted_proxies is {:?}; allowed is '*', or addresses and networks with commas between them, which {bad:?} is not",
+                settings.trusted_proxies
+            ))
+        })?;
         let policy = Policy::new(settings.parallel, settings.stop_on_error, settings.task_timeout_s);
         let shape = Shape {
             pool: settings.pool,
@@ -145,6 +154,7 @@ impl Server {
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
             limits,
+            proxies: Arc::new(proxies),
             overdue_watch: Mutex::default(),
             admin_listener: Mutex::default(),
             admin: Mutex::default(),
@@ -187,6 +197,7 @@ impl Server {
             max_body: self.max_body,
             limits: self.limits,
             seats: Arc::default(),
+            proxies: Arc::clone(&self.proxies),
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
     }
