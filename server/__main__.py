@@ -58,6 +58,7 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--workers", default=1, help="Processes that answer on the port; one that dies is started again.")
 @click.option("--pool", default=40, help="Threads for def tasks.")
 @click.option("--endpoint-threads", default=40, help="At most this many threads for def endpoints.")
+@click.option("--io-threads", default=1, help="Threads that read requests and write answers, without Python.")
 @click.option("--queue-limit", type=int, help="Answer 503 while this many tasks are pending.  [default: no limit]")
 @click.option("--drain", "drain_s", default=30.0, help="Seconds that a stopping server lets accepted tasks finish.")
 @click.option("--order", type=click.Choice(["sequential", "parallel"]), default="sequential", help="Of one request's tasks.")
@@ -74,9 +75,12 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--write-timeout", "write_timeout_s", default=30.0, help="Seconds that a client may take nothing of its answer.")
 @click.option("--way", type=click.Choice(WAYS), default="auto", help="general: every request through the whole app, to compare.")
 @click.option("--trusted-proxies", default="127.0.0.1", help="Whose X-Forwarded-Proto and -For count: addresses, networks or *.")
+@click.option(
+    "--switch-interval", "switch_interval_s", default=0.001, help="Seconds that a thread may keep the GIL; Python's own is 0.005."
+)
 @click.option("--rows", type=click.Path(path_type=Path), help="Write one row a task to this file (docs/rows.md).")
-@click.option("--boot", default=1, hidden=True)
-@click.option("--label", default="", hidden=True)
+@click.option("--boot", default=1, help="For the harness: which start of the server this is, told in the row file.")
+@click.option("--label", default="", help="For the harness: what the row file is called.")
 def main(target: str, *, factory: bool, app_dir: str, **options: Any) -> None:
     """Serves MODULE:APP until SIGTERM, SIGINT or SIGHUP, then drains. With several workers, SIGHUP replaces them one by one."""
     try:

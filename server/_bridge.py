@@ -23,7 +23,7 @@ from server._capture import EXCHANGE, Handed, calls_of
 from server._native import AsgiCall, TaskList, WebSocketCall
 from server._policies import Policies
 
-__all__ = ["Bridge", "Lifespan"]
+__all__ = ["Bridge", "HttpSide", "Lifespan"]
 
 Message = MutableMapping[str, Any]
 
@@ -59,10 +59,11 @@ class Bridge:
             scope["state"] = self.state.copy()
             await self._call(call, scope, side)
             failed = False
-        except asyncio.CancelledError:
-            # The server gives up what is left at its drain deadline.
-            pass
         except BaseException as error:  # noqa: BLE001  # also a SystemExit of an app is one request's failure, not the server's end
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                # The server gives up what is left at its drain deadline. Any other such error is the app's own.
+                return
             _log.error("%s %s raised %s", *side.named(), type(error).__name__, exc_info=error)
         finally:
             del self._under_way[call.id]

@@ -13,6 +13,25 @@ MOST_THREADS = 10_000
 MOST_WORKERS = 256
 WAYS = ("auto", "general")
 
+_RANGES = (
+    ("port", "a whole number", 0, 65_535),
+    ("pool", "a whole number", 1, MOST_THREADS),
+    ("endpoint_threads", "a whole number", 1, MOST_THREADS),
+    ("io_threads", "a whole number", 1, 256),
+    ("workers", "a whole number", 1, MOST_WORKERS),
+    ("drain_s", "a number", 0, 1_000_000),
+    ("admin_port", "a whole number", 0, 65_535),
+    ("max_body", "a whole number", 0, 1 << 40),
+    ("max_connections", "a whole number", 1, 1 << 40),
+    ("head_timeout_s", "a number", 0.001, 1_000_000),
+    ("body_timeout_s", "a number", 0.001, 1_000_000),
+    ("write_timeout_s", "a number", 0.001, 1_000_000),
+    ("keep_alive_s", "a number", 0.001, 1_000_000),
+    ("switch_interval_s", "a number", 1e-6, 10),
+    ("boot", "a whole number", 0, 1 << 62),
+)
+_MAY_BE_NONE = ("admin_port", "max_connections")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
@@ -22,7 +41,7 @@ class ServerConfig:
     port: int = 8080  # 0: any free one, named when the server is ready
     pool: int = 40  # threads for `def` tasks; 40 as in Starlette
     endpoint_threads: int = 40  # at most this many threads for `def` endpoints; begun one by one when requests wait
-    io_threads: int = 1
+    io_threads: int = 1  # threads that read requests and write answers, without Python
     workers: int = 1  # processes that answer on the port; more than one are started and watched by a supervisor
     queue_limit: int | None = None  # requests that would add tasks get 503 while so many are pending; None: no limit
     drain_s: float = 30.0  # how long a stopping server lets accepted tasks finish
@@ -43,43 +62,34 @@ class ServerConfig:
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
     way: str = "auto"  # each route by the fastest way that it can go; "general": all through the whole app, to compare
     trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-Proto and -For are believed: addresses, networks, or "*"
-    rows: Path | None = None  # where to write one row a task (docs/rows.md)
+    rows: Path | None = None  # where to write one row a task (docs/rows.md); a str will do
     switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
-    boot: int = 1
-    label: str = ""
+    boot: int = 1  # for the harness: which start of the server this is, as it stands in the row file
+    label: str = ""  # for the harness: what the row file is called
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("port", 0, 65_535),
-            ("pool", 1, MOST_THREADS),
-            ("endpoint_threads", 1, MOST_THREADS),
-            ("io_threads", 1, 256),
-            ("workers", 1, MOST_WORKERS),
-            ("switch_interval_s", 1e-6, 10),
-            ("drain_s", 0, 1_000_000),
-            ("max_body", 0, 1 << 40),
-            ("head_timeout_s", 0.001, 1_000_000),
-            ("body_timeout_s", 0.001, 1_000_000),
-            ("write_timeout_s", 0.001, 1_000_000),
-            ("keep_alive_s", 0.001, 1_000_000),
-            ("boot", 0, 1 << 62),
-        ):
+        for name, kind, low, high in _RANGES:
             value = getattr(self, name)
-            if not low <= value <= high:
-                msg = f"{name} is {value}; allowed is {low} to {high}"
+            if name in _MAY_BE_NONE and value is None:
+                continue
+            is_number = isinstance(value, int if kind == "a whole number" else (int, float)) and not isinstance(value, bool)
+            if not (is_number and low <= value <= high):
+                msg = f"{name} is {value!r}; allowed is {kind}, {low} to {high}{', or None' if name in _MAY_BE_NONE else ''}"
                 raise ValueError(msg)
+        if not (isinstance(self.host, str) and self.host):
+            msg = f"host is {self.host!r}; allowed is an address or a name, e.g. '127.0.0.1', or '0.0.0.0' for all of IPv4"
+            raise ValueError(msg)
+        if not isinstance(self.shared_pool, bool):
+            msg = f"shared_pool is {self.shared_pool!r}; allowed is True or False"
+            raise ValueError(msg)
+        if self.rows is not None:
+            object.__setattr__(self, "rows", Path(self.rows))
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
         if self.way not in WAYS:
             msg = f"way is {self.way!r}; allowed is {' or '.join(map(repr, WAYS))}"
             raise ValueError(msg)
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
-        if self.max_connections is not None and self.max_connections < 1:
-            msg = f"max_connections is {self.max_connections}; allowed is 1 or more, or None"
-            raise ValueError(msg)
-        if self.admin_port is not None and not 0 <= self.admin_port <= 65_535:
-            msg = f"admin_port is {self.admin_port}; allowed is 0 to 65535, or None for no admin port"
-            raise ValueError(msg)
         if self.workers > 1 and self.admin_port:
             msg = (
                 f"admin_port is {self.admin_port}; allowed with several workers is 0 (each takes a free one and names it) or None"

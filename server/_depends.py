@@ -24,7 +24,7 @@ from fastapi.dependencies.models import (
 from fastapi.security import SecurityScopes
 from starlette.responses import Response
 
-__all__ = ["Finish", "Hop", "Tree", "problems_of"]
+__all__ = ["Finish", "Hop", "Tree", "call_now", "problems_of"]
 
 Hop = Callable[[Callable[..., Any], dict[str, Any]], Coroutine[Any, Any, Any]]
 """Calls a `def` function off the event loop."""
@@ -69,7 +69,7 @@ class Tree:
         self._last = self._steps.pop()
         self.is_async = self._last.is_async or any(step.is_async and not _is_prompt(step.call) for step in self._steps)
         if not self.is_async:
-            self._steps = [replace(step, call=partial(_finish_now, step.call)) if step.is_async else step for step in self._steps]
+            self._steps = [replace(step, call=partial(call_now, step.call)) if step.is_async else step for step in self._steps]
 
     @property
     def endpoint(self) -> Callable[..., Any]:
@@ -162,12 +162,13 @@ def _is_prompt(call: Any) -> bool:
     return type(call).__module__.startswith("fastapi.security.")
 
 
-def _finish_now(call: Callable[..., Coroutine[Any, Any, Any]], **arguments: Any) -> Any:
-    coroutine = call(**arguments)
+def call_now(call: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+    """What an `async def` function of FastAPI's own returns, which is known not to wait. Needs no event loop."""
+    coroutine = call(*args, **kwargs)
     try:
         coroutine.send(None)
     except StopIteration as stop:
         return stop.value
     coroutine.close()
-    msg = f"{call!r} wanted to wait, which no security scheme of FastAPI does"
+    msg = f"{call!r} wanted to wait, which no security scheme and no page of FastAPI does"
     raise RuntimeError(msg)

@@ -1,7 +1,4 @@
-"""What can go wrong with serving, beside a route that cannot be served.
-
-CannotServe        the port or the row file cannot be had, or the program cannot be run again for its workers
-"""
+"""What can go wrong with serving, whatever the app."""
 
 __all__ = ["CannotServe"]
 

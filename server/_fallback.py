@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from server._native import TaskList
 from server._specs import RouteSpec
 
-__all__ = ["Answer", "Fallback"]
+__all__ = ["Answer", "Fallback", "set_up_logging", "unpack"]
 
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers, body."""

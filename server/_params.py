@@ -6,6 +6,7 @@ Only what is in order is understood here. A value that is missing or does not va
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -121,13 +122,31 @@ def _body_validator(parameter: ModelField) -> Callable[[bytes], Any]:
     # types take other values (a `date | str` takes a date, strict models take strings for dates). Only where both agree is that
     # step taken.
     validator = parameter._type_adapter.validator  # noqa: SLF001
-    if _same_from_json(parameter._type_adapter.core_schema):  # noqa: SLF001
-        return validator.validate_json
 
     def validate(body: bytes) -> Any:
         return validator.validate_python(from_json(body), from_attributes=True)
 
-    return validate
+    if not _same_from_json(parameter._type_adapter.core_schema):  # noqa: SLF001
+        return validate
+    validate_json = validator.validate_json
+
+    def validate_fast(body: bytes) -> Any:
+        # A whole number that no float can hold is infinite in JSON mode, and a mistake in Python mode.
+        if len(body) > _DIGITS_OF_FLOAT and _HUGE_NUMBER.search(body):
+            return validate(body)
+        return validate_json(body)
+
+    return validate_fast if _has_float(parameter._type_adapter.core_schema) else validate_json  # noqa: SLF001
+
+
+_DIGITS_OF_FLOAT = 308
+_HUGE_NUMBER = re.compile(rb"\d{309}")
+
+
+def _has_float(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return schema.get("type") == "float" or any(map(_has_float, schema.values()))
+    return isinstance(schema, list) and any(map(_has_float, schema))
 
 
 def _parts(slots: Sequence[Slot]) -> Callable[[bytes], dict[str, Any]]:
@@ -170,11 +189,11 @@ def _same_from_json(schema: Any) -> bool:
     """Whether pydantic's JSON mode takes the same values as its Python mode: JSON's own types, lax, and functions after them."""
     if isinstance(schema, dict) and "type" in schema:
         is_function = schema["type"] == "function-after" and schema["function"]["type"] == "no-info"
-        if (
-            schema.get("strict")
-            or schema.get("config", {}).get("strict")
-            or not (is_function or schema["type"] in _SAME_FROM_JSON)
-        ):
+        settings = (schema, schema.get("config", {}))
+        # A number that becomes a string is written as Python writes it only in Python mode.
+        if any(said.get("strict") or said.get("coerce_numbers_to_str") for said in settings):
+            return False
+        if not (is_function or schema["type"] in _SAME_FROM_JSON):
             return False
         fields = schema["fields"].values() if schema["type"] == "model-fields" else ()
         if schema.get("extras_schema") or schema.get("custom_init") or schema.get("computed_fields"):

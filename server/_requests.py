@@ -21,7 +21,7 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
     Where that is None, whoever gets the request tells it in another way. `state` is the app's lifespan state. The scope
     is completed as Starlette's and FastAPI's routing do it.
     """
-    route, endpoint, reads_body = context.original_route, context.endpoint, context.body_field is not None
+    route, endpoint, reads_body = context.original_route, context.endpoint, getattr(context, "body_field", None) is not None
     effective = context._route_context  # noqa: SLF001
 
     def make_request(scope: dict[str, Any], path_values: list[str], body: bytes, has_gone: Callable[[], bool] | None) -> Request:

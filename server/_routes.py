@@ -5,7 +5,6 @@ A route that needs more than the straight way can do goes the general way, with 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,12 +19,12 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
 from server._capture import wants_tasks
-from server._depends import REQUEST, TASKS, Hop, Tree, problems_of
+from server._depends import REQUEST, TASKS, Hop, Tree, call_now, problems_of
 from server._params import body_spec, param_spec
 from server._requests import request_maker
 from server._specs import ConstantSpec, RouteSpec
 
-__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "has_own_handlers", "misses_go_to_app"]
+__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "misses_go_to_app"]
 
 
 TOLD = "is sent there because the server was told to (way='general')"
@@ -67,8 +66,10 @@ def compile_routes(
         elif isinstance(route, APIRoute):
             problem = next(_problems(context, context.dependant), None)
             specs.append(_general(context, problem) if problem else _compile(surroundings, context))
-        elif isinstance(route, Route) and context.path in own:
-            specs.append(_constant(context))
+        elif (
+            isinstance(route, Route) and context.path in own and getattr(route.endpoint, "__module__", None) == FastAPI.__module__
+        ):
+            specs.append(_schema(surroundings, context) if context.path == app.openapi_url else _page(context))
         else:
             specs.append(_general(context, _kind_of(route)))
     if strict and (general := [spec for spec in specs if spec.general is not None]):
@@ -97,16 +98,12 @@ def _overrides(thing: Any, base: type, *methods: str) -> bool:
     return any(getattr(type(thing), method, None) is not getattr(base, method, None) for method in methods)
 
 
-def has_own_handlers(app: FastAPI) -> bool:
-    """Whether exceptions are answered by handlers of the app's own."""
-    return app.exception_handlers != _HANDLERS
-
-
 def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
     """Whether a request that no route takes is a matter of the app: of its middleware, handlers or routes of other kinds."""
     # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
     has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
-    return any(_problems_of_app(app)) or has_own_handlers(app) or has_frontends or any(spec.is_other for spec in specs)
+    has_own_handlers = app.exception_handlers != _HANDLERS
+    return any(_problems_of_app(app)) or has_own_handlers or has_frontends or any(spec.is_other for spec in specs)
 
 
 def _kind_of(route: BaseRoute) -> str:
@@ -212,6 +209,8 @@ def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
     response_class, path = setting(context.response_class), context.path or "/"
     if _overrides(context.original_route, APIRoute, "get_route_handler", "handle", "matches"):
         yield f"is a {type(context.original_route).__name__} with a way of its own"
+    elif getattr(context.app, "__code__", None) is not _OF_ANY_ROUTE and context.max_body_size is None:
+        yield "has had its `app` replaced"
     if context.max_body_size is not None:
         yield f"limits its body to {context.max_body_size} bytes, and the straight way knows the server's own max_body only"
     yield from problems_of(dependant)
@@ -231,6 +230,7 @@ def _problems(context: RouteContext, dependant: Dependant) -> Iterator[str]:
 
 
 _WITHOUT_BODY = {"GET", "HEAD", "OPTIONS"}
+_OF_ANY_ROUTE = getattr(APIRoute("/", lambda: None).app, "__code__", None)
 
 
 def _takes_request(dependant: Dependant) -> bool:
@@ -258,7 +258,20 @@ async def _no_hop(call: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     raise RuntimeError(msg)
 
 
-def _constant(context: RouteContext) -> RouteSpec:
+def _schema(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
+    # Made when it is asked for, as FastAPI does: it may fail, take long, and be the work of an `openapi` of the app's own.
+    return RouteSpec(
+        ["GET", "HEAD"],
+        context.path or "/",
+        endpoint=context.endpoint,
+        is_async=True,
+        request="req",
+        make_request=request_maker(surroundings.app, surroundings.state, context, []),
+        route=context,
+    )
+
+
+def _page(context: RouteContext) -> RouteSpec:
     endpoint = context.endpoint
     assert endpoint is not None
     scope: dict[str, Any] = {
@@ -269,6 +282,7 @@ def _constant(context: RouteContext) -> RouteSpec:
         "headers": [],
         "query_string": b"",
     }
-    response = asyncio.run(endpoint(Request(scope)))
+    # FastAPI's pages are `async def` and never wait, so that no event loop is needed: there may be one already, somebody else's.
+    response = call_now(endpoint, Request(scope))
     constant = ConstantSpec(response.headers["content-type"], list(response.body))
     return RouteSpec(["GET", "HEAD"], context.path or "/", endpoint=endpoint, is_async=True, constant=constant, route=context)

@@ -226,15 +226,12 @@ class Serving:
             self._server.close_admin()
 
     def _start_app(self) -> bool:
-        routes = list(self._app.routes)
         started = self._loop.start_app(Lifespan(self._app, self._side.state))
         if not self._wait_for(started, stops=0, timeout_s=None):
             return False
         started.result()
-        # The start-up may have added routes.
-        if routes != list(self._app.routes):
-            self._side.fallback.specs = self._side.compile()
-        specs = list(self._side.fallback.specs)
+        # Again, because the start-up may have added routes, to routers too, and changed what the app says of itself.
+        specs = self._side.fallback.specs = self._side.compile()
         policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
         self._server.set_routes(specs, policies, self._app.router.redirect_slashes, self._side.takes_misses(specs))
         self.say(ways_of(specs))

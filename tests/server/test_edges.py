@@ -183,7 +183,7 @@ def root(background_tasks: BackgroundTasks):
 
     assert server.ask("GET", "/nothing").status == 404
     assert server.ask("DELETE", "/hold").status == 405
-    assert server.ask("GET", "/openapi.json").status == 200
+    assert server.ask("GET", "/docs").status == 200
     with server.connect() as client:
         client.sendall(b"POST /hold HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n")
         assert read_answer(client).status == 413

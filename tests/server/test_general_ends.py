@@ -221,6 +221,32 @@ def test_after_a_kill_the_rows_are_true(serve: Serve) -> None:
         assert not row.finished or row.started <= row.finished
 
 
+def test_an_endpoint_that_cancels_itself_has_failed_and_the_log_says_so(serve: Serve) -> None:
+    """Only what the server itself cancels at its deadline is passed over."""
+    server = serve(
+        general_stub("""
+@app.get("/cancelled")
+async def cancelled():
+    given_up = asyncio.ensure_future(asyncio.sleep(9))
+    given_up.cancel()
+    await given_up
+@app.get("/long")
+async def long():
+    print("begun", flush=True)
+    await asyncio.sleep(60)
+"""),
+        "--drain",
+        "0.1",
+    )
+    assert server.ask("GET", "/cancelled").status == 500
+    assert "GET /cancelled raised CancelledError" in server.stderr()
+    with server.connect() as client:
+        client.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+        until(lambda: "begun" in server.stdout(), "the endpoint waits")
+        assert server.stop() == 0
+    assert "GET /long" not in server.stderr()
+
+
 def test_admission_holds_for_general_routes(serve: Serve) -> None:
     server = serve(SOURCE, "--queue-limit", "2", "--pool", "1")
     statuses = [ask(server.port, "GET", "/answer?seconds=0.3").status for _ in range(4)]

@@ -168,6 +168,27 @@ def test_signals_and_settings_of_the_interpreter_are_not_touched():
     assert state() == before
 
 
+def test_an_event_loop_of_the_caller_is_left_alone():
+    """Started within one, as in an `async` test; and what `asyncio.get_event_loop` finds stays where it was."""
+
+    async def ask_within() -> int:
+        with running(App().app) as server:
+            status = (await asyncio.to_thread(ask, server.port, "GET", "/work")).status
+            await asyncio.to_thread(server.stop)
+        return status
+
+    assert asyncio.run(ask_within()) == 200
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        with running(App().app):
+            pass
+        assert asyncio.get_event_loop() is loop
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 def test_two_servers_run_side_by_side():
     """Each with its own port, pool and account."""
     one, other = App(), App()

@@ -96,6 +96,11 @@ def bodies() -> Iterator[Case]:
         for headers in TYPES:
             for body in (b"", b"{", json.dumps(ITEM).encode(), json.dumps({"item": ITEM, "account": ACCOUNT}).encode()):
                 yield "bodies", "PUT", f"/{target}", body, headers
+    huge, long = b"1" * 309, b"1" * 308
+    for number in (b"1e5", b"1.50", huge, b"-" + huge, long, huge + b".0", b"1e999", b'"' + huge + b'"'):
+        for body in (b'{"text": %b}' % number, b'{"number": %b}' % number):
+            yield "bodies", "PUT", "/written", body, JSON
+        yield "bodies", "PUT", "/numbers", b"[%b]" % number, JSON
 
 
 def dependencies() -> Iterator[Case]:

@@ -106,6 +106,14 @@ def optional(item: Item | None = None): return {"item": item}
 def optional_default(item: Item = Item(name="default")): return item
 @app.put("/items")
 def items(items: list[Item]): return items
+class Written(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+    text: str = ""
+    number: float = 0.5
+@app.put("/written")
+def written(value: Written): return [value.text, repr(value.number)]
+@app.put("/numbers")
+def numbers_of(values: list[float]): return list(map(repr, values))
 @app.put("/any")
 def anything(value: Any = Body(None)): return {"value": repr(value)}
 @app.put("/dict")
