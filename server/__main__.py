@@ -10,8 +10,9 @@ from typing import Any
 import click
 from fastapi import FastAPI
 
-from server._config import ServerConfig
+from server._config import WAYS, ServerConfig
 from server._errors import CannotServe
+from server._foreign import as_app
 from server._process import prepare
 from server._routes import UnsupportedRoute
 from server._supervisor import supervise
@@ -40,10 +41,11 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
     for part in attribute.split("."):
         found = getattr(found, part, None)
     app = found() if factory and callable(found) else found
-    if not isinstance(app, FastAPI):
-        msg = f"{target} is {type(app).__name__}, not a FastrAPI or FastAPI app"
-        raise click.UsageError(msg)
-    return app
+    try:
+        return as_app(app)
+    except TypeError as error:
+        msg = f"{target} is {error}"
+        raise click.UsageError(msg) from None
 
 
 @click.command(context_settings={"show_default": True})
@@ -66,6 +68,13 @@ def load(target: str, *, factory: bool, app_dir: str = ".") -> FastAPI:
 @click.option("--task-timeout", "task_timeout_s", type=float, help="Seconds a task may run.  [default: no limit]")
 @click.option("--shared-pool", is_flag=True, help="Run def endpoints on the threads of the def tasks, as Starlette does.")
 @click.option("--max-body", default=16 * 1024 * 1024, help="Bytes of a request's body; more is answered 413.")
+@click.option("--max-connections", type=int, help="Answer 503 to one more.  [default: 3/4 of the descriptors allowed]")
+@click.option("--keep-alive", "keep_alive_s", default=30.0, help="Seconds until a connection without requests is closed.")
+@click.option("--head-timeout", "head_timeout_s", default=30.0, help="Seconds for the head of a request.")
+@click.option("--body-timeout", "body_timeout_s", default=30.0, help="Seconds that the body of a request may pause.")
+@click.option("--write-timeout", "write_timeout_s", default=30.0, help="Seconds that a client may take nothing of its answer.")
+@click.option("--way", type=click.Choice(WAYS), default="auto", help="general: every request through the whole app, to compare.")
+@click.option("--trusted-proxies", default="127.0.0.1", help="Whose X-Forwarded-Proto and -For count: addresses, networks or *.")
 @click.option(
     "--switch-interval", "switch_interval_s", default=0.001, help="Seconds that a thread may keep the GIL; Python's own is 0.005."
 )

@@ -43,8 +43,8 @@ class FastrAPI(FastAPI):
 
         `options` are the fields of `ServerConfig`. Must be called on the main thread, which it keeps. Raises UnsupportedRoute if
         the app is strict and a route does not go straight, ValueError for a bad option, CannotServe if the port cannot be had,
-        and whatever the app's start-up or shutdown raises. If tasks were abandoned at the deadline, the process exits with
-        status 3.
+        and whatever the app's start-up or shutdown raises. If tasks were abandoned at the deadline, the process exits with status
+        3.
 
         With `workers=N` this process watches N others, each of which runs the program again from its start and serves when it
         gets here. Only in the watching process does it return, or exit if a worker did not end with status 0.

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server._background import BackgroundTasks
@@ -74,15 +76,20 @@ class Bridge:
         assert isinstance(call, AsgiCall)
         scope[EXCHANGE] = side
         side.scope = scope
-        wanted, subject = call.wanted()
+        wanted, subject, request = call.wanted()
         if wanted == "answer":
             await self._app(scope, side.receive, side.send)
             return
+        if request is not None:
+            # What the straight way has made, routing included. From here on it listens to the client as every other.
+            request._receive = side.receive  # noqa: SLF001
+            scope = side.scope = request.scope
+            scope[EXCHANGE] = side
         scope["app"] = self._app
         if wanted == "send":
             await subject(scope, side.receive, side.send)
         else:
-            scope[_ERROR] = subject
+            scope[_ERROR] = subject, request
             await self._explain(scope, side.receive, side.send)
 
 
@@ -92,13 +99,20 @@ _ERROR = "server.error"
 def _explaining(app: FastAPI) -> ASGIApp:
     """The exception handlers of the app round an endpoint that raises what the straight way's endpoint raised."""
 
-    async def raise_again(scope: Scope, receive: Receive, send: Send) -> None:
-        raise scope[_ERROR]
+    async def endpoint(scope: Scope, receive: Receive, send: Send) -> None:
+        # As in fastapi.routing.request_response: round the route, with the endpoint's own Request, and round the app, so that
+        # what a handler raises finds a handler too.
+        error, request = scope.pop(_ERROR)
+
+        async def raise_again(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        await wrap_app_handling_exceptions(raise_again, request or Request(scope, receive, send))(scope, receive, send)
 
     # As in Starlette.build_middleware_stack.
     of_server = [handler for kind, handler in app.exception_handlers.items() if kind in (500, Exception)]
     others = {kind: handler for kind, handler in app.exception_handlers.items() if kind not in (500, Exception)}
-    inner = ExceptionMiddleware(raise_again, handlers=others, debug=app.debug)
+    inner = ExceptionMiddleware(endpoint, handlers=others, debug=app.debug)
     return ServerErrorMiddleware(inner, handler=of_server[-1] if of_server else None, debug=app.debug)
 
 
@@ -201,14 +215,20 @@ class HttpSide(_Waiting):
         # Where the server found no route of its own, the app's own routing has left the endpoint in the scope.
         if not self._call.needs_policy:
             return True
-        return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope["app"]), admit)
+        return self._call.use_policy(self._policies.of(scope.get("endpoint"), scope.get("app")), admit)
 
     def _start(self, message: Message) -> None:
         carried = [*self._called_early, *self.sending]
         tasks = self._list_of(carried) if carried else None
-        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         # An empty list stays open: a streamed answer may add to it until its end.
-        self._is_refused = not self._call.start(message["status"], headers, tasks if tasks is not None and len(tasks) else None)
+        accepted = tasks if tasks is not None and len(tasks) else None
+        status, headers = message["status"], message.get("headers", ())
+        try:
+            self._is_refused = not self._call.start(status, headers, accepted)
+        except TypeError:
+            # ASGI allows any iterables; Starlette's headers are a list of tuples, which need not be copied first.
+            pairs = [(bytes(name), bytes(value)) for name, value in headers]
+            self._is_refused = not self._call.start(status, pairs, accepted)
         self._is_started = True
         self._carried, self._accepted = carried, tasks
         if self._called_early:
@@ -279,7 +299,9 @@ class _WebSocketSide(_Waiting):
             while behind and not self._call.is_writable:
                 await self._wait()
         elif kind == "websocket.close":
-            self._call.close(message.get("code", 1000), message.get("reason") or "")
+            # FastAPI gives the list of its validation errors for a reason, which fits into no close frame.
+            reason = message.get("reason")
+            self._call.close(message.get("code", 1000), reason if isinstance(reason, str) else "")
         elif kind == "websocket.http.response.start":
             self._denial = (message["status"], [(bytes(k), bytes(v)) for k, v in message.get("headers", ())], [])
         elif kind == "websocket.http.response.body" and self._denial is not None:

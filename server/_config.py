@@ -7,23 +7,30 @@ from pathlib import Path
 
 from server._policies import check
 
-__all__ = ["MOST_THREADS", "ServerConfig"]
+__all__ = ["MOST_THREADS", "MOST_WORKERS", "WAYS", "ServerConfig"]
 
 MOST_THREADS = 10_000
-_MOST_WORKERS = 256
+MOST_WORKERS = 256
+WAYS = ("auto", "general")
 
 _RANGES = (
     ("port", "a whole number", 0, 65_535),
     ("pool", "a whole number", 1, MOST_THREADS),
     ("endpoint_threads", "a whole number", 1, MOST_THREADS),
     ("io_threads", "a whole number", 1, 256),
-    ("workers", "a whole number", 1, _MOST_WORKERS),
+    ("workers", "a whole number", 1, MOST_WORKERS),
     ("drain_s", "a number", 0, 1_000_000),
     ("admin_port", "a whole number", 0, 65_535),
     ("max_body", "a whole number", 0, 1 << 40),
+    ("max_connections", "a whole number", 1, 1 << 40),
+    ("head_timeout_s", "a number", 0.001, 1_000_000),
+    ("body_timeout_s", "a number", 0.001, 1_000_000),
+    ("write_timeout_s", "a number", 0.001, 1_000_000),
+    ("keep_alive_s", "a number", 0.001, 1_000_000),
     ("switch_interval_s", "a number", 1e-6, 10),
     ("boot", "a whole number", 0, 1 << 62),
 )
+_MAY_BE_NONE = ("admin_port", "max_connections")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,19 @@ class ServerConfig:
         None  # of 127.0.0.1, for /healthz, /metrics, /tasks and /routes (docs/admin.md); 0: any free one; None: none
     )
     max_body: int = 16 * 1024 * 1024  # bytes of a request's body; more is answered 413
+    head_timeout_s: float = 30.0  # for the head of a request; a client that takes longer is disconnected
+    body_timeout_s: float = 30.0  # between two pieces of a request's body; a longer pause is answered 408
+    write_timeout_s: float = 30.0  # a client that takes nothing of its answer for so long is disconnected, and its tasks run
+    keep_alive_s: float = 30.0  # a connection is closed that has had no request for so long
+    max_connections: int | None = None  # one more is answered 503; None: three quarters of the descriptors that may be open
     order: str = "sequential"  # of one request's tasks; or "parallel"
     on_error: str = "continue"  # after a task raised: run the later ones of its request; "stop": skip them, as Starlette does
     task_timeout_s: float | None = (
         None  # an `async def` task is cancelled after it, a `def` one reported as overdue; None: no limit
     )
     shared_pool: bool = False  # `def` endpoints take from the threads of the pool too, first come, first served, as in Starlette
+    way: str = "auto"  # each route by the fastest way that it can go; "general": all through the whole app, to compare
+    trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-Proto and -For are believed: addresses, networks, or "*"
     rows: Path | None = None  # where to write one row a task (docs/rows.md); a str will do
     switch_interval_s: float = 0.001  # how long a thread may keep the GIL from another that asks for it; Python's own is 0.005
     boot: int = 1  # for the harness: which start of the server this is, as it stands in the row file
@@ -56,11 +70,11 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for name, kind, low, high in _RANGES:
             value = getattr(self, name)
-            if name == "admin_port" and value is None:
+            if name in _MAY_BE_NONE and value is None:
                 continue
             is_number = isinstance(value, int if kind == "a whole number" else (int, float)) and not isinstance(value, bool)
             if not (is_number and low <= value <= high):
-                msg = f"{name} is {value!r}; allowed is {kind}, {low} to {high}{', or None' if name == 'admin_port' else ''}"
+                msg = f"{name} is {value!r}; allowed is {kind}, {low} to {high}{', or None' if name in _MAY_BE_NONE else ''}"
                 raise ValueError(msg)
         if not (isinstance(self.host, str) and self.host):
             msg = f"host is {self.host!r}; allowed is an address or a name, e.g. '127.0.0.1', or '0.0.0.0' for all of IPv4"
@@ -72,6 +86,9 @@ class ServerConfig:
             object.__setattr__(self, "rows", Path(self.rows))
         for setting in ("order", "on_error", "queue_limit"):
             check(setting, setting, getattr(self, setting))
+        if self.way not in WAYS:
+            msg = f"way is {self.way!r}; allowed is {' or '.join(map(repr, WAYS))}"
+            raise ValueError(msg)
         check("timeout_s", "task_timeout_s", self.task_timeout_s)
         if self.workers > 1 and self.admin_port:
             msg = (

@@ -5,6 +5,8 @@ from contextvars import Context
 from pathlib import Path
 from typing import Any
 
+from starlette.requests import Request
+
 class TaskList:
     """Calls to run after the response. The base of `server.BackgroundTasks`."""
 
@@ -65,8 +67,10 @@ class AsgiCall:
     def id(self) -> int:
         """By this number the event loop is told whom to wake."""
 
-    def wanted(self) -> tuple[str, Any]:
-        """Begins. What the app is to do: ("answer", None), ("explain", exception) or ("send", response)."""
+    def wanted(self) -> tuple[str, Any, Request | None]:
+        """Begins; to be called once. What the app is to do: ("answer", None, None), ("explain", exception, request) or
+        ("send", response, request). None for a request: it could not be made.
+        """
 
     def scope(self) -> dict[str, Any]:
         """The ASGI scope, without `app` and `state`."""

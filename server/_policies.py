@@ -111,7 +111,7 @@ def app_settings(
     return given
 
 
-def with_app_settings(config: ServerConfig, app: FastAPI) -> ServerConfig:
+def with_app_settings(config: ServerConfig, app: FastAPI | None) -> ServerConfig:
     """The server's settings, where the app says nothing else."""
     said: dict[str, Any] = getattr(app, _ON_APP, {})
     return dataclasses.replace(config, **said)
@@ -135,11 +135,12 @@ class Policies:
         self._config = config
         self._known: dict[tuple[int, int], tuple[object, object, RoutePolicy]] = {}
 
-    def of(self, endpoint: Callable[..., Any] | None, app: FastAPI) -> RoutePolicy:
+    def of(self, endpoint: Callable[..., Any] | None, app: FastAPI | None) -> RoutePolicy:
         """One and the same for an endpoint of an app each time; one for all endpoints of an app that say nothing."""
         if not _of_endpoint(endpoint):
-            # Some apps make their endpoints anew for each request: none of those may be kept.
+            # Some apps make their endpoints anew for each request, and apps: none of those may be kept.
             endpoint = None
+        app = app if getattr(app, _ON_APP, None) else None
         key = id(endpoint), id(app)
         known = self._known.get(key)
         if known is None:

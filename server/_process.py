@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -115,6 +116,8 @@ class Process:
 
 
 def _leave(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Where nobody reads any more, the exit status says it all.
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(status)

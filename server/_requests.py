@@ -1,4 +1,4 @@
-"""The `Request` that is injected on the straight way."""
+"""The `Request` of the straight way: injected where one is asked for, and handed to the app's exception handlers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _LOOK_AGAIN_S = 0.05
 def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, path_names: list[str]) -> Callable[..., Request]:
     """Makes a route's `Request` from an ASGI scope, the values of `path_names`, the whole body and whether its client has gone.
 
-    `state` is the app's lifespan state. The scope is completed as Starlette's and FastAPI's routing do it.
+    Where that is None, whoever gets the request tells it in another way. `state` is the app's lifespan state. The scope
+    is completed as Starlette's and FastAPI's routing do it.
     """
     route, endpoint, reads_body = context.original_route, context.endpoint, getattr(context, "body_field", None) is not None
     effective = context._route_context  # noqa: SLF001
 
-    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes, has_gone: Callable[[], bool]) -> Request:
+    def make_request(scope: dict[str, Any], path_values: list[str], body: bytes, has_gone: Callable[[], bool] | None) -> Request:
         scope["app"] = app
         scope["router"] = app.router
         scope["state"] = state.copy()
@@ -32,7 +33,7 @@ def request_maker(app: FastAPI, state: dict[str, Any], context: RouteContext, pa
         if effective is not None:
             scope["fastapi"] = {"effective_route_context": effective}
         scope["path_params"] = dict(zip(path_names, path_values, strict=True))
-        request = Request(scope, _receiver(None if reads_body else body, has_gone))
+        request = Request(scope) if has_gone is None else Request(scope, _receiver(None if reads_body else body, has_gone))
         if reads_body:
             # As after FastAPI has read it: it can be read again, in every form.
             request._body = body  # noqa: SLF001

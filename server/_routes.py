@@ -15,7 +15,7 @@ from fastapi.dependencies.models import Dependant, _is_async_gen_callable, _is_c
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from fastapi.security.base import SecurityBase
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from server._answers import encoder, finisher, is_plain_json, setting
 from server._capture import wants_tasks
@@ -24,7 +24,11 @@ from server._params import body_spec, param_spec
 from server._requests import request_maker
 from server._specs import ConstantSpec, RouteSpec
 
-__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "misses_go_to_app", "ways_of"]
+__all__ = ["RouteSpec", "UnsupportedRoute", "compile_routes", "misses_go_to_app"]
+
+
+TOLD = "is sent there because the server was told to (way='general')"
+"""Why a route of an app that is served with `ServerConfig.way` "general" does not go straight."""
 
 
 class UnsupportedRoute(TypeError):
@@ -41,21 +45,22 @@ class Surroundings:
 
 
 def compile_routes(
-    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False
+    app: FastAPI, hop: Hop | None = None, state: dict[str, Any] | None = None, *, strict: bool = False, all_general: bool = False
 ) -> list[RouteSpec]:
     """Every route of the app, in order: compiled for the straight way, or with the reason why it goes the general way.
 
     `hop` calls `def` functions off the event loop; `state` is the app's lifespan state, which its start-up fills. If `strict`,
-    raises UnsupportedRoute with all routes that do not go straight.
+    raises UnsupportedRoute with all routes that do not go straight. If `all_general`, none does.
     """
     surroundings = Surroundings(app, hop or _no_hop, {} if state is None else state)
-    of_app = next(_problems_of_app(app), None)
+    problem_of_app = next(_problems_of_app(app), None)
+    of_app = TOLD if all_general else problem_of_app and f"belongs to an app that {problem_of_app}"
     own = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url} - {None}
     specs: list[RouteSpec] = []
     for context, router in _contexts(app):
         route = context.original_route
         if of_app is not None:
-            specs.append(_general(context, f"belongs to an app that {of_app}"))
+            specs.append(_general(context, of_app))
         elif router is not None:
             specs.append(replace(_general(context, f"belongs to a {router}"), path="/{path:path}", is_other=True))
         elif isinstance(route, APIRoute):
@@ -66,7 +71,7 @@ def compile_routes(
         ):
             specs.append(_schema(surroundings, context) if context.path == app.openapi_url else _page(context))
         else:
-            specs.append(_general(context, f"is a {type(route).__name__}"))
+            specs.append(_general(context, _kind_of(route)))
     if strict and (general := [spec for spec in specs if spec.general is not None]):
         raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs
@@ -93,22 +98,18 @@ def _overrides(thing: Any, base: type, *methods: str) -> bool:
     return any(getattr(type(thing), method, None) is not getattr(base, method, None) for method in methods)
 
 
-def ways_of(specs: list[RouteSpec]) -> str:
-    """How many routes go which way, and why the first few that do not go straight do not."""
-    general = [spec for spec in specs if spec.general is not None]
-    if not general:
-        return f"all {len(specs)} routes go straight"
-    named = "; ".join(f"{spec} {spec.general}" for spec in general[:_MOST_NAMED])
-    more = f"; and {len(general) - _MOST_NAMED} more" if len(general) > _MOST_NAMED else ""
-    return f"{len(specs) - len(general)} routes go straight, {len(general)} the general way: {named}{more}"
-
-
 def misses_go_to_app(app: FastAPI, specs: list[RouteSpec]) -> bool:
     """Whether a request that no route takes is a matter of the app: of its middleware, handlers or routes of other kinds."""
     # FastAPI's frontends are looked at when nothing else fits, and are no routes of the app.
     has_frontends = any(True for _ in app.router._iter_low_priority_routes())  # noqa: SLF001
     has_own_handlers = app.exception_handlers != _HANDLERS
     return any(_problems_of_app(app)) or has_own_handlers or has_frontends or any(spec.is_other for spec in specs)
+
+
+def _kind_of(route: BaseRoute) -> str:
+    name = type(route).__name__
+    known = {Mount: "is a mounted app", WebSocketRoute: "is a web socket", Route: "is a route of Starlette's"}
+    return next((words for kind, words in known.items() if isinstance(route, kind)), f"is of the kind {name}")
 
 
 def _general(context: RouteContext, reason: str) -> RouteSpec:
@@ -130,7 +131,6 @@ _SOMEWHERE = "background_tasks"
 """Keyword of the task list where only the app knows it: all that matters is that there is one, and that admission may refuse."""
 
 
-_MOST_NAMED = 3
 _PARTIAL = re.compile(r"[^/{]\{|\}[^/]")
 _HANDLERS = FastAPI().exception_handlers
 
@@ -176,7 +176,7 @@ def _compile(surroundings: Surroundings, context: RouteContext) -> RouteSpec:
         ),
         tasks=names[TASKS],
         request=names[REQUEST],
-        make_request=request_maker(surroundings.app, surroundings.state, context, path_names) if names[REQUEST] else None,
+        make_request=request_maker(surroundings.app, surroundings.state, context, path_names),
         overridable=context.dependency_overrides_provider if dependant.dependencies else None,
         status=context.status_code or 200,
         encode=encoder(context),

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from server._config import ServerConfig
+from server._foreign import as_app
 from server._serve import Account, Serving, build
 
 __all__ = ["Running", "TasksAbandoned", "running"]
@@ -98,8 +100,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(app: FastAPI, *, port: int = 0, **options: Any) -> Iterator[Running]:
-    """Serves `app` on threads of its own while the block runs; on any free port of 127.0.0.1 unless told otherwise.
+def running(app: FastAPI | ASGIApp, *, port: int = 0, **options: Any) -> Iterator[Running]:
+    """Serves `app`, a FastAPI or another ASGI application, on threads of its own while the block runs; on any free port of
+    127.0.0.1 unless told otherwise.
 
     From any thread, and touches no signal. `options` are the fields of `ServerConfig`, of which `workers` must be 1. The app's
     start-up has ended when the block begins. At its end the server drains; what is not done within `drain_s` seconds raises
@@ -110,7 +113,7 @@ def running(app: FastAPI, *, port: int = 0, **options: Any) -> Iterator[Running]
     if config.workers != 1:
         msg = f"workers is {config.workers}; allowed is 1 where the server runs beside other code"
         raise ValueError(msg)
-    server = Running(build(app, config, _log.info))
+    server = Running(build(as_app(app), config, _log.info))
     server._start()  # noqa: SLF001  # the two are one
     try:
         yield server

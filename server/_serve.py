@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -34,8 +35,8 @@ from server._lanes import Lanes
 from server._loop import LoopThread
 from server._native import RoutePolicy, Server
 from server._policies import Policies, policy_of, with_app_settings
-from server._routes import compile_routes, misses_go_to_app, ways_of
-from server._specs import RouteSpec
+from server._routes import compile_routes, misses_go_to_app
+from server._specs import RouteSpec, ways_of
 from server._task_log import task_failed, task_never_ran, task_overdue
 
 __all__ = ["Account", "CannotServe", "Serving", "build"]
@@ -96,22 +97,28 @@ class Account:
 class AppSide:
     """An app and what its compiled routes share."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, way: str) -> None:
         self.app = app
+        self._all_general = way == "general"
         self.lanes = Lanes()
         self.state: dict[str, Any] = {}
         self.fallback = Fallback(app, self.compile())
 
     def compile(self) -> list[RouteSpec]:
         """Its routes as they are now."""
-        return compile_routes(self.app, self.lanes.call, self.state, strict=getattr(self.app, "strict_fast_path", False))
+        strict = getattr(self.app, "strict_fast_path", False)
+        return compile_routes(self.app, self.lanes.call, self.state, strict=strict, all_general=self._all_general)
+
+    def takes_misses(self, specs: list[RouteSpec]) -> bool:
+        """Whether a request that no route takes is a matter of the app."""
+        return self._all_general or misses_go_to_app(self.app, specs)
 
 
 def build(app: FastAPI, config: ServerConfig, say: Callable[[str], None], *, listener: int | None = None) -> Serving:
     """Everything up to the open port; `listener` is a listening socket to use instead. Raises UnsupportedRoute or CannotServe."""
     capture_tasks()
     config = with_app_settings(config, app)
-    side = AppSide(app)
+    side = AppSide(app, config.way)
     try:
         server = Server(config, Helpers(explain=side.fallback.explain))
     except OSError as error:
@@ -226,9 +233,8 @@ class Serving:
         # Again, because the start-up may have added routes, to routers too, and changed what the app says of itself.
         specs = self._side.fallback.specs = self._side.compile()
         policies = [RoutePolicy(policy_of(spec.route.endpoint if spec.route else None, self._config)) for spec in specs]
+        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, self._side.takes_misses(specs))
         self.say(ways_of(specs))
-        misses_to_app = misses_go_to_app(self._app, specs)
-        self._server.set_routes(specs, policies, self._app.router.redirect_slashes, misses_to_app)
         return True
 
     def _stop(self) -> Account:
@@ -314,7 +320,10 @@ class Serving:
             self._add_lane()
         if _TELL_OVERDUE in requests:
             for func, op, is_async, age_s in self._server.take_overdue():
-                task_overdue(func, op, is_async, age_s)
+                try:
+                    task_overdue(func, op, is_async, age_s)
+                except Exception:  # noqa: BLE001  # of the user's logging, or a function's name: no reason to stop serving
+                    sys.excepthook(*sys.exc_info())
 
     def _wake(self) -> None:
         _ring(self._tell)

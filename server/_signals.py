@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -35,5 +36,6 @@ class Stops:
 
 
 def say(text: str) -> None:
-    """Tells the person who started the server."""
-    print(f"server: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    """Tells the person who started the server. Where nobody reads any more, what was accepted is drained all the same."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"server: {text}", file=sys.stderr, flush=True)  # noqa: T201

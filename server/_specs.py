@@ -1,14 +1,15 @@
-"""What a compiled route is made of. Records only; read by the compiled side (server/native/src/route.rs)."""
+"""What a compiled route is made of (read by the compiled side, server/native/src/route.rs), and what is told of all of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.routing import RouteContext
 
-__all__ = ["BodySpec", "ConstantSpec", "HandOver", "ParamSpec", "RouteSpec"]
+__all__ = ["BodySpec", "ConstantSpec", "HandOver", "ParamSpec", "RouteSpec", "ways_of"]
 
 
 class HandOver(Exception):
@@ -62,7 +63,7 @@ class RouteSpec:
     body: BodySpec | None = None
     tasks: str | None = None  # keyword that gets the task list
     request: str | None = None  # keyword that gets the Request
-    make_request: Callable[..., Any] | None = None  # from an ASGI scope, the path's values and the body
+    make_request: Callable[..., Any] | None = None  # from an ASGI scope, the path's values and the body; for handlers, too
     overridable: Any = None  # whose `dependency_overrides` must be empty for the straight way
     status: int = 200
     encode: Callable[[Any], bytes] | None = None
@@ -77,3 +78,22 @@ class RouteSpec:
     def __str__(self) -> str:
         path = self.path if self.route is None else self.route.path
         return f"{'/'.join(self.methods)} {path}".lstrip()
+
+
+_NAMED = 3
+"""So many routes that go the general way are named at start; `/routes` on the admin port has them all."""
+
+
+def ways_of(specs: list[RouteSpec]) -> str:
+    """One line: how many routes go which way, and why the general ones do, the most frequent reasons first."""
+    general = [spec for spec in specs if spec.general is not None]
+    if not general:
+        return f"all {len(specs)} routes go straight"
+    reasons = Counter(spec.general for spec in general)
+    told = []
+    for reason, count in reasons.most_common(_NAMED):
+        first = next(spec for spec in general if spec.general == reason)
+        told.append(f"{first} {reason}" if count == 1 else f"{first} and {count - 1} more: {reason}")
+    left = sum(reasons.values()) - sum(count for _, count in reasons.most_common(_NAMED))
+    more = f"; and {left} more" if left else ""
+    return f"{len(specs) - len(general)} routes go straight, {len(general)} the general way: {'; '.join(told)}{more}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import os
 import re
 import socket
@@ -273,10 +274,10 @@ def test_names_are_known_without_a_row_file(tmp_path: Path):
     with subprocess.Popen(launcher, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            addresses = (line.partition("//")[2] for line in process.stderr if "//" in line)
-            ports = [int(re.search(r":(\d+)\b", next(addresses))[1]) for _ in range(2)]
-            assert ask(ports[1], "GET", "/add/wait_for?argument=done").status == 200
-            functions = until(lambda: ask(ports[0], "GET", "/tasks").json()["functions"], "it is known")
+            said = (re.search(r"^server: (admin|serving) on http://[^ /]+:(\d+)\b", line) for line in process.stderr)
+            ports = dict(itertools.islice((found.groups() for found in said if found), 2))
+            assert ask(int(ports["serving"]), "GET", "/add/wait_for?argument=done").status == 200
+            functions = until(lambda: ask(int(ports["admin"]), "GET", "/tasks").json()["functions"], "it is known")
             assert [function["name"] for function in functions] == ['wait "for" \\ it\n']
             (tmp_path / "done").touch()
             process.terminate()

@@ -17,16 +17,16 @@ from server._routes import compile_routes
 
 from .helpers import until
 from .twin_wide_app import SOURCE
-from .twins import JSON, Case, Seen, Twins, differing, start_twins
+from .twins import JSON, WAYS, Case, Twins, differences, start_twins
 
 Head = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
-    """Both servers."""
-    with start_twins(tmp_path_factory, SOURCE) as both:
-        yield both
+    """All three servers."""
+    with start_twins(tmp_path_factory, SOURCE) as all_three:
+        yield all_three
 
 
 JARS = """
@@ -141,6 +141,14 @@ def injected() -> Iterator[Case]:
         "/connection",
     ):
         yield "injected", "GET", target, None, [("x-h", "h"), ("cookie", "a=1")]
+    for target in ("/client", "/client/"):
+        for proto in ("https", "http", " https ", "wss", "gopher", ""):
+            yield "injected", "GET", target, None, [("x-forwarded-proto", proto)]
+        yield "injected", "GET", target, None, [("x-forwarded-proto", "https"), ("X-Forwarded-Proto", "http")]
+        for named in ("1.2.3.4", "1.2.3.4:55", "9.9.9.9, 1.2.3.4, 127.0.0.1", "127.0.0.1", "[2001:db8::1]:443", "2001:db8::1",
+                "unknown", "", ",", "1.2.3.4:x", "[::1", "[::1]x", "a:b:c"):  # fmt: skip
+            yield "injected", "GET", target, None, [("x-forwarded-for", named)]
+        yield "injected", "GET", target, None, [("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "1.2.3.4")]
     for target in ("/requestbody", "/requestjson", "/requeststream", "/requestboth", "/requestgone"):
         for body in (b"", b'{"name": "n"}', b'{"name": 1}', b"{", b"x" * 100_000):
             yield "injected", "POST", target, body, JSON
@@ -167,17 +175,8 @@ CASES = [case for cases in (parameters, bodies, dependencies, security, injected
 @pytest.mark.parametrize("group", dict.fromkeys(case[0] for case in CASES))
 def test_no_request_is_answered_differently(twins: Twins, group: str):
     """Status, headers, body, and the order in which the app's callables and tasks were called."""
-    cases = [case for case in CASES if case[0] == group]
-
-    def nothing_is_intended(target: str, plain: Seen, ours: Seen) -> bool:
-        return False
-
-    def calls() -> tuple[Any, Any]:
-        until(twins.is_quiet, "its tasks have run")
-        return twins.both("GET", "/calls")
-
-    differences = differing(twins, cases, nothing_is_intended, calls)
-    assert not differences, f"{len(differences)} differ:\n" + "\n".join(differences)
+    found = differences(twins, [case for case in CASES if case[0] == group], with_calls=True)
+    assert not found, f"{len(found)} differ:\n" + "\n".join(found)
 
 
 HYPOTHESIS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -197,8 +196,7 @@ keys = st.sampled_from(["item", "account", "n", "a", "b", "the-b", "x", "y", "na
 def test_any_jar_of_cookies_is_read_as_by_the_plain_app(twins: Twins, jar: list[str]):
     """Quotes, blanks, empty names, cookies twice."""
     for target in ("/cookie", "/cmodel"):
-        plain, ours = twins.both("GET", target, None, [("cookie", ";".join(jar).strip())])
-        assert plain == ours
+        twins.assert_alike("GET", target, None, [("cookie", ";".join(jar).strip())])
 
 
 @HYPOTHESIS
@@ -206,8 +204,7 @@ def test_any_jar_of_cookies_is_read_as_by_the_plain_app(twins: Twins, jar: list[
 def test_any_query_is_collected_as_by_the_plain_app(twins: Twins, given_pairs: list[tuple[str, str]]):
     """Names once, twice, never, with values of every kind."""
     for target in ("/list", "/listopt", "/qmodel", "/choices"):
-        plain, ours = twins.both("GET", f"{target}?{urlencode(given_pairs, errors='replace')}")
-        assert plain == ours
+        twins.assert_alike("GET", f"{target}?{urlencode(given_pairs, errors='replace')}")
 
 
 @HYPOTHESIS
@@ -215,15 +212,16 @@ def test_any_query_is_collected_as_by_the_plain_app(twins: Twins, given_pairs: l
 def test_any_body_is_taken_apart_as_by_the_plain_app(twins: Twins, body: dict[str, Any]):
     """Parts that are there, missing, null, or of another type."""
     for target in ("/embedopt", "/atwo", "/scalars", "/defaults", "/choicesbody", "/depbodies"):
-        plain, ours = twins.both("PUT", target, json.dumps(body).encode(), JSON)
-        assert plain == ours
+        twins.assert_alike("PUT", target, json.dumps(body).encode(), JSON)
 
 
-def test_an_answer_that_does_not_fit_its_model_is_logged_with_the_endpoint_that_gave_it(twins: Twins):
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_that_does_not_fit_its_model_is_logged_with_the_endpoint_that_gave_it(twins: Twins, way: str):
     """As FastAPI's own error says it: the file, the function, the method and the path."""
-    twins.both("GET", "/prettybad")
-    until(lambda: "in pretty_bad\n" in twins.ours.stderr(), "the error is logged")
-    assert "GET /prettybad\n" in twins.ours.stderr().partition("in pretty_bad\n")[2][:60]
+    server = twins.ways[way]
+    server.ask("GET", "/prettybad")
+    until(lambda: "in pretty_bad\n" in server.stderr(), "the error is logged")
+    assert "GET /prettybad\n" in server.stderr().partition("in pretty_bad\n")[2][:60]
 
 
 def test_every_route_of_the_app_goes_straight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -302,6 +302,10 @@ def with_request(request: Request, a: int, b: str):
         request.cookies, request.app is app, request.scope["type"],
         str(request.url_for("with_request", a="1", b="2")).split("/", 3)[3],
         request.scope["route"].path, request.scope["root_path"], request.scope["http_version"], request.scope["scheme"]]
+@app.get("/client")
+def client(request: Request):
+    return [request.url.scheme, request.client.host,
+        request.client.host == "127.0.0.1" or request.client.port, str(request.base_url)]
 @app.post("/requestbody")
 async def request_body(request: Request): return [(await request.body()).decode(), (await request.body()).decode()]
 @app.post("/requestjson")

@@ -6,6 +6,7 @@
 //! - [`ledger`]: every task between accepted and ended, told to the rows and the gauges.
 //! - [`queue`]: work waiting for one of a changeable number of threads.
 //! - [`router`]: method and path to route number.
+//! - [`proxies`]: whom to believe about the client.
 //! - [`functions`], [`watch`], [`gil`], [`histogram`], [`process`], [`ordered`], [`text`]: what is seen from outside, and how it is written.
 
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod ledger;
 pub mod life;
 pub mod ordered;
 pub mod process;
+pub mod proxies;
 pub mod queue;
 pub mod router;
 pub mod rows;

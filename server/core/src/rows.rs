@@ -215,10 +215,14 @@ fn allocate(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
     let too_large = |_| io::Error::other("the file is too large");
     let offset = libc::off_t::try_from(offset).map_err(too_large)?;
     let bytes = libc::off_t::try_from(bytes).map_err(too_large)?;
-    // SAFETY: a plain system call on an open file.
-    match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, bytes) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
+    loop {
+        // SAFETY: a plain system call on an open file.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, bytes) } {
+            0 => return Ok(()),
+            // A signal came in between (on tmpfs): no reason to leave a row unwritten.
+            libc::EINTR => {}
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
     }
 }
 

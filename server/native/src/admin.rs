@@ -1,7 +1,7 @@
 //! The admin port: a thread of its own with a runtime of its own, on loopback, that never attaches to the interpreter.
 //!
-//! Limits: `CONNECTIONS` at once (one more gets 503), heads within `HEAD_TIME`, idle ones too; bodies of requests are not read. Outlives the
-//! drain, so that it can be watched; ends when it is told to, dropping its connections.
+//! Limits: `CONNECTIONS` at once (one more gets 503); `HEAD_TIME` for a head, between two requests, and for a client to take what is written
+//! for it; bodies of requests are not read. Outlives the drain, so that it can be watched; ends when it is told to, dropping its connections.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    connection::{Limits, Paced, Pulse},
     core::Core,
     gil::{HolderReader, Probe},
     pages::{self, Page},
@@ -36,6 +37,8 @@ use crate::{
 
 const CONNECTIONS: usize = 64;
 const HEAD_TIME: Duration = Duration::from_secs(10);
+const LIMITS: Limits =
+    Limits { head: HEAD_TIME, body: HEAD_TIME, write: HEAD_TIME, keep_alive: HEAD_TIME, connections: CONNECTIONS };
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// While the probe waits, so that a lock that is passed around is seen in many hands before it counts as held.
 const LOOK_CLOSELY_EVERY: Duration = Duration::from_millis(7);
@@ -159,7 +162,7 @@ async fn connection(view: Rc<View>, stream: TcpStream) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Paced::new(stream, Pulse::new(LIMITS))), service)
         .await;
 }
 

@@ -33,10 +33,10 @@ use crate::{
 pub enum Wanted {
     /// Answer it.
     Answer,
-    /// Answer this exception of its endpoint, with its own handlers.
-    Explain(Py<PyAny>),
-    /// Send this `Response`, which the endpoint returned.
-    Send(Py<PyAny>),
+    /// Answer this exception of its endpoint, with its own handlers. They get the `Request`.
+    Explain(Py<PyAny>, Option<Py<PyAny>>),
+    /// Send this `Response`, which the endpoint returned, as the answer to the `Request`.
+    Send(Py<PyAny>, Option<Py<PyAny>>),
 }
 
 enum Answer {
@@ -198,13 +198,13 @@ impl AsgiCall {
         self.exchange.id
     }
 
-    /// Begins. What is wanted: ("answer", None), ("explain", exception) or ("send", response).
-    fn wanted(&self, py: Python<'_>) -> (&'static str, Option<Py<PyAny>>) {
+    /// Begins. What is wanted: ("answer", None, None), ("explain", exception, request) or ("send", response, request).
+    fn wanted(&self) -> (&'static str, Option<Py<PyAny>>, Option<Py<PyAny>>) {
         *lock(&self.running) = Some(Running::endpoint(&self.core, self.route, self.op));
-        match &*lock(&self.wanted) {
-            Wanted::Answer => ("answer", None),
-            Wanted::Explain(error) => ("explain", Some(error.clone_ref(py))),
-            Wanted::Send(response) => ("send", Some(response.clone_ref(py))),
+        match std::mem::replace(&mut *lock(&self.wanted), Wanted::Answer) {
+            Wanted::Answer => ("answer", None, None),
+            Wanted::Explain(error, request) => ("explain", Some(error), request),
+            Wanted::Send(response, request) => ("send", Some(response), request),
         }
     }
 
@@ -284,7 +284,11 @@ impl AsgiCall {
         }
         // hyper frames the body, and cannot take the app's word for how.
         fields.remove(header::TRANSFER_ENCODING);
-        if self.asked.method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
+        if status == 205 {
+            // FastAPI empties the body and leaves its length, which would be a promise of bytes that never come.
+            fields.remove(header::CONTENT_LENGTH);
+        }
+        if self.asked.method == Method::HEAD || matches!(status, 100..200 | 204 | 205 | 304) {
             frame = Frame::None;
         }
         let mut answer = lock(&self.answer);
@@ -352,6 +356,11 @@ impl AsgiCall {
         }
         let mut now = std::mem::replace(&mut *answer, Answer::Complete);
         if let Answer::Started { reply, status, headers, frame } = now {
+            if more && body.is_empty() && matches!(frame, Frame::Left(0)) {
+                // The head is the whole answer: it leaves when the app ends it.
+                *answer = Answer::Started { reply, status, headers, frame };
+                return Ok(false);
+            }
             if !more {
                 drop(answer);
                 self.whole(reply, status, headers, if matches!(frame, Frame::None) { Bytes::new() } else { body });
@@ -375,11 +384,13 @@ impl AsgiCall {
         Ok(false)
     }
 
-    /// Sends the head without waiting for the first piece of the body.
+    /// Sends the head without waiting for the first piece of the body; unless there will be none, so that the head is the whole answer.
     fn flush_head(&self) {
         let mut answer = lock(&self.answer);
         match std::mem::replace(&mut *answer, Answer::Complete) {
-            Answer::Started { reply, status, headers, frame } => *answer = self.send_head(reply, status, headers, frame),
+            Answer::Started { reply, status, headers, frame } if !matches!(frame, Frame::Left(0)) => {
+                *answer = self.send_head(reply, status, headers, frame);
+            }
             other => *answer = other,
         }
     }

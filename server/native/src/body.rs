@@ -95,6 +95,11 @@ pub enum TaskBody {
 pub struct Stream {
     pieces: mpsc::UnboundedReceiver<Piece>,
     exchange: Arc<Exchange>,
+    /// Of a body of known length: the bytes that are still to come. After them hyper asks for nothing more.
+    left: Option<u64>,
+    /// The last byte of a body of known length, kept until the app has ended its answer. A client that has all bytes has the end too, so
+    /// that nothing may come after them: neither tasks that the app adds while it streams, nor its failure.
+    last: Option<Bytes>,
     has_ended: bool,
     is_breaking: bool,
     busy: Option<Busy>,
@@ -118,9 +123,9 @@ impl TaskBody {
         Self::Whole(Some(TaskBuf { bytes, ticket, busy: None, part_of: None }))
     }
 
-    /// A body whose pieces come from the app.
-    pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>) -> Self {
-        Self::Stream(Stream { pieces, exchange, has_ended: false, is_breaking: false, busy: None })
+    /// A body whose pieces come from the app. `length`: how many bytes its head announces.
+    pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>, length: Option<u64>) -> Self {
+        Self::Stream(Stream { pieces, exchange, left: length, last: None, has_ended: false, is_breaking: false, busy: None })
     }
 
     /// Keeps its connection busy until its last byte has left.
@@ -140,16 +145,23 @@ impl Stream {
         }
         match self.pieces.poll_recv(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Piece::Chunk(bytes))) => {
-                let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
-                // The connection is busy until its last chunk has left, which hyper may hold long after it has let go of this.
-                let busy = self.busy.clone();
-                Poll::Ready(Some(Ok(Frame::data(TaskBuf { bytes, ticket: None, busy, part_of }))))
+            Poll::Ready(Some(Piece::Chunk(mut bytes))) => {
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(bytes.len() as u64);
+                    if *left == 0 && !bytes.is_empty() {
+                        self.last = Some(bytes.split_off(bytes.len() - 1));
+                        if bytes.is_empty() {
+                            return self.poll(cx);
+                        }
+                    }
+                }
+                Poll::Ready(Some(Ok(self.chunk(bytes))))
             }
             Poll::Ready(Some(Piece::End(ticket))) => {
                 self.has_ended = true;
+                let last = self.last.take().map(|bytes| Ok(self.chunk(bytes)));
                 self.exchange.ended(ticket);
-                Poll::Ready(None)
+                Poll::Ready(last)
             }
             Poll::Ready(None) if !self.is_breaking => {
                 // One more turn, in which hyper hands over what came before.
@@ -163,6 +175,12 @@ impl Stream {
                 Poll::Ready(Some(Err(BrokenOff)))
             }
         }
+    }
+
+    fn chunk(&self, bytes: Bytes) -> Frame<TaskBuf> {
+        let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
+        // The connection is busy until its last chunk has left, which hyper may hold long after it has let go of this.
+        Frame::data(TaskBuf { bytes, ticket: None, busy: self.busy.clone(), part_of })
     }
 }
 

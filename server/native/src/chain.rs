@@ -70,6 +70,15 @@ struct State {
     bell: Option<Arc<EndBell>>,
 }
 
+impl State {
+    fn drop_waiting(&mut self, ledger: &Ledger, reason: DropReason) -> VecDeque<Arc<Task>> {
+        for task in &self.waiting {
+            ledger.drop_waiting(&task.entry, reason);
+        }
+        std::mem::take(&mut self.waiting)
+    }
+}
+
 /// The accepted tasks of one request. Owned by the thread or queue that will run the next one, and by the registry.
 pub struct Chain {
     pub op: u64,
@@ -196,16 +205,22 @@ impl Chain {
         lock(&self.state).taken.as_ref().map(|task| task.entry.accepted_ns())
     }
 
-    /// Drops every task that has not been taken.
-    pub fn drop_rest(&self, ledger: &Ledger, reason: DropReason) {
+    /// Drops every task that has not been taken, because an earlier one raised.
+    pub fn skip_rest(&self, ledger: &Ledger) {
         let mut state = lock(&self.state);
-        for task in &state.waiting {
-            ledger.drop_waiting(&task.entry, reason);
-        }
-        let skipped = std::mem::take(&mut state.waiting);
+        let skipped = state.drop_waiting(ledger, DropReason::Skipped);
         drop(state);
         // As above.
         drop(skipped);
+    }
+
+    /// Drops every task of an answer whose app never called for them; none can be added any more. They are to be let go of where no lock
+    /// is held.
+    #[must_use]
+    pub fn discard(&self, ledger: &Ledger) -> VecDeque<Arc<Task>> {
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.drop_waiting(ledger, DropReason::Discarded)
     }
 
     /// All tasks that have not ended, for the drain deadline.

@@ -231,7 +231,8 @@ impl Core {
         Some(registry.enter(chain))
     }
 
-    /// Writes to the ledger, unless the drain deadline has passed: what was given up then must be all that was given up.
+    /// Writes to the ledger, unless the drain deadline has passed: what was given up then must be all that was given up. `write` must not
+    /// run Python code, nor let go of anything that does: other threads wait for the lock while they have the interpreter.
     pub fn while_open<R>(&self, write: impl FnOnce(&Ledger) -> R) -> Option<R> {
         let registry = lock(&self.registry);
         if registry.sealed {
@@ -298,12 +299,11 @@ impl Core {
 
     /// Drops all tasks of a request: its app never called for them.
     pub fn discard(&self, chain: &Chain) {
-        use afterload_core::ledger::DropReason;
-        self.while_open(|ledger| chain.drop_rest(ledger, DropReason::Discarded));
-        // Lets go of what the tasks held.
-        let none = chain.next_kind();
-        debug_assert!(none.is_none());
+        // Where nothing is open any more, they were given up, and are let go of by who did that.
+        let Some(dropped) = self.while_open(|ledger| chain.discard(ledger)) else { return };
         self.forget(chain);
+        // Not under the lock: letting go of arguments may run Python code, which gives other threads a turn, or comes back here.
+        drop(dropped);
     }
 
     /// One chain a task, for tasks that run side by side. In one step, so that at each moment every task is in a registered chain.

@@ -218,7 +218,8 @@ impl Exchange {
             return false;
         }
         state.unsent += chunk.len();
-        state.waits_to_write = state.unsent > HIGH;
+        // Not taken back while another coroutine of the app waits to go on: it would not be told.
+        state.waits_to_write |= state.unsent > HIGH;
         let wait = state.waits_to_write;
         drop(state);
         // The receiver is dropped only with `over`, after which nothing matters any more.

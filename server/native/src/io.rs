@@ -1,6 +1,6 @@
 //! HTTP. Each I/O thread is a single-threaded tokio runtime with hyper on it; none of them ever touches Python.
 //!
-//! Limits: heads within `HEAD_TIME` and hyper's buffer, bodies up to `max_body` (413). Draining: no new connections, idle ones closed,
+//! Limits: connection.rs's and hyper's buffer for heads, bodies up to `max_body` (413). Draining: no new connections, idle ones closed,
 //! requests in flight answered; forced: everything dropped, which hands the tasks that wait for a response to leave back to the core.
 
 use std::{
@@ -14,13 +14,14 @@ use std::{
 
 use afterload_core::{
     ledger::Gauge,
+    proxies::Proxies,
     router::{Match, Router},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -32,6 +33,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use crate::{
     asgi::{AsgiCall, Seed, Wanted},
     body::{Busy, TaskBody},
+    connection::{Limits, Paced, Pulse, Seat, Seats, is_chunked, refusal},
     core::{Core, LoopWork},
     exchange::Exchange,
     job::{BusyGuard, Content, Job, LaneWork, Reply, internal_error},
@@ -46,7 +48,6 @@ use crate::{
     websocket::{Decision, Lost, Socket, WebSocketCall},
 };
 
-const HEAD_TIME: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 const ADMIT_LANE_AFTER: Duration = Duration::from_millis(1);
 const IDLE_GRACE: Duration = Duration::from_millis(250);
@@ -99,6 +100,10 @@ pub struct Io {
     /// What no route takes is answered by the app.
     pub misses_to_app: bool,
     pub max_body: usize,
+    pub limits: Limits,
+    pub seats: Arc<Seats>,
+    /// Whom to believe about the clients behind them.
+    pub proxies: Arc<Proxies>,
 }
 
 /// The life of one I/O thread. Returns when the phase is no longer serving and every connection has ended.
@@ -118,12 +123,17 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, client)) => {
-                    let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok() });
+                    let Some(seat) = seat(&io, &alive) else {
+                        spawn_local(Arc::clone(&io.seats).refuse(stream));
+                        continue;
+                    };
+                    let proxies = io.proxies.trust(client.ip()).then(|| Arc::clone(&io.proxies));
+                    let ends = Arc::new(Ends { client: Some(client), server: stream.local_addr().ok(), proxies });
                     let near = Near {
                         io: Arc::clone(&io),
                         ends,
                         growing: Rc::clone(&growing),
-                        alive: Rc::clone(&alive),
+                        seat,
                         phase: phase.clone(),
                     };
                     spawn_local(connection(near, stream, phase.clone()));
@@ -144,14 +154,19 @@ async fn accept(io: Arc<Io>, listener: StdListener, mut phase: watch::Receiver<P
     Ok(())
 }
 
+/// A request whose client has gone counts too, or clients that go at once could have any number under way.
+fn seat(io: &Io, alive: &Rc<()>) -> Option<Rc<Seat>> {
+    let limit = io.limits.connections;
+    if io.core.ledger.busy() >= limit as u64 { None } else { io.seats.take(limit, alive) }
+}
+
 /// What the requests of one connection share.
 #[derive(Clone)]
 struct Near {
     io: Arc<Io>,
     ends: Arc<Ends>,
     growing: Rc<Cell<bool>>,
-    /// The I/O thread does not end before it is dropped.
-    alive: Rc<()>,
+    seat: Rc<Seat>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -161,15 +176,21 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
         return;
     }
     let busy: Busy = Rc::new(());
-    let fresh = Rc::new(Cell::new(true));
+    let pulse = Pulse::new(near.io.limits);
     let service = {
-        let (busy, fresh) = (Rc::clone(&busy), Rc::clone(&fresh));
-        service_fn(move |request| {
-            fresh.set(false);
+        let (busy, pulse) = (Rc::clone(&busy), Arc::clone(&pulse));
+        service_fn(move |request: Request<Incoming>| {
+            pulse.has_request();
             let (near, busy) = (near.clone(), Rc::clone(&busy));
             async move {
+                let is_last = is_chunked(&request);
                 let mut response = answer(&near, request).await;
                 response.body_mut().keep_busy(busy);
+                // hyper takes a Content-Length beside the chunks out unseen, and another server before this one may have gone by that:
+                // what follows the chunks is no request to trust (RFC 9112, 6.1).
+                if is_last {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 if *near.phase.borrow() != Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -179,13 +200,14 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
     };
     // What the line above and this function hold when nothing is under way.
     let idle = Rc::strong_count(&busy);
+    let is_busy = || Rc::strong_count(&busy) > idle;
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Paced::new(stream, Arc::clone(&pulse))), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let mut stops = std::pin::pin!(pulse.stops(is_busy));
     // One that was just accepted is about to send a request, and hyper would close it at once: it is given `IDLE_GRACE`.
     let mut draining = *phase.borrow_and_update() == Phase::Draining;
     loop {
@@ -199,17 +221,18 @@ async fn connection(near: Near, stream: TcpStream, mut phase: watch::Receiver<Ph
                 }
                 if now == Phase::Draining {
                     draining = true;
-                    if !fresh.get() {
+                    if !pulse.is_fresh() {
                         connection.as_mut().graceful_shutdown();
                     }
                 }
             }
             // A client that sends its head slowly, or not at all, must not hold up the drain.
             () = tokio::time::sleep(IDLE_GRACE), if draining => {
-                if Rc::strong_count(&busy) <= idle {
+                if !is_busy() {
                     return;
                 }
             }
+            () = stops.as_mut() => return,
         }
     }
 }
@@ -233,6 +256,11 @@ impl Drop for InFlight<'_> {
 async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let io = &near.io;
     let _in_flight = InFlight::new(&io.core);
+    if let Some((status, detail)) = refusal(&request) {
+        let mut response = json(status, detail);
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if is_websocket(&request) {
         return websocket(near, request).await;
     }
@@ -244,7 +272,7 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
         Match::Other => None,
         Match::NotFound | Match::MethodNotAllowed(_) if io.misses_to_app => None,
         Match::NotFound => {
-            return redirect(io, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
+            return redirect(near, &head, &path).unwrap_or_else(|| json(StatusCode::NOT_FOUND, br#"{"detail":"Not Found"}"#));
         }
         Match::MethodNotAllowed(allowed) => {
             let mut response = json(StatusCode::METHOD_NOT_ALLOWED, br#"{"detail":"Method Not Allowed"}"#);
@@ -265,9 +293,10 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let sent_op = head.headers.get("x-op-id").and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
     let op = io.core.ledger.operation(sent_op);
     let policy = found.as_ref().map_or(&io.core.policy, |(number, _)| &io.policies[*number]);
-    let mut busy = BusyGuard::new(&io.core, policy);
     // A route with a limit of its own has tasks, in whatever way it makes them.
     let may_add_tasks = route.is_some_and(|route| route.tasks.is_some()) || policy.share().is_some();
+    // Which route it takes may be the app's affair. One that has none is no reason to refuse others, however long it takes.
+    let busy = BusyGuard::new(&io.core, policy, may_add_tasks || route.is_none());
     if may_add_tasks && io.core.is_full(policy) {
         io.core.refuse(op);
         let mut response = json(StatusCode::SERVICE_UNAVAILABLE, br#"{"detail":"Too many background tasks are pending"}"#);
@@ -279,13 +308,9 @@ async fn answer(near: &Near, request: Request<Incoming>) -> Response<TaskBody> {
     let asked = asked(near, head, path);
     let route = found.as_ref().map(|(number, _)| *number);
     let Some((number, values)) = found.filter(|(number, _)| io.routes[*number].general.is_none()) else {
-        if route.is_some() && !may_add_tasks {
-            // One that takes long is no reason to refuse others.
-            busy.decided();
-        }
         return general(near, asked, body, op, route, busy).await;
     };
-    let body = match read_body(body, io.max_body).await {
+    let body = match read_body(body, io.max_body, io.limits.body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
@@ -363,7 +388,7 @@ async fn general(
         exchange.arrived();
         drop(report);
     } else {
-        spawn_local(pump(body, exchange, io.max_body, report));
+        spawn_local(pump(body, exchange, (io.max_body, io.limits.body), report));
     }
     let reply = tokio::select! {
         reply = answered => reply,
@@ -410,25 +435,27 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     }
+    if !request.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return json(StatusCode::BAD_REQUEST, br#"{"detail":"The Sec-WebSocket-Key is no 16 bytes in base64"}"#);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, _) = request.into_parts();
     let accept = head.headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
     let path = percent_decode_str(head.uri.path()).decode_utf8_lossy().into_owned();
     let socket = Socket::new(&io.core);
     let (decide, decided) = oneshot::channel();
-    let mut busy = BusyGuard::new(&io.core, &io.core.policy);
     // ASGI gives web sockets no tasks: one that stays open is no reason to refuse requests that have some.
-    busy.decided();
+    let busy = BusyGuard::new(&io.core, &io.core.policy, false);
     let call = WebSocketCall::new(Arc::clone(&socket), asked(near, head, path), decide, busy);
     // Dropped with this future when the client goes before the handshake is answered.
     let lost = Lost(Arc::clone(&socket));
     io.core.push_to_loop(LoopWork::WebSocket(Box::new(call)));
     match decided.await {
         Ok(Decision::Accept { headers, says }) => {
-            let (phase, alive, max_message) = (near.phase.clone(), Rc::clone(&near.alive), io.max_body);
+            let (phase, seat, max_message) = (near.phase.clone(), Rc::clone(&near.seat), io.max_body);
             spawn_local(async move {
                 drive(upgrade, lost, says, phase, max_message).await;
-                drop(alive);
+                drop(seat);
             });
             let mut response = Response::new(TaskBody::new(Bytes::new(), None));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -445,8 +472,16 @@ async fn websocket(near: &Near, mut request: Request<Incoming>) -> Response<Task
     }
 }
 
+/// RFC 6455, 4.2.1.
+fn is_key(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    value.len() == 24 && value.ends_with(b"==") && value[..22].iter().all(is_digit)
+}
+
 /// Where the path with or without its last slash would be routed, as in Starlette.
-fn redirect(io: &Io, head: &http::request::Parts, path: &str) -> Option<Response<TaskBody>> {
+fn redirect(near: &Near, head: &http::request::Parts, path: &str) -> Option<Response<TaskBody>> {
+    let io = &near.io;
     if !io.redirect_slashes || path == "/" {
         return None;
     }
@@ -456,7 +491,8 @@ fn redirect(io: &Io, head: &http::request::Parts, path: &str) -> Option<Response
     }
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let query = head.uri.query().filter(|query| !query.is_empty()).map(|query| format!("?{query}")).unwrap_or_default();
-    let target = format!("http://{host}{other}{query}");
+    let scheme = near.ends.scheme(&head.headers, false);
+    let target = format!("{scheme}://{host}{other}{query}");
     let location = HeaderValue::from_str(&utf8_percent_encode(&target, LOCATION).to_string()).ok()?;
     let mut response = Response::new(TaskBody::new(Bytes::new(), None));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
@@ -490,7 +526,10 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
 fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
     let Reply { status, headers, content, ticket } = reply;
     let body = match content {
-        Content::Stream(pieces, exchange) => TaskBody::stream(pieces, exchange),
+        Content::Stream(pieces, exchange) => {
+            let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+            TaskBody::stream(pieces, exchange, length)
+        }
         // hyper drops the body of such an answer unsent.
         Content::Whole(body) if !body.is_empty() && *method != Method::HEAD && !matches!(status, 100..200 | 204 | 205 | 304) => {
             TaskBody::new(body, ticket)

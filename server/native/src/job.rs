@@ -104,13 +104,17 @@ pub struct BusyGuard {
 }
 
 impl BusyGuard {
-    pub fn new(core: &Arc<Core>, policy: &Policy) -> Self {
+    /// `may_add`: whether it may add tasks, so that admission counts it until that is decided.
+    pub fn new(core: &Arc<Core>, policy: &Policy, may_add: bool) -> Self {
         core.ledger.enter();
-        core.undecided.fetch_add(1, Ordering::AcqRel);
-        if let Some(share) = policy.share() {
-            share.enter();
+        let share = policy.share().cloned();
+        if may_add {
+            core.undecided.fetch_add(1, Ordering::AcqRel);
+            if let Some(share) = &share {
+                share.enter();
+            }
         }
-        Self { core: Arc::clone(core), share: policy.share().cloned(), may_add: true }
+        Self { core: Arc::clone(core), share, may_add }
     }
 
     /// Counts the request in the share of a route that was not known before.
@@ -145,11 +149,20 @@ impl Drop for BusyGuard {
     }
 }
 
-/// Arguments of an endpoint, and the list that it was given for its tasks.
+/// What an endpoint was given that counts after its call, too.
+#[derive(Default)]
+pub struct Given {
+    /// The list for its tasks.
+    pub tasks: Option<Py<TaskList>>,
+    /// The `Request`, on which dependencies may have left something for exception handlers.
+    pub request: Option<Py<PyAny>>,
+}
+
+/// Arguments of an endpoint.
 pub struct Call<'py> {
     pub endpoint: Bound<'py, PyAny>,
     pub kwargs: Bound<'py, PyDict>,
-    pub tasks: Option<Py<TaskList>>,
+    pub given: Given,
 }
 
 impl Job {
@@ -162,7 +175,7 @@ impl Job {
                 None
             }
             Err(Trouble::Raised(error)) => {
-                self.fail(py, error, None);
+                self.fail(py, error, &Given::default());
                 None
             }
         }
@@ -172,21 +185,22 @@ impl Job {
     pub fn run(self, py: Python<'_>) {
         let Some((job, call)) = self.prepare(py) else { return };
         match in_fresh_context(py, || call.endpoint.call((), Some(&call.kwargs))) {
-            Ok(value) => job.respond(&value, call.tasks.as_ref()),
-            Err(error) => job.fail(py, error, call.tasks.as_ref()),
+            Ok(value) => job.respond(&value, &call.given),
+            Err(error) => job.fail(py, error, &call.given),
         }
     }
 
     /// Answers with what the endpoint returned and accepts its tasks.
-    pub fn respond(self, value: &Bound<'_, PyAny>, tasks: Option<&Py<TaskList>>) {
-        let py = value.py();
+    pub fn respond(self, value: &Bound<'_, PyAny>, given: &Given) {
+        let (py, tasks) = (value.py(), given.tasks.as_ref());
         let mut reply = match caught(|| self.encode(value, tasks)) {
             Ok(Some(reply)) => reply,
             Ok(None) => {
                 let tasks = tasks.map(|tasks| tasks.clone_ref(py));
-                return self.hand_over(Wanted::Send(value.clone().unbind()), tasks, 0);
+                let request = self.request(py, given);
+                return self.hand_over(Wanted::Send(value.clone().unbind(), request), tasks, 0);
             }
-            Err(error) => return self.fail(py, error, tasks),
+            Err(error) => return self.fail(py, error, given),
         };
         // The rows of the tasks are complete before the first byte of the answer can leave.
         match tasks.map_or(Ok(None), |tasks| tasks.get().accept(&self.core, self.op, 0)) {
@@ -197,12 +211,13 @@ impl Job {
     }
 
     /// Answers an exception of the endpoint; its tasks are discarded, as in FastAPI.
-    pub fn fail(self, py: Python<'_>, error: PyErr, tasks: Option<&Py<TaskList>>) {
-        let used = tasks.map_or(0, |tasks| tasks.get().discard(&self.core, self.op, 0));
+    pub fn fail(self, py: Python<'_>, error: PyErr, given: &Given) {
+        let used = given.tasks.as_ref().map_or(0, |tasks| tasks.get().discard(&self.core, self.op, 0));
         let error = error.into_value(py);
         let explained = self.core.helpers.explain.bind(py).call1((&error, self.number));
         if explained.as_ref().is_ok_and(|parts| parts.is_none()) {
-            return self.hand_over(Wanted::Explain(error.into_any()), None, used);
+            let request = self.request(py, given);
+            return self.hand_over(Wanted::Explain(error.into_any(), request), None, used);
         }
         let reply = explained.and_then(|parts| reply_from(&parts)).unwrap_or_else(|second| {
             second.display(py);
@@ -210,6 +225,27 @@ impl Job {
         });
         self.send(reply);
     }
+
+    /// The `Request` that handlers of the app get: the injected one, or one like it.
+    fn request(&self, py: Python<'_>, given: &Given) -> Option<Py<PyAny>> {
+        if let Some(request) = &given.request {
+            return Some(request.clone_ref(py));
+        }
+        match self.make_request(py) {
+            Ok(request) => request.map(Bound::unbind),
+            Err(error) => {
+                error.display(py);
+                None
+            }
+        }
+    }
+
+    fn make_request<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(make) = &self.route().make_request else { return Ok(None) };
+        let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body), self.has_gone.clone());
+        make.bind(py).call1(parts).map(Some)
+    }
+
     fn route(&self) -> &Route {
         &self.routes[self.number]
     }
@@ -252,9 +288,12 @@ impl Job {
         }
         let received = Received::new(&self.path_values, self.asked.uri.query(), &self.asked.headers, &self.body);
         let kwargs = received.arguments(py, route).map_err(|_| Trouble::HandOver)?;
-        if let (Some(name), Some(make)) = (&route.request, &route.make_request) {
-            let parts = (scope_of(py, &self.asked)?, &self.path_values, PyBytes::new(py, &self.body), self.has_gone.clone());
-            kwargs.set_item(name, make.bind(py).call1(parts)?)?;
+        let mut request = None;
+        if let Some(name) = &route.request
+            && let Some(made) = self.make_request(py)?
+        {
+            kwargs.set_item(name, &made)?;
+            request = Some(made.unbind());
         }
         let tasks = match &route.tasks {
             None => None,
@@ -266,7 +305,7 @@ impl Job {
                 Some(list.unbind())
             }
         };
-        Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, tasks })
+        Ok(Call { endpoint: route.endpoint.bind(py).clone(), kwargs, given: Given { tasks, request } })
     }
 
     /// The answer. None: it is a `Response` of a kind that must send itself.

@@ -14,6 +14,7 @@ mod admin;
 mod asgi;
 mod body;
 mod chain;
+mod connection;
 mod core;
 mod effects;
 mod exchange;

@@ -14,9 +14,8 @@ use pyo3::{
 use crate::{
     chain::{Chain, Task},
     core::{Core, lock},
-    job::Job,
+    job::{Given, Job},
     pages::watched_as,
-    tasks::TaskList,
     worker::task_failed,
 };
 
@@ -126,13 +125,13 @@ impl AsyncChain {
 #[pyclass(frozen, module = "server._native")]
 pub struct AsyncJob {
     job: Mutex<Option<Job>>,
-    tasks: Mutex<Option<Py<TaskList>>>,
+    given: Mutex<Given>,
     running: Mutex<Option<Running>>,
 }
 
 impl AsyncJob {
     pub fn new(job: Job) -> Self {
-        Self { job: Mutex::new(Some(job)), tasks: Mutex::default(), running: Mutex::default() }
+        Self { job: Mutex::new(Some(job)), given: Mutex::default(), running: Mutex::default() }
     }
 }
 
@@ -145,16 +144,16 @@ impl AsyncJob {
         let (job, call) = job.prepare(py)?;
         *lock(&self.running) = Some(running);
         *lock(&self.job) = Some(job);
-        *lock(&self.tasks) = call.tasks;
+        *lock(&self.given) = call.given;
         Some((call.endpoint, call.kwargs))
     }
 
     /// Answers with what the endpoint returned.
     fn respond(&self, value: Bound<'_, PyAny>) {
         let _ends_here = lock(&self.running).take();
-        let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
+        let (job, given) = (lock(&self.job).take(), std::mem::take(&mut *lock(&self.given)));
         if let Some(job) = job {
-            job.respond(&value, tasks.as_ref());
+            job.respond(&value, &given);
         }
     }
 
@@ -162,9 +161,9 @@ impl AsyncJob {
     fn fail(&self, error: Bound<'_, PyAny>) {
         let py = error.py();
         let _ends_here = lock(&self.running).take();
-        let (job, tasks) = (lock(&self.job).take(), lock(&self.tasks).take());
+        let (job, given) = (lock(&self.job).take(), std::mem::take(&mut *lock(&self.given)));
         if let Some(job) = job {
-            job.fail(py, PyErr::from_value(error), tasks.as_ref());
+            job.fail(py, PyErr::from_value(error), &given);
         }
     }
 }

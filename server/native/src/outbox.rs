@@ -52,8 +52,9 @@ impl Open {
     pub fn postman(&self) -> impl Future<Output = ()> + use<> {
         let outbox = Rc::clone(&self.0);
         poll_fn(move |context| {
-            outbox.hand_over();
+            // Before the handing over, which may end a chain and so bring work for the event loop.
             outbox.postman.set(Some(context.waker().clone()));
+            outbox.hand_over();
             Poll::Pending
         })
     }

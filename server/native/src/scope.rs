@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use afterload_core::proxies::{Proxies, scheme};
 use http::{HeaderMap, Method, Uri, Version};
 use pyo3::{
     intern,
@@ -13,6 +14,32 @@ use pyo3::{
 pub struct Ends {
     pub client: Option<SocketAddr>,
     pub server: Option<SocketAddr>,
+    /// If the client is a proxy that is believed: who else is.
+    pub proxies: Option<Arc<Proxies>>,
+}
+
+impl Ends {
+    /// The scheme of a request, as a trusted proxy says.
+    pub fn scheme(&self, headers: &HeaderMap, websocket: bool) -> &'static str {
+        let told = self.proxies.as_ref().and_then(|_| headers.get_all("x-forwarded-proto").iter().next_back());
+        let told = told.and_then(|told| scheme(&latin_1(told.as_bytes()), websocket));
+        told.unwrap_or(if websocket { "ws" } else { "http" })
+    }
+
+    fn client(&self, headers: &HeaderMap) -> Option<(String, u32)> {
+        if let Some(proxies) = &self.proxies {
+            let told = headers.get_all("x-forwarded-for");
+            let told: Vec<_> = told.iter().map(|told| latin_1(told.as_bytes())).collect();
+            if let Some(client) = proxies.client(&told.join(", ")).filter(|_| !told.is_empty()) {
+                return Some(client);
+            }
+        }
+        address(self.client)
+    }
+}
+
+fn latin_1(text: &[u8]) -> String {
+    text.iter().copied().map(char::from).collect()
 }
 
 /// The head of a request.
@@ -30,14 +57,14 @@ pub struct Asked {
 pub fn scope_of<'py>(py: Python<'py>, asked: &Asked) -> PyResult<Bound<'py, PyDict>> {
     let scope = common(py, asked, "http")?;
     scope.set_item(intern!(py, "method"), asked.method.as_str())?;
-    scope.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
+    scope.set_item(intern!(py, "scheme"), asked.ends.scheme(&asked.headers, false))?;
     Ok(scope)
 }
 
 /// The scope of a web socket.
 pub fn websocket_scope_of<'py>(py: Python<'py>, asked: &Asked, subprotocols: Vec<String>) -> PyResult<Bound<'py, PyDict>> {
     let scope = common(py, asked, "websocket")?;
-    scope.set_item(intern!(py, "scheme"), intern!(py, "ws"))?;
+    scope.set_item(intern!(py, "scheme"), asked.ends.scheme(&asked.headers, true))?;
     scope.set_item(intern!(py, "subprotocols"), PyList::new(py, subprotocols)?)?;
     let denial = PyDict::new(py);
     denial.set_item("websocket.http.response", PyDict::new(py))?;
@@ -57,7 +84,7 @@ fn common<'py>(py: Python<'py>, asked: &Asked, kind: &str) -> PyResult<Bound<'py
     let http_version = if asked.version == Version::HTTP_10 { intern!(py, "1.0") } else { intern!(py, "1.1") };
     scope.set_item(intern!(py, "http_version"), http_version)?;
     scope.set_item(intern!(py, "server"), address(asked.ends.server))?;
-    scope.set_item(intern!(py, "client"), address(asked.ends.client))?;
+    scope.set_item(intern!(py, "client"), asked.ends.client(&asked.headers))?;
     scope.set_item(intern!(py, "root_path"), intern!(py, ""))?;
     scope.set_item(intern!(py, "path"), &asked.path)?;
     scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, asked.uri.path().as_bytes()))?;
@@ -73,6 +100,6 @@ pub fn headers_of<'py>(py: Python<'py>, headers: &HeaderMap) -> PyResult<Bound<'
     PyList::new(py, pairs.collect::<Vec<_>>())
 }
 
-fn address(end: Option<SocketAddr>) -> Option<(String, u16)> {
-    end.map(|end| (end.ip().to_string(), end.port()))
+fn address(end: Option<SocketAddr>) -> Option<(String, u32)> {
+    end.map(|end| (end.ip().to_string(), u32::from(end.port())))
 }

@@ -13,6 +13,7 @@ use afterload_core::{
     clock::now_ns,
     ledger::{Gauge, Ledger, TaskKind},
     life::Was,
+    proxies::Proxies,
     router::Router,
 };
 use pyo3::{
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Admin,
+    connection::{Limits, connections_for_descriptors},
     core::{Core, Helpers, LoopWork, Shape, lock},
     gil::{HolderReader, identity},
     io::{self, Io, MORE_LANES, Phase},
@@ -50,10 +52,16 @@ struct Settings {
     io_threads: usize,
     queue_limit: Option<u64>,
     max_body: usize,
+    head_timeout_s: f64,
+    body_timeout_s: f64,
+    write_timeout_s: f64,
+    keep_alive_s: f64,
+    max_connections: Option<usize>,
     parallel: bool,
     stop_on_error: bool,
     task_timeout_s: Option<f64>,
     shared_pool: bool,
+    trusted_proxies: String,
 }
 
 #[derive(FromPyObject)]
@@ -85,6 +93,8 @@ pub struct Server {
     io_handles: Mutex<Vec<thread::JoinHandle<()>>>,
     n_io_threads: usize,
     max_body: usize,
+    limits: Limits,
+    proxies: Arc<Proxies>,
     overdue_watch: Mutex<Option<thread::JoinHandle<()>>>,
     admin_listener: Mutex<Option<TcpListener>>,
     admin: Mutex<Option<Admin>>,
@@ -107,6 +117,12 @@ impl Server {
             response: set.response,
             to_json: set.to_json,
         };
+        let proxies = Proxies::parse(&settings.trusted_proxies).map_err(|bad| {
+            PyValueError::new_err(format!(
+                "trusted_proxies is {:?}; allowed is '*', or addresses and networks with commas between them, which {bad:?} is not",
+                settings.trusted_proxies
+            ))
+        })?;
         let policy = Policy::new(settings.parallel, settings.stop_on_error, settings.task_timeout_s);
         let shape = Shape {
             pool: settings.pool,
@@ -118,6 +134,13 @@ impl Server {
             let place = settings.rows.as_ref().map(|path| path.display().to_string());
             os_error(&error, place.unwrap_or_default())
         })?;
+        let limits = Limits {
+            head: Duration::from_secs_f64(settings.head_timeout_s),
+            body: Duration::from_secs_f64(settings.body_timeout_s),
+            write: Duration::from_secs_f64(settings.write_timeout_s),
+            keep_alive: Duration::from_secs_f64(settings.keep_alive_s),
+            connections: settings.max_connections.unwrap_or_else(connections_for_descriptors),
+        };
         let core = Core::new(ledger, policy, helpers, &shape).map_err(|error| os_error(&error, String::new()))?;
         core.ledger.gauge(Gauge::SharedPool).store(u64::from(settings.shared_pool), Ordering::Release);
         core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
@@ -130,6 +153,8 @@ impl Server {
             io_handles: Mutex::default(),
             n_io_threads: settings.io_threads.max(1),
             max_body: settings.max_body,
+            limits,
+            proxies: Arc::new(proxies),
             overdue_watch: Mutex::default(),
             admin_listener: Mutex::default(),
             admin: Mutex::default(),
@@ -170,6 +195,9 @@ impl Server {
             redirect_slashes,
             misses_to_app,
             max_body: self.max_body,
+            limits: self.limits,
+            seats: Arc::default(),
+            proxies: Arc::clone(&self.proxies),
         };
         self.io.set(Arc::new(io)).map_err(|_| PyRuntimeError::new_err("the routes are frozen already"))
     }
@@ -274,13 +302,15 @@ impl Server {
         self.core.push_to_lanes(LaneWork::Call(call))
     }
 
-    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, one more thread is asked for.
+    /// How much endpoint threads have taken so far; None if nothing waits for them. If that is `before`, and none of them is about to come,
+    /// one more thread is asked for.
     fn lane_progress(&self, before: Option<u64>) -> Option<u64> {
         if self.core.lanes.is_empty() || self.core.lane_threads.load(Ordering::Acquire) >= self.core.lane_limit {
             return None;
         }
         let taken = self.core.lane_jobs_taken.load(Ordering::Acquire);
-        if before == Some(taken) {
+        // As in io.rs: a thread that waits for the interpreter, which the event loop may have had all the time, is not stuck.
+        if before == Some(taken) && self.core.lanes.is_stuck() {
             self.core.ask_main(MORE_LANES);
         }
         Some(taken)
@@ -370,16 +400,7 @@ impl Server {
     /// (name of the function, whether it was running).
     fn abandon(&self, py: Python<'_>) -> Vec<(String, bool)> {
         // First, because tasks whose answers are dropped below would be free to start.
-        let mut abandoned = Vec::new();
-        for chain in self.core.seal() {
-            for task in chain.tasks() {
-                if let Some(was) = self.core.ledger.abandon(&task.entry) {
-                    abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
-                }
-            }
-            // Arguments may hold the list that holds this chain.
-            chain.clear();
-        }
+        let abandoned = self.give_up(py);
         py.detach(|| {
             self.advance(Phase::Forced);
             self.wait_io(Duration::from_secs(1));
@@ -389,6 +410,8 @@ impl Server {
 
     /// Ends the I/O threads, and the pool and endpoint threads once they are idle, and marks the row file as closed in good order.
     fn close(&self, py: Python<'_>) {
+        // Nothing is left after a drain, or after `abandon`. Something is if the server ends because somebody's code raised.
+        drop(self.give_up(py));
         self.core.overdue.close();
         let watch = lock(&self.overdue_watch).take();
         py.detach(|| {
@@ -414,6 +437,21 @@ impl Server {
 }
 
 impl Server {
+    /// Accepts nothing any more and abandons what has not ended: name of the function, whether it was running.
+    fn give_up(&self, py: Python<'_>) -> Vec<(String, bool)> {
+        let mut abandoned = Vec::new();
+        for chain in self.core.seal() {
+            for task in chain.tasks() {
+                if let Some(was) = self.core.ledger.abandon(&task.entry) {
+                    abandoned.push((name_of(task.func.bind(py)), was == Was::Running));
+                }
+            }
+            // Arguments may hold the list that holds this chain.
+            chain.clear();
+        }
+        abandoned
+    }
+
     /// Phases only go on: a drain that begins late must not take back that everything is to be dropped.
     fn advance(&self, to: Phase) {
         self.phase.send_if_modified(|now| {

@@ -1,6 +1,6 @@
 //! Bodies of requests, on their I/O thread: taken whole for the straight way, piece by piece for the general way.
 //!
-//! A client that stops sending for `BODY_PAUSE`, sends too much or breaks off is refused.
+//! A client that stops sending for the time that is allowed, sends too much or breaks off is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,14 +13,18 @@ use tokio::sync::oneshot;
 
 use crate::{body::TaskBody, exchange::Exchange, io::json};
 
-const BODY_PAUSE: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Hands the request body to the app as it arrives, and reports the answer to one that cannot be taken.
-pub async fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize, report: oneshot::Sender<Response<TaskBody>>) {
+pub async fn pump(
+    mut body: Incoming,
+    exchange: Arc<Exchange>,
+    (limit, pause): (usize, Duration),
+    report: oneshot::Sender<Response<TaskBody>>,
+) {
     let mut total = 0;
     while exchange.has_room().await {
-        let refusal = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+        let refusal = match tokio::time::timeout(pause, body.frame()).await {
             Ok(None) => return exchange.arrived(),
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue };
@@ -42,7 +46,7 @@ pub async fn pump(mut body: Incoming, exchange: Arc<Exchange>, limit: usize, rep
     }
     // The app has answered without reading it all. What is left is taken off the connection, so that the next request can follow.
     while total <= limit && !exchange.is_unwanted() {
-        match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+        match tokio::time::timeout(pause, body.frame()).await {
             Ok(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
             _ => return,
         }
@@ -57,14 +61,14 @@ pub async fn linger(mut body: Incoming) {
 }
 
 /// The whole body, or the answer to one that cannot be taken.
-pub async fn read_body(mut body: Incoming, limit: usize) -> Result<Bytes, Response<TaskBody>> {
+pub async fn read_body(mut body: Incoming, limit: usize, pause: Duration) -> Result<Bytes, Response<TaskBody>> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
     let mut whole = Bytes::new();
     let mut more: Option<BytesMut> = None;
     loop {
-        let frame = match tokio::time::timeout(BODY_PAUSE, body.frame()).await {
+        let frame = match tokio::time::timeout(pause, body.frame()).await {
             Err(_) => return Err(stalled()),
             Ok(None) => return Ok(more.map_or(whole, BytesMut::freeze)),
             Ok(Some(Err(_))) => return Err(broken()),

@@ -4,7 +4,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use afterload_core::{
-    ledger::{DropReason, Gauge, TaskKind},
+    ledger::{Gauge, TaskKind},
     watch::{Role, Thread},
 };
 use pyo3::{ffi, prelude::*};
@@ -100,7 +100,7 @@ fn look_at(py: Python<'_>, core: &Core, task: &Task, value: &Bound<'_, PyAny>) {
 pub fn task_failed(py: Python<'_>, core: &Core, chain: &Chain, func: &Py<PyAny>, error: PyErr) {
     say(py, || core.helpers.task_failed.bind(py).call1((func, error.into_value(py))));
     if chain.policy.stop_on_error {
-        chain.drop_rest(&core.ledger, DropReason::Skipped);
+        chain.skip_rest(&core.ledger);
     }
 }
 
