@@ -119,6 +119,7 @@ def test_the_state_is_named_from_start_up_to_shutdown(serve: Serve):
     (server.folder / "started").touch()
     until(lambda: health(server) == (200, "serving"), "it serves")
     assert see(server, "/healthz").body == b'{"status":"serving"}\n'
+    until(lambda: "serving on" in server.stderr(), "it says where")  # Shortly after it serves.
     server.ask("GET", "/add/wait_for?argument=done")
     server.process.terminate()
     until(lambda: health(server) == (503, "draining"), "it drains")
