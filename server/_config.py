@@ -82,6 +82,10 @@ class ServerConfig:
         if not isinstance(self.shared_pool, bool):
             msg = f"shared_pool is {self.shared_pool!r}; allowed is True or False"
             raise ValueError(msg)
+        for name in ("label", "trusted_proxies"):
+            if not isinstance(value := getattr(self, name), str):
+                msg = f"{name} is {value!r}; allowed is text"
+                raise ValueError(msg)
         if self.rows is not None:
             object.__setattr__(self, "rows", Path(self.rows))
         for setting in ("order", "on_error", "queue_limit"):

@@ -13,11 +13,20 @@ __all__ = ["Foreign", "as_app"]
 
 
 class Foreign(FastAPI):
-    """Stands in for an ASGI application where a FastAPI is expected. It has no routes: everything is left to the application."""
+    """Stands in for an ASGI application where a FastAPI is expected. It has no routes: everything is left to the application.
+
+    What a FastAPI that is wrapped in middleware was told about tasks and ways holds for the whole.
+    """
 
     def __init__(self, inner: ASGIApp) -> None:
         super().__init__(openapi_url=None)
         self._inner = inner
+        wrapped: Any = inner
+        # By this name middleware knows what it is wrapped round: Starlette's, and all that is made after its example.
+        while wrapped is not None and not isinstance(wrapped, FastAPI):
+            wrapped = getattr(wrapped, "app", None)
+        self._task_settings: dict[str, Any] = getattr(wrapped, "_task_settings", {})
+        self.strict_fast_path: bool = getattr(wrapped, "strict_fast_path", False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._inner(scope, receive, send)

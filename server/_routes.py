@@ -72,6 +72,9 @@ def compile_routes(
             specs.append(_schema(surroundings, context) if context.path == app.openapi_url else _page(context))
         else:
             specs.append(_general(context, _kind_of(route)))
+    if strict and problem_of_app and not specs:
+        msg = f"the app cannot be served straight: it {problem_of_app}"
+        raise UnsupportedRoute(msg)
     if strict and (general := [spec for spec in specs if spec.general is not None]):
         raise UnsupportedRoute("; ".join(f"{spec} cannot be served straight: it {spec.general}" for spec in general))
     return specs

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 from websockets.sync.client import connect
 
@@ -115,4 +117,23 @@ def test_a_function_is_an_application():
 def test_what_is_no_application_is_refused(nothing: Any):
     """A class is not its instance, and an app of ASGI 2 or WSGI cannot be told from a function that makes an app."""
     with pytest.raises(TypeError, match="nor another ASGI application"), server.running(nothing):
+        pass
+
+
+def test_what_a_wrapped_app_says_of_its_tasks_holds():
+    """Middleware round the app, as `Starlette` and its kind wrap it; one in another, too."""
+    app = server.FastAPI(task_queue_limit=0)
+
+    @app.get("/")
+    def root(background_tasks: server.BackgroundTasks) -> None:
+        background_tasks.add_task(int)
+
+    with server.running(GZipMiddleware(CORSMiddleware(app))) as running:
+        assert httpx.get(running.url).status_code == 503
+
+
+def test_a_strict_app_refuses_to_be_wrapped():
+    """All of its requests would go the general way."""
+    wrapped = GZipMiddleware(server.FastAPI(strict_fast_path=True))
+    with pytest.raises(server.UnsupportedRoute, match="cannot be served straight"), server.running(wrapped):
         pass

@@ -53,6 +53,8 @@ def test_every_setting_is_in_the_documentation_with_its_option_and_default(field
         ("host", "", "an address or a name"),
         ("host", 3, "an address or a name"),
         ("shared_pool", "no", "True or False"),
+        ("label", 5, "text"),
+        ("trusted_proxies", None, "text"),
     ],
 )
 def test_a_setting_of_a_wrong_kind_is_named_with_what_is_allowed(field: str, value: Any, allowed: str):
