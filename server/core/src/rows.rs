@@ -219,7 +219,7 @@ fn allocate(file: &File, offset: usize, bytes: usize) -> io::Result<()> {
         // SAFETY: a plain system call on an open file.
         match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset, bytes) } {
             0 => return Ok(()),
-            // A signal came in between (on tmpfs): no reason to leave a row unwritten.
+            // A signal came in between (tmpfs of older kernels): no reason to leave a row unwritten.
             libc::EINTR => {}
             error => return Err(io::Error::from_raw_os_error(error)),
         }
