@@ -13,12 +13,11 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
 
 use crate::{
     chain::Chain,
     core::Core,
-    exchange::{Exchange, Piece},
+    exchange::{Exchange, Next, Pieces},
 };
 
 /// Lets the tasks of a request run when it is dropped.
@@ -93,9 +92,7 @@ pub enum TaskBody {
 
 /// The body of an answer that the app sends piece by piece.
 pub struct Stream {
-    pieces: mpsc::UnboundedReceiver<Piece>,
-    exchange: Arc<Exchange>,
-    has_ended: bool,
+    pieces: Pieces,
     is_breaking: bool,
     busy: Option<Busy>,
 }
@@ -119,8 +116,8 @@ impl TaskBody {
     }
 
     /// A body whose pieces come from the app.
-    pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>) -> Self {
-        Self::Stream(Stream { pieces, exchange, has_ended: false, is_breaking: false, busy: None })
+    pub fn stream(pieces: Pieces) -> Self {
+        Self::Stream(Stream { pieces, is_breaking: false, busy: None })
     }
 
     /// Keeps its connection busy until its last byte has left.
@@ -135,45 +132,23 @@ impl TaskBody {
 
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TaskBuf>, BrokenOff>>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        match self.pieces.poll_recv(cx) {
+        match self.pieces.poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Piece::Chunk(bytes))) => {
-                let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
+            Poll::Ready(Next::Chunk(bytes)) => {
+                let part_of = Some((Arc::clone(self.pieces.exchange()), bytes.len()));
                 // The connection is busy until its last chunk has left, which hyper may hold long after it has let go of this.
                 let busy = self.busy.clone();
                 Poll::Ready(Some(Ok(Frame::data(TaskBuf { bytes, ticket: None, busy, part_of }))))
             }
-            Poll::Ready(Some(Piece::End(ticket))) => {
-                self.has_ended = true;
-                self.exchange.ended(ticket);
-                Poll::Ready(None)
-            }
-            Poll::Ready(None) if !self.is_breaking => {
+            Poll::Ready(Next::End) => Poll::Ready(None),
+            Poll::Ready(Next::Broken) if !self.is_breaking => {
                 // One more turn, in which hyper hands over what came before.
                 self.is_breaking = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(None) => {
-                self.has_ended = true;
-                self.exchange.over();
-                Poll::Ready(Some(Err(BrokenOff)))
-            }
+            Poll::Ready(Next::Broken) => Poll::Ready(Some(Err(BrokenOff))),
         }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        // The client has gone. Tickets among the pieces say so when they are dropped; that the rest of them comes later is no matter.
-        self.exchange.over();
-        self.pieces.close();
     }
 }
 
@@ -194,7 +169,7 @@ impl Body for TaskBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(chunk) => chunk.as_ref().is_none_or(|chunk| chunk.bytes.is_empty()),
-            Self::Stream(stream) => stream.has_ended,
+            Self::Stream(stream) => stream.pieces.has_ended(),
         }
     }
 

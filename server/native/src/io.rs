@@ -524,7 +524,7 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
 fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
     let Reply { status, headers, content, ticket } = reply;
     let body = match content {
-        Content::Stream(pieces, exchange) => TaskBody::stream(pieces, exchange),
+        Content::Stream(pieces) => TaskBody::stream(pieces),
         // hyper drops the body of such an answer unsent.
         Content::Whole(body) if !body.is_empty() && *method != Method::HEAD && !matches!(status, 100..200 | 204 | 205 | 304) => {
             TaskBody::new(body, ticket)
