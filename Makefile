@@ -5,6 +5,7 @@
 #   make lint    ruff, mypy, import rules, rustfmt, clippy
 #   make bench   comparisons with named peers, as ratios (needs wrk); make bench-core: the parts without Python, alone
 #   make kills   random kills of real servers, N of them (N=1000)
+#   make soak    ten minutes of everything that clients can do to the server (ARGS='--minutes 1')
 #   make docs    the parts of the documentation that are generated
 #   make clean   removes everything that was built
 
@@ -16,7 +17,7 @@ RUST := $(shell find server/core server/native -name '*.rs' -o -name 'Cargo.toml
 N ?= 100
 ARGS ?=
 
-.PHONY: run test test-rust test-python lint bench bench-core kills docs clean constraints install
+.PHONY: run test test-rust test-python lint bench bench-core kills soak docs clean constraints install
 
 run: .make/built
 	@$(BIN)/afterload run email $(ARGS)
@@ -53,6 +54,9 @@ bench-core:
 
 kills: .make/built
 	$(BIN)/python -m tests.kills $(N) $(ARGS)
+
+soak: .make/built
+	$(BIN)/python -m tests.soak $(ARGS)
 
 docs: .make/built
 	$(BIN)/python -m docs.generate

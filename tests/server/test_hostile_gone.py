@@ -40,6 +40,7 @@ PHASES = {
     "in the endpoint": post(b"/slow", b""),
     "in the answer": get(b"/large"),
     "in the answer (general)": get(b"/stream"),
+    "in the answer (whole app)": get(b"/flow/x"),
     "in the second answer": get(b"/") + get(b"/large") + get(b"/stream"),
     "in the handshake": HANDSHAKE,
     "in a web socket": HANDSHAKE + b"\x81\x83\0\0\0\0abc" * 50,
@@ -92,6 +93,17 @@ def test_clients_that_go_at_random_moments_lose_no_task(server: AppServer, unhar
             reset(client)
         else:
             client.close()
+    unharmed.check()
+
+
+@pytest.mark.parametrize("target", [b"/stream", b"/flow/x"])
+def test_a_stream_whose_client_goes_when_it_begins_is_given_up(server: AppServer, unharmed: Unharmed, target: bytes):
+    """Also between the moment the app begins its answer and the moment the I/O thread hears of it, which takes many to hit."""
+    for number in range(500):
+        client = server.connect()
+        client.sendall(get(target))
+        time.sleep(number % 10 * 0.0002)
+        reset(client)
     unharmed.check()
 
 

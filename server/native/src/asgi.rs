@@ -21,7 +21,7 @@ use crate::{
     body::Ticket,
     chain::Chain,
     core::{Core, lock},
-    exchange::{EndBell, Exchange, Piece, Received},
+    exchange::{EndBell, Exchange, Piece, Pieces, Received},
     job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
     looping::Running,
     policy::{Policy, RoutePolicy},
@@ -165,7 +165,7 @@ impl AsgiCall {
             return Answer::Bodyless;
         }
         let (out, pieces) = mpsc::unbounded_channel();
-        let content = Content::Stream(pieces, Arc::clone(&self.exchange));
+        let content = Content::Stream(Pieces::new(pieces, &self.exchange));
         self.reply(reply, Reply { status, headers, content, ticket: None });
         Answer::Streaming(out, frame)
     }

@@ -13,12 +13,11 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
 
 use crate::{
     chain::Chain,
     core::Core,
-    exchange::{Exchange, Piece},
+    exchange::{Exchange, Next, Pieces},
 };
 
 /// Lets the tasks of a request run when it is dropped.
@@ -93,14 +92,12 @@ pub enum TaskBody {
 
 /// The body of an answer that the app sends piece by piece.
 pub struct Stream {
-    pieces: mpsc::UnboundedReceiver<Piece>,
-    exchange: Arc<Exchange>,
+    pieces: Pieces,
     /// Of a body of known length: the bytes that are still to come. After them hyper asks for nothing more.
     left: Option<u64>,
     /// The last byte of a body of known length, kept until the app has ended its answer. A client that has all bytes has the end too, so
     /// that nothing may come after them: neither tasks that the app adds while it streams, nor its failure.
     last: Option<Bytes>,
-    has_ended: bool,
     is_breaking: bool,
     busy: Option<Busy>,
 }
@@ -124,8 +121,8 @@ impl TaskBody {
     }
 
     /// A body whose pieces come from the app. `length`: how many bytes its head announces.
-    pub fn stream(pieces: mpsc::UnboundedReceiver<Piece>, exchange: Arc<Exchange>, length: Option<u64>) -> Self {
-        Self::Stream(Stream { pieces, exchange, left: length, last: None, has_ended: false, is_breaking: false, busy: None })
+    pub fn stream(pieces: Pieces, length: Option<u64>) -> Self {
+        Self::Stream(Stream { pieces, left: length, last: None, is_breaking: false, busy: None })
     }
 
     /// Keeps its connection busy until its last byte has left.
@@ -140,12 +137,9 @@ impl TaskBody {
 
 impl Stream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<TaskBuf>, BrokenOff>>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        match self.pieces.poll_recv(cx) {
+        match self.pieces.poll_next(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Piece::Chunk(mut bytes))) => {
+            Poll::Ready(Next::Chunk(mut bytes)) => {
                 if let Some(left) = &mut self.left {
                     *left = left.saturating_sub(bytes.len() as u64);
                     if *left == 0 && !bytes.is_empty() {
@@ -157,41 +151,21 @@ impl Stream {
                 }
                 Poll::Ready(Some(Ok(self.chunk(bytes))))
             }
-            Poll::Ready(Some(Piece::End(ticket))) => {
-                self.has_ended = true;
-                let last = self.last.take().map(|bytes| Ok(self.chunk(bytes)));
-                self.exchange.ended(ticket);
-                Poll::Ready(last)
-            }
-            Poll::Ready(None) if !self.is_breaking => {
+            Poll::Ready(Next::End) => Poll::Ready(self.last.take().map(|bytes| Ok(self.chunk(bytes)))),
+            Poll::Ready(Next::Broken) if !self.is_breaking => {
                 // One more turn, in which hyper hands over what came before.
                 self.is_breaking = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready(None) => {
-                self.has_ended = true;
-                self.exchange.over();
-                Poll::Ready(Some(Err(BrokenOff)))
-            }
+            Poll::Ready(Next::Broken) => Poll::Ready(Some(Err(BrokenOff))),
         }
     }
 
     fn chunk(&self, bytes: Bytes) -> Frame<TaskBuf> {
-        let part_of = Some((Arc::clone(&self.exchange), bytes.len()));
+        let part_of = Some((Arc::clone(self.pieces.exchange()), bytes.len()));
         // The connection is busy until its last chunk has left, which hyper may hold long after it has let go of this.
         Frame::data(TaskBuf { bytes, ticket: None, busy: self.busy.clone(), part_of })
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        // The client has gone. Tickets among the pieces say so when they are dropped; that the rest of them comes later is no matter.
-        self.exchange.over();
-        self.pieces.close();
     }
 }
 
@@ -212,7 +186,7 @@ impl Body for TaskBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(chunk) => chunk.as_ref().is_none_or(|chunk| chunk.bytes.is_empty()),
-            Self::Stream(stream) => stream.has_ended,
+            Self::Stream(stream) => stream.pieces.has_ended(),
         }
     }
 

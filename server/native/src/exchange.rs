@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -40,6 +41,64 @@ pub enum Piece {
     Chunk(Bytes),
     /// The end, with the tasks that wait for everything before it to leave.
     End(Option<Ticket>),
+}
+
+/// The connection's end of a streamed answer. Wherever it is dropped before the end, the exchange is over: in the connection, or on the way to
+/// it, when the client goes between the moment the app has begun and the moment the I/O thread hears of it.
+pub struct Pieces {
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    exchange: Arc<Exchange>,
+    has_ended: bool,
+}
+
+/// What a streamed answer goes on with.
+pub enum Next {
+    Chunk(Bytes),
+    End,
+    /// The app has broken off.
+    Broken,
+}
+
+impl Pieces {
+    pub fn new(pieces: mpsc::UnboundedReceiver<Piece>, exchange: &Arc<Exchange>) -> Self {
+        Self { pieces, exchange: Arc::clone(exchange), has_ended: false }
+    }
+
+    pub fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Whether the app has said all.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The next piece; after the end, the end again.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if self.has_ended {
+            return Poll::Ready(Next::End);
+        }
+        self.pieces.poll_recv(cx).map(|piece| match piece {
+            Some(Piece::Chunk(bytes)) => Next::Chunk(bytes),
+            Some(Piece::End(ticket)) => {
+                self.has_ended = true;
+                self.exchange.ended(ticket);
+                Next::End
+            }
+            None => Next::Broken,
+        })
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        // The client has gone. Tickets among the pieces say so when they are dropped; that the rest of them comes later is no matter.
+        self.exchange.over();
+        self.pieces.close();
+    }
 }
 
 /// What the app gets from `receive()`.

@@ -526,9 +526,9 @@ fn grow_lanes(core: &Arc<Core>, growing: &Rc<Cell<bool>>) {
 fn response_from(method: &Method, reply: Reply) -> Response<TaskBody> {
     let Reply { status, headers, content, ticket } = reply;
     let body = match content {
-        Content::Stream(pieces, exchange) => {
+        Content::Stream(pieces) => {
             let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
-            TaskBody::stream(pieces, exchange, length)
+            TaskBody::stream(pieces, length)
         }
         // hyper drops the body of such an answer unsent.
         Content::Whole(body) if !body.is_empty() && *method != Method::HEAD && !matches!(status, 100..200 | 204 | 205 | 304) => {

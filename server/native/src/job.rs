@@ -15,13 +15,13 @@ use pyo3::{
     prelude::*,
     types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     asgi::{AsgiCall, Seed, Wanted},
     body::Ticket,
     core::{Core, LoopWork},
-    exchange::{Exchange, Piece},
+    exchange::{Exchange, Pieces},
     gil::identity,
     pages::watched_as,
     panics::caught,
@@ -51,7 +51,7 @@ pub struct Reply {
 /// The body of an answer.
 pub enum Content {
     Whole(Bytes),
-    Stream(mpsc::UnboundedReceiver<Piece>, Arc<Exchange>),
+    Stream(Pieces),
 }
 
 impl Reply {

@@ -52,7 +52,7 @@ impl Open {
     pub fn postman(&self) -> impl Future<Output = ()> + use<> {
         let outbox = Rc::clone(&self.0);
         poll_fn(move |context| {
-            // Before the handing over, which may end a chain and so bring work for the event loop.
+            // Before the round: what is handed over may put more in, as the end of a chain does for its bell.
             outbox.postman.set(Some(context.waker().clone()));
             outbox.hand_over();
             Poll::Pending
