@@ -1,14 +1,15 @@
 //! The compiled module `server._native`: HTTP, dispatch, task workers and drain of the bundled server. Its manual is `_native.pyi`.
 //!
-//! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python), [`outbox`] (what it hands over), [`job`]
-//! (one request on its way through Python), [`params`] and [`route`] (a compiled route), [`scope`] (ASGI), [`tasks`] (background tasks
+//! Reading order: [`core`] (what all threads share), [`io`] (hyper; never touches Python) with [`connection`] (how long clients may take),
+//! [`upload`] and [`body`] (bodies of requests and answers), [`outbox`] (what it hands over), [`job`] (one request on its way through
+//! Python, whose client's [`presence`] it may ask for), [`params`] and [`route`] (a compiled route), [`scope`] (ASGI), [`tasks`] (background tasks
 //! as Python sees them), [`chain`] (the tasks of one request), [`policy`] (how they are run), [`worker`] (threads that run them),
-//! [`looping`] (the event loop's side), [`overdue`] (tasks that run too long), [`asgi`] and [`websocket`] (the general way, over
-//! [`exchange`]), [`server`] (start, drain, stop); seen from outside: [`admin`] (its port), [`pages`] (what it shows), [`gil`] and
-//! [`holder`] (who has the interpreter's lock).
+//! [`looping`] (the event loop's side), [`overdue`] (tasks that run too long), [`asgi`] (the general way, over
+//! [`exchange`]) and [`websocket`] (with [`talk`], its I/O side), [`panics`], [`server`] (start, drain, stop); seen from outside: [`admin`]
+//! (its port), [`pages`] (what it shows), [`gil`] and [`holder`] (who has the interpreter's lock). [`effects`] is for other programs.
 //!
 //! Rule of the threads: I/O threads never attach to the interpreter, and nobody waits for a lock of this crate while attached longer
-//! than a push or a pop takes.
+//! than a push or a pop takes. So nobody runs Python code while it holds one, and the last reference to an object may run some.
 
 mod admin;
 mod asgi;
