@@ -303,10 +303,11 @@ async def root(request: Request):
 def test_def_endpoints_of_the_general_way_share_their_threads(serve: Serve) -> None:
     """anyio keeps a thread for the next call; it would not if it could not see how long the loop lives."""
     server = serve(
-        stub("""
+        general_stub("""
 @app.get("/")
 def root(request: Request):
     return threading.get_native_id()
 """)
     )
-    assert len({server.ask("GET", "/").json() for _ in range(20)}) == 1
+    # A second one begins where the first is still on its way back.
+    assert len({server.ask("GET", "/").json() for _ in range(20)}) <= 2

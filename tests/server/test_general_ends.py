@@ -163,13 +163,13 @@ def test_a_drain_lets_a_slow_reader_have_the_end_of_its_stream(serve: Serve) -> 
     server = serve(SOURCE)
     with server.connect(receive_buffer=4096) as connection:
         connection.sendall(b"GET /stream/20?size=1000000 HTTP/1.1\r\nhost: x\r\n\r\n")
-        received = 0
+        received, last = 0, b""
         # Until the app has said everything: what is left is in the server and the kernel.
         while "generator closed" not in notes(server):
-            received += len(connection.recv(16384))
+            part = connection.recv(16384)
+            received, last = received + len(part), (last + part)[-5:]
         server.send(signal.SIGTERM)
         time.sleep(0.8)
-        last = b""
         while part := connection.recv(1 << 20):
             received, last = received + len(part), (last + part)[-5:]
     assert received > 20_000_000
