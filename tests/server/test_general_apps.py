@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from .conftest import Serve
-from .helpers import ask, stub, until
+from .helpers import ask, general_stub, stub, until
 from .plain import PlainServer
 
 LIFE = stub("""
