@@ -199,7 +199,7 @@ frames = st.one_of(
 )
 
 
-@FIXED
+@settings(FIXED, max_examples=150)
 @given(data=st.lists(frames, max_size=4))
 def test_a_web_socket_stands_any_frames(server: AppServer, data: list[bytes]):
     """It answers, or says goodbye, and ends."""

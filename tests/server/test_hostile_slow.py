@@ -19,8 +19,8 @@ from .helpers import PATIENCE_S, AppServer, read_answer, until
 from .hostile_app import APP, Unharmed, descriptors, get, post, read_all, reset, statuses
 
 CLIENT_GONE = 1
-LIMIT_S = 0.8
-WRITE_LIMIT_S = 1.5
+LIMIT_S = 0.5
+WRITE_LIMIT_S = 1.0
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_requests_whose_clients_have_gone_count_as_connections(serve: Serve):
     server = serve(APP, "--max-connections", "5")
     for number in range(5):
         client = server.connect()
-        client.sendall(post(b"/slow?s=4", b""))
+        client.sendall(post(b"/slow?s=2", b""))
         until(lambda number=number: server.gauge(Gauge.REQUESTS) > number, "the request has come")
         reset(client)
     until(lambda: server.gauge(Gauge.REQUESTS_IN_FLIGHT) == 0, "no client is left")

@@ -103,4 +103,19 @@ mod tests {
         assert_eq!(all.cumulated().last(), Some((None, 3)));
         assert_eq!(all.buckets[BUCKETS - 1], 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn added_up_it_is_what_was_observed(one in proptest::collection::vec(0..u64::MAX >> 16, 0..50), other in proptest::collection::vec(0..u64::MAX >> 16, 0..50)) {
+            let both: Vec<u64> = one.iter().chain(&other).copied().collect();
+            let all = of(&both);
+            let (first, second) = (of(&one), of(&other));
+            assert_eq!(all.sum_ns, both.iter().sum::<u64>());
+            assert_eq!(all.count(), both.len() as u64);
+            assert!(all.buckets.iter().zip(first.buckets.iter().zip(&second.buckets)).all(|(sum, (a, b))| *sum == a + b));
+            for (bound, count) in all.cumulated() {
+                assert_eq!(count, both.iter().filter(|&&ns| bound.is_none_or(|bound| ns <= bound)).count() as u64);
+            }
+        }
+    }
 }

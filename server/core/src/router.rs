@@ -271,4 +271,77 @@ mod tests {
         assert_eq!(router.find("GET", "/items"), Match::Route(4, vec![]));
         assert_eq!(router.find("GET", "/nothing"), Match::NotFound);
     }
+
+    mod chosen_by_chance {
+        use proptest::{collection::vec, prelude::*, sample::select};
+
+        use super::{Match, Router};
+
+        type Declared = (&'static str, Vec<&'static str>);
+
+        /// What Starlette does: try each route in turn; the first that fits path and method answers.
+        fn naive<'p>(routes: &[Declared], method: &str, path: &'p str) -> Match<'p> {
+            let given: Vec<&str> = path[1..].split('/').collect();
+            let is_parameter = |segment: &str| segment.starts_with('{');
+            let fits = |pattern: &[&str]| {
+                let fits_one = |(want, value): (&&str, &&str)| if is_parameter(want) { !value.is_empty() } else { want == value };
+                pattern.len() == given.len() && pattern.iter().zip(&given).all(fits_one)
+            };
+            let mut allowed: Vec<&str> = Vec::new();
+            for (number, (known, pattern)) in routes.iter().enumerate().filter(|(_, (_, pattern))| fits(pattern)) {
+                if *known == method {
+                    let values = pattern.iter().zip(&given).filter(|(want, _)| is_parameter(want)).map(|(_, value)| *value);
+                    return Match::Route(number, values.collect());
+                }
+                allowed.push(known);
+            }
+            allowed.sort_unstable();
+            allowed.dedup();
+            if allowed.is_empty() { Match::NotFound } else { Match::MethodNotAllowed(allowed.join(", ")) }
+        }
+
+        fn segments() -> impl Strategy<Value = Vec<&'static str>> {
+            vec(select(vec!["a", "b", "ab", "{x}", "{y}", ""]), 1..4)
+        }
+
+        fn routes() -> impl Strategy<Value = Vec<Declared>> {
+            vec((select(vec!["GET", "POST"]), segments()), 1..8)
+        }
+
+        fn paths() -> impl Strategy<Value = String> {
+            vec(select(vec!["a", "b", "ab", "c", "", "%2F", "ä", "{x}"]), 1..4).prop_map(|parts| format!("/{}", parts.join("/")))
+        }
+
+        fn built(routes: &[Declared]) -> Option<Router> {
+            let mut router = Router::default();
+            for (number, (method, pattern)) in routes.iter().enumerate() {
+                router.add(method, &format!("/{}", pattern.join("/")), number).ok()?;
+            }
+            Some(router)
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+            #[test]
+            fn a_request_goes_where_trying_each_route_in_turn_would_send_it(
+                routes in routes(), method in select(vec!["GET", "POST", "PUT"]), paths in vec(paths(), 1..6)
+            ) {
+                let router = built(&routes);
+                // Patterns that no router takes are refused at the start; most are taken, or this fails.
+                prop_assume!(router.is_some());
+                let router = router.unwrap_or_default();
+                for path in &paths {
+                    prop_assert_eq!(router.find(method, path), naive(&routes, method, path), "{:?} {} {}", &routes, method, path);
+                }
+            }
+
+            #[test]
+            fn any_path_is_taken(routes in routes(), method in ".{0,8}", path in "/.{0,40}") {
+                if let Some(router) = built(&routes) {
+                    prop_assert!(!matches!(router.find(&method, &path), Match::Other));
+                }
+            }
+        }
+    }
 }

@@ -236,7 +236,7 @@ fn map(file: &File, offset: usize, bytes: usize) -> io::Result<*mut c_void> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_BYTES, Kind, ROW_BYTES, RowFile, SEGMENT_ROWS};
+    use super::{HEADER_BYTES, Kind, NAME_BYTES, NAMES_AT, ROW_BYTES, ROW_WORDS, RowFile, SEGMENT_ROWS};
     use std::{collections::HashSet, fs, sync::Arc, thread};
 
     fn word(bytes: &[u8], at: usize) -> u64 {
@@ -291,5 +291,38 @@ mod tests {
         let ops: HashSet<u64> = (0..4 * each).map(|row| word(&bytes, HEADER_BYTES + row * ROW_BYTES)).collect();
         assert_eq!(ops.len(), 4 * each);
         assert!(!ops.contains(&0));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_was_stored_is_in_the_file_and_nothing_else(
+            stores in proptest::collection::vec((0..20_usize, 0..ROW_WORDS, proptest::num::u64::ANY), 0..60),
+            names in proptest::collection::vec(".{0,70}", 0..230),
+        ) {
+            let folder = tempfile::tempdir().expect("a directory");
+            let path = folder.path().join("a.rows");
+            let file = RowFile::create(&path, Kind::Tasks, 1, "label").expect("a file");
+            let rows: Vec<_> = (0..20).map(|_| file.claim().expect("room")).collect();
+            let mut expected = [[0; ROW_WORDS]; 20];
+            for (row, at, value) in stores {
+                file.store(rows[row], at, value);
+                expected[row][at] = value;
+            }
+            let ids: Vec<_> = names.iter().map(|name| file.name(name)).collect();
+            let bytes = fs::read(&path).expect("readable");
+            for (number, row) in expected.iter().enumerate() {
+                for (at, value) in row.iter().enumerate() {
+                    assert_eq!(word(&bytes, HEADER_BYTES + number * ROW_BYTES + at * 8), *value);
+                }
+            }
+            for (name, id) in names.iter().zip(ids) {
+                assert_eq!(id, file.name(name), "a name keeps its id");
+                let end = name.len().min(NAME_BYTES);
+                let place = NAMES_AT + usize::from(id) * NAME_BYTES;
+                assert!(id == 0 || bytes[place..place + end] == name.as_bytes()[..end]);
+            }
+        }
     }
 }
