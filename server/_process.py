@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Final, NoReturn
@@ -64,6 +65,12 @@ class Process:
         try:
             sys.setswitchinterval(self._config.switch_interval_s)
             account = self._serving.serve(self._ready)
+        except BaseException as error:
+            if self._serving.stuck:
+                # A thread that somebody's code still holds could wake while the interpreter ends, which aborts the process.
+                traceback.print_exc()
+                _leave(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+            raise
         finally:
             # What the caller does afterwards can be stopped as ever.
             signal.set_wakeup_fd(fd_before)

@@ -173,6 +173,11 @@ class Serving:
         return f"http://{host}:{self.port}"
 
     @property
+    def stuck(self) -> tuple[str, ...]:
+        """Threads that had not ended when all was given back, because somebody's code had not."""
+        return self._stuck or ()
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing is under way."""
         return self._server.is_quiet()

@@ -249,3 +249,26 @@ def work(tasks: BackgroundTasks):
     assert [row.finished > 0 for row in server.wait_ended(1)] == [True]
     assert server.ask("GET", "/work").status == 200
     assert server.stop() == 0
+
+
+def test_a_shutdown_that_raises_while_a_task_is_stuck_ends_with_its_traceback_and_status_1(serve: Serve) -> None:
+    """And not by a thread that wakes while the interpreter ends."""
+    server = serve(
+        stub("""
+import contextlib
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    yield
+    raise ValueError("no shutdown")
+app = FastAPI(lifespan=lifespan)
+@app.get("/")
+def root(tasks: BackgroundTasks):
+    tasks.add_task(time.sleep, 60)
+    return 1
+"""),
+        "--drain", "0.2",
+    )  # fmt: skip
+    assert server.ask("GET", "/").status == 200
+    until(lambda: server.gauge(Gauge.STARTED) == 1, "the task runs")
+    assert server.stop() == 1
+    assert "ValueError: no shutdown" in server.stderr()
