@@ -19,12 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     body::Ticket,
+    busy::BusyGuard,
     chain::Chain,
     core::{Core, lock},
     exchange::{EndBell, Exchange, Piece, Pieces, Received},
-    job::{BusyGuard, Content, Reply, bad_header, internal_error, stopping},
     looping::Running,
     policy::{Policy, RoutePolicy},
+    reply::{Content, Reply, bad_header, internal_error, stopping},
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
 };

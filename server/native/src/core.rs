@@ -18,13 +18,7 @@ use afterload_core::{
 use pyo3::prelude::*;
 
 use crate::{
-    asgi::AsgiCall,
-    chain::Chain,
-    job::{Job, LaneWork},
-    outbox,
-    overdue::Overdue,
-    pages::RouteLine,
-    policy::Policy,
+    asgi::AsgiCall, chain::Chain, job::Job, lane::LaneWork, outbox, overdue::Overdue, pages::RouteLine, policy::Policy,
     websocket::WebSocketCall,
 };
 

@@ -3,65 +3,32 @@
 //! The straight way is taken here. A request that is not in order (it fails validation, its body is no JSON) is handed over whole to the
 //! general way before anything of the user's has been called.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
-use afterload_core::{
-    ledger::{Gauge, Share},
-    watch::{PieceKind, Role, Thread},
-};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString, PyTuple},
+    types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyNone, PyString},
 };
 use tokio::sync::oneshot;
 
 use crate::{
     asgi::{AsgiCall, Seed, Wanted},
     body::Ticket,
+    busy::BusyGuard,
     core::{Core, LoopWork},
-    exchange::{Exchange, Pieces},
-    gil::identity,
-    pages::watched_as,
+    exchange::Exchange,
     panics::caught,
     params::Received,
     policy::Policy,
     presence::HasGone,
+    reply::{JSON, Reply, internal_error, reply_from, stopping},
     route::Route,
     scope::{Asked, scope_of},
     tasks::{Functions, Sealed, TaskList},
-    worker::wait_detached,
 };
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const DEEP: usize = 64;
-
-type RawHeaders = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// What is sent to the client.
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub content: Content,
-    /// Of a whole answer: lets its tasks run when it has left.
-    pub ticket: Option<Ticket>,
-}
-
-/// The body of an answer.
-pub enum Content {
-    Whole(Bytes),
-    Stream(Pieces),
-}
-
-impl Reply {
-    /// A whole answer of one content type.
-    pub fn of(status: u16, content_type: HeaderValue, body: Bytes) -> Self {
-        let mut headers = HeaderMap::with_capacity(1);
-        headers.insert(http::header::CONTENT_TYPE, content_type);
-        Self { status, headers, content: Content::Whole(body), ticket: None }
-    }
-}
 
 /// Why there are no arguments.
 enum Trouble {
@@ -94,59 +61,6 @@ pub struct Job {
     pub has_gone: Option<HasGone>,
     /// The server is not quiet before it is dropped.
     pub busy: BusyGuard,
-}
-
-/// Counts a request as under way, also when its connection has gone, until its tasks have been accepted.
-pub struct BusyGuard {
-    core: Arc<Core>,
-    share: Option<Arc<Share>>,
-    may_add: bool,
-}
-
-impl BusyGuard {
-    /// `may_add`: whether it may add tasks, so that admission counts it until that is decided.
-    pub fn new(core: &Arc<Core>, policy: &Policy, may_add: bool) -> Self {
-        core.ledger.enter();
-        let share = policy.share().cloned();
-        if may_add {
-            core.undecided.fetch_add(1, Ordering::AcqRel);
-            if let Some(share) = &share {
-                share.enter();
-            }
-        }
-        Self { core: Arc::clone(core), share, may_add }
-    }
-
-    /// Counts the request in the share of a route that was not known before.
-    pub fn join(&mut self, policy: &Policy) {
-        if !self.may_add {
-            return;
-        }
-        if let Some(share) = policy.share() {
-            share.enter();
-        }
-        if let Some(before) = std::mem::replace(&mut self.share, policy.share().cloned()) {
-            before.leave();
-        }
-    }
-
-    /// Admission counts the request no longer: what it adds has been accepted. Before its answer can be read, so that the client's next
-    /// request does not find it counted twice.
-    pub fn decided(&mut self) {
-        if std::mem::replace(&mut self.may_add, false) {
-            self.core.undecided.fetch_sub(1, Ordering::AcqRel);
-            if let Some(share) = &self.share {
-                share.leave();
-            }
-        }
-    }
-}
-
-impl Drop for BusyGuard {
-    fn drop(&mut self) {
-        self.decided();
-        self.core.ledger.leave();
-    }
 }
 
 /// What an endpoint was given that counts after its call, too.
@@ -329,74 +243,6 @@ impl Job {
     }
 }
 
-/// Work for an endpoint thread.
-pub enum LaneWork {
-    /// A request whose endpoint, and everything that it depends on, is `def`.
-    Job(Box<Job>),
-    /// A `def` callable that a request on the event loop waits for.
-    Call(Py<PyAny>),
-}
-
-impl LaneWork {
-    fn route(&self) -> (Option<usize>, u64) {
-        match self {
-            Self::Job(job) => (Some(job.number), job.op),
-            // Its request is named where it waits, on the event loop.
-            Self::Call(_) => (None, 0),
-        }
-    }
-
-    fn run(self, py: Python<'_>) -> PyResult<()> {
-        match self {
-            Self::Job(job) => job.run(py),
-            Self::Call(call) => drop(call.bind(py).call0()?),
-        }
-        Ok(())
-    }
-}
-
-/// The thread of an endpoint: takes one request after another.
-pub fn run_lane(py: Python<'_>, core: &Arc<Core>, number: usize) {
-    let page = core.watch.enter(Role::Lane, number, identity(py));
-    loop {
-        // Work is taken while attached: until this thread has the interpreter, another one that has it may be quicker.
-        let Some(work) = core.lanes.try_pop(number) else {
-            if wait_detached(py, &page, || core.lanes.wait(number)) {
-                continue;
-            }
-            return;
-        };
-        core.lane_jobs_taken.fetch_add(1, Ordering::AcqRel);
-        run_lane_work(py, core, &page, work);
-    }
-}
-
-/// Runs what the thread has taken. A panic ends the request, with 500, and not the thread.
-pub fn run_lane_work(py: Python<'_>, core: &Core, page: &Thread, work: LaneWork) {
-    core.down(Gauge::LanesWaiting);
-    core.up(Gauge::LanesBusy);
-    let (number, op) = work.route();
-    page.begin(PieceKind::Endpoint, watched_as(number), op);
-    let outcome = caught(|| work.run(py));
-    page.end();
-    if let Err(error) = outcome {
-        error.display(py);
-    }
-    core.down(Gauge::LanesBusy);
-}
-
-/// An answer for a request whose tasks came after the drain deadline: it must not be acknowledged.
-pub fn stopping() -> Reply {
-    let mut reply = Reply::of(503, JSON, Bytes::from_static(br#"{"detail":"The server is stopping"}"#));
-    reply.headers.insert(http::header::CONNECTION, HeaderValue::from_static("close"));
-    reply
-}
-
-/// An answer for when even the explanation failed.
-pub fn internal_error() -> Reply {
-    Reply::of(500, HeaderValue::from_static("text/plain; charset=utf-8"), Bytes::from_static(b"Internal Server Error"))
-}
-
 /// Context variables set by one request are not seen by the next on the same thread.
 fn in_fresh_context<'py>(py: Python<'py>, call: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     use pyo3::ffi;
@@ -435,20 +281,4 @@ fn is_plain(value: &Bound<'_, PyAny>, depth: usize) -> bool {
         });
     }
     value.cast_exact::<PyList>().is_ok_and(|list| list.iter().all(|item| is_plain(&item, depth - 1)))
-}
-
-fn reply_from(parts: &Bound<'_, PyAny>) -> PyResult<Reply> {
-    let (status, pairs, body): (u16, RawHeaders, Bound<'_, PyBytes>) = parts.cast::<PyTuple>()?.extract()?;
-    let mut headers = HeaderMap::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        let name = HeaderName::from_bytes(&name).map_err(bad_header)?;
-        if name != http::header::CONTENT_LENGTH {
-            headers.append(name, HeaderValue::from_bytes(&value).map_err(bad_header)?);
-        }
-    }
-    Ok(Reply { status, headers, content: Content::Whole(Bytes::copy_from_slice(body.as_bytes())), ticket: None })
-}
-
-pub fn bad_header(error: impl std::fmt::Display) -> PyErr {
-    pyo3::exceptions::PyValueError::new_err(format!("a response header cannot be sent: {error}"))
 }

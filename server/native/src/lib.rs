@@ -12,17 +12,22 @@
 //! than a push or a pop takes. So nobody runs Python code while it holds one, and the last reference to an object may run some.
 
 mod admin;
+mod answer;
 mod asgi;
 mod body;
+mod busy;
 mod chain;
 mod connection;
 mod core;
 mod effects;
 mod exchange;
 mod gil;
+mod handshake;
 mod holder;
 mod io;
 mod job;
+mod lane;
+mod listen;
 mod looping;
 mod outbox;
 mod overdue;
@@ -31,6 +36,8 @@ mod panics;
 mod params;
 mod policy;
 mod presence;
+mod reply;
+mod responses;
 mod route;
 mod scope;
 mod server;

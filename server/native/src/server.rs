@@ -1,8 +1,8 @@
 //! Start, drain and stop, as server/_serve.py asks for them.
 
 use std::{
-    net::{SocketAddr, TcpListener},
-    os::fd::{BorrowedFd, RawFd},
+    net::TcpListener,
+    os::fd::RawFd,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, OnceLock, atomic::Ordering},
     thread,
@@ -18,10 +18,9 @@ use afterload_core::{
 };
 use pyo3::{
     IntoPyObjectExt,
-    exceptions::{PyOSError, PyRuntimeError, PyValueError},
+    exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use crate::{
@@ -30,7 +29,8 @@ use crate::{
     core::{Core, Helpers, LoopWork, Shape, lock},
     gil::{HolderReader, identity},
     io::{self, Io, MORE_LANES, Phase},
-    job::{LaneWork, run_lane},
+    lane::{LaneWork, run_lane},
+    listen::{adopt, open, os_error},
     looping::{AsyncChain, AsyncJob},
     policy::{Policy, RoutePolicy},
     route::Route,
@@ -38,7 +38,6 @@ use crate::{
     worker::run_worker,
 };
 
-const BACKLOG: i32 = 2048;
 const FORCED_POLL: Duration = Duration::from_millis(100);
 
 /// Everything that a server is told at its start (server/_config.py).
@@ -469,41 +468,4 @@ impl Server {
         let outcome = self.io_threads.ended.wait_timeout_while(running, time, |running| *running > 0);
         outcome.is_ok_and(|(running, _)| *running == 0)
     }
-}
-
-fn open(what: &str, host: &str, port: u16, place: &Mutex<Option<TcpListener>>) -> PyResult<u16> {
-    let address = format!("{what}{host}:{port}");
-    let listener = listen(host, port).map_err(|error| os_error(&error, address.clone()))?;
-    let port = listener.local_addr().map_err(|error| os_error(&error, address))?.port();
-    *lock(place) = Some(listener);
-    Ok(port)
-}
-
-fn listen(host: &str, port: u16) -> std::io::Result<TcpListener> {
-    use std::net::ToSocketAddrs;
-    let address: SocketAddr = (host, port).to_socket_addrs()?.next().ok_or_else(|| std::io::Error::other("no such host"))?;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Lets the port of a killed server be used again at once. Not SO_REUSEPORT: that would share it with a server that outlived its kill.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-fn adopt(descriptor: RawFd) -> std::io::Result<TcpListener> {
-    // SAFETY: a plain system call, which says whether there is such a descriptor.
-    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: it is open, as was asked above, and stays so for the next line.
-    let given = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let socket = Socket::from(given.try_clone_to_owned()?);
-    // Shared with the process that opened it, which never accepts.
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-fn os_error(error: &std::io::Error, place: String) -> PyErr {
-    PyOSError::new_err((error.raw_os_error(), error.to_string(), place))
 }

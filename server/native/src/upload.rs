@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use crate::{body::TaskBody, exchange::Exchange, io::json};
+use crate::{body::TaskBody, exchange::Exchange, responses::json};
 
 const LINGER: Duration = Duration::from_secs(1);
 

@@ -19,10 +19,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::{
+    busy::BusyGuard,
     core::{Core, LoopWork, lock},
     exchange::next_id,
-    job::{BusyGuard, Content, Reply, bad_header, internal_error},
     looping::Running,
+    reply::{Content, Reply, bad_header, internal_error},
     scope::{Asked, websocket_scope_of},
 };
 

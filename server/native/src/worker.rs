@@ -13,7 +13,7 @@ use crate::{
     chain::{Chain, Task},
     core::{Core, PoolWork},
     gil::identity,
-    job::run_lane_work,
+    lane::run_lane_work,
     panics::caught,
 };
 
