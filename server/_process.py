@@ -117,6 +117,12 @@ class Process:
         if account.stuck:
             # Threads that are stuck in somebody's code cannot be ended, and the interpreter would wait for what they hold.
             _leave(0)
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+        except (OSError, ValueError):
+            # Nobody reads any more: the interpreter would make a failure of that at its end.
+            _leave(0)
         if self._worker is not None:
             # What the script does after serving is the supervisor's to do, once.
             raise SystemExit(0)
