@@ -141,6 +141,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.end()
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard() -> Iterator[None]:
+    """Also where the tests run under `nohup`: that a signal is ignored is inherited, a handler is not."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_workers_share_a_port_and_each_keeps_its_own_account(start: Start):
     """Both answer; the supervisor never imports the app; TERM drains all, status 0, every task of every file finished."""
     server = start().ready()
