@@ -26,8 +26,8 @@ from .helpers import PATIENCE_S, ask, until
 
 @pytest.fixture(scope="module")
 def warm() -> None:
-    """libuv opens a pipe at the first loop of a process and keeps it. What earlier tests of this process have left to the collector
-    is no affair of these: it would go in the middle of one of them.
+    """libuv opens a pipe at the first loop of a process and keeps it. What earlier tests of this process have left to the
+    collector is no affair of these: it would go in the middle of one of them.
     """
     collect()
     n_threads = threads()

@@ -187,13 +187,32 @@ def test_a_worker_that_dies_is_replaced_and_the_other_goes_on(start: Start):
     assert sorted(path.name for path in server.folder.glob("*.rows")) == [f"tasks-{number}.rows" for number in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize(
-    "source", ["raise OSError('no database')", APP + "threading.Timer(0.5, os._exit, [9]).start()"], ids=["at its start", "soon"]
+# One that comes to nothing at all, so that ten of them are over in a moment.
+AT_ITS_START = """
+import os
+open("imported", "a").close()
+if "AFTERLOAD_WORKER" in os.environ:
+    raise OSError("no database")
+from server import FastAPI
+FastAPI().serve(port=0, workers=2)
+"""
+
+# Every worker but the second, which goes on serving until the supervisor gives up.
+SOON = (
+    APP
+    + """
+if not os.environ["AFTERLOAD_WORKER"].startswith("2 "):
+    threading.Timer(0.5, os._exit, [9]).start()
+"""
 )
-def test_workers_that_keep_dying_are_given_up(start: Start, source: str):
+
+
+@pytest.mark.parametrize(("source", "command"), [(AT_ITS_START, ("appmod.py",)), (SOON, ())], ids=["at its start", "soon"])
+def test_workers_that_keep_dying_are_given_up(start: Start, source: str, command: tuple[str, ...]):
     """After five quick deaths in a row, with a pause before each new one: status 1 and a sentence; no worker is left."""
-    server = start("import os\nopen('imported', 'a').close()\n" + source)
-    assert server.wait() == 1
+    server = start(source, command=command)
+    # Each of them is a whole server that starts after the one before has died.
+    assert server.process.wait(MOST_FAST_DEATHS * 2 * PATIENCE_S) == 1
     said = server.said()
     assert "giving up" in said
     assert "starting another in 0.4 s" in said
