@@ -20,8 +20,10 @@ from typing import Any
 
 from harness.rows import Gauge, LivePage, RowFile, read_rows
 
-PATIENCE_S = 8.0
-"""How long something that must happen may take on a busy machine. Never a measure of speed."""
+PATIENCE_S = 20.0
+"""How long something that must happen may take on a busy machine. Never a measure of speed: three servers that start at once on
+a machine that has seven times more to do than it can have been seen to need nine seconds.
+"""
 
 _next_op = itertools.count(1)
 _SERVING = re.compile(r"serving on http://\S+:(\d+) ")

@@ -10,7 +10,7 @@ import pytest
 from harness.rows import DropReason, Gauge
 
 from .conftest import Serve
-from .helpers import AppServer, ran, stays, stub, until
+from .helpers import PATIENCE_S, AppServer, ran, stays, stub, until
 
 TIMES = stub(
     """
@@ -80,7 +80,7 @@ def times(shared: Serve) -> AppServer:
         ("sleeps", "background task sleeps timed out: it had run for 0.3 s and was cancelled"),
         (
             "swallows",
-            "background task swallows timed out: it had run for 0.3 s, swallowed its cancellation and returned after 0.",
+            "background task swallows timed out: it had run for 0.3 s, swallowed its cancellation and returned after [0-9.]+ s",
         ),
         ("breaks_down", "background task breaks_down timed out: it had run for 0.3 s and raised KeyError when cancelled"),
     ],
@@ -91,7 +91,7 @@ def test_an_async_task_that_takes_too_long_is_cancelled_and_has_failed(times: Ap
     slow, after = ran(times, f"/run/{name}", 2)
     assert slow.failed - slow.started > 0.25e9
     assert after.finished
-    until(lambda: said in times.stderr(), "the log says so")
+    until(lambda: re.search(said, times.stderr()), "the log says so")
     assert times.ask("GET", "/told").json().count("next") == before + 1
     assert ran(times, f"/stop/{name}", 2)[1].reason == DropReason.SKIPPED
 
@@ -139,7 +139,7 @@ def test_a_def_task_past_its_limit_is_overdue_until_it_ends(serve: Serve):
         r"background task thread of operation 0+abc is overdue: it has run for (\d+\.\d) s and goes on; a thread", line
     )
     assert said, line
-    assert 0.3 <= float(said[1]) < 8
+    assert 0.3 <= float(said[1]) < PATIENCE_S
     assert server.stop() == 0
 
 

@@ -209,14 +209,15 @@ if not os.environ["AFTERLOAD_WORKER"].startswith("2 "):
 
 @pytest.mark.parametrize(("source", "command"), [(AT_ITS_START, ("appmod.py",)), (SOON, ())], ids=["at its start", "soon"])
 def test_workers_that_keep_dying_are_given_up(start: Start, source: str, command: tuple[str, ...]):
-    """After five quick deaths in a row, with a pause before each new one: status 1 and a sentence; no worker is left."""
+    """After five quick deaths in a row, with a pause before each new one: status 1 and a sentence; one that serves is drained."""
     server = start(source, command=command)
     # Each of them is a whole server that starts after the one before has died.
-    assert server.process.wait(MOST_FAST_DEATHS * 2 * PATIENCE_S) == 1
+    assert server.process.wait(MOST_FAST_DEATHS * PATIENCE_S) == 1
     said = server.said()
     assert "giving up" in said
     assert "starting another in 0.4 s" in said
     assert MOST_FAST_DEATHS <= len(re.findall(r"worker \d+ \(pid", said)) <= 2 * MOST_FAST_DEATHS + 4
+    assert bool(re.search(r"worker 2 \(pid \d+\) ended with status 0, as it was asked to end$", said, re.M)) == (source is SOON)
     assert not server.alive()
 
 
