@@ -221,7 +221,7 @@ def _losses_inline(tables: Tables, effects_per_request: int) -> _Losses:
     ops = tables.ops
     where, was_sent = positions(ops.op, op_of(tables.effects.key))
     is_done = np.bincount(where[was_sent], minlength=len(ops.op)) >= effects_per_request
-    broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done))
+    broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done & ~ops.idle))
     return _Losses(
         lost_queued=0,
         lost_running_low=broken,

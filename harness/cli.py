@@ -15,8 +15,9 @@ from harness.evidence import judge_run
 from harness.faults import KINDS
 from harness.plan import Plan, read_plan
 from harness.rundir import RunDir
+from harness.scenario import describe_scenario, new_scenario
 from harness.schema import Summary
-from harness.session import Outcome, describe_scenario
+from harness.session import Outcome
 from harness.session import run as run_session
 from harness.text import render
 
@@ -116,6 +117,8 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable."
 )
+@click.option("--postgres", metavar="URL", help="The same as --set postgres=URL: a real database for scenarios that can use one.")
+@click.option("--redis", metavar="URL", help="The same as --set redis=URL.")
 @click.option("--seed", type=int, metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]")
 @click.option("--port", type=int, metavar="N", help="Port of the server.  [default: a free one]")
 @click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
@@ -133,7 +136,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 def run(scenario: str | None, plan_file: Path | None, out: Path | None, json_to: str | None, **options: Any) -> None:
-    """Runs SCENARIO once: load, faults, drain, verdict.
+    """Runs SCENARIO once: load, faults, drain, verdict. It is a name, or a file of your own (see afterload new).
 
     Exit status: 0 pass, 1 afterload failed, 2 usage, 3 an SLO is broken, 4 inconclusive, 130/143 interrupted.
     """
@@ -171,6 +174,18 @@ def report(run_directory: Path, json_to: str | None) -> None:
     sys.exit(EXIT_STATUS[summary.verdict])
 
 
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new(file: Path) -> None:
+    """Writes FILE, e.g., my_scenario.py: a commented scenario that runs as it is.
+
+    Then: afterload run ./my_scenario.py
+    """
+    new_scenario(file)
+    shown = file if len(file.parts) > 1 else f"./{file}"
+    click.echo(f"wrote {file}; run it with: afterload run {shown}")
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     if "faults" in given and "none" in given["faults"]:
@@ -181,6 +196,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
             if not equals:
                 raise UsageError(f"--set {name} has no value", "write it as --set name=value, e.g., --set delay=200ms")
         given["settings"] = {name: value for name, _, value in pairs}
+    for name in ("postgres", "redis"):
+        if (url := given.pop(name, None)) is not None:
+            given["settings"] = {**given.get("settings", {}), name: url}
     return given
 
 

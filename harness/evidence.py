@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.model import Boot, Evidence, Expectation, Fault, GeneratorReport, SurvivingProcess
+from harness.model import (
+    Boot,
+    Evidence,
+    Expectation,
+    Fault,
+    Figure,
+    GeneratorReport,
+    ScenarioCheck,
+    SurvivingProcess,
+)
 from harness.rows import Gauge, Kind, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
@@ -59,7 +68,10 @@ def read_evidence(rundir: RunDir) -> Evidence:
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
         load_end_ns=load["load_end_ns"] if load else run["t_ns"],
         planned_requests=load["planned"] if load else 0,
-        expectation=Expectation(**scenario["expects"]),
+        expectation=Expectation(
+            **scenario["expects"],
+            idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
+        ),
         requests=[file for file in found if file.kind is Kind.REQUESTS],
         tasks=tasks,
         effects=[file for file in found if file.kind is Kind.EFFECTS],
@@ -79,7 +91,18 @@ def read_evidence(rundir: RunDir) -> Evidence:
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         problems=problems,
+        scenario=scenario["name"],
+        effect_names=tuple(scenario.get("effects", ())),
+        check=_check(rundir),
     )
+
+
+def _check(rundir: RunDir) -> ScenarioCheck | None:
+    try:
+        found = json.loads(rundir.check.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return ScenarioCheck(tuple(Figure(**figure) for figure in found["figures"]), tuple(found["problems"]))
 
 
 def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot]:

@@ -59,6 +59,7 @@ class OpTable:
 
     op: NDArray[np.uint32]
     n_sends: NDArray[np.uint32]
+    idle: NDArray[np.bool_]  # it has neither tasks nor effects
     outcome: NDArray[np.uint8]  # ACK if any send was acknowledged, else IND if any is open or indeterminate, else REJ
     due_ns: NDArray[np.int64]  # of the first send
     sent_ns: NDArray[np.int64]  # of the first send
@@ -207,13 +208,17 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
 
 def _ops(evidence: Evidence) -> OpTable:
     columns: list[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    idles = [np.empty(0, np.bool_)]
     n_unsent = n_foreign = 0
     for file in evidence.requests:
+        is_idle = np.isin(np.array(file.names), list(evidence.expectation.idle))
         for rows in chunks(file):
             own = is_own(rows["op"], evidence.run_tag)
             sent = own & (rows["sent_ns"] != 0)
             n_foreign += len(rows) - int(np.count_nonzero(own))
             n_unsent += int(np.count_nonzero(own)) - int(np.count_nonzero(sent))
+            route = rows["route"][sent]
+            idles.append(is_idle[np.minimum(route, len(is_idle) - 1)] & (route < len(is_idle)))
             columns.append(
                 (
                     rows["op"][sent].astype(np.uint32),
@@ -229,10 +234,12 @@ def _ops(evidence: Evidence) -> OpTable:
         np.concatenate([np.empty(0, np.int64), *times])
         for times in ([part[2] for part in columns], [part[3] for part in columns], [part[4] for part in columns])
     )
+    idle = np.concatenate(idles)
     columns.clear()
     if np.any(op[1:] < op[:-1]):
         order = np.argsort(op, kind="stable")
         op, outcome, due, sent_at, done = op[order], outcome[order], due[order], sent_at[order], done[order]
+        idle = idle[order]
     is_ack = outcome == Outcome.ACK
     is_open = (outcome == Outcome.OPEN) | (done == 0)
     is_unknown = (outcome == Outcome.OPEN) | (outcome == Outcome.IND)
@@ -241,6 +248,7 @@ def _ops(evidence: Evidence) -> OpTable:
     first = _group_starts(op)
     n_sends = _group_sizes(first, len(op))
     if len(first) != len(op):
+        idle = idle[first]
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
         acked_at, ended_at = np.minimum.reduceat(acked_at, first), np.maximum.reduceat(ended_at, first)
         is_ack, is_unknown = np.logical_or.reduceat(is_ack, first), np.logical_or.reduceat(is_unknown, first)
@@ -251,6 +259,7 @@ def _ops(evidence: Evidence) -> OpTable:
     return OpTable(
         op=op,
         n_sends=n_sends,
+        idle=idle,
         outcome=merged,
         due_ns=due,
         sent_ns=sent_at,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.rows import RowFile
 
-__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "SurvivingProcess"]
+__all__ = ["Boot", "Evidence", "Expectation", "Fault", "Figure", "GeneratorReport", "ScenarioCheck", "SurvivingProcess"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,26 @@ class Expectation:
 
     tasks_per_request: int  # 0: the work is done before answering, or the witness of the server has no tasks
     effects_per_request: int  # 0: the world is no witness here
+    most_effects_per_start: int = 1  # more where a task does again what may have arrived
+    idle: frozenset[str] = frozenset()  # names of requests that have neither tasks nor effects
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that a scenario found in its world."""
+
+    id: str
+    value: float | None  # None: there is none
+    unit: str
+    text: str  # in words, with the number
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioCheck:
+    """What a scenario said at the end, from what was left in its world."""
+
+    figures: tuple[Figure, ...]
+    problems: tuple[str, ...]  # witnesses that disagree; each makes the run inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +111,7 @@ class Evidence:
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
+    scenario: str = ""  # its name
+    effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
+    check: ScenarioCheck | None = None  # None: it was not asked
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive

@@ -37,7 +37,7 @@ class RunDir:
             base = Path("runs")
             base.mkdir(exist_ok=True)
             for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-                path = base / f"{scenario}-{time.strftime('%m%d-%H%M%S')}{suffix}"
+                path = base / f"{Path(scenario).stem}-{time.strftime('%m%d-%H%M%S')}{suffix}"
                 with contextlib.suppress(FileExistsError):
                     path.mkdir()
                     break
@@ -81,6 +81,27 @@ class RunDir:
     def log(self, name: str) -> Path:
         """Output of a child."""
         return self.path / f"{name}.log"
+
+    @property
+    def world(self) -> Path:
+        """The world's own folder, for what must outlive it."""
+        return self.path / "world"
+
+    @property
+    def bodies(self) -> Path:
+        """Request bodies that are too big for JSON."""
+        return self.path / "bodies"
+
+    @property
+    def check(self) -> Path:
+        """What the scenario itself found at the end."""
+        return self.path / "check.json"
+
+    def note_problem(self, text: str) -> None:
+        """Adds a problem of the run to its events, after the session has ended."""
+        log = EventLog(self.events)
+        log.write("problem", text=text)
+        log.close()
 
     @property
     def events(self) -> Path:

@@ -18,12 +18,15 @@ __all__ = [
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
+    "EffectCount",
     "Generator",
     "InvariantSummary",
     "Loop",
     "OutageSummary",
     "PoolUse",
     "Requests",
+    "ScenarioFigure",
+    "ScenarioSummary",
     "Summary",
     "Tasks",
     "TimelineSummary",
@@ -194,6 +197,32 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
+class ScenarioFigure(_Record):
+    """Something that a scenario found in its world, e.g., half-written files."""
+
+    id: str
+    value: Number = Field(description="null: there is none")
+    unit: str
+    text: str = Field(description="the figure in words, with its number")
+
+
+class EffectCount(_Record):
+    """Effects of one of the tasks that each request has."""
+
+    index: int
+    name: str = Field(description="what they are called, in the plural")
+    arrived: int
+
+
+class ScenarioSummary(_Record):
+    """What the scenario itself says, independent of the server."""
+
+    name: str
+    effects: list[EffectCount]
+    figures: list[ScenarioFigure]
+    problems: list[str] = Field(description="witnesses that disagree; each makes the run inconclusive")
+
+
 class Summary(_Record):
     """The whole of summary.json."""
 
@@ -212,4 +241,5 @@ class Summary(_Record):
     generator: Generator
     boots: list[BootSummary]
     invariants: list[InvariantSummary]
+    scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
     timeline: TimelineSummary

@@ -10,7 +10,6 @@ import contextlib
 import json
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from typing import Any
 
 from harness.engines import MODULE, Engine, bundled
 from harness.environment import describe_environment
-from harness.errors import Interrupted, RunError, UsageError
+from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
 from harness.plan import Plan
@@ -30,6 +29,7 @@ from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
+from harness.scenario import check_scenario, describe_scenario, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
@@ -53,21 +53,6 @@ class Outcome:
     interrupted_by: int | None  # number of the signal
 
 
-def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int) -> dict[str, Any]:
-    """What the scenario says of itself. Raises UsageError for an unknown scenario or setting."""
-    given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, *MODULE, "scenarios", "describe", name, "--tasks", tasks, "--seed", str(seed), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode == 0:
-        described: dict[str, Any] = json.loads(done.stdout)
-        return described
-    lines = done.stderr.strip().splitlines()
-    reason = lines[-1].removeprefix("Error: ") if lines else f"exit status {done.returncode}"
-    if done.returncode == 2:  # click's usage error
-        raise UsageError(reason)
-    raise RunError(f"python -m scenarios describe {name} failed: {reason}")
-
-
 def run(
     plan: Plan,
     scenario: dict[str, Any],
@@ -80,11 +65,20 @@ def run(
     require_free(plan.port)
     rundir = RunDir.create(plan.scenario, out)
     rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
+    if "traffic" not in scenario:
+        scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
     session_progress = progress or Progress()
     session = _Session(plan, scenario, rundir, session_progress, engine or bundled(plan))
     interrupted_by = session.run()
+    if interrupted_by is None:
+        # From the rows and from what is left in the world, now that nothing moves any more.
+        try:
+            check_scenario(plan, rundir)
+        except RunError as error:
+            rundir.note_problem(f"the scenario's own check failed: {error}")
+            session_progress.event(f"error: {error}")
     summary = judge_run(rundir)
     try:
         rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
@@ -174,9 +168,7 @@ class _Session:
         self._drain()
 
     def _start_world(self) -> dict[str, str]:
-        given = [part for name, value in self._plan.settings.items() for part in ("--set", f"{name}={value}")]
-        rows = str(self._rundir.effects())
-        command = [sys.executable, *MODULE, "scenarios", "world", self._plan.scenario, "--rows", rows, *given]
+        command = world_command(self._plan, self._rundir)
         self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
         addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
         return addresses
@@ -186,7 +178,8 @@ class _Session:
             "name": self._plan.scenario,
             "tasks": self._plan.tasks,
             "world": addresses,
-            "settings_ms": self._scenario["settings_ms"],
+            "settings": self._plan.settings,
+            "seed": self._plan.seed,
         }
         return json.dumps(entry)
 
@@ -212,7 +205,10 @@ class _Session:
                     "rows": str(self._rundir.requests(process)),
                     "request_timeout_s": self._plan.request_timeout_s,
                     "max_in_flight": self._plan.max_in_flight,
-                    "templates": self._scenario["traffic"],
+                    "templates": [
+                        {key: value for key, value in template.items() if key != "has_tasks"}
+                        for template in self._scenario["traffic"]
+                    ],
                 }
             )
 

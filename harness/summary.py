@@ -16,12 +16,15 @@ from harness.schema import (
     SCHEMA_VERSION,
     BootSummary,
     Durations,
+    EffectCount,
     Generator,
     InvariantSummary,
     Loop,
     OutageSummary,
     PoolUse,
     Requests,
+    ScenarioFigure,
+    ScenarioSummary,
     Summary,
     Tasks,
     TimelineSummary,
@@ -63,6 +66,7 @@ def build_summary(
         ),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         invariants=[_invariant(each) for each in invariants],
+        scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
     )
 
@@ -174,6 +178,27 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
 
 def _invariant(each: Invariant) -> InvariantSummary:
     return InvariantSummary(id=each.id, title=each.title, holds=each.holds, detail=each.detail)
+
+
+def _scenario(evidence: Evidence, result: Account) -> ScenarioSummary | None:
+    if evidence.check is None:
+        return None
+    effects = result.tables.effects
+    index = (effects.key & np.uint64(0xFFFF)).astype(np.int64)
+    arrived = np.bincount(index, weights=effects.n, minlength=len(evidence.effect_names))
+    return ScenarioSummary(
+        name=evidence.scenario,
+        effects=[
+            EffectCount(index=number, name=name, arrived=int(arrived[number]))
+            for number, name in enumerate(evidence.effect_names)
+            if name
+        ],
+        figures=[
+            ScenarioFigure(id=figure.id, value=figure.value, unit=figure.unit, text=figure.text)
+            for figure in evidence.check.figures
+        ],
+        problems=list(evidence.check.problems),
+    )
 
 
 def _timeline(evidence: Evidence, over_time: Timeline) -> TimelineSummary:

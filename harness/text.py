@@ -51,11 +51,12 @@ class _Page:
             painted = self.paint(role, line) if role else line
             yield f"{label if number == 0 else '':<{_LABEL_COLUMNS}}{painted}".rstrip()
 
-    def sentence(self, symbol: str, text: str, role: Role) -> Iterator[str]:
+    def sentence(self, symbol: str, text: str, role: Role | None) -> Iterator[str]:
         """A sentence behind a symbol, as many lines as it needs."""
         indent = len(symbol) + 1
         for number, line in enumerate(_lines(text, self.width - indent)):
-            yield self.paint(role, f"{symbol} {line}" if number == 0 else " " * indent + line)
+            shown = f"{symbol} {line}" if number == 0 else " " * indent + line
+            yield self.paint(role, shown) if role else shown
 
 
 def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Literal["blocks", "ascii"] = "blocks") -> str:
@@ -69,6 +70,7 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
         _pool(summary, page),
         _restarts(summary, page),
         _accounting(summary, page),
+        _scenario(summary, page),
         _invariants(summary, page),
     )
     blocks = ["\n".join(lines) for section in sections if (lines := list(section))]
@@ -298,6 +300,20 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
+
+
+def _scenario(summary: Summary, page: _Page) -> Iterator[str]:
+    """What the scenario found in its world; nothing if that is what the accounting says already."""
+    scenario = summary.scenario
+    if scenario is None:
+        return
+    lines = [figure.text for figure in scenario.figures]
+    if len(scenario.effects) > 1:
+        lines.insert(0, listed([f"{each.arrived:,} {each.name}" for each in scenario.effects]) + " arrived")
+    if lines:
+        yield page.paint("title", "Left in the world")
+    for line in lines:
+        yield from page.sentence(f" {page.glyphs.dot}", line, None)
 
 
 def _invariants(summary: Summary, page: _Page) -> Iterator[str]:

@@ -80,6 +80,8 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     if evidence.interrupted_by:
         yield f"The run was interrupted by {evidence.interrupted_by}."
     yield from evidence.problems
+    if evidence.check is not None:
+        yield from (f"The scenario's own check: {text}." for text in evidence.check.problems)
     for fault in evidence.faults:
         if fault.landed_ns is None:
             yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."

@@ -35,7 +35,15 @@ class RequestTemplate(_Record):
     path: str = Field(pattern=r"^/([!-.0-~][!-~]*)?$")
     headers: dict[str, str] = Field(default_factory=dict)
     body: str = ""
+    body_file: Path | None = Field(default=None, strict=False)  # instead of `body`: the bytes of this file, as they are
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _has_one_body(self) -> RequestTemplate:
+        if self.body_file is not None and (self.body or not self.body_file.is_absolute()):
+            msg = f"either a body or the absolute path of a body_file, not {self.body_file}"
+            raise ValueError(msg)
+        return self
 
     @field_validator("headers")
     @classmethod

@@ -1,4 +1,4 @@
-"""Requests ready to be filled: a template is encoded and split around `{op}` once, so that a send only joins. Pure."""
+"""Requests ready to be filled: a template is encoded and split around `{op}` once, so that a send only joins."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ class ReadyTemplate:
     """A request template whose constant parts were encoded in advance."""
 
     def __init__(self, template: RequestTemplate, route: int) -> None:
-        """`route` is the id of the template's name in the row file."""
+        """`route` is the id of the template's name in the row file. Raises OSError if the body's file can't be read."""
         self.name = template.name
         self.method = template.method
         self.route = route
         self._path_parts = template.path.split(PLACEHOLDER)
         self._body_parts = template.body.encode().split(PLACEHOLDER.encode())
+        if template.body_file is not None:
+            # As it is: in two megabytes of a picture, anything may look like a placeholder.
+            self._body_parts = [template.body_file.read_bytes()]
         self._fixed_headers = {name: value for name, value in template.headers.items() if PLACEHOLDER not in value}
         self._op_headers = [(name, value.split(PLACEHOLDER)) for name, value in template.headers.items() if PLACEHOLDER in value]
 

@@ -1,12 +1,13 @@
-"""An SMTP server that takes its time and writes down each mail it accepts."""
+"""An SMTP server that takes its time, refuses some mails, and writes down each one it accepts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from scenarios.settings import Settings
 from server import EffectRows
 
 __all__ = ["SmtpWorld", "start_smtp"]
@@ -15,11 +16,14 @@ _HEADER = b"x-op-id:"
 
 
 class _Sink:
-    """Accepts every mail after `delay_s`. The row is written just before the 250: what the client was promised has arrived."""
+    """Accepts mails after `delay`, but for a share. The row is written just before the 250: what the client was promised, is."""
 
-    def __init__(self, rows: EffectRows, delay_s: float) -> None:
+    def __init__(self, rows: EffectRows, settings: Settings, index: int) -> None:
         self._rows = rows
-        self._delay_s = delay_s
+        self._settings = settings
+        self._index = index
+        self._attempts: Counter[int] = Counter()
+        self.open = 0
         self.receiving = 0
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # the name is aiosmtpd's
@@ -28,13 +32,41 @@ class _Sink:
         op = operation_of(data)
         if op is None:
             return "550 this server takes only mails with an X-Op-Id header of 16 hex digits"
+        attempt = self._attempts[op]
+        self._attempts[op] += 1
         self.receiving += 1
         try:
-            await asyncio.sleep(self._delay_s)
-            self._rows.append(op, value=len(data))
+            await asyncio.sleep(self._settings.seconds("delay"))
+            if self._settings.happens("reject", f"{op:016x}"):
+                return "554 5.7.1 this mail is not wanted"
+            if self._settings.happens("fail", f"{op:016x}", attempt):
+                return "451 4.3.0 try again later"
+            self._rows.append(op, index=self._index, value=len(data))
         finally:
             self.receiving -= 1
         return "250 OK"
+
+
+class _Counted(SMTP):
+    """One connection."""
+
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
+        self._sink = sink
+        sink.open += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._sink.open -= 1
+        super().connection_lost(error)
+
+
+class _Refusal(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"421 4.7.0 too many connections\r\n")
+        transport.close()
 
 
 class SmtpWorld:
@@ -58,16 +90,16 @@ class SmtpWorld:
             await asyncio.sleep(0.01)
 
 
-async def start_smtp(rows: EffectRows, settings: Mapping[str, float]) -> SmtpWorld:
-    """Starts the server on a free loopback port."""
-    delay_s = settings["delay"] / 1000.0
-    sink = _Sink(rows, delay_s)
+async def start_smtp(rows: EffectRows, settings: Settings, *, index: int = 0) -> SmtpWorld:
+    """Starts the server on a free loopback port. Settings: delay, fail, reject, connections. `index`: of the task that mails."""
+    sink = _Sink(rows, settings, index)
+    most = settings.count("connections")
 
-    def protocol() -> SMTP:
-        return SMTP(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
+    def protocol() -> asyncio.Protocol:
+        return _Refusal() if most and sink.open >= most else _Counted(sink)
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
-    return SmtpWorld(server, sink, delay_s + 2.0)
+    return SmtpWorld(server, sink, settings.seconds("delay") + 2.0)
 
 
 def operation_of(mail: bytes) -> int | None:

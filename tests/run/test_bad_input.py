@@ -33,7 +33,7 @@ Afterload = Callable[..., Done]
         (("run", "--plan", "nothing.toml"), "cannot read the plan nothing.toml"),
         (("run", "email", "--json", "nowhere/summary.json"), "cannot write the summary to nowhere/summary.json"),
         (("run", "email", "--rate", "90000", "--for", "600s"), "are more than 20,000,000 requests"),
-        (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50000ms"),
+        (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50s"),
         (("report", "nowhere"), "there is no run directory nowhere"),
         (("report", "."), "holds no run that can be judged"),
     ],
