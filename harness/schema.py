@@ -203,7 +203,7 @@ class ScenarioFigure(_Record):
     id: str
     value: Number = Field(description="null: there is none")
     unit: str
-    text: str = Field(description="the figure in words, with its number")
+    text: str = Field(description="the figure in words, with its number; empty: not worth a line")
 
 
 class EffectCount(_Record):

@@ -307,7 +307,7 @@ def _scenario(summary: Summary, page: _Page) -> Iterator[str]:
     scenario = summary.scenario
     if scenario is None:
         return
-    lines = [figure.text for figure in scenario.figures]
+    lines = [figure.text for figure in scenario.figures if figure.text]
     if len(scenario.effects) > 1:
         lines.insert(0, listed([f"{each.arrived:,} {each.name}" for each in scenario.effects]) + " arrived")
     if lines:

@@ -6,12 +6,13 @@ What a scenario is made of is imported from here, by ours and by yours (`afterlo
 
 from scenarios.kinds import TaskKind, endpoint_of, task_of
 from scenarios.rows import Rows
-from scenarios.scenario import Check, Figure, Plan, Request, Scenario, Task, World
+from scenarios.scenario import CannotStart, Check, Figure, Plan, Request, Scenario, Task, World
 from scenarios.settings import BadSetting, Setting, Settings, choice, count, duration, share, size, url
 from server import EffectRows
 
 __all__ = [
     "BadSetting",
+    "CannotStart",
     "Check",
     "EffectRows",
     "Figure",

@@ -23,7 +23,7 @@ from scenarios import own
 from scenarios.kinds import TaskKind
 from scenarios.registry import NAMES, UnknownScenario, find
 from scenarios.rows import Rows
-from scenarios.scenario import Check, Request, Scenario
+from scenarios.scenario import CannotStart, Check, Request, Scenario
 from scenarios.settings import BadSetting, Settings
 from server import EffectRows
 
@@ -168,6 +168,8 @@ def _blaming(name: str, part: str) -> Iterator[None]:
     """What somebody's own file raises becomes one line that names its line; ours are bugs and keep their traceback."""
     try:
         yield
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from None
     except Exception as error:
         if not own.looks_like_a_file(name):
             raise

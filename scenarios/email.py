@@ -127,7 +127,13 @@ def traffic(seed: int, settings: Settings, folder: Path) -> list[Request]:
 
 async def world(rows: EffectRows, settings: Settings, folder: Path) -> World:
     """An SMTP server."""
-    return await start_smtp(rows, settings)
+
+    def refusal(op: str, attempt: int) -> str | None:
+        if settings.happens("reject", op):
+            return "554 5.7.1 this mail is not wanted"
+        return "451 4.3.0 try again later" if settings.happens("fail", op, attempt) else None
+
+    return await start_smtp(rows, delay_s=settings.seconds("delay"), connections=settings.count("connections"), refusal=refusal)
 
 
 SCENARIO = Scenario(

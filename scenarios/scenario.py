@@ -15,7 +15,7 @@ from scenarios.rows import Rows
 from scenarios.settings import Setting, Settings, resolve
 from server import EffectRows
 
-__all__ = ["Check", "Figure", "Plan", "Request", "Scenario", "Task", "World"]
+__all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,10 @@ class Plan:
     faults: tuple[str, ...] = ()
 
 
+class CannotStart(Exception):
+    """A world that can't be made, for a reason that its user can mend: the text says which."""
+
+
 class World(Protocol):
     """The servers that the tasks talk to. Each effect is written down before it is acknowledged."""
 
@@ -69,7 +73,7 @@ class Figure:
     id: str
     value: float | None  # None: there is none, e.g., a percentile of nothing
     unit: str  # "files", "ms", "%", ...
-    text: str  # the figure in words, with its number
+    text: str  # the figure in words, with its number; empty: not worth a line
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from scenarios.settings import Settings
 from server import EffectRows
 
 __all__ = ["SmtpWorld", "start_smtp"]
+
+Refusal = Callable[[str, int], str | None]
+"""Of an operation id and the number of its earlier attempts: how its mail is refused; None: it is not."""
 
 _HEADER = b"x-op-id:"
 
 
 class _Sink:
-    """Accepts mails after `delay`, but for a share. The row is written just before the 250: what the client was promised, is."""
+    """Accepts mails after a delay. The row is written just before the 250: what the client was promised has arrived."""
 
-    def __init__(self, rows: EffectRows, settings: Settings, index: int) -> None:
+    def __init__(self, rows: EffectRows, delay_s: float, refusal: Refusal, index: int) -> None:
         self._rows = rows
-        self._settings = settings
+        self._delay_s = delay_s
+        self._refusal = refusal
         self._index = index
         self._attempts: Counter[int] = Counter()
         self.open = 0
@@ -36,11 +40,9 @@ class _Sink:
         self._attempts[op] += 1
         self.receiving += 1
         try:
-            await asyncio.sleep(self._settings.seconds("delay"))
-            if self._settings.happens("reject", f"{op:016x}"):
-                return "554 5.7.1 this mail is not wanted"
-            if self._settings.happens("fail", f"{op:016x}", attempt):
-                return "451 4.3.0 try again later"
+            await asyncio.sleep(self._delay_s)
+            if refusal := self._refusal(f"{op:016x}", attempt):
+                return refusal
             self._rows.append(op, index=self._index, value=len(data))
         finally:
             self.receiving -= 1
@@ -60,8 +62,8 @@ class _Counted(SMTP):
         super().connection_lost(error)
 
 
-class _Refusal(asyncio.Protocol):
-    """One connection too many."""
+class _OneTooMany(asyncio.Protocol):
+    """A connection that is not taken."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -90,16 +92,22 @@ class SmtpWorld:
             await asyncio.sleep(0.01)
 
 
-async def start_smtp(rows: EffectRows, settings: Settings, *, index: int = 0) -> SmtpWorld:
-    """Starts the server on a free loopback port. Settings: delay, fail, reject, connections. `index`: of the task that mails."""
-    sink = _Sink(rows, settings, index)
-    most = settings.count("connections")
+async def start_smtp(
+    rows: EffectRows,
+    *,
+    delay_s: float,
+    connections: int = 0,
+    refusal: Refusal = lambda op, attempt: None,
+    index: int = 0,
+) -> SmtpWorld:
+    """Starts it on a free loopback port. It takes `connections` at once (0: any number). `index`: of the task that mails."""
+    sink = _Sink(rows, delay_s, refusal, index)
 
     def protocol() -> asyncio.Protocol:
-        return _Refusal() if most and sink.open >= most else _Counted(sink)
+        return _OneTooMany() if connections and sink.open >= connections else _Counted(sink)
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
-    return SmtpWorld(server, sink, settings.seconds("delay") + 2.0)
+    return SmtpWorld(server, sink, delay_s + 2.0)
 
 
 def operation_of(mail: bytes) -> int | None:
