@@ -93,11 +93,13 @@ def read_evidence(rundir: RunDir) -> Evidence:
         problems=problems,
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),
-        check=_check(rundir),
+        check=_check(rundir, has_check=scenario.get("has_check")),
     )
 
 
-def _check(rundir: RunDir) -> ScenarioCheck | None:
+def _check(rundir: RunDir, *, has_check: bool | None) -> ScenarioCheck | None:
+    if has_check is False:
+        return ScenarioCheck((), ())
     try:
         found = json.loads(rundir.check.read_text(encoding="utf-8"))
     except FileNotFoundError:

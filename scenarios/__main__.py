@@ -1,8 +1,9 @@
 """`python -m scenarios`: how the harness, which imports nothing of this folder, learns about scenarios and starts their worlds.
 
-`describe NAME` prints one JSON object, and `traffic NAME` the requests, whose large bodies it writes into a folder. `world NAME`
-starts the servers that the tasks talk to, prints one JSON line with their addresses, and ends when its standard input is closed
-(so also when whoever started it has died) or at SIGTERM. `check NAME` says what is left when all has ended. NAME may be a file.
+`describe NAME` prints one JSON object, with the requests unless their bodies are large: `traffic NAME` writes those into a folder
+and prints the requests. `world NAME` starts the servers that the tasks talk to, prints one JSON line with their addresses, and
+ends when its standard input is closed (so also when whoever started it has died) or at SIGTERM. `check NAME` says what is left
+when all has ended. NAME may be a file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from scenarios import own
 from scenarios.kinds import TaskKind
 from scenarios.registry import NAMES, UnknownScenario, find
 from scenarios.rows import Rows
-from scenarios.scenario import CannotStart, Check, Request, Scenario
+from scenarios.scenario import CannotStart, Check, Scenario
 from scenarios.settings import BadSetting, Settings
 from server import EffectRows
 
@@ -57,15 +59,16 @@ def list_scenarios() -> None:
 @_common
 @click.option("--tasks", type=_KINDS, default="sync")
 def describe(name: str, tasks: str, settings: tuple[str, ...], seed: int) -> None:
-    """Everything about one scenario but its traffic, as JSON."""
-    scenario, kind = _find(name), TaskKind(tasks)
+    """Everything about one scenario, as JSON; without its traffic if that has large bodies."""
+    scenario, resolved = _resolved(name, settings, seed)
+    kind = TaskKind(tasks)
     if kind not in scenario.kinds:
         msg = f"scenario {scenario.name!r} has no tasks of the kind {kind}; it has {', '.join(scenario.kinds)}"
         raise click.UsageError(msg)
-    try:
-        described = scenario.describe(kind, _given(settings), seed)
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
+    described = scenario.describe(kind, _given(settings))
+    if not scenario.has_body_files:
+        with _blaming(name, "traffic"), tempfile.TemporaryDirectory() as nowhere:
+            described["traffic"] = scenario.requests(resolved, Path(nowhere))
     click.echo(json.dumps(described))
 
 
@@ -77,11 +80,7 @@ def traffic(name: str, bodies: Path, settings: tuple[str, ...], seed: int) -> No
     scenario, resolved = _resolved(name, settings, seed)
     bodies.mkdir(parents=True, exist_ok=True)
     with _blaming(name, "traffic"):
-        requests = scenario.traffic(seed, resolved, bodies)
-        if not requests or not all(isinstance(each, Request) for each in requests):
-            msg = f"traffic must return a list of Request with at least one, not {requests!r}"
-            raise TypeError(msg)
-    click.echo(json.dumps([request.model_dump(mode="json", exclude_none=True) for request in requests]))
+        click.echo(json.dumps(scenario.requests(resolved, bodies.resolve())))
 
 
 @main.command()

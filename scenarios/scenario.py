@@ -91,7 +91,7 @@ def nothing_more(rows: Rows, settings: Settings, folder: Path) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario. All but the last three are required."""
+    """One scenario. All but the last few are required."""
 
     name: str
     summary: str
@@ -99,10 +99,11 @@ class Scenario:
     tasks: tuple[Task, ...]
     settings: tuple[Setting, ...]
     app: Callable[[type[FastAPI], TaskKind, Mapping[str, str], Settings], FastAPI]  # class, kind, the world's addresses, settings
-    traffic: Callable[[int, Settings, Path], list[Request]]  # seed, settings, folder for bodies -> what the client picks from
+    traffic: Callable[[int, Settings, Path], list[Request]]  # seed, settings, folder for body files -> what the client picks from
     world: Callable[[EffectRows, Settings, Path], Awaitable[World]]  # rows to write effects into, settings, folder of its own
     check: Callable[[Rows, Settings, Path], Check] = nothing_more  # all rows, settings, the world's folder: when all has ended
     kinds: tuple[TaskKind, ...] = tuple(TaskKind)
+    has_body_files: bool = False  # `traffic` writes bodies into its folder, which takes time: it is asked once a run is sure
 
     def __post_init__(self) -> None:
         wanted: tuple[tuple[str, type], ...] = (
@@ -134,15 +135,26 @@ class Scenario:
         """All settings. Raises BadSetting naming the setting, what was given and what is allowed."""
         return resolve(self.name, self.settings, given, seed)
 
-    def describe(self, kind: TaskKind, given: Mapping[str, str], seed: int) -> dict[str, Any]:
-        """What the harness must know before it starts anything, as JSON. Raises BadSetting."""
-        self.resolve(given, seed)
+    def requests(self, settings: Settings, folder: Path) -> list[dict[str, Any]]:
+        """What the client sends, as JSON; body files go into `folder`. Raises TypeError if that can't be sent."""
+        requests = self.traffic(settings.seed, settings, folder)
+        if not isinstance(requests, list) or not requests or not all(isinstance(each, Request) for each in requests):
+            msg = f"traffic must return a list with at least one Request, not {requests!r}"
+            raise TypeError(msg)
+        if not self.has_body_files and any(each.body_file is not None for each in requests):
+            msg = "traffic names a body_file: say has_body_files=True in SCENARIO, so that it gets a folder that stays"
+            raise TypeError(msg)
+        return [request.model_dump(mode="json", exclude_none=True) for request in requests]
+
+    def describe(self, kind: TaskKind, given: Mapping[str, str]) -> dict[str, Any]:
+        """What the harness must know before it starts anything, as JSON, but for the traffic. Raises BadSetting."""
         n_effects = sum(bool(task.effect) for task in self.tasks)
         return {
             "name": self.name,
             "summary": self.summary,
             "effects": [task.effect for task in self.tasks],
             "tasks": [task.name for task in self.tasks],
+            "has_check": self.check is not nothing_more,
             "kinds": [str(each) for each in self.kinds],
             "plan": {
                 "rate_per_s": self.plan.rate_per_s,

@@ -1,0 +1,78 @@
+"""Every scenario in every kind of task, with a kill in the middle, through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scenarios import Rows
+from scenarios.registry import find
+from tests.scenarios.conftest import broken_invariants, figure
+
+Together = Callable[..., dict[str, dict[str, Any]]]
+
+SMALL = {
+    "email": ("--rate", 30, "--set", "delay=60ms", "--set", "fail=20%", "--set", "reject=5%"),
+    "action": ("--rate", 20, "--set", "delay=60ms", "--set", "fail=30%", "--set", "analytics=5ms"),
+    "analytics": ("--rate", 60, "--set", "hold=20ms", "--set", "patience=20ms"),
+    "flaky": ("--rate", 30, "--set", "raises=20%", "--set", "hangs=2%", "--set", "hang=500ms", "--set", "slowest=500ms"),
+}
+KINDS = ("sync", "async", "blocking", "inline")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_kind_of_every_scenario_survives_a_kill_with_every_invariant(together: Together, name: str) -> None:
+    """The account is exact however the work is written and whatever goes wrong with it, and the world agrees."""
+    given = ("--pool", 4, "--for", "2s", "--warm-up", "0ms", "--fault", "kill@1s", "--request-timeout", "5s")
+    runs = together(name, *SMALL[name], *given, each={kind: ("--tasks", kind) for kind in KINDS})
+
+    for kind, summary in runs.items():
+        tasks = summary["tasks"]
+        assert broken_invariants(summary) == [], kind
+        assert summary["scenario"]["problems"] == [], kind
+        assert [boot["signal"] for boot in summary["boots"]] == ["SIGKILL", "SIGTERM"], kind
+        assert summary["requests"]["acked"] > 0, kind
+        assert tasks["effects"] > 0, kind
+        assert (tasks["accepted"] == 0) == (kind == "inline"), kind
+        assert sum(each["arrived"] for each in summary["scenario"]["effects"]) == tasks["effects"], kind
+        # What goes wrong by design is told as what it is: a failed task, or with nothing behind the answer a refused request.
+        went_wrong = summary["requests"]["rejected"] if kind == "inline" else tasks["failed"]
+        # One writer at a time never finds the row locked.
+        assert went_wrong > 0 or (name, kind) == ("analytics", "blocking"), kind
+    if name == "flaky":
+        settings = find("flaky").resolve({"raises": "20%"})
+        for kind in ("sync", "async", "blocking"):
+            ended = [row for row in Rows(runs[kind]["run"]).tasks if row["finished_ns"] or row["failed_ns"]]
+            meant = {int(row["op"]) for row in ended if settings.happens("raises", f"{row['op']:016x}")}
+            assert {int(row["op"]) for row in ended if row["failed_ns"]} == meant, kind
+    if name == "analytics":
+        for kind in ("sync", "async"):
+            log = "".join((runs[kind]["run"] / f"server-{boot}.log").read_text() for boot in (1, 2))
+            assert "database is locked" in log, kind
+            missing = runs[kind]["tasks"]["failed"] + runs[kind]["tasks"]["lost"]
+            assert figure(runs[kind], "missing") > 0
+            # Some of them may have got no answer.
+            assert figure(runs[kind], "logged") + missing >= runs[kind]["requests"]["acked"], kind
+
+
+def test_a_task_that_raises_stops_the_later_ones_or_does_not_as_the_policy_says(together: Together) -> None:
+    """The same requests fail under both policies; what is left in the world differs."""
+    given = ("--rate", 40, "--pool", 8, "--for", "1500ms", "--fault", "none", "--set", "fail=30%", "--set", "delay=5ms")
+    runs = together("action", *given, each={policy: ("--on-error", policy) for policy in ("continue", "stop")})
+    goes_on, stops = runs["continue"], runs["stop"]
+
+    for summary in runs.values():
+        assert broken_invariants(summary) == []
+        assert summary["verdict"] == "PASS" or summary["reasons"], summary["reasons"]
+        assert summary["scenario"]["problems"] == []
+    failed = goes_on["tasks"]["failed"]
+    assert failed == stops["tasks"]["failed"] > 0
+    assert goes_on["tasks"]["skipped"] == 0
+    assert stops["tasks"]["skipped"] == failed
+    assert (figure(goes_on, "gap"), figure(goes_on, "stopped")) == (failed, 0)
+    assert (figure(stops, "gap"), figure(stops, "stopped")) == (0, failed)
+    assert figure(goes_on, "whole") == figure(stops, "whole") > 0
+    assert "analytics never heard of them" in goes_on["text"]
+    assert "were logged, and nothing came after that" in stops["text"]
