@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -87,9 +87,9 @@ def chance(seed: int, what: str, op: str) -> float:
     """A number in [0, 1) that looks random and depends on nothing but the seed, `what`, and the number of the operation."""
     # The upper half of an operation id is the run's tag, another one in each run.
     number = int(op, 16) & 0xFFFF_FFFF
-    # One round of CRC is linear: neighbours in number would be neighbours in luck.
-    first = zlib.crc32(f"{seed}/{what}/{number}".encode())
-    return zlib.crc32(first.to_bytes(4, "little"), zlib.crc32(what.encode())) / 2**32
+    # A cyclic redundancy check would be quicker and is linear: what happens at one attempt would tell what happens at the next.
+    digest = hashlib.blake2b(f"{seed}/{what}/{number}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64
 
 
 def resolve(scenario: str, settings: Sequence[Setting], given: Mapping[str, str], seed: int) -> Settings:

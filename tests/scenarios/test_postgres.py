@@ -19,7 +19,7 @@ def test_accesses_are_logged_in_postgres_and_what_is_locked_out_has_failed(
     if reason := missing():
         pytest.skip(reason)
     with postgres() as url:
-        given = ("--rate", 60, "--pool", 8, "--for", "2s", "--fault", "kill@1s", "--set", "hold=40ms", "--set", "patience=60ms")
+        given = ("--rate", 30, "--pool", 6, "--for", "2s", "--fault", "kill@1s", "--set", "hold=120ms", "--set", "patience=40ms")
         runs = together("analytics", "--postgres", url, *given, each={"sync": ("--tasks", "sync"), "async": ("--tasks", "async")})
         with psycopg.connect(url) as db:
             schemas = db.execute("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'afterload%'").fetchone()
