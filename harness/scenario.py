@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.errors import RunError, UsageError
 from harness.plan import Plan
 from harness.rundir import RunDir
 
-__all__ = ["check_scenario", "describe_scenario", "new_scenario", "traffic_of", "world_command"]
+__all__ = ["check_scenario", "describe_scenario", "keep_source", "new_scenario", "place_of", "traffic_of", "world_command"]
 
 _CHECK_S: Final = 60.0
 
@@ -22,6 +23,17 @@ def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int
     """What the scenario says of itself. Raises UsageError for an unknown scenario or setting, or a file that holds none."""
     described: dict[str, Any] = json.loads(_ask("describe", name, *_given(settings, seed), "--tasks", tasks))
     return described
+
+
+def place_of(name: str) -> str:
+    """The scenario's name, or where its file is, for a process that may run in another directory."""
+    return str(Path(name).resolve()) if _is_file(name) else name
+
+
+def keep_source(plan: Plan, rundir: RunDir) -> None:
+    """Copies the file of somebody's own scenario into the run directory: it will have changed when the figures are looked at."""
+    if _is_file(plan.scenario):
+        shutil.copy(plan.scenario, rundir.path)
 
 
 def traffic_of(plan: Plan, rundir: RunDir) -> list[dict[str, Any]]:
@@ -50,6 +62,10 @@ def check_scenario(plan: Plan, rundir: RunDir) -> None:
 def new_scenario(path: Path) -> None:
     """Writes a starting point for a scenario of one's own. Raises UsageError if there is a file already."""
     _ask("new", str(path))
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
 
 
 def _given(settings: dict[str, str], seed: int) -> list[str]:

@@ -29,7 +29,7 @@ from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
-from harness.scenario import check_scenario, describe_scenario, traffic_of, world_command
+from harness.scenario import check_scenario, describe_scenario, keep_source, place_of, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
@@ -65,6 +65,7 @@ def run(
     require_free(plan.port)
     rundir = RunDir.create(plan.scenario, out)
     rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
+    keep_source(plan, rundir)
     if "traffic" not in scenario:
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
@@ -175,7 +176,7 @@ class _Session:
 
     def _entry(self, addresses: dict[str, str]) -> str:
         entry = {
-            "name": self._plan.scenario,
+            "name": place_of(self._plan.scenario),
             "tasks": self._plan.tasks,
             "world": addresses,
             "settings": self._plan.settings,
