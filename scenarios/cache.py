@@ -22,9 +22,7 @@ from fastapi.concurrency import run_in_threadpool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from scenarios.kinds import TaskKind, endpoint_of, task_of
-from scenarios.scenario import Plan, Request, Scenario, Task
-from scenarios.settings import Settings, duration, share, url
+from scenarios import Plan, Request, Scenario, Settings, Task, TaskKind, duration, endpoint_of, share, task_of, url
 from scenarios.world.cache import check_reads, password_of_redis, start_cache
 from scenarios.world.users import N_USERS, UserSettings, UserStore, cache_entry, popularity, user_key
 

@@ -23,10 +23,21 @@ from fastapi import BackgroundTasks, FastAPI, Header, HTTPException, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from PIL import Image, ImageOps
 
-from scenarios.kinds import TaskKind, endpoint_of, task_of
-from scenarios.rows import Rows
-from scenarios.scenario import Check, Plan, Request, Scenario, Task
-from scenarios.settings import Settings, count, share, size
+from scenarios import (
+    Check,
+    Plan,
+    Request,
+    Rows,
+    Scenario,
+    Settings,
+    Task,
+    TaskKind,
+    count,
+    endpoint_of,
+    share,
+    size,
+    task_of,
+)
 from scenarios.world.disk import check_disk, start_disk
 
 __all__ = ["SCENARIO"]
@@ -269,4 +280,5 @@ SCENARIO = Scenario(
     traffic=traffic,
     world=start_disk,
     check=check,
+    has_body_files=True,
 )

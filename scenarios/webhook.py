@@ -22,9 +22,20 @@ from fastapi import BackgroundTasks, FastAPI, Header, HTTPException, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, HttpUrl
 
-from scenarios.kinds import TaskKind, endpoint_of, task_of
-from scenarios.scenario import Plan, Request, Scenario, Task
-from scenarios.settings import Settings, choice, count, duration, share
+from scenarios import (
+    Plan,
+    Request,
+    Scenario,
+    Settings,
+    Task,
+    TaskKind,
+    choice,
+    count,
+    duration,
+    endpoint_of,
+    share,
+    task_of,
+)
 from scenarios.world.jobs import Job, JobStore, job_of_key, old_keys
 from scenarios.world.receiver import check_deliveries, start_receiver
 

@@ -22,7 +22,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from scenarios.rows import Rows
-from scenarios.scenario import Check, Figure
+from scenarios.scenario import CannotStart, Check, Figure
 from scenarios.settings import Settings
 from scenarios.world.cachebox import CacheBox, start_cachebox
 from scenarios.world.users import N_USERS, UserStore, cache_entry, create_users, popular_user, user_key
@@ -149,7 +149,7 @@ class RealRedis:
         self._is_watching = asyncio.Event()
 
     async def start(self, entries: dict[str, str]) -> None:
-        """Connects, watches, and puts in these entries to begin with. Raises RuntimeError if the server does not let us."""
+        """Connects, watches, and puts in these entries to begin with. Raises CannotStart if the server does not let us."""
         try:
             await self._client.ping()
             self._watching = asyncio.create_task(self._watch())
@@ -161,7 +161,7 @@ class RealRedis:
             await self._client.mset(entries)
         except (RedisError, OSError) as error:
             msg = f"the Redis at {self.url} cannot be used: {error}; it must allow PING, MONITOR, MSET, MGET, GET, SET, DEL"
-            raise RuntimeError(msg) from error
+            raise CannotStart(msg) from error
 
     async def get(self, keys: list[str]) -> list[bytes | None]:
         """The values of some keys. Raises RedisError or OSError."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +14,9 @@ from fastapi import FastAPI
 from harness.rows import read_rows
 from scenarios.kinds import TaskKind
 from scenarios.rows import Rows
-from scenarios.scenario import Check, Scenario, World
-from scenarios.settings import Settings
-from server import EffectRows, FastrAPI, running
+from scenarios.scenario import Check, Scenario
+from server import FastrAPI, running
+from tests.scenarios.conftest import Started, started
 
 PATIENCE_S = 15.0
 
@@ -26,13 +24,13 @@ PATIENCE_S = 15.0
 class Served:
     """What a test sees of it. `run` is laid out like a run directory."""
 
-    def __init__(self, scenario: Scenario, settings: Settings, run: Path) -> None:
+    def __init__(self, scenario: Scenario, world: Started, close_world: Callable[[], None]) -> None:
         self.scenario = scenario
-        self.settings = settings
-        self.run = run
+        self.settings = world.settings
+        self.run = world.run
+        self.addresses = world.addresses
+        self.close_world = close_world
         self.client = httpx.Client(trust_env=False, timeout=PATIENCE_S)
-        self.addresses: dict[str, str] = {}
-        self.close_world: Callable[[], None]
 
     @property
     def folder(self) -> Path:
@@ -66,38 +64,12 @@ def until(look: Callable[[], Any], what: str) -> Any:
 
 @contextlib.contextmanager
 def in_world(scenario: Scenario, run: Path, **given: str) -> Iterator[Served]:
-    """The world of a scenario, on a loop of its own as in its process; closed at the end, as after the server's end."""
-    settings = scenario.resolve(given)
-    served = Served(scenario, settings, run)
-    served.folder.mkdir(parents=True)
-    rows = EffectRows(run / "effects-1.rows", scenario.name)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="world")
-    thread.start()
-
-    def do(work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_S)
-
-    async def end() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    try:
-        world: World = do(scenario.world(rows, settings, served.folder))
-        served.addresses = world.addresses()
-        with contextlib.ExitStack() as at_the_end:
-            at_the_end.callback(lambda: do(world.close()))
-            served.close_world = at_the_end.close
-            yield served
-    finally:
-        rows.close()
-        served.client.close()
-        do(end())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    """The world of a scenario; closed at the end, as after the server's end, or by `close_world`."""
+    with contextlib.ExitStack() as world:
+        there = world.enter_context(started(scenario, run, given))
+        served = Served(scenario, there, world.close)
+        yield served
+    served.client.close()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 import redis
 from fastapi import FastAPI
 
+from scenarios import CannotStart
 from scenarios.cache import SCENARIO, traffic
 from scenarios.kinds import TaskKind
 from scenarios.world.users import N_USERS, UserSettings, UserStore, create_users
@@ -155,10 +156,10 @@ def test_a_redis_that_does_not_let_us_in_is_named_with_what_it_said(tmp_path: Pa
     """A wrong password, and nobody there at all."""
     with running_redis(tmp_path) as own:
         monkeypatch.setenv("REDISCLI_AUTH", "wrong")
-        with pytest.raises(RuntimeError, match=r"cannot be used: .*password"), in_world(SCENARIO, tmp_path / "a", redis=own.url):
+        with pytest.raises(CannotStart, match=r"cannot be used: .*password"), in_world(SCENARIO, tmp_path / "a", redis=own.url):
             pass
     nobody_there = rf"the Redis at {own.url} cannot be used: .*Connect call failed"
-    with pytest.raises(RuntimeError, match=nobody_there), in_world(SCENARIO, tmp_path / "b", redis=own.url):
+    with pytest.raises(CannotStart, match=nobody_there), in_world(SCENARIO, tmp_path / "b", redis=own.url):
         pass
 
 
