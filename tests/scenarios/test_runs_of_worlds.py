@@ -42,7 +42,8 @@ def test_every_kind_survives_a_kill_with_every_invariant_and_the_world_agrees(to
         if kind == "inline":
             continue
         if name == "files":
-            assert figure(summary, "unprocessed") == tasks["lost"], kind
+            # The server may have been killed after it had stored an upload, and before it had accepted the task.
+            assert tasks["lost"] <= figure(summary, "unprocessed") <= tasks["lost"] + requests["indeterminate"], kind
             assert figure(summary, "half_written") <= tasks["interrupted"], kind
             assert figure(summary, "failed") == tasks["failed"], kind
             assert figure(summary, "verified") == tasks["effects"], kind
