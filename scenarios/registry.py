@@ -11,7 +11,7 @@ from scenarios.scenario import Scenario
 
 __all__ = ["NAMES", "UnknownScenario", "find"]
 
-NAMES: Final = ("action", "analytics", "email", "flaky")
+NAMES: Final = ("action", "analytics", "cache", "email", "files", "flaky", "webhook")
 """Each is a module of this package. Only the one that is asked for is imported: the server under test pays for no other."""
 
 

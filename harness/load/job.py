@@ -73,7 +73,7 @@ class LoadJob(_Record):
     rows: Path
     request_timeout_s: PositiveSeconds
     max_in_flight: int = Field(ge=1, le=60_000)  # of this process
-    templates: tuple[RequestTemplate, ...] = Field(min_length=1, max_length=100)
+    templates: tuple[RequestTemplate, ...] = Field(min_length=1, max_length=5000)
 
     @field_validator("rows")
     @classmethod
