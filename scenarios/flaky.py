@@ -40,7 +40,7 @@ from scenarios.world.logfile import append_line, start_logfile
 
 __all__ = ["SCENARIO"]
 
-TAIL = 1.16  # of the Pareto distribution: a fifth of the tasks takes four fifths of the time
+TAIL = 1.16  # exponent of the Pareto distribution that is known as "80 to 20"
 MB = 1_000_000
 
 
