@@ -160,7 +160,7 @@ class RealRedis:
                 self._watching.result()
             await self._client.mset(entries)
         except (RedisError, OSError) as error:
-            msg = f"the Redis at {self.url} cannot be used: {error}; it must allow PING, MONITOR, MSET, MGET, GET, SET, DEL"
+            msg = f"the Redis at {self.url} cannot be used: {error} (a password is taken from REDISCLI_AUTH; MONITOR must be allowed)"
             raise CannotStart(msg) from error
 
     async def get(self, keys: list[str]) -> list[bytes | None]:
