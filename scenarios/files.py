@@ -47,6 +47,7 @@ _TABLES = {".csv"}
 _MOST_PIXELS = 50_000_000
 _CHUNK = 64 * 1024
 _PREVIEW = (256, 256)
+_AGAIN = "this operation has been uploaded before"
 _TRIALS = 4  # until a picture has about the size that was asked for
 
 # It becomes a part of a path, and clients can send what they like.
@@ -67,18 +68,22 @@ def app(api: type[FastAPI], kind: TaskKind, world: Mapping[str, str], settings: 
 
     task = task_of(kind, process, process_async)
 
+    def store(file: UploadFile, op: str) -> Path:
+        path = incoming / stored_name(op, file.filename)
+        if (done / op).exists():
+            raise HTTPException(409, _AGAIN)
+        return store_upload(file.file, path, limit)
+
     def upload(file: UploadFile, background_tasks: BackgroundTasks, op: OpId) -> dict[str, str]:
-        stored = store_upload(file.file, incoming / stored_name(op, file.filename), limit)
-        background_tasks.add_task(task, stored)
+        background_tasks.add_task(task, store(file, op))
         return {"status": "accepted", "id": op, "name": shown_name(file.filename)}
 
     async def upload_async(file: UploadFile, background_tasks: BackgroundTasks, op: OpId) -> dict[str, str]:
-        stored = await run_in_threadpool(store_upload, file.file, incoming / stored_name(op, file.filename), limit)
-        background_tasks.add_task(task, stored)
+        background_tasks.add_task(task, await run_in_threadpool(store, file, op))
         return {"status": "accepted", "id": op, "name": shown_name(file.filename)}
 
     def upload_inline(file: UploadFile, op: OpId) -> dict[str, str]:
-        process(store_upload(file.file, incoming / stored_name(op, file.filename), limit))
+        process(store(file, op))
         return {"status": "done", "id": op, "name": shown_name(file.filename)}
 
     files_app = api(title="files")
@@ -114,14 +119,19 @@ def store_upload(source: BinaryIO, path: Path, limit: int) -> Path:
                     raise HTTPException(413, f"more than the {limit:,} bytes that are taken here")
                 target.write(chunk)
     except FileExistsError:
-        raise HTTPException(409, "this operation has been uploaded before") from None
+        raise HTTPException(409, _AGAIN) from None
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    if not total:
+    try:
+        if not total:
+            raise HTTPException(422, "the file is empty")
+        path.hardlink_to(part)  # as a rename, but never over a file that is there
+    except FileExistsError:
+        raise HTTPException(409, _AGAIN) from None
+    finally:
         part.unlink()
-        raise HTTPException(422, "the file is empty")
-    return part.replace(path)
+    return path
 
 
 def process_upload(upload: Path, done: Path, level: int) -> None:
@@ -164,7 +174,7 @@ def summarise(table: Path) -> dict[str, Any]:
     """Rows and means of the columns. In plain Python: whoever waits for the lock waits for this."""
     with table.open(newline="", encoding="utf-8") as lines:
         reader = csv.reader(lines)
-        header = next(reader)
+        header = next(reader, [])
         sums, n_rows = [0.0] * len(header), 0
         for row in reader:
             n_rows += 1
@@ -208,15 +218,17 @@ def contents(seed: int, settings: Settings) -> Contents:
 def traffic(seed: int, settings: Settings, folder: Path) -> list[Request]:
     """People who upload files; a share of them should not."""
     made, bad = contents(seed, settings), settings.share("bad")
-    requests = [_upload(folder, f"good-{n}", name, content) for n, (name, content) in enumerate(made.good)]
+    chance = random.Random(seed)
+    weights = [chance.uniform(0.5, 1.5) for _ in made.good]
+    requests = [_upload(folder, f"good-{n}", *each, weight=weights[n]) for n, each in enumerate(made.good)]
     if bad:
-        weight = bad / (1 - bad) * len(made.good) / (len(made.refused) + len(made.broken))
+        weight = bad / (1 - bad) * sum(weights) / (len(made.refused) + len(made.broken))
         requests += [_upload(folder, f"refused-{n}", *each, weight=weight, refused=True) for n, each in enumerate(made.refused)]
         requests += [_upload(folder, f"broken-{n}", *each, weight=weight) for n, each in enumerate(made.broken)]
     return requests
 
 
-def _upload(folder: Path, file: str, name: str, content: bytes, *, weight: float = 1.0, refused: bool = False) -> Request:
+def _upload(folder: Path, file: str, name: str, content: bytes, *, weight: float, refused: bool = False) -> Request:
     boundary = "----afterload-7MA4YWxkTrZu0gW"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name.replace(chr(92), chr(92) * 2)}"\r\n\r\n'
     path = folder / f"{file}.body"

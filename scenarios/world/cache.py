@@ -160,7 +160,8 @@ class RealRedis:
                 self._watching.result()
             await self._client.mset(entries)
         except (RedisError, OSError) as error:
-            msg = f"the Redis at {self.url} cannot be used: {error}; it must allow PING, MONITOR, MSET, MGET, GET, SET, DEL"
+            hint = "a password is taken from REDISCLI_AUTH; MONITOR must be allowed"
+            msg = f"the Redis at {self.url} cannot be used: {error} ({hint})"
             raise CannotStart(msg) from error
 
     async def get(self, keys: list[str]) -> list[bytes | None]:

@@ -93,7 +93,9 @@ def check_disk(rows: Rows, folder: Path, sent: Set[str]) -> Check:
     whole = [path for path in _entries(folder / "done") if not path.name.startswith(".")]
     half_outputs = [path for path in _entries(folder / "done") if path.name.startswith(".")]
     waiting = [path for path in _entries(folder / "incoming") if not path.name.startswith(".")]
-    half_uploads = [path for path in _entries(folder / "incoming") if path.name.startswith(".")]
+    stored = {path.name for path in waiting}
+    parts = [path for path in _entries(folder / "incoming") if path.name.startswith(".")]
+    half_uploads = [path for path in parts if path.name[1:].removesuffix(".part") not in stored]
     n_failed = sum(operation_of(path.name) in failed for path in waiting)
     # A file whose output is there was processed by a task that was killed before it could remove it.
     finished = {path.name for path in whole}
@@ -104,7 +106,7 @@ def check_disk(rows: Rows, folder: Path, sent: Set[str]) -> Check:
         not_interrupted = [path for path in half_outputs if operation_of(path.name) not in interrupted]
         problems += _named(not_interrupted, "half-written outputs of tasks that nobody interrupted")
     strangers = [path for path in _entries(folder) if path.name not in {"incoming", "done"}]
-    strangers += [path for path in (*whole, *waiting, *half_outputs, *half_uploads) if operation_of(path.name) is None]
+    strangers += [path for path in (*whole, *waiting, *half_outputs, *parts) if operation_of(path.name) is None]
     problems += _named(strangers, "files with names that are not the app's")
     seen = {int(op) for op in rows.effects["op"]}
     problems += _named([path for path in whole if operation_of(path.name) not in seen], "outputs that the watcher did not see")

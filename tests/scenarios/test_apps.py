@@ -54,7 +54,7 @@ def test_the_same_source_does_its_work_on_plain_fastapi_in_every_kind(name: str,
     assert not scenario.check(world.rows, world.settings, world.folder).problems
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", NAMES)
 def test_both_classes_make_the_same_api(name: str, tmp_path: Path) -> None:
     scenario = find(name)
     with started(scenario, tmp_path) as world:

@@ -103,6 +103,21 @@ def test_what_is_not_wanted_is_refused_and_leaves_nothing(tmp_path: Path) -> Non
         assert names(served.folder / "incoming") == names(served.folder / "done") == []
 
 
+def test_an_operation_that_is_uploaded_again_replaces_nothing(tmp_path: Path) -> None:
+    """Neither while it waits nor when it is done, under whatever name; 409 as it should."""
+    with serving(SCENARIO, tmp_path, **SMALL) as served:
+        waiting = served.folder / "incoming" / f"{op(1)}.jpg"
+        waiting.write_bytes(b"the first one")
+        assert send(served, 1, "photo.jpg", PHOTO).status_code == 409
+        assert waiting.read_bytes() == b"the first one"
+        assert send(served, 2, "photo.jpg", PHOTO).status_code == 202
+        until(lambda: (served.folder / "done" / op(2)).exists(), "it is done")
+        assert send(served, 2, "other.jpg", PHOTO).status_code == send(served, 2, "other.csv", TABLE).status_code == 409
+
+    assert names(served.folder / "incoming") == [f"{op(1)}.jpg"]
+    assert names(served.folder / "done") == [op(2)]
+
+
 def test_a_broken_picture_is_a_task_that_failed_and_leaves_no_half_of_it(tmp_path: Path) -> None:
     """The client was told 202; the upload is kept, its half output is not."""
     huge = io.BytesIO()
@@ -145,7 +160,7 @@ def test_what_is_left_half_written_is_found_and_what_was_changed_behind_the_app(
 
 def test_the_traffic_is_the_same_for_a_seed_and_of_the_size_that_was_asked_for(tmp_path: Path) -> None:
     """Bodies are made once, in files; nobody's load depends on chance that cannot be repeated."""
-    settings = SCENARIO.resolve({"size": "200KB", "bad": "10%"})
+    settings = SCENARIO.resolve({"size": "60KB", "limit": "200KB", "bad": "10%"})
 
     def made(seed: int) -> list[tuple[str, float, bytes]]:
         folder = tmp_path / str(seed)
@@ -156,7 +171,7 @@ def test_the_traffic_is_the_same_for_a_seed_and_of_the_size_that_was_asked_for(t
     first = made(1)
     assert first == made(1) != made(2)
     sizes = [len(body) for name, _, body in first if name == "POST /upload"]
-    assert 50_000 < min(sizes) < max(sizes) < 400_000
+    assert 15_000 < min(sizes) < max(sizes) < 150_000
     refused = sum(weight for name, weight, _ in first if "refused" in name)
     assert refused == pytest.approx(0.1 * sum(weight for _, weight, _ in first) * 2 / 3)
 
