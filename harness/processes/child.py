@@ -22,6 +22,7 @@ __all__ = ["Child", "Exit"]
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.005
+_OWN = {"PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,16 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         piped: bool = False,
+        is_own: bool = True,
     ) -> None:
-        """Starts it. `piped`: its standard input and output are pipes to us. Raises OSError."""
+        """Starts it. `piped`: its standard input and output are pipes to us. `is_own`: one of our programs, and not the user's,
+
+        whose environment is the user's but for `env` and our mark. Raises OSError.
+        """
         self.name = name
         self.mark = f"{run_id}/{name}"
         self.log = log
-        environment = {**os.environ, **(env or {}), MARK: self.mark, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **(env or {}), MARK: self.mark, **(_OWN if is_own else {})}
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -141,9 +146,9 @@ class Child:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         return ChildDied(f"{self.name} {how} {what}{self.last_lines()}")
 
-    def not_ready(self, timeout_s: float) -> ChildNotReady:
+    def not_ready(self, timeout_s: float, why: str = "") -> ChildNotReady:
         """The error for a start that takes too long."""
-        return ChildNotReady(f"{self.name} was not ready after {timeout_s:g} s{self.last_lines()}")
+        return ChildNotReady(f"{self.name} was not ready after {timeout_s:g} s{': ' if why else ''}{why}{self.last_lines()}")
 
     def last_lines(self, count: int = 8) -> str:
         """The end of its log, indented, with the log's path; says so if the log is empty."""

@@ -111,7 +111,12 @@ def liar(lie: str) -> Callable[[Plan], Engine]:
             ]
 
         return Engine(
-            lie, command, lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)}, 0.0, ready_by_page=True
+            lie,
+            command,
+            lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)},
+            0.0,
+            ready_by="page",
+            keeps_deadline=True,
         )
 
     return engine
