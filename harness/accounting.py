@@ -6,6 +6,7 @@ the whole run are of tasks, those of a boot are of rows; without re-runs and res
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -237,14 +238,14 @@ def _boots(evidence: Evidence) -> tuple[BootAccount, ...]:
     """One account per boot that the session started, also for one without a file, and for files of no known boot."""
     known = {boot.boot: boot for boot in evidence.boots}
     numbers = sorted({*known, *evidence.tasks})
-    return tuple(_boot(number, known.get(number), evidence.tasks.get(number), evidence.run_tag) for number in numbers)
+    return tuple(_boot(number, known.get(number), evidence.tasks.get(number, ()), evidence.run_tag) for number in numbers)
 
 
-def _boot(number: int, boot: Boot | None, file: RowFile | None, run_tag: int) -> BootAccount:
+def _boot(number: int, boot: Boot | None, files: Sequence[RowFile], run_tag: int) -> BootAccount:
     own = np.zeros(len(TaskState), np.int64)
     foreign = np.zeros(len(TaskState), np.int64)
     reaped = boot is not None and boot.reaped_ns is not None
-    for rows in chunks(file) if file is not None else ():
+    for rows in chunks(*files):
         state = states(rows, reaped=reaped)
         ours = is_own(rows["op"], run_tag)
         own += np.bincount(state[ours], minlength=len(TaskState))

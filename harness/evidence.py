@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,10 @@ def read_evidence(rundir: RunDir) -> Evidence:
     problems = [event["text"] for event in events if event["event"] == "problem"]
     files = [_read(path, problems) for path in sorted(rundir.path.glob("*.rows"))]
     found = [file for file in files if file is not None]
-    tasks = {file.boot: file for file in found if file.kind is Kind.TASKS}
+    tasks: dict[int, list[RowFile]] = {}
+    for file in found:
+        if file.kind is Kind.TASKS:
+            tasks.setdefault(file.boot, []).append(file)
     load = _last(events, "load_started")
     run = _last(events, "run")
     if run is None:
@@ -82,7 +86,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
     )
 
 
-def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot]:
+def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]]) -> list[Boot]:
     boots: dict[int, Boot] = {}
     for event in events:
         number = int(event.get("boot") or 0)
@@ -109,17 +113,17 @@ def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot
             case "boot_checked":
                 left = tuple(SurvivingProcess(**survivor) for survivor in event["survivors"])
                 boots[number] = replace(boots[number], port_free=event["port_free"], survivors=left)
-    return [_with_its_words(boot, tasks.get(number)) for number, boot in boots.items()]
+    return [_with_its_words(boot, tasks.get(number, ())) for number, boot in boots.items()]
 
 
-def _with_its_words(boot: Boot, file: RowFile | None) -> Boot:
-    # What the server itself said of its drain, in its gauge page; said only once the drain had ended.
-    if file is None or not file.gauges[Gauge.DRAINED]:
+def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:
+    # What the server itself said of its drain, in its gauge pages; said only once the drain had ended, of all its processes.
+    if not files or not all(file.gauges[Gauge.DRAINED] for file in files):
         return boot
     return replace(
         boot,
-        said_abandoned_queued=file.gauges[Gauge.ABANDONED_QUEUED],
-        said_abandoned_running=file.gauges[Gauge.ABANDONED_RUNNING],
+        said_abandoned_queued=sum(file.gauges[Gauge.ABANDONED_QUEUED] for file in files),
+        said_abandoned_running=sum(file.gauges[Gauge.ABANDONED_RUNNING] for file in files),
     )
 
 

@@ -82,7 +82,7 @@ class Evidence:
     planned_requests: int
     expectation: Expectation
     requests: Sequence[RowFile]
-    tasks: Mapping[int, RowFile]  # by boot
+    tasks: Mapping[int, Sequence[RowFile]]  # by boot; one file per process of it that served
     effects: Sequence[RowFile]
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()

@@ -84,14 +84,14 @@ class _Tally:
             kept.extend(int(op) for op in ops[np.flatnonzero(true)[: N_EXAMPLES - len(kept)]])
 
 
-def scan_tasks(file: RowFile, evidence: Evidence, boot: int) -> FileScan:
-    """Scans the task rows of one boot."""
+def scan_tasks(files: Sequence[RowFile], evidence: Evidence, boot: int) -> FileScan:
+    """Scans the task rows of one boot, of all its processes."""
     reaped_ns = next((each.reaped_ns for each in evidence.boots if each.boot == boot), None)
     counts = dict.fromkeys(_COUNTED, 0)
     single = _Tally()
     disorders = _Tally()
     latest = 0
-    for rows in chunks(file):
+    for rows in chunks(*files):
         op = rows["op"]
         is_started, is_finished, is_failed = rows["started_ns"] != 0, rows["finished_ns"] != 0, rows["failed_ns"] != 0
         is_dropped, reason = rows["dropped_ns"] != 0, rows["reason"]
