@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.grouping import TaskState, chunks, states
 from harness.rows import Gauge, HeaderField, LivePage, RowFileError, read_rows
+from harness.rowscan import left_in
 from harness.rundir import RunDir
 
 __all__ = ["BootPages", "unfinished"]
@@ -84,13 +84,7 @@ def unfinished(paths: list[Path]) -> tuple[int, int]:
 
     Raises OSError or RowFileError if one cannot be read.
     """
-    queued = running = 0
-    for path in paths:
-        for rows in chunks(read_rows(path)):
-            found = states(rows, reaped=True)
-            queued += int((found == TaskState.NEVER_STARTED).sum())
-            running += int((found == TaskState.INTERRUPTED).sum())
-    return queued, running
+    return left_in(read_rows(path) for path in paths)
 
 
 def _pid(page: LivePage) -> int:

@@ -65,6 +65,7 @@ class ServerUnderTest:
         self.pages = BootPages(rundir, 0)
         self.process: psutil.Process | None = None
         self._told_dead: set[int] = set()
+        self._served_to_the_end = False
         self._next_look_s = 0.0
         self._last_answer: Answer | None = None
 
@@ -86,6 +87,7 @@ class ServerUnderTest:
         self.pages.close()
         self.pages = BootPages(self._rundir, self.boot)
         self._told_dead.clear()
+        self._served_to_the_end = False
         self._events.write("boot_spawned", boot=self.boot, pid=child.pid, spawned_ns=child.spawned_ns)
         self.process = psutil.Process(child.pid)
         end = time.monotonic() + engine.ready_s
@@ -161,6 +163,7 @@ class ServerUnderTest:
         if child.wait(patience_s, self._tick) is None:
             if kind.signal is signal.SIGKILL or self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
+            self._served_to_the_end = ask(HOST, self.port).is_open
             child.kill()
         self._reaped(members, killed_all=kind.signal is signal.SIGKILL and kind.group)
         self._receipt(fault, signalled_ns, "")
@@ -180,6 +183,7 @@ class ServerUnderTest:
             if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried() and self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(signal.SIGTERM, patience_s))
             if child.wait(_HURRY_S if is_hurried() else 0.0, self._tick) is None:
+                self._served_to_the_end = ask(HOST, self.port).is_open
                 child.kill()
         self._reaped(members, is_hurried=is_hurried)
         self.child = None
@@ -261,6 +265,7 @@ class ServerUnderTest:
             reaped_ns=time.monotonic_ns() if others else ended.reaped_ns,
             exit_status=ended.status,
             forced=ended.forced,
+            served_to_the_end=self._served_to_the_end,
         )
         who = [{"pid": survivor.pid, "command": survivor.command} for _, survivor in left]
         self._events.write(
@@ -269,7 +274,7 @@ class ServerUnderTest:
             port_free=port_free if killed_all or not left else not ask(HOST, self.port).is_open,
             survivors=who if killed_all else [],
             orphans=[] if killed_all else who,
-            orphans_serve=bool(left) and not killed_all and not port_free,
+            orphans_served=bool(left) and not killed_all and not port_free,
         )
 
     def _orphans(

@@ -332,5 +332,7 @@ def test_nobody_but_the_client_is_no_witness_of_a_loss(evidence: Evidence) -> No
     blind = dataclasses.replace(evidence, expectation=Expectation(0, 0), effects=[], tasks={})
     result = account(blind)
 
-    assert (result.lost, result.broken_promises) == (None, None)
+    assert not result.server_is_witness
+    assert (result.lost_low, result.lost) == (0, result.n_acked + result.n_indeterminate)
+    assert (result.broken_promises_low, result.broken_promises) == (0, result.n_acked)
     assert broken(blind) == []
