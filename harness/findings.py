@@ -53,7 +53,7 @@ def _witness(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
     numbers = {"acked": account.n_acked, "unseen": account.n_unseen}
     if not evidence.tasks:
         text = (
-            "No process of the server was seen from inside: there are figures of the client alone, and what a restart loses cannot"
+            "No process of the server was seen from inside: the figures are the client's alone, and what a restart loses cannot"
             " be told. The probe sees apps on Starlette (FastAPI) in CPython 3.10 and newer, and not under python -I, -E, -S."
         )
         yield FoundOut("server-unseen", "warning", text, numbers)

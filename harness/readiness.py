@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 __all__ = ["Answer", "ask"]
 
 _TIMEOUT_S = 0.5
+_MOST_BYTES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ def ask(host: str, port: int, path: str | None = None) -> Answer:
         with socket.create_connection((host, port), timeout=_TIMEOUT_S) as connection:
             try:
                 connection.sendall(f"{request} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
-                first = connection.recv(64)
+                first = connection.recv(65_536)
+                # To its end: a server would complain in its log of a client that leaves in the middle of an answer.
+                _read_on(connection)
             except OSError:
                 return Answer(is_open=True, is_ready=False, text=f"port {port} was open, but {request} got no answer")
     except OSError:
@@ -42,3 +46,10 @@ def ask(host: str, port: int, path: str | None = None) -> Answer:
     status = int(found[1])
     is_ready = path is None or 200 <= status < 300
     return Answer(is_open=True, is_ready=is_ready, text=f"{request} was answered with status {status}")
+
+
+def _read_on(connection: socket.socket) -> None:
+    left = _MOST_BYTES
+    with contextlib.suppress(OSError):
+        while left > 0 and (data := connection.recv(65_536)):
+            left -= len(data)

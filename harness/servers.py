@@ -223,6 +223,7 @@ class ServerUnderTest:
 
     def _give_up(self, child: Child) -> ChildNotReady:
         # Asked as by Ctrl-C first: what a program has printed into a buffer is written when it ends, and not when it is killed.
+        asked_at = child.log.stat().st_size
         child.signal(signal.SIGINT)
         child.wait(_LAST_WORDS_S, self._tick)
         if self.is_up:
@@ -230,8 +231,8 @@ class ServerUnderTest:
         else:
             self._reaped([])
             self.child = None
-        why = f"nothing listened on port {self.port}" if self._last_answer is None else self._last_answer.text
-        return child.not_ready(self._engine.ready_s, why)
+        why = self._last_answer.text if self._last_answer is not None else ""
+        return child.not_ready(self._engine.ready_s, why, asked_at)
 
     def _kill(self, *, fault: bool) -> None:
         assert self.child is not None

@@ -24,6 +24,7 @@ from harness.session import Outcome, describe_scenario, run
 
 ROOT = Path(__file__).resolve().parents[2]
 LIARS = Path(__file__).with_name("liars")
+APPS = Path(__file__).with_name("apps")
 
 
 @dataclass(frozen=True)
