@@ -14,6 +14,7 @@ from harness.grouping import chunks, is_own
 from harness.model import Boot, Evidence, Note
 from harness.rows import DropReason, RowFile, Rows
 from harness.rowscan import left_in
+from harness.verdict import unexplained
 from harness.wording import at_s, counted, duration_ms, duration_s, listed
 
 __all__ = ["FoundOut", "Severity", "find"]
@@ -41,6 +42,7 @@ def find(evidence: Evidence, account: Account) -> tuple[FoundOut, ...]:
         *(finding for boot in sorted(evidence.boots, key=lambda each: each.boot) for finding in _of_a_boot(evidence, boot)),
         *_blocked(evidence),
         *_not_run(evidence, account),
+        *_closed(evidence, account),
     ]
     return tuple(sorted(found, key=lambda each: _ORDER[each.severity]))
 
@@ -149,6 +151,23 @@ def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
             " What must happen in any case cannot be a background task of the request."
         )
         yield FoundOut("tasks-discarded", "warning", text, {"discarded": account.discarded, "functions": dict(who)})
+
+
+def _closed(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
+    """Requests whose connection was closed under them while the server was up."""
+    ops = unexplained(evidence, account, closed=True)
+    if not len(ops):
+        return
+    why = (
+        f" {account.failed:,} tasks raised: uvicorn, for one, then closes the connection on which the task was asked for, and"
+        " whatever request has followed on it gets no answer. Its work may have been done all the same."
+        if account.failed
+        else " Its log may say why."
+    )
+    were = "request was" if len(ops) == 1 else "requests were"
+    text = f"{len(ops):,} {were} cut off: the server closed the connection instead of answering.{why}"
+    numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.failed}
+    yield FoundOut("connections-closed", "warning", text, numbers)
 
 
 def _functions(evidence: Evidence, chosen: Any) -> list[tuple[str, int]]:
