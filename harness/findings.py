@@ -21,6 +21,9 @@ __all__ = ["FoundOut", "Severity", "find"]
 
 Severity = Literal["info", "warning", "critical"]
 
+LONG_BLOCK_MS: Final = 250.0
+"""A shorter one may be a machine that had something else to do."""
+
 _MOST_FUNCTIONS: Final = 3
 _ORDER: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
 
@@ -114,24 +117,23 @@ def _blocked(evidence: Evidence) -> Iterator[FoundOut]:
     """One finding per function that held an event loop."""
     by_function: dict[tuple[str, str], list[Note]] = {}
     for note in evidence.notes:
-        if note.kind == "blocked":
+        # What happens while an app starts keeps nobody waiting.
+        if note.kind == "blocked" and not 0 < note.t_ns < evidence.load_start_ns:
             by_function.setdefault((note.function, note.file), []).append(note)
     for (function, _), notes in sorted(by_function.items(), key=lambda each: -max(note.blocked_ms for note in each[1])):
         worst = max(notes, key=lambda note: note.blocked_ms)
         where = f" ({worst.file}:{worst.line})" if worst.file else ""
-        times = f", seen {len(notes):,} times" if len(notes) > 1 else ""
         text = (
-            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}{times}: all that time"
-            " the process answered nobody. Make it a def function, await an async client, or hand it to a thread."
+            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}: all that time the"
+            " process answered nobody. Make it a def function, await an async client, or hand it to a thread."
         )
         numbers = {
             "function": function,
             "file": worst.file,
             "line": worst.line,
             "blocked_ms": round(worst.blocked_ms, 3),
-            "times": len(notes),
         }
-        yield FoundOut("loop-blocked", "critical", text, numbers)
+        yield FoundOut("loop-blocked", "critical" if worst.blocked_ms >= LONG_BLOCK_MS else "warning", text, numbers)
 
 
 def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
