@@ -46,8 +46,10 @@ class Process:
         self.untagged = (pid & 0x3F_FFFF) << 40
         self.packages: set[str] = set()
         """Top-level packages of the endpoints that were asked: whose code is the application's, wherever it is installed."""
-        self.endpoint: object = None
-        self.sampler = Sampler(self.page, self.notes, self.packages, int(_pool) if _pool.isdecimal() else 0)
+        self.n_requests = 0
+        self.n_answered = 0
+        self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
+        self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
         text = f"hooked {', '.join(_hooked) or 'nothing'} in CPython {platform.python_version()}"
         self.notes.write("hooked", text, hooks=list(_hooked), versions={"python": platform.python_version(), **versions})

@@ -15,8 +15,10 @@ import time
 from _thread import allocate_lock
 from collections.abc import Callable
 from time import monotonic_ns
+from types import FunctionType
+from typing import Any
 
-__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row"]
+__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "meta_of", "name_of"]
 
 DEF, ASYNC, SPAWNED = 1, 2, 3
 UNTAGGED = 1 << 63
@@ -30,6 +32,7 @@ _CLAIMED, _CLOSED, _UNWRITTEN, _NAMES_USED = 7, 8, 9, 10  # words of the header
 _GAUGES, _SETTINGS = 256 // 8, 1024 // 8
 
 _META, _ACCEPTED, _FLUSHED, _STARTED, _FINISHED, _FAILED, _DROPPED = 1, 2, 3, 4, 5, 6, 7  # words of a row
+_N_ACCEPTED, _N_STARTED, _N_FINISHED = _GAUGES + 5, _GAUGES + 6, _GAUGES + 7
 _REASON_BYTE, _FLAGS_BYTE = 14, 15
 _EARLY = 2
 _RETRY_NS = 100_000_000
@@ -87,30 +90,29 @@ class Page:
         text = _cut(label, _LABEL_BYTES)
         self._map[_LABEL : _LABEL + len(text)] = text
         words[Gauge.SHARED_POOL] = 1
-        self._lock = allocate_lock()
+        self._lock = lock = allocate_lock()
+        self._acquire, self._release = lock.acquire, lock.release
         self._claimed = 0
         self._capacity = 0
         self._retry_ns = 0
-        self._segment = (words, memoryview(self._map).cast("B"))  # the newest; replaced at the first row
+        self._segment = words  # the newest
         self._names: dict[str, int] = {"": 0}
+        self._functions: dict[Any, int] = {}
         self._n_dropped = 0
         self.next_started = _counter()
         self.next_finished = _counter()
         self.next_failed = _counter()
-        self._next_request = _counter()
-        self._next_answered = _counter()
-        self._n_answered = 0
         self.next_untagged = _counter()
         self._grow()  # now, not in the first request
         words[0] = int.from_bytes(b"AFTROWS1", "little")
 
-    def claim(self, row: Row, op: int, index: int, name: str, kind: int, accepted_ns: int, started_ns: int = 0) -> bool:
-        """Writes a new row, publishes it, and ties `row` to it. False: there was no room, which is counted."""
-        number = self._names.get(name)
-        if number is None:
-            number = self._name(name)
+    def claim(self, row: Row, op: int, meta: int, accepted_ns: int, started_ns: int = 0) -> bool:
+        """Writes a new row, publishes it, and ties `row` to it. False: there was no room, which is counted.
+
+        `meta` is the row's second word: position, name and kind (`meta_of`).
+        """
         # A lock held for longer than that can only be held by the code that this call has interrupted (a signal handler).
-        if not self.is_open or not self._lock.acquire(True, _LOCK_S):
+        if not self.is_open or not (self._acquire(False) or self._acquire(True, _LOCK_S)):
             return False
         try:
             position = self._claimed
@@ -119,22 +121,55 @@ class Page:
                 words[_UNWRITTEN] = words[_UNWRITTEN] + 1
                 self.is_full = True
                 return False
-            self._claimed = position + 1
-            words[_CLAIMED] = position + 1
-            words[Gauge.ACCEPTED] = position + 1
-            row.words, row.octets = rows, _ = self._segment
+            self._claimed = claimed = position + 1
+            words[_CLAIMED] = claimed
+            words[_N_ACCEPTED] = claimed
+            row.words = rows = self._segment
         finally:
-            self._lock.release()
+            self._release()
         row.base = base = (position % _SEGMENT_ROWS) * 8
-        rows[base + _META] = index | number << 16 | kind << 32 | 1 << 40 | (_EARLY << 56 if started_ns else 0)
+        rows[base + _META] = meta
         rows[base + _ACCEPTED] = accepted_ns
         if started_ns:
+            rows[base + _META] = meta | _EARLY << 56
             rows[base + _FLUSHED] = started_ns
             rows[base + _STARTED] = started_ns
             words[Gauge.STARTED] = self.next_started()
         rows[base] = op
         row.page = self
         return True
+
+    def number_of(self, func: Any) -> int:
+        """The id of the name of a function; 0 once the table is full."""
+        if type(func) is FunctionType:
+            number = self._functions.get(func)
+            if number is not None:
+                return number
+            number = self.name(name_of(func))
+            if "<locals>" not in func.__qualname__:
+                self._functions[func] = number  # it stays; those made anew for each request must not
+            return number
+        return self.name(name_of(func))
+
+    def name(self, text: str) -> int:
+        """The id of a name, entered at first use; 0 once the table is full."""
+        known = self._names.get(text)
+        if known is not None:
+            return known
+        with self._lock:
+            known = self._names.get(text)
+            if known is not None:
+                return known
+            number = len(self._names)
+            if number >= _N_NAMES:
+                self.is_out_of_names = True
+                return 0
+            encoded = _cut(text, _NAME_BYTES)
+            offset = _NAMES + number * _NAME_BYTES
+            self._map[offset : offset + len(encoded)] = encoded
+            self.words[_NAMES_USED] = number + 1
+            self._names[text] = number
+            return number
 
     def count_unwritten(self) -> None:
         """Counts a row that cannot be written."""
@@ -157,17 +192,6 @@ class Page:
                 self._n_dropped -= 1
                 self.words[Gauge.DROPPED] = self._n_dropped
 
-    def request_begins(self) -> None:
-        """Counts a request."""
-        number = self._next_request()
-        self.words[Gauge.REQUESTS] = number
-        self.words[Gauge.IN_FLIGHT] = max(0, number - self._n_answered)
-
-    def request_ends(self) -> None:
-        """Counts a request that is answered."""
-        self._n_answered = self._next_answered()
-        self.words[Gauge.IN_FLIGHT] = max(0, self.words[Gauge.REQUESTS] - self._n_answered)
-
     def wanted_pool(self) -> int:
         """The pool size that the harness asks for; 0: none."""
         return self.words[_SETTINGS]
@@ -186,22 +210,6 @@ class Page:
         if ended == words[Gauge.STARTED] and ended + words[Gauge.DROPPED] == words[_CLAIMED]:
             words[_CLOSED] = monotonic_ns()
 
-    def _name(self, text: str) -> int:
-        with self._lock:
-            known = self._names.get(text)
-            if known is not None:
-                return known
-            number = len(self._names)
-            if number >= _N_NAMES:
-                self.is_out_of_names = True
-                return 0
-            encoded = _cut(text, _NAME_BYTES)
-            offset = _NAMES + number * _NAME_BYTES
-            self._map[offset : offset + len(encoded)] = encoded
-            self.words[_NAMES_USED] = number + 1
-            self._names[text] = number
-            return number
-
     def _grow(self) -> bool:
         # Each segment has a mapping of its own, for good: another thread may be writing into an earlier one.
         now = monotonic_ns()
@@ -212,11 +220,11 @@ class Page:
         try:
             # Allocated, not sparse: a store into a hole on a full disk would end the process with SIGBUS.
             os.posix_fallocate(self._file, offset, length)
-            segment = memoryview(mmap.mmap(self._file, length, offset=offset)).cast("B")
+            segment = memoryview(mmap.mmap(self._file, length, offset=offset)).cast("B").cast("Q")
         except OSError:
             self._retry_ns = now + _RETRY_NS
             return False
-        self._segment = (segment.cast("Q"), segment)
+        self._segment = segment
         self._capacity += _SEGMENT_ROWS
         return True
 
@@ -230,26 +238,21 @@ class _Nowhere:
 class Row:
     """One task attempt. Every method is safe from any thread; without a page (or in a forked child) they do nothing."""
 
-    __slots__ = ("base", "octets", "page", "state", "words")
-
     WAITING, RUNNING, ENDED, DROPPED = range(4)
 
-    page: Page
+    # Here and not in __init__, because most rows never change most of them, and every request pays for what is set.
+    page: Page = _Nowhere()  # type: ignore[assignment]
     words: memoryview
-    octets: memoryview
-
-    def __init__(self) -> None:
-        self.page = _NOWHERE  # type: ignore[assignment]
-        self.base = 0
-        self.state = Row.WAITING
+    base = 0
+    state = WAITING
 
     def flushed(self, now: int) -> None:
         """The server has taken the last byte of the answer."""
         if self.page.is_open and not self.words[self.base + _FLUSHED]:
             self.words[self.base + _FLUSHED] = now
 
-    def start(self) -> None:
-        """Just before the first instruction of the function."""
+    def start(self, has_left: bool) -> None:
+        """Just before the first instruction of the function. `has_left`: the response has."""
         page = self.page
         if not page.is_open:
             return
@@ -259,26 +262,27 @@ class Row:
         self.state = Row.RUNNING
         now = monotonic_ns()
         if not words[base + _FLUSHED]:
-            self.octets[base * 8 + _FLAGS_BYTE] |= _EARLY
+            if not has_left:
+                words.cast("B")[base * 8 + _FLAGS_BYTE] |= _EARLY
             words[base + _FLUSHED] = now
         words[base + _STARTED] = now
-        page.words[Gauge.STARTED] = page.next_started()
+        page.words[_N_STARTED] = page.next_started()
         if words[base + _DROPPED]:
             # Dropped meanwhile by the event loop, which looks for a start as we look for a drop: one of us sees the other.
             page.take_back(self)
 
     def finish(self) -> None:
         """Just after the last one."""
-        page = self.page
         self.state = Row.ENDED
+        page = self.page
         if page.is_open:
             self.words[self.base + _FINISHED] = monotonic_ns()
-            page.words[Gauge.FINISHED] = page.next_finished()
+            page.words[_N_FINISHED] = page.next_finished()
 
     def fail(self) -> None:
         """It raised."""
-        page = self.page
         self.state = Row.ENDED
+        page = self.page
         if page.is_open:
             self.words[self.base + _FAILED] = monotonic_ns()
             page.words[Gauge.FAILED] = page.next_failed()
@@ -290,7 +294,7 @@ class Row:
         self.state = Row.DROPPED
         if not page.is_open:
             return
-        self.octets[self.base * 8 + _REASON_BYTE] = reason
+        self.words.cast("B")[self.base * 8 + _REASON_BYTE] = reason
         page.drop(self)
         if not was_running and self.words[self.base + _STARTED]:
             page.take_back(self)
@@ -303,7 +307,22 @@ class Row:
                 self.page.take_back(self)
 
 
-_NOWHERE = _Nowhere()
+def meta_of(index: int, number: int, kind: int) -> int:
+    """The second word of a row."""
+    return index | number << 16 | kind << 32 | 1 << 40
+
+
+def name_of(func: Any) -> str:
+    """What a person calls a callable: its name within its module, a partial's function's, or the name of its class."""
+    while True:
+        name = getattr(func, "__qualname__", None)
+        inner = getattr(func, "func", None)
+        if isinstance(name, str) or inner is None:
+            break
+        func = inner
+    if not isinstance(name, str):
+        name = type(func).__qualname__
+    return name.rpartition("<locals>.")[2] if "<locals>" in name else name
 
 
 def _cut(text: str, length: int) -> bytes:

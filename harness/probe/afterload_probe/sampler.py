@@ -10,12 +10,14 @@ from asyncio import AbstractEventLoop
 from contextvars import Context
 from time import monotonic_ns
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .blocked import Blocked
 from .frames import culprit
-from .notes import Notes
 from .rows import Gauge, Page
+
+if TYPE_CHECKING:
+    from .process import Process
 
 __all__ = ["Sampler"]
 
@@ -51,12 +53,13 @@ class _Watched:
 class Sampler:
     """Keeps the gauges of pool and loop, changes the pool when asked to, and names what blocks a loop."""
 
-    def __init__(self, page: Page, notes: Notes, packages: set[str], pool: int) -> None:
+    def __init__(self, process: Process, pool: int) -> None:
         """`pool`: tokens to give each pool at its start; 0: leave it."""
+        page, notes = process.page, process.notes
         self.loops: dict[AbstractEventLoop, _Watched] = {}
         self._page = page
         self._notes = notes
-        self._packages = packages
+        self._process = process
         self._pool = pool
         self._asked_pool = 0
         self._blocked = Blocked(notes)
@@ -106,6 +109,9 @@ class Sampler:
                 watched.loop.call_soon_threadsafe(self._resize, watched, wanted)
         self._sample_pools()
         self._sample_beats()
+        words, process = self._page.words, self._process
+        words[Gauge.REQUESTS] = n_requests = process.n_requests
+        words[Gauge.IN_FLIGHT] = max(0, n_requests - process.n_answered)
         if self._page.is_full:
             self._notes.once(
                 "note", "task rows could not be written: the disk is full, or one request has more than 32,768 tasks"
@@ -157,7 +163,9 @@ class Sampler:
             if frames is None:
                 frames = sys._current_frames()  # noqa: SLF001  # the only way to see what another thread does
             watched.blocked_since_ns = watched.beat_ns
-            self._blocked.seen(watched.thread, culprit(frames.get(watched.thread), watched.runner, self._packages), late_ns)
+            self._blocked.seen(
+                watched.thread, culprit(frames.get(watched.thread), watched.runner, self._process.packages), late_ns
+            )
 
 
 def running_loop() -> AbstractEventLoop | None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine
 from time import monotonic_ns
 from typing import Any
 
-from .exchange import Exchange, Unit, current, is_cancellation, name_of
+from .exchange import Exchange, Unit, current, is_cancellation
 from .frames import is_application, top_package
 from .process import hooked, trouble, unhooked
-from .rows import SPAWNED, Reason, Row
+from .rows import SPAWNED, Reason, Row, meta_of, name_of
 
 __all__ = ["Spawned", "hook_loop"]
 
@@ -41,6 +41,8 @@ def hook_loop(loop: AbstractEventLoop) -> None:
             return original(self, coro, *args, **kwargs)
         spawned = None
         try:
+            if isinstance(unit, Exchange) and unit.running is not None:
+                unit = unit.running
             if isinstance(coro, Coroutine) and is_application(sys._getframe(1), _packages(unit.exchange)):  # noqa: SLF001
                 spawned = Spawned(coro, unit)
                 unit.spawned(spawned)
@@ -74,8 +76,6 @@ def _packages(exchange: Exchange) -> set[str]:
 class Spawned(Unit, Coroutine[Any, Any, Any]):
     """Stands for the coroutine of a spawned task, to see its first step and its last. Else it is that one."""
 
-    __slots__ = ("__weakref__", "_accepted_ns", "_coro", "_parent", "_row", "_started_ns", "children", "exchange", "is_over")
-
     def __init__(self, coro: Coroutine[Any, Any, Any], parent: Unit) -> None:
         self._coro = coro
         self._parent: Unit | None = parent
@@ -83,8 +83,6 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
         self._started_ns = 0
         self._row: Row | None = None
         self.exchange = parent.exchange
-        self.children: dict[Any, None] | None = None
-        self.is_over = False
 
     def publish(self) -> None:
         """What has started it is over: from now on it can be lost by itself."""
@@ -96,7 +94,8 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
         if index > 0xFFFF:
             page.count_unwritten()
             return
-        if page.claim(row, exchange.op, index, name_of(self._coro), SPAWNED, self._accepted_ns, self._started_ns):
+        meta = meta_of(index, page.name(name_of(self._coro)), SPAWNED)
+        if page.claim(row, exchange.op, meta, self._accepted_ns, self._started_ns):
             row.state = Row.RUNNING if self._started_ns else Row.WAITING
             self._row = row
 
@@ -139,7 +138,7 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
         try:
             current.set(self)  # in the context of the task: what it starts is its own
             if self._row is not None:
-                self._row.start()
+                self._row.start(False)
                 self._started_ns = 1
             else:
                 self._started_ns = monotonic_ns()
