@@ -168,11 +168,12 @@ def positions(
     return where, known[where] == wanted
 
 
-def chunks(file: RowFile) -> Iterator[Rows]:
-    """The rows of a file, some at a time, as plain arrays."""
-    rows = np.asarray(file.rows)
-    for start in range(0, len(rows), CHUNK_ROWS):
-        yield rows[start : start + CHUNK_ROWS]
+def chunks(*files: RowFile) -> Iterator[Rows]:
+    """The rows of files, one after another, some at a time, as plain arrays."""
+    for file in files:
+        rows = np.asarray(file.rows)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            yield rows[start : start + CHUNK_ROWS]
 
 
 def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
@@ -265,7 +266,7 @@ def _ops(evidence: Evidence) -> OpTable:
 
 
 def _tasks(evidence: Evidence) -> TaskTable:
-    room = sum(len(file.rows) for file in evidence.tasks.values())
+    room = sum(len(file.rows) for files in evidence.tasks.values() for file in files)
     key = np.empty(room, np.uint64)
     boot = np.empty(room, np.uint16)
     state = np.empty(room, np.uint8)
@@ -275,7 +276,7 @@ def _tasks(evidence: Evidence) -> TaskTable:
     reaped = {each.boot for each in evidence.boots if each.reaped_ns is not None}
     end = 0
     for number in sorted(evidence.tasks):
-        for all_rows in chunks(evidence.tasks[number]):
+        for all_rows in chunks(*evidence.tasks[number]):
             own = is_own(all_rows["op"], evidence.run_tag)
             rows = all_rows if own.all() else all_rows[own]
             into = slice(end, end + len(rows))

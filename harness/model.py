@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.rows import RowFile
 
-__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "SurvivingProcess"]
+__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "Note", "SurvivingProcess"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Boot:
     survivors: tuple[SurvivingProcess, ...] = ()
     said_abandoned_queued: int | None = None  # what the server itself said at its drain deadline
     said_abandoned_running: int | None = None
+    orphans: tuple[SurvivingProcess, ...] = ()  # went on when the first process had ended; ended by afterload
+    orphans_served: bool = False  # ... and something still listened on the port
+    served_to_the_end: bool = False  # it was killed because it had not ended when asked, and listened on its port until then
+    dead_workers: tuple[int, ...] = ()  # pids of processes that ended on their own while the boot went on
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,21 @@ class GeneratorReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What the probe in one process of the server had to say."""
+
+    boot: int
+    pid: int
+    kind: str  # "hooked", "unhooked", "blocked", "note"
+    text: str
+    t_ns: int = 0
+    blocked_ms: float = 0.0  # for how long a call held the event loop
+    function: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that a verdict rests on: what the witnesses wrote and what the session saw."""
 
@@ -82,7 +101,7 @@ class Evidence:
     planned_requests: int
     expectation: Expectation
     requests: Sequence[RowFile]
-    tasks: Mapping[int, RowFile]  # by boot
+    tasks: Mapping[int, Sequence[RowFile]]  # by boot; one file per process of it that served
     effects: Sequence[RowFile]
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()
@@ -91,4 +110,5 @@ class Evidence:
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
+    notes: Sequence[Note] = ()
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive

@@ -67,8 +67,13 @@ class RunDir:
         return self.path / f"requests-{process}.rows"
 
     def tasks(self, boot: int) -> Path:
-        """Rows of the server's boot."""
+        """Rows of the server's boot; those of its processes are named after it: `tasks-1.rows`, `tasks-1-4711.rows`."""
         return self.path / f"tasks-{boot}.rows"
+
+    def task_files(self, boot: int) -> list[Path]:
+        """The row files of all processes of a boot that there are now."""
+        one = self.tasks(boot)
+        return [path for path in (one, *sorted(self.path.glob(f"{one.stem}-*.rows"))) if path.exists()]
 
     def effects(self) -> Path:
         """Rows of the world."""

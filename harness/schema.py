@@ -18,6 +18,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
+    "Finding",
     "Generator",
     "InvariantSummary",
     "Loop",
@@ -70,6 +71,7 @@ class Requests(_Record):
     rejected: int
     indeterminate: int
     unsent: int
+    unseen: int = Field(description="acknowledged or indeterminate, and no process of the server told of them")
     unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
     offered_per_s: Number = Field(description="requests due, per second of load")
     achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
@@ -82,7 +84,7 @@ class Tasks(_Record):
     """What became of the tasks. `accepted` is the sum of the states up to `awaiting`."""
 
     inline: bool = Field(description="the work is done before answering: `lost` counts operations, shown by the world alone")
-    server_is_witness: bool
+    server_is_witness: bool = Field(description="it wrote task rows, and saw every request that was acknowledged")
     world_is_witness: bool = Field(description="it shows for each task whether its effect arrived")
     accepted: int
     finished: int
@@ -94,12 +96,12 @@ class Tasks(_Record):
     never_started: int
     awaiting: int
     never_done: int = Field(description="failed, skipped, interrupted or never started; inline: lost")
-    lost: int | None = Field(description="at most; null where nobody but the client was a witness")
-    lost_low: int | None = Field(description="at least")
+    lost: int = Field(description="at most; of an unseen request, whatever it left behind counts as one")
+    lost_low: int = Field(description="at least; other than `lost` where a witness was missing")
     lost_queued: int
     lost_running: int
-    broken_promises: int | None = Field(description="lost and acknowledged, at most")
-    broken_promises_low: int | None = Field(description="at least")
+    broken_promises: int = Field(description="lost and acknowledged, at most")
+    broken_promises_low: int = Field(description="at least")
     broken_promises_queued: int
     broken_promises_running: int
     duplicated: int
@@ -161,6 +163,8 @@ class BootSummary(_Record):
     recovery_s: Number = Field(description="from the signal to the first acknowledgement by the next boot")
     port_free: bool | None
     survivors: list[str]
+    orphans: list[str] = Field(description="went on after the process that was signalled had ended, and were ended by afterload")
+    dead_workers: list[int] = Field(description="pids of processes that ended on their own while the boot went on")
 
 
 class InvariantSummary(_Record):
@@ -194,12 +198,22 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
+class Finding(_Record):
+    """What the figures mean, in words. The id names the kind of finding and stays the same from run to run."""
+
+    id: str
+    severity: Literal["info", "warning", "critical"]
+    text: str
+    evidence: dict[str, Any] = Field(description="the figures that the text is about")
+
+
 class Summary(_Record):
     """The whole of summary.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: VerdictName
     reasons: list[str]
+    findings: list[Finding]
     plan: dict[str, Any]
     environment: dict[str, Any]
     interrupted_by: str | None

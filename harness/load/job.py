@@ -31,7 +31,8 @@ class _Record(BaseModel):
 
 
 class RequestTemplate(_Record):
-    """One kind of request. In path, header values and body `{op}` becomes the operation id, 16 hex digits, and `{n}` its number.
+    """One kind of request. In path, header values and body `{op}` becomes the operation id, 16 hex digits, `{uuid}` a UUID made
+    of it, and `{n}` the number of the request in the run, from 1.
 
     Several templates may have one name: they are variants of one kind.
     """

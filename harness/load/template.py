@@ -12,9 +12,10 @@ __all__ = ["OP_HEADER", "ReadyTemplate", "Request"]
 OP_HEADER = "X-Op-Id"
 OP = "{op}"
 NUMBER = "{n}"
+UUID = "{uuid}"
 NUMBER_BITS = (1 << 32) - 1  # of an operation id: the number of the request in the run, from 1
 
-_PLACEHOLDER = re.compile(r"(\{op\}|\{n\})")
+_PLACEHOLDER = re.compile(r"(\{op\}|\{n\}|\{uuid\})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class _Text:
         self._parts = _PLACEHOLDER.split(text)
         self.is_fixed = len(self._parts) == 1
 
-    def fill(self, digits: str, number: str) -> str:
+    def fill(self, words: dict[str, str]) -> str:
+        """The text with each placeholder's word in its place."""
         if self.is_fixed:
             return self._text
-        return "".join([digits if part == OP else number if part == NUMBER else part for part in self._parts])
+        return "".join([words.get(part, part) for part in self._parts])
 
 
 class ReadyTemplate:
@@ -57,9 +59,15 @@ class ReadyTemplate:
 
     def fill(self, op: int) -> Request:
         """The request of operation `op`; its header X-Op-Id carries the id as 16 hex digits."""
-        digits, number = f"{op:016x}", str(op & NUMBER_BITS)
+        digits = f"{op:016x}"
+        words = {OP: digits, NUMBER: str(op & NUMBER_BITS), UUID: as_uuid(digits)}
         headers = {OP_HEADER: digits, **self._fixed_headers}
         for name, text in self._headers:
-            headers[name] = text.fill(digits, number)
-        body = self._fixed_body if self._body.is_fixed else self._body.fill(digits, number).encode()
-        return Request(path=self._path.fill(digits, number), headers=headers, body=body)
+            headers[name] = text.fill(words)
+        body = self._fixed_body if self._body.is_fixed else self._body.fill(words).encode()
+        return Request(path=self._path.fill(words), headers=headers, body=body)
+
+
+def as_uuid(digits: str) -> str:
+    """A UUID (of version 4, by its form) with all of an operation id's 16 digits in it."""
+    return f"{digits[:8]}-{digits[8:12]}-4000-8000-00000000{digits[12:]}"

@@ -13,8 +13,10 @@ from harness.load.job import HEADER_VALUE, MADE_BY_THE_SENDER, TOKEN
 __all__ = ["METHODS", "PLACEHOLDERS", "RequestPlan", "parse_header", "parse_request"]
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-PLACEHOLDERS = {"{op}": "feedfacefeedface", "{n}": "1"}
-"""What becomes of the request in path, headers and body, with an example of each: the operation id; its number, from 1."""
+PLACEHOLDERS = {"{op}": "feedfacefeedface", "{uuid}": "feedface-feed-4000-8000-00000000face", "{n}": "1"}
+"""What is filled in for each request, in path, headers and body, with an example: the operation id; a UUID made of it; its number
+in the run, from 1.
+"""
 
 _PATH = re.compile(r"/([!-.0-~][!-~]*)?")
 _JSON_LOOKS = ("{", "[", '"')
@@ -54,7 +56,7 @@ class RequestPlan(BaseModel):
             raise ValueError(msg)
         for placeholder in re.findall(r"\{[^{}]*\}", path):
             if placeholder not in PLACEHOLDERS:
-                known = " and ".join(PLACEHOLDERS)
+                known = ", ".join(PLACEHOLDERS)
                 msg = f"{path!r} has the placeholder {placeholder}; there are {known}, or write a value in its place"
                 raise ValueError(msg)
         if not _PATH.fullmatch(path):
