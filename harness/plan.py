@@ -55,7 +55,7 @@ class Plan(BaseModel):
     openapi: str | None = None
     openapi_only: tuple[str, ...] = ()
     openapi_exclude: tuple[str, ...] = ()
-    openapi_headers: dict[str, str] = {}
+    openapi_headers: dict[str, str] = Field(default={}, repr=False)
     locustfile: str | None = None
     users: Annotated[int, Field(ge=1, le=60_000)] | None = None
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -137,7 +137,8 @@ class Plan(BaseModel):
         wrong += ["loop"] if self.engine in {"rust", "command"} else []
         for name in wrong:
             if name in given:
-                msg = f"{name} is {getattr(self, name)!r}, which {_who_has(name)}; the engine here is {self.engine}"
+                value = f"{name} is {getattr(self, name)!r}" if name != "requests" else "requests are given"
+                msg = f"{value}, which {_who_has(name)}; the engine here is {self.engine}"
                 raise ValueError(msg)
         if is_command and not self.port and not any(PORT_PLACEHOLDER in part for part in self.command):
             msg = (

@@ -20,7 +20,7 @@ import locust
 from locust.argument_parser import get_empty_argument_parser, get_parser, setup_parser_arguments
 from locust.dispatch import UsersDispatcher
 from locust.env import Environment
-from locust.runners import STATE_STOPPED, LocalRunner, WorkerNode
+from locust.runners import LocalRunner, WorkerNode
 from locust.shape import LoadTestShape
 from locust.user import User
 from locust.user.task import LOCUST_STATE_STOPPING
@@ -58,6 +58,7 @@ class LocustfileTraffic:
         self._n_left = 0
         self._notes: list[str] = []
         self._has_spawned = False
+        self._why_ended = ""  # if before its time
         self._stop = gevent.event.Event()
         random.seed(f"{job.seed}/{job.process}")
         users, shape = _load(self._file)
@@ -80,6 +81,12 @@ class LocustfileTraffic:
             dispatcher_class=_dispatcher(job.process, job.processes),
         )
         self._runner: LocalRunner = self._environment.create_local_runner()
+        # A locustfile may end the load by these two. We end it then, in good order.
+        self._stop_runner, self._quit_runner = self._runner.stop, self._runner.quit
+        for name in ("stop", "quit"):
+            setattr(self._runner, name, self._ended_by_file)
+        if shape is not None:
+            self._follow(shape)
 
     def prepare(self) -> None:
         """Lets the locustfile hear that all is set up, as Locust does."""
@@ -105,14 +112,14 @@ class LocustfileTraffic:
             self._runner.start(job.users, spawn_rate=job.spawn_rate_per_s or job.users)
         end_s = t0_ns / 1e9 + job.duration_s
         while not self._stop.wait(POLL_S) and time.monotonic() < end_s:
-            if self._is_over():
-                at_s = time.monotonic() - t0_ns / 1e9
-                why = "its load shape ended" if self._environment.shape_class is not None else "no user was left"
-                if self._n_users:
-                    self._notes.append(f"the load ended {at_s:.1f} s after its start, not after {job.duration_s:g} s: {why}")
+            if self._has_spawned and self._environment.shape_class is None and self._runner.user_count == 0:
+                self._why_ended = "no user was left"
                 break
+        at_s = time.monotonic() - t0_ns / 1e9
+        if self._why_ended and self._n_users:
+            self._notes.append(f"the load ended {at_s:.1f} s after its start, not after {job.duration_s:g} s: {self._why_ended}")
         self._tap.is_stopping = True
-        self._runner.stop()
+        self._stop_runner()
         events: Any = self._environment.events
         events.quitting.fire(environment=self._environment, reverse=True)
         # An answer that a user has dropped unread ends with its object, which may hang in a cycle.
@@ -120,6 +127,7 @@ class LocustfileTraffic:
 
     def stop(self) -> None:
         """The users begin nothing more."""
+        self._why_ended = ""
         self._stop.set()
 
     def report(self) -> dict[str, object]:
@@ -147,7 +155,7 @@ class LocustfileTraffic:
 
     def close(self) -> None:
         """Ends Locust."""
-        self._runner.quit()
+        self._quit_runner()
         events: Any = self._environment.events
         events.quit.fire(exit_code=0)
 
@@ -166,10 +174,26 @@ class LocustfileTraffic:
         # Locust puts it in place of what each user says; if they differ, each has its own already.
         return self._stage.base_url + paths.pop() if len(paths) == 1 else None
 
-    def _is_over(self) -> bool:
-        if self._environment.shape_class is not None:
-            return self._runner.shape_greenlet is None
-        return self._runner.state == STATE_STOPPED or (self._has_spawned and self._runner.user_count == 0)
+    def _follow(self, shape: LoadTestShape) -> None:
+        """Lets us, not Locust, end the load when its shape ends."""
+        tick: Callable[[], Any] = shape.tick
+        last: Any = (0, 1)
+
+        def ticked() -> Any:
+            nonlocal last
+            now = tick()
+            if now is None:
+                self._why_ended = "its load shape ended"
+                self._stop.set()
+            else:
+                last = now
+            return last
+
+        setattr(shape, "tick", ticked)  # noqa: B010 - an object's own method, in place of its class's
+
+    def _ended_by_file(self) -> None:
+        self._why_ended = "the locustfile ended it"
+        self._stop.set()
 
     def _watch_users(self) -> None:
         run: Callable[[User], None] = User.run

@@ -80,7 +80,7 @@ class Wiretap:
 
     @contextlib.contextmanager
     def _user_sends(self, user: Any, name: str | None) -> Iterator[None]:
-        if self.is_stopping and not _is_farewell(sys._getframe(2)):
+        if (self.is_stopping or _is_dying(user)) and not _is_farewell(sys._getframe(2)):
             _end_user(user)
         here = self._here
         before = getattr(here, "name", None), getattr(here, "is_user", False)
@@ -130,10 +130,21 @@ def _is_farewell(frame: FrameType | None) -> bool:
     return False
 
 
+def _is_dying(user: Any) -> bool:
+    """True if this greenlet is a user whom Locust has killed, and who has not been told yet.
+
+    A kill is delivered by the event loop, and a user who wakes up in the same round goes on until then: into a request, which
+    would be cut off in the middle.
+    """
+    return user is not None and user.greenlet is gevent.getcurrent() and user.greenlet in user.group.dying
+
+
 def _end_user(user: Any) -> NoReturn:
-    """Ends a user who is about to send something after the end of the load."""
-    if user is not None and user.greenlet is gevent.getcurrent() and user._state != LOCUST_STATE_STOPPING:
-        # Locust has not come to this user yet, or its kill is on its way: to leave now would be to be killed in the farewell.
-        user._state = LOCUST_STATE_WAITING
-        gevent.get_hub().switch()
+    """Ends a user who is about to send something after the end of the load, or after its own."""
+    if user is not None and user.greenlet is gevent.getcurrent():
+        if user._state != LOCUST_STATE_STOPPING and user.greenlet not in user.group.dying:
+            # Locust has not come to this user yet: it will find one who waits.
+            user._state = LOCUST_STATE_WAITING
+        if user._state != LOCUST_STATE_STOPPING or user.greenlet in user.group.dying:
+            gevent.get_hub().switch()  # Until the kill comes: to leave now would be to be killed in the farewell.
     raise gevent.GreenletExit

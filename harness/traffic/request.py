@@ -30,7 +30,7 @@ class RequestPlan(BaseModel):
 
     method: str
     path: str
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default={}, repr=False)  # An error that shows a plan must not show a secret.
     body: str = ""
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
