@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import random
@@ -23,7 +24,6 @@ from locust.env import Environment
 from locust.runners import LocalRunner, WorkerNode
 from locust.shape import LoadTestShape
 from locust.user import User
-from locust.user.task import LOCUST_STATE_STOPPING
 from locust.util.load_locustfile import load_locustfile
 
 from harness.load.job import JobError
@@ -201,13 +201,11 @@ class LocustfileTraffic:
 
         def watched(user: User) -> None:
             traffic._n_users += 1
-            try:
+            # Its `on_start` may raise, which `user_error` has told; gevent would print each one.
+            with contextlib.suppress(Exception):
                 run(user)
-            except Exception:  # noqa: BLE001 - its `on_start` raised, which `user_error` has told; gevent would print each one
-                user._state = None
             # A user whom a load shape sends home does not leave by itself.
-            has_left = user._state != LOCUST_STATE_STOPPING and traffic._environment.shape_class is None
-            if has_left and not traffic._tap.is_stopping:
+            if traffic._environment.shape_class is None and not traffic._tap.is_stopping:
                 traffic._n_left += 1
 
         User.run = watched  # type: ignore[method-assign, misc]

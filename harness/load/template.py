@@ -56,11 +56,15 @@ class ReadyTemplate:
         headers = {name: _Text(value) for name, value in template.headers.items()}
         self._fixed_headers = {name: template.headers[name] for name, text in headers.items() if text.is_fixed}
         self._headers = [(name, text) for name, text in headers.items() if not text.is_fixed]
+        texts = (template.path, template.body, *template.headers.values())
+        self._needs_words = any(placeholder in text for text in texts for placeholder in (NUMBER, UUID))
 
     def fill(self, op: int) -> Request:
         """The request of operation `op`; its header X-Op-Id carries the id as 16 hex digits."""
         digits = f"{op:016x}"
-        words = {OP: digits, NUMBER: str(op & NUMBER_BITS), UUID: as_uuid(digits)}
+        words = {OP: digits}
+        if self._needs_words:
+            words |= {NUMBER: str(op & NUMBER_BITS), UUID: as_uuid(digits)}
         headers = {OP_HEADER: digits, **self._fixed_headers}
         for name, text in self._headers:
             headers[name] = text.fill(words)

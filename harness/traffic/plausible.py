@@ -85,6 +85,10 @@ def _narrow(schema: Any, name: str) -> None:
     """Narrows a schema in place. `name` is that of the property or parameter that it describes."""
     if not isinstance(schema, dict) or any(key in schema for key in _TOGETHER):
         return
+    options = schema.get("anyOf")
+    if isinstance(options, list) and any(_is_of(option, "number", "integer") for option in options):
+        # A number that may be written as a string (a Decimal): its schema seldom says that not every string will do.
+        schema["anyOf"] = [option for option in options if not _is_of(option, "string") or "enum" in option or "const" in option]
     for key in ("anyOf", "oneOf"):
         # Of alternatives that exclude each other, a narrower one still excludes the others.
         for option in schema.get(key) or ():
@@ -104,6 +108,10 @@ def _narrow(schema: Any, name: str) -> None:
             schema.setdefault("maxItems", max(int(schema.get("minItems", 0)), _MOST_ITEMS))
         case "object":
             _narrow_object(schema)
+
+
+def _is_of(schema: Any, *types: str) -> bool:
+    return isinstance(schema, dict) and schema.get("type") in types
 
 
 def _narrow_object(schema: dict[str, Any]) -> None:
