@@ -19,7 +19,7 @@ from harness.schema import Summary
 from harness.session import Outcome, describe
 from harness.session import run as run_session
 from harness.text import render
-from harness.traffic import parse_request
+from harness.traffic.options import TrafficCommand, traffic_options
 
 __all__ = ["main"]
 
@@ -81,7 +81,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-class _Run(click.Command):
+class _Run(TrafficCommand):
     """What comes after `--` is a command of the user's, options and all."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -117,7 +117,10 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--cwd", metavar="DIR", help="Where COMMAND is started.  [default: here]")
 @click.option("--ready", metavar="/PATH", help="COMMAND is ready when it answers 2xx there.  [default: any answer to OPTIONS *]")
 @click.option("--ready-within", "ready_s", type=_Duration(), metavar="TIME", help="How long a start may take.  [default: 30s]")
-@click.option("--request", "requests", multiple=True, metavar="'METHOD /PATH'", help="What is sent to COMMAND; repeatable.")
+@traffic_options
+@click.option(
+    "--think", "think_s", type=_Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
+)
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
 @click.option("--for", "for_s", type=_Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
 @click.option(
@@ -219,15 +222,22 @@ def run(
     if is_own_app:
         # So that the plan can be run again from anywhere.
         values["cwd"] = str(Path(values.get("cwd") or ".").absolute())
+        values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
-    by_users = values.get("users") is not None
-    first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **({} if by_users else {"rate": 1.0}), **values}, where)
+    rate = {} if _is_closed(values) else {"rate": 1.0}
+    first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
     if json_to is not None and json_to != "-":
         _require_writable(Path(json_to))
+    if is_own_app and not (first.requests or first.locustfile or first.openapi):
+        hint = "name a request, e.g., --request 'POST /orders', or let them be made: --from-openapi auto, or give a --locustfile"
+        raise UsageError("nothing says what to send", hint)
     described = describe(first)
     plan = Plan.of({**_defaults(described, values), **values}, where)
-    if is_own_app and not (plan.requests or plan.locustfile or plan.openapi):
-        raise UsageError("nothing says what to send", "name a request, e.g., --request 'POST /orders'")
+    if plan.hidden:
+        names = ", ".join(plan.hidden)
+        click.echo(
+            f"note: secret header values are not written to the run directory; to run its plan again, set {names}", err=True
+        )
     outcome = run_session(plan, described, out=out)
     _show(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
@@ -258,15 +268,22 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
             if not equals:
                 raise UsageError(f"--set {name} has no value", "write it as --set name=value, e.g., --set delay=200ms")
         given["settings"] = {name: value for name, _, value in pairs}
-    if "requests" in given:
-        given["requests"] = [parse_request(text) for text in given["requests"]]
     return given
+
+
+def _is_closed(values: dict[str, Any]) -> bool:
+    return values.get("users") is not None or values.get("locustfile") is not None
+
+
+def _files_in(values: dict[str, Any]) -> list[str]:
+    names = [name for name in ("locustfile", "openapi") if isinstance(values.get(name), str)]
+    return [name for name in names if values[name] != "auto" and "://" not in values[name]]
 
 
 def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     plan = described.get("plan", _OWN_APP)
     defaults = {"for_s": plan["duration_s"]}
-    if values.get("users") is None:
+    if not _is_closed(values):
         defaults["rate"] = plan["rate_per_s"]
     if plan["pool"] is not None:
         defaults["pool"] = plan["pool"]

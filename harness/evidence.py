@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.model import Boot, Evidence, Expectation, Fault, GeneratorReport, Note, SurvivingProcess
+from harness.model import Boot, Evidence, Expectation, Fault, GeneratorReport, Note, SurvivingProcess, UsersReport
 from harness.rows import Gauge, Kind, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
@@ -79,6 +79,18 @@ def read_evidence(rundir: RunDir) -> Evidence:
             GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
             for event in events
             if event["event"] == "load_done"
+        ],
+        is_closed="users" in plan or "locustfile" in plan,
+        users=[
+            UsersReport(
+                process=event["process"],
+                users=event["users"],
+                left=event["left"],
+                user_errors=[(error["text"], error["count"]) for error in event["user_errors"]],
+                notes=event["notes"],
+            )
+            for event in events
+            if event["event"] == "users_done"
         ],
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=tuple(plan.get("faults", ())),

@@ -46,6 +46,7 @@ def find(evidence: Evidence, account: Account) -> tuple[FoundOut, ...]:
         *_blocked(evidence),
         *_not_run(evidence, account),
         *_closed(evidence, account),
+        *_of_users(evidence),
     ]
     return tuple(sorted(found, key=lambda each: _ORDER[each.severity]))
 
@@ -170,6 +171,26 @@ def _closed(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
     text = f"{len(ops):,} {were} cut off: the server closed the connection instead of answering.{why}"
     numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.failed}
     yield FoundOut("connections-closed", "warning", text, numbers)
+
+
+def _of_users(evidence: Evidence) -> Iterator[FoundOut]:
+    """What the closed model means for the figures, and what a locustfile did."""
+    if not evidence.is_closed:
+        return
+    n_users = sum(each.users for each in evidence.users)
+    text = (
+        f"The load was {counted(n_users, 'user')} who each waited for an answer before sending more (closed model): while the"
+        " server stalled, they sent less, so the response times leave out what others would have waited. A --rate leaves it in."
+    )
+    yield FoundOut("closed-model", "info", text, {"users": n_users})
+    errors: Counter[str] = Counter()
+    for each in evidence.users:
+        errors.update(dict(each.user_errors))
+    for text, n in errors.most_common(_MOST_FUNCTIONS):
+        what = f"The locustfile raised {counted(n, 'time')}: {text}. What its users did not send then is missing from the load."
+        yield FoundOut("user-raised", "warning", what, {"where": text, "times": n})
+    for note in dict.fromkeys(note for each in evidence.users for note in each.notes):
+        yield FoundOut("traffic-note", "info", f"{note[0].upper()}{note[1:]}.", {})
 
 
 def _functions(evidence: Evidence, chosen: Any) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.rows import RowFile
 
-__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "Note", "SurvivingProcess"]
+__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "Note", "SurvivingProcess", "UsersReport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,17 @@ class GeneratorReport:
 
 
 @dataclass(frozen=True, slots=True)
+class UsersReport:
+    """What one load process says of its users, in the closed model."""
+
+    process: int
+    users: int
+    left: int = 0  # before the end, by themselves
+    user_errors: Sequence[tuple[str, int]] = ()  # raised by a locustfile: where and what, how often
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """What the probe in one process of the server had to say."""
 
@@ -106,6 +117,8 @@ class Evidence:
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()
     generators: Sequence[GeneratorReport] = ()
+    is_closed: bool = False  # users waited for answers before they sent more: nobody was due at a time of their own
+    users: Sequence[UsersReport] = ()
     planned_faults: Sequence[str] = ()  # as in the plan, e.g., "kill@6s"
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short

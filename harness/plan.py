@@ -10,10 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from harness.errors import UsageError
 from harness.faults import FaultPlan, parse_fault
+from harness.traffic.operations import parse_pattern
+from harness.traffic.request import RequestPlan, check_header
+from harness.traffic.secret import Mask
 
 __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
@@ -23,19 +35,9 @@ PORT_PLACEHOLDER = "{port}"
 
 _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit": None}
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
-_OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", "users")
-
-
-class RequestPlan(BaseModel):
-    """One kind of request to an app of one's own. `{op}` in path, headers and body becomes the operation id."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    method: str
-    path: str
-    headers: dict[str, str] = {}
-    body: str = ""
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+_OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
+_OF_USERS = ("spawn_rate", "think_s")
+_OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
 
 
 class Plan(BaseModel):
@@ -51,8 +53,13 @@ class Plan(BaseModel):
     ready_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     requests: tuple[RequestPlan, ...] = ()
     openapi: str | None = None
+    openapi_only: tuple[str, ...] = ()
+    openapi_exclude: tuple[str, ...] = ()
+    openapi_headers: dict[str, str] = Field(default={}, repr=False)
     locustfile: str | None = None
     users: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    think_s: Annotated[float, Field(ge=0, le=3600)] | None = None
     tasks: Literal["sync", "async", "blocking", "inline"] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     loop: Literal["auto", "asyncio", "uvloop"] | None = None
@@ -95,6 +102,20 @@ class Plan(BaseModel):
             parse_fault(fault)
         return faults
 
+    @field_validator("openapi_only", "openapi_exclude")
+    @classmethod
+    def _operations_are_named(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            parse_pattern(pattern)
+        return patterns
+
+    @field_validator("openapi_headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            check_header(name, value)
+        return headers
+
     @model_validator(mode="after")
     def _belongs_together(self) -> Plan:
         is_command = self.engine == "command"
@@ -116,7 +137,8 @@ class Plan(BaseModel):
         wrong += ["loop"] if self.engine in {"rust", "command"} else []
         for name in wrong:
             if name in given:
-                msg = f"{name} is {getattr(self, name)!r}, which {_who_has(name)}; the engine here is {self.engine}"
+                value = f"{name} is {getattr(self, name)!r}" if name != "requests" else "requests are given"
+                msg = f"{value}, which {_who_has(name)}; the engine here is {self.engine}"
                 raise ValueError(msg)
         if is_command and not self.port and not any(PORT_PLACEHOLDER in part for part in self.command):
             msg = (
@@ -128,14 +150,22 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _load_is_known(self) -> Plan:
-        if self.locustfile is not None and self.users is None:
-            msg = "a locustfile needs users: how many of them run at a time"
-            raise ValueError(msg)
-        if self.users is not None and self.rate is not None:
+        if self.is_closed and self.rate is not None:
             msg = "rate starts requests whether or not the last ones were answered, users wait for answers: give one of the two"
             raise ValueError(msg)
-        if self.users is None and self.rate is None:
+        if not self.is_closed and self.rate is None:
             msg = "rate is missing: how many requests to start per second"
+            raise ValueError(msg)
+        for name in (name for name in _OF_USERS if getattr(self, name) is not None and self.users is None):
+            msg = f"{name} is {getattr(self, name):g}, which says how users go on, and there are none: say with users how many"
+            raise ValueError(msg)
+        if self.locustfile is not None:
+            others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
+            if others:
+                msg = f"a locustfile says itself what is sent and when: leave {' and '.join(others)} out"
+                raise ValueError(msg)
+        for name in (name for name in _OF_OPENAPI if getattr(self, name) and self.openapi is None):
+            msg = f"{name} chooses from an OpenAPI schema, and none is given: say with openapi where it is"
             raise ValueError(msg)
         return self
 
@@ -163,6 +193,29 @@ class Plan(BaseModel):
         return re.sub(r"[^\w.-]+", "-", Path(name).stem if not app else name)[:40].strip("-.") or "app"
 
     @property
+    def is_closed(self) -> bool:
+        """True if users wait for answers before they send the next request: the closed model."""
+        return self.users is not None or self.locustfile is not None
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What was left out wherever the plan is written: the variables that a later run takes it from, and the values."""
+        mask = Mask()
+        for headers in (*(request.headers for request in self.requests), self.openapi_headers):
+            mask.headers(headers)
+        return mask.variables
+
+    @model_serializer(mode="wrap")
+    def _without_secrets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        mask = Mask()
+        for request in values.get("requests", ()):
+            request["headers"] = mask.headers(request["headers"])
+        if "openapi_headers" in values:
+            values["openapi_headers"] = mask.headers(values["openapi_headers"])
+        return values
+
+    @property
     def fault_plans(self) -> list[FaultPlan]:
         """The faults in the order in which they happen."""
         return sorted((parse_fault(fault) for fault in self.faults), key=lambda fault: fault.at_s)
@@ -170,7 +223,7 @@ class Plan(BaseModel):
     def to_toml(self) -> str:
         """The plan as it can be run again."""
         values = self.model_dump(mode="json", exclude_none=True)
-        return tomli_w.dumps({name: value for name, value in values.items() if value != [] or name == "faults"})
+        return tomli_w.dumps({name: value for name, value in values.items() if value not in ([], {}) or name == "faults"})
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Plan:

@@ -65,6 +65,9 @@ class Durations(_Record):
 class Requests(_Record):
     """What the clients saw. Counts are of the whole run; rates and durations are as said, durations without the warm-up."""
 
+    model: Literal["open", "closed"] = Field(
+        description="open: sent when due, whatever became of the ones before; closed: users waited for answers, due is sent"
+    )
     planned: int
     attempted: int
     acked: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import signal
 import subprocess
@@ -33,7 +34,8 @@ from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
 from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
-from harness.traffic import templates_of
+from harness.traffic.jobs import load_job, requested_templates
+from harness.traffic.prepare import check_traffic, generated_templates
 
 __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
@@ -58,6 +60,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     """What is known of the app in advance. Raises UsageError for an unknown scenario or setting."""
     if plan.scenario is not None:
         return describe_scenario(plan.scenario, plan.tasks or "sync", plan.settings, plan.seed)
+    check_traffic(plan)
     # Somebody's own app: what it does with a request is what the run is to find out.
     nothing = {"tasks_per_request": 0, "effects_per_request": 0}
     return {"name": plan.title, "effect": "", "settings_ms": {}, "expects": nothing, "traffic": []}
@@ -212,25 +215,19 @@ class _Session:
             self._loads.append((child, Talk(child, self._tick)))
 
     def _give_jobs(self, port: int) -> None:
-        templates = self._scenario["traffic"] or templates_of(self._plan)
-        for process, (_, talk) in enumerate(self._loads):
-            talk.say(
-                {
-                    "process": process,
-                    "processes": self._plan.load_processes,
-                    "host": HOST,
-                    "port": port,
-                    "rate_per_s": self._plan.rate,
-                    "duration_s": self._plan.for_s,
-                    "arrivals": self._plan.arrivals,
-                    "seed": self._plan.seed,
-                    "run_tag": self._run_tag,
-                    "rows": str(self._rundir.requests(process)),
-                    "request_timeout_s": self._plan.request_timeout_s,
-                    "max_in_flight": self._plan.max_in_flight,
-                    "templates": templates,
-                }
+        templates = self._scenario["traffic"] or requested_templates(self._plan, os.environ)
+        if self._plan.openapi is not None:
+            made, about = generated_templates(self._plan, f"http://{HOST}:{port}", self._rundir, self._tick)
+            self._events.write("traffic_made", **about)
+            self._progress.event(
+                f"traffic: {about['variants']} variants of {about['operations']} operations, from {about['source']}"
             )
+            for each in about["left_out"]:
+                self._progress.event(f"traffic: {each['operation']} is left out: {each['why']}")
+            templates = [*templates, *made]
+        for process, (_, talk) in enumerate(self._loads):
+            rows = self._rundir.requests(process)
+            talk.say(load_job(self._plan, templates, process=process, address=(HOST, port), run_tag=self._run_tag, rows=rows))
 
     def _begin_load(self, planned: int) -> None:
         start_ns = time.monotonic_ns() + _LEAD_NS
@@ -243,7 +240,8 @@ class _Session:
         self._enter("load")
 
     def _finish_loads(self) -> None:
-        patience_s = self._plan.request_timeout_s + 10.0
+        # In the closed model users are waited for first, and what they left in flight then.
+        patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + 10.0
         left_s = max(0.0, self._load_start_ns / 1e9 + self._plan.for_s - time.monotonic())
         for process, (child, talk) in enumerate(self._loads):
             report = talk.hear(left_s + patience_s, "in the middle of the load")
@@ -257,6 +255,9 @@ class _Session:
                 cpu_share=report["cpu_share"],
                 exit_status=ended.status if ended else -1,
             )
+            if "users" in report:
+                told = {key: report.get(key, []) for key in ("user_errors", "notes")}
+                self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)
 
     def _drain(self) -> None:
         assert self._server is not None

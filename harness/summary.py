@@ -76,6 +76,7 @@ def build_summary(
 def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Requests:
     load_s = _load_s(evidence)
     return Requests(
+        model="closed" if evidence.is_closed else "open",
         planned=evidence.planned_requests,
         attempted=result.n_attempted,
         acked=result.n_acked,
