@@ -39,7 +39,7 @@ class Invariant:
 
 def check(evidence: Evidence, account: Account) -> tuple[Invariant, ...]:
     """Checks all ten invariants, in the order of their ids. `account` must be that of the same evidence."""
-    scans = {boot: scan_tasks(file, evidence, boot) for boot, file in sorted(evidence.tasks.items())}
+    scans = {boot: scan_tasks(files, evidence, boot) for boot, files in sorted(evidence.tasks.items())}
     requests = [scan_requests(file, evidence) for file in evidence.requests]
     return (
         _acked_accepted_attempted(evidence, account),
@@ -227,7 +227,7 @@ def _effects_were_asked_for(evidence: Evidence, account: Account, scans: dict[in
 
 
 def _witnesses_complete(evidence: Evidence) -> Invariant:
-    n_files = len(evidence.requests) + len(evidence.tasks) + len(evidence.effects)
+    n_files = len(evidence.requests) + sum(map(len, evidence.tasks.values())) + len(evidence.effects)
     return _judged("8", "the witnesses are complete", f"{n_files} files, none with a part missing", missing_parts(evidence))
 
 

@@ -37,7 +37,7 @@ class RunDir:
             base = Path("runs")
             base.mkdir(exist_ok=True)
             for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-                path = base / f"{Path(scenario).stem}-{time.strftime('%m%d-%H%M%S')}{suffix}"
+                path = base / f"{scenario}-{time.strftime('%m%d-%H%M%S')}{suffix}"
                 with contextlib.suppress(FileExistsError):
                     path.mkdir()
                     break
@@ -67,8 +67,13 @@ class RunDir:
         return self.path / f"requests-{process}.rows"
 
     def tasks(self, boot: int) -> Path:
-        """Rows of the server's boot."""
+        """Rows of the server's boot; those of its processes are named after it: `tasks-1.rows`, `tasks-1-4711.rows`."""
         return self.path / f"tasks-{boot}.rows"
+
+    def task_files(self, boot: int) -> list[Path]:
+        """The row files of all processes of a boot that there are now."""
+        one = self.tasks(boot)
+        return [path for path in (one, *sorted(self.path.glob(f"{one.stem}-*.rows"))) if path.exists()]
 
     def effects(self) -> Path:
         """Rows of the world."""

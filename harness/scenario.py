@@ -14,7 +14,7 @@ from harness.errors import RunError, UsageError
 from harness.plan import Plan
 from harness.rundir import RunDir
 
-__all__ = ["check_scenario", "describe_scenario", "keep_source", "new_scenario", "place_of", "traffic_of", "world_command"]
+__all__ = ["check_scenario", "describe_scenario", "entry_of", "keep_source", "new_scenario", "traffic_of", "world_command"]
 
 _CHECK_S: Final = 60.0
 
@@ -25,35 +25,43 @@ def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int
     return described
 
 
-def place_of(name: str) -> str:
-    """The scenario's name, or where its file is, for a process that may run in another directory."""
-    return str(Path(name).resolve()) if _is_file(name) else name
+def entry_of(plan: Plan, addresses: dict[str, str]) -> str:
+    """What a server is told of the scenario, as JSON; of a file, where it is: the server may run in another directory."""
+    name = _name(plan)
+    entry = {
+        "name": str(Path(name).resolve()) if _is_file(name) else name,
+        "tasks": plan.tasks,
+        "world": addresses,
+        "settings": plan.settings,
+        "seed": plan.seed,
+    }
+    return json.dumps(entry)
 
 
 def keep_source(plan: Plan, rundir: RunDir) -> None:
     """Copies the file of somebody's own scenario into the run directory: it will have changed when the figures are looked at."""
-    if _is_file(plan.scenario):
+    if plan.scenario is not None and _is_file(plan.scenario):
         shutil.copy(plan.scenario, rundir.path)
 
 
 def traffic_of(plan: Plan, rundir: RunDir) -> list[dict[str, Any]]:
     """What the client may send; bodies too big for JSON are in files of the run directory."""
     given = _given(plan.settings, plan.seed)
-    requests: list[dict[str, Any]] = json.loads(_ask("traffic", plan.scenario, *given, "--bodies", str(rundir.bodies)))
+    requests: list[dict[str, Any]] = json.loads(_ask("traffic", _name(plan), *given, "--bodies", str(rundir.bodies)))
     return requests
 
 
 def world_command(plan: Plan, rundir: RunDir) -> list[str]:
     """How the world of the plan's scenario is started."""
     where = ("--rows", str(rundir.effects()), "--folder", str(rundir.world))
-    return _command("world", plan.scenario, *_given(plan.settings, plan.seed), *where)
+    return _command("world", _name(plan), *_given(plan.settings, plan.seed), *where)
 
 
 def check_scenario(plan: Plan, rundir: RunDir) -> None:
     """Lets the scenario say what is left in its world, and writes that down. Raises RunError if it can't."""
     where = ("--run", str(rundir.path), "--folder", str(rundir.world))
     try:
-        found = _ask("check", plan.scenario, *_given(plan.settings, plan.seed), *where, timeout_s=_CHECK_S)
+        found = _ask("check", _name(plan), *_given(plan.settings, plan.seed), *where, timeout_s=_CHECK_S)
     except subprocess.TimeoutExpired:
         raise RunError(f"the check of the scenario did not end within {_CHECK_S:g} s") from None
     rundir.check.write_text(found, encoding="utf-8")
@@ -62,6 +70,11 @@ def check_scenario(plan: Plan, rundir: RunDir) -> None:
 def new_scenario(path: Path) -> None:
     """Writes a starting point for a scenario of one's own. Raises UsageError if there is a file already."""
     _ask("new", str(path))
+
+
+def _name(plan: Plan) -> str:
+    assert plan.scenario is not None, "a command has no scenario"
+    return plan.scenario
 
 
 def _is_file(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.accounting import Account, account
+from harness.findings import find
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
 from harness.model import Boot, Evidence
@@ -17,6 +18,7 @@ from harness.schema import (
     BootSummary,
     Durations,
     EffectCount,
+    Finding,
     Generator,
     InvariantSummary,
     Loop,
@@ -50,6 +52,10 @@ def build_summary(
     return Summary(
         verdict=verdict.verdict,
         reasons=list(verdict.reasons),
+        findings=[
+            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
+            for each in find(evidence, result)
+        ],
         plan=dict(plan),
         environment=dict(environment),
         interrupted_by=evidence.interrupted_by,
@@ -74,13 +80,16 @@ def build_summary(
 def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Requests:
     load_s = _load_s(evidence)
     return Requests(
+        model="closed" if evidence.is_closed else "open",
         planned=evidence.planned_requests,
         attempted=result.n_attempted,
         acked=result.n_acked,
         rejected=result.n_rejected,
         indeterminate=result.n_indeterminate,
         unsent=result.n_unsent,
-        unanswered_while_up=len(unexplained(evidence, result)),
+        unseen=result.n_unseen,
+        unanswered_while_up=len(unexplained(evidence, result, closed=False)),
+        closed_while_up=len(unexplained(evidence, result, closed=True)),
         offered_per_s=(result.n_attempted + result.n_unsent) / load_s if load_s > 0 else None,
         achieved_per_s=result.n_acked / load_s if load_s > 0 else None,
         response_ms=_durations(statistics.response),
@@ -90,7 +99,6 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
 
 
 def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Tasks:
-    witnessed = result.lost is not None
     return Tasks(
         inline=result.inline,
         server_is_witness=result.server_is_witness,
@@ -106,11 +114,11 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
         awaiting=result.awaiting,
         never_done=result.never_done,
         lost=result.lost,
-        lost_low=result.lost_low if witnessed else None,
+        lost_low=result.lost_low,
         lost_queued=result.lost_queued,
         lost_running=result.lost_running,
         broken_promises=result.broken_promises,
-        broken_promises_low=result.broken_promises_low if witnessed else None,
+        broken_promises_low=result.broken_promises_low,
         broken_promises_queued=result.broken_promises_queued,
         broken_promises_running=result.broken_promises_running,
         duplicated=result.duplicated,
@@ -173,6 +181,8 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         recovery_s=recovery_s(boot, result),
         port_free=boot.port_free,
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
+        orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
+        dead_workers=list(boot.dead_workers),
     )
 
 
