@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scenarios import Rows
 from scenarios.registry import find
-from tests.scenarios.conftest import broken_invariants, figure
+from tests.scenarios.conftest import Afterload, broken_invariants, figure
 
 Together = Callable[..., dict[str, dict[str, Any]]]
 
@@ -30,13 +33,8 @@ def test_every_kind_of_every_scenario_survives_a_kill_with_every_invariant(toget
 
     for kind, summary in runs.items():
         tasks = summary["tasks"]
-        assert broken_invariants(summary) == [], kind
-        assert summary["scenario"]["problems"] == [], kind
+        check_the_account(summary, kind)
         assert [boot["signal"] for boot in summary["boots"]] == ["SIGKILL", "SIGTERM"], kind
-        assert summary["requests"]["acked"] > 0, kind
-        assert tasks["effects"] > 0, kind
-        assert (tasks["accepted"] == 0) == (kind == "inline"), kind
-        assert sum(each["arrived"] for each in summary["scenario"]["effects"]) == tasks["effects"], kind
         # What goes wrong by design is told as what it is: a failed task, or with nothing behind the answer a refused request.
         went_wrong = summary["requests"]["rejected"] if kind == "inline" else tasks["failed"]
         # One writer at a time never finds the row locked.
@@ -59,6 +57,37 @@ def test_every_kind_of_every_scenario_survives_a_kill_with_every_invariant(toget
             assert figure(runs[kind], "missing") > 0
             # Some of them may have got no answer.
             assert figure(runs[kind], "logged") + missing >= runs[kind]["requests"]["acked"], kind
+
+
+def check_the_account(summary: dict[str, Any], kind: str) -> None:
+    assert broken_invariants(summary) == [], kind
+    assert summary["scenario"]["problems"] == [], kind
+    assert summary["boots"][0]["signal"] == "SIGKILL", kind
+    assert summary["requests"]["acked"] > 0, kind
+    assert summary["tasks"]["effects"] > 0, kind
+    assert (summary["tasks"]["accepted"] == 0) == (kind == "inline"), kind
+    assert sum(each["arrived"] for each in summary["scenario"]["effects"]) == summary["tasks"]["effects"], kind
+
+
+@pytest.mark.parametrize("engine", ["uvicorn", "granian"])
+def test_the_same_scenarios_have_exact_accounts_on_other_servers(afterload: Afterload, folder: Path, engine: str) -> None:
+    """Each scenario and each kind, the kind of a scenario being another one on each server; AFTERLOAD_FULL=1: all of them."""
+    shift = ("uvicorn", "granian").index(engine)
+    square = [(name, KINDS[(number + shift) % len(KINDS)]) for number, name in enumerate(SMALL)]
+    if os.environ.get("AFTERLOAD_FULL"):
+        square = [(name, kind) for name in SMALL for kind in KINDS]
+    given = ("--engine", engine, "--pool", 4, "--for", "2s", "--warm-up", "0ms", "--fault", "kill@1s", "--request-timeout", "5s")
+
+    def run(name: str, kind: str) -> dict[str, Any]:
+        out = ("--out", f"{name}-{kind}", "--json", "-")
+        done = afterload("run", name, "--tasks", kind, *SMALL[name], *given, *out, timeout_s=100)
+        assert done.out, done.err
+        return done.json
+
+    with ThreadPoolExecutor(4) as pool:
+        for (name, kind), summary in zip(square, pool.map(lambda each: run(*each), square), strict=True):
+            check_the_account(summary, kind)
+            assert summary["plan"]["engine"] == engine, name
 
 
 def test_with_the_policy_stop_a_task_that_raises_ends_its_request_and_what_is_left_shows_it(together: Together) -> None:
