@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from scenarios import TaskKind
-from scenarios.registry import find
+from scenarios.registry import NAMES, find
 from server import FastrAPI
 from tests.scenarios.conftest import started
 
