@@ -17,7 +17,7 @@ Afterload = Callable[..., Done]
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (("run", "emial"), "there is no scenario 'emial'; there is email; did you mean 'email'?"),
+        (("run", "emial"), "analytics, cache, email, files, flaky, webhook; did you mean 'email'?"),
         (("run", "email", "--rate", "0"), "rate is 0.0; allowed is more than 0"),
         (("run", "email", "--pool", "0"), "pool is 0; allowed is 1 or more"),
         (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
