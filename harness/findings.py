@@ -14,11 +14,15 @@ from harness.grouping import chunks, is_own
 from harness.model import Boot, Evidence, Note
 from harness.rows import DropReason, RowFile, Rows
 from harness.rowscan import left_in
+from harness.verdict import unexplained
 from harness.wording import at_s, counted, duration_ms, duration_s, listed
 
 __all__ = ["FoundOut", "Severity", "find"]
 
 Severity = Literal["info", "warning", "critical"]
+
+LONG_BLOCK_MS: Final = 250.0
+"""A shorter one may be a machine that had something else to do."""
 
 _MOST_FUNCTIONS: Final = 3
 _ORDER: Final[dict[Severity, int]] = {"critical": 0, "warning": 1, "info": 2}
@@ -41,6 +45,7 @@ def find(evidence: Evidence, account: Account) -> tuple[FoundOut, ...]:
         *(finding for boot in sorted(evidence.boots, key=lambda each: each.boot) for finding in _of_a_boot(evidence, boot)),
         *_blocked(evidence),
         *_not_run(evidence, account),
+        *_closed(evidence, account),
         *_of_users(evidence),
     ]
     return tuple(sorted(found, key=lambda each: _ORDER[each.severity]))
@@ -113,24 +118,23 @@ def _blocked(evidence: Evidence) -> Iterator[FoundOut]:
     """One finding per function that held an event loop."""
     by_function: dict[tuple[str, str], list[Note]] = {}
     for note in evidence.notes:
-        if note.kind == "blocked":
+        # What happens while an app starts keeps nobody waiting.
+        if note.kind == "blocked" and not 0 < note.t_ns < evidence.load_start_ns:
             by_function.setdefault((note.function, note.file), []).append(note)
     for (function, _), notes in sorted(by_function.items(), key=lambda each: -max(note.blocked_ms for note in each[1])):
         worst = max(notes, key=lambda note: note.blocked_ms)
         where = f" ({worst.file}:{worst.line})" if worst.file else ""
-        times = f", seen {len(notes):,} times" if len(notes) > 1 else ""
         text = (
-            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}{times}: all that time"
-            " the process answered nobody. Make it a def function, await an async client, or hand it to a thread."
+            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}: all that time the"
+            " process answered nobody. Make it a def function, await an async client, or hand it to a thread."
         )
         numbers = {
             "function": function,
             "file": worst.file,
             "line": worst.line,
             "blocked_ms": round(worst.blocked_ms, 3),
-            "times": len(notes),
         }
-        yield FoundOut("loop-blocked", "critical", text, numbers)
+        yield FoundOut("loop-blocked", "critical" if worst.blocked_ms >= LONG_BLOCK_MS else "warning", text, numbers)
 
 
 def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
@@ -150,6 +154,23 @@ def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
             " What must happen in any case cannot be a background task of the request."
         )
         yield FoundOut("tasks-discarded", "warning", text, {"discarded": account.discarded, "functions": dict(who)})
+
+
+def _closed(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
+    """Requests whose connection was closed under them while the server was up."""
+    ops = unexplained(evidence, account, closed=True)
+    if not len(ops):
+        return
+    why = (
+        f" {account.failed:,} tasks raised: uvicorn, for one, then closes the connection on which the task was asked for, and"
+        " whatever request has followed on it gets no answer. Its work may have been done all the same."
+        if account.failed
+        else " Its log may say why."
+    )
+    were = "request was" if len(ops) == 1 else "requests were"
+    text = f"{len(ops):,} {were} cut off: the server closed the connection instead of answering.{why}"
+    numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.failed}
+    yield FoundOut("connections-closed", "warning", text, numbers)
 
 
 def _of_users(evidence: Evidence) -> Iterator[FoundOut]:

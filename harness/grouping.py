@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,7 @@ class OpTable:
     ack_ns: NDArray[np.int64]  # done of the first ACK; NEVER_NS without one
     unanswered: NDArray[np.int64]  # where the indeterminate operations stand in these arrays
     unanswered_end_ns: NDArray[np.int64]  # of each of them: done of the last send; NEVER_NS while one is open
+    unanswered_error: NDArray[np.uint8]  # of each of them: why its last send has no answer
     last_done_ns: int  # of all sends; 0 if none has ended
     n_sent_rows: int
     n_unsent_rows: int  # shed, or published and never handed to the client library
@@ -207,7 +208,7 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
 
 
 def _ops(evidence: Evidence) -> OpTable:
-    columns: list[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    columns: list[tuple[NDArray[Any], ...]] = []
     n_unsent = n_foreign = 0
     for file in evidence.requests:
         for rows in chunks(file):
@@ -222,6 +223,7 @@ def _ops(evidence: Evidence) -> OpTable:
                     rows["due_ns"][sent].astype(np.int64),
                     rows["sent_ns"][sent].astype(np.int64),
                     rows["done_ns"][sent].astype(np.int64),
+                    rows["error"][sent],
                 )
             )
     op = np.concatenate([np.empty(0, np.uint32), *(part[0] for part in columns)])
@@ -230,10 +232,11 @@ def _ops(evidence: Evidence) -> OpTable:
         np.concatenate([np.empty(0, np.int64), *times])
         for times in ([part[2] for part in columns], [part[3] for part in columns], [part[4] for part in columns])
     )
+    error = np.concatenate([np.empty(0, np.uint8), *(part[5] for part in columns)])
     columns.clear()
     if np.any(op[1:] < op[:-1]):
         order = np.argsort(op, kind="stable")
-        op, outcome, due, sent_at, done = op[order], outcome[order], due[order], sent_at[order], done[order]
+        op, outcome, due, sent_at, done, error = (each[order] for each in (op, outcome, due, sent_at, done, error))
     is_ack = outcome == Outcome.ACK
     is_open = (outcome == Outcome.OPEN) | (done == 0)
     is_unknown = (outcome == Outcome.OPEN) | (outcome == Outcome.IND)
@@ -244,6 +247,7 @@ def _ops(evidence: Evidence) -> OpTable:
     if len(first) != len(op):
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
         acked_at, ended_at = np.minimum.reduceat(acked_at, first), np.maximum.reduceat(ended_at, first)
+        error = error[first + n_sends - 1]
         is_ack, is_unknown = np.logical_or.reduceat(is_ack, first), np.logical_or.reduceat(is_unknown, first)
     last_done = int(done.max(initial=0))
     del done
@@ -258,6 +262,7 @@ def _ops(evidence: Evidence) -> OpTable:
         ack_ns=acked_at,
         unanswered=unanswered,
         unanswered_end_ns=ended_at[unanswered],
+        unanswered_error=error[unanswered],
         last_done_ns=last_done,
         n_sent_rows=int(n_sends.sum()),
         n_unsent_rows=n_unsent,

@@ -76,6 +76,7 @@ class Requests(_Record):
     unsent: int
     unseen: int = Field(description="acknowledged or indeterminate, and no process of the server told of them")
     unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
+    closed_while_up: int = Field(description="of the indeterminate: the server closed their connection instead of answering")
     offered_per_s: Number = Field(description="requests due, per second of load")
     achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
     response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")

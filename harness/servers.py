@@ -38,6 +38,7 @@ _ORPHANS_S = 1.0
 """Processes that go on serving without the one that started them are not going to end by themselves."""
 
 _LAST_WORDS_S = 2.0
+_PORT_S = 2.0
 
 
 class ServerUnderTest:
@@ -255,7 +256,7 @@ class ServerUnderTest:
         if left and not killed_all:
             left = self._orphans(left, is_hurried)
         # Looked at before they are ended: a port that one of them still serves is the thing to be told.
-        port_free = not ask(HOST, self.port).is_open
+        port_free = not ask(HOST, self.port).is_open if left else self._port_gets_free()
         kill_all(process for process, _ in left)
         # The next boot needs the port that they may have held.
         psutil.wait_procs([process for process, _ in left], timeout=FORCE_AFTER_S)
@@ -272,11 +273,20 @@ class ServerUnderTest:
         self._events.write(
             "boot_checked",
             boot=self.boot,
-            port_free=port_free if killed_all or not left else not ask(HOST, self.port).is_open,
+            port_free=port_free if killed_all or not left else self._port_gets_free(),
             survivors=who if killed_all else [],
             orphans=[] if killed_all else who,
             orphans_served=bool(left) and not killed_all and not port_free,
         )
+
+    def _port_gets_free(self) -> bool:
+        # The first thread of a killed process may be gone while others are still being taken down, and its sockets with them.
+        end = time.monotonic() + _PORT_S
+        while ask(HOST, self.port).is_open:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
 
     def _orphans(
         self, left: list[tuple[psutil.Process, SurvivingProcess]], is_hurried: Callable[[], bool]

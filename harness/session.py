@@ -343,7 +343,7 @@ class _Session:
                 phase=self._phase,
                 sent=sum(each.gauge(Gauge.ACCEPTED) for each in loads),
                 answered=sum(each.gauge(Gauge.STARTED) for each in loads),
-                queued=max(0, pages.total(Gauge.ACCEPTED) - pages.total(Gauge.STARTED)),
+                queued=max(0, pages.total(Gauge.ACCEPTED) - pages.total(Gauge.STARTED)) if pages.any else None,
                 running=max(0, pages.total(Gauge.STARTED) - ended),
                 pool_busy=pages.now(Gauge.POOL_BUSY),
                 pool_size=pages.now(Gauge.POOL_SIZE),

@@ -65,3 +65,47 @@ async def five(tasks: BackgroundTasks, ms: float = 1.0) -> dict:
 async def raises(tasks: BackgroundTasks) -> dict:
     tasks.add_task(work, 1.0)
     raise RuntimeError("after it had added its task")
+
+
+@app.post("/slow")
+async def slow(tasks: BackgroundTasks, ms: float = 100.0) -> dict:
+    """Takes its time to answer, so that something can happen to its connection meanwhile."""
+    await asyncio.sleep(ms / 1e3)
+    tasks.add_task(work, 1.0)
+    return {}
+
+
+@app.post("/fails")
+async def fails(tasks: BackgroundTasks, ms: float = 30.0) -> dict:
+    tasks.add_task(fail_after, ms)
+    return {}
+
+
+kept: set[asyncio.Task] = set()
+
+
+@app.post("/spawn")
+async def spawn(ms: float = 100.0) -> dict:
+    """No background task for Starlette, and one for everybody who reads the code."""
+    task = asyncio.create_task(work_async(ms))
+    kept.add(task)
+    task.add_done_callback(kept.discard)
+    return {}
+
+
+async def fail_after(ms: float) -> None:
+    await asyncio.sleep(ms / 1e3)
+    raise RuntimeError("after the answer")
+
+
+def main() -> None:
+    """Started as people do it who have a main.py."""
+    import os
+
+    import uvicorn
+
+    uvicorn.run(app, port=int(os.environ["PORT"]))
+
+
+if __name__ == "__main__":
+    main()
