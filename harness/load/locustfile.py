@@ -133,6 +133,10 @@ class LocustfileTraffic:
     def report(self) -> dict[str, object]:
         """What the session should know of users, errors and oddities."""
         notes = list(self._notes)
+        if self._n_users and not self._stage.recorder.n_sent:
+            notes.append(
+                "its users sent nothing that could be seen: that is what HttpUser, FastHttpUser, requests and urllib3 send"
+            )
         if self._names.n_others:
             examples = ", ".join(sorted(self._names.others))
             notes.append(
@@ -203,7 +207,11 @@ class LocustfileTraffic:
             traffic._n_users += 1
             # Its `on_start` may raise, which `user_error` has told; gevent would print each one.
             with contextlib.suppress(Exception):
-                run(user)
+                try:
+                    run(user)
+                except SystemExit as error:
+                    # It would end this process, and with it all the other users.
+                    traffic._on_user_error(error, error.__traceback__)
             # A user whom a load shape sends home does not leave by itself.
             if traffic._environment.shape_class is None and not traffic._tap.is_stopping:
                 traffic._n_left += 1
@@ -218,7 +226,7 @@ class LocustfileTraffic:
         if exception is not None and isinstance(status, int) and 200 <= status <= 299:
             self._n_marked_failed += 1
 
-    def _on_user_error(self, exception: Exception, tb: TracebackType, **_: object) -> None:
+    def _on_user_error(self, exception: BaseException, tb: TracebackType | None, **_: object) -> None:
         text = _where(exception, tb, self._file)
         if text not in self._errors:
             if len(self._errors) >= N_KINDS:

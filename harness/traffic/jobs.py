@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.plan import Plan
+from harness.traffic.request import check_header
 from harness.traffic.secret import resolve
 
 __all__ = ["load_job", "requested_templates", "resolved_headers"]
@@ -64,7 +65,10 @@ def requested_templates(plan: Plan, environment: Mapping[str, str]) -> list[dict
 def resolved_headers(name: str, headers: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
     """Headers as they are sent by `name`. Raises ValueError."""
     try:
-        return {header: resolve(header, value, environment) for header, value in headers.items()}
+        resolved = {header: resolve(header, value, environment) for header, value in headers.items()}
+        for header, value in resolved.items():
+            check_header(header, value)
+        return resolved
     except ValueError as error:
         msg = f"{name}: {error}"
         raise ValueError(msg) from None

@@ -79,6 +79,15 @@ def test_a_template_that_would_break_the_framing_or_the_identity_is_refused(job:
         parse_job(json.dumps(job).encode())
 
 
+def test_a_header_that_is_refused_is_not_shown(job: dict[str, Any]) -> None:
+    """What is said of a job goes into a log, and a header may be a secret."""
+    job["templates"][0]["headers"] = {"authorization": "Bearer hush\n"}
+    with pytest.raises(JobError, match="printable Latin-1 text as the value of authorization") as caught:
+        parse_job(json.dumps(job).encode())
+
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"t0_ns": 0}', b"{}", b'{"stop": false}', b'{"t0_ns": 1, "stop": true}'])
 def test_a_command_says_exactly_one_thing(line: bytes) -> None:
     """Anything but a start or a stop is refused."""

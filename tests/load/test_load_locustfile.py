@@ -284,6 +284,10 @@ class Shop(FastHttpUser):
     def buy(self):
         self.client.get("/")
         {}["price"]
+class Leaving(FastHttpUser):
+    fixed_count = 1
+    @task
+    def leave(self): raise SystemExit(7)
 class Broken(HttpUser):
     fixed_count = 1
     def on_start(self):
@@ -297,19 +301,21 @@ def test_users_who_raise_are_told_with_their_line_and_the_others_go_on(
     serve: Serve, start_load: StartLoad, locustfile: Locustfile
 ) -> None:
     """Once each with its traceback, and counted; one whose start fails is gone."""
-    load = start_load(locustfile(RAISING, users=3, port=serve(lambda _: Reply()).port))
+    load = start_load(locustfile(RAISING, users=4, port=serve(lambda _: Reply()).port))
     done, account = run(load)
     errors = {error["text"]: error["count"] for error in done["user_errors"]}
     stderr = load.stderr()
 
     assert set(errors) == {
         "mine.py, line 9, in buy: KeyError: 'price'",
-        "mine.py, line 13, in on_start: ValueError: no login today",
+        "mine.py, line 13, in leave: SystemExit: 7",
+        "mine.py, line 17, in on_start: ValueError: no login today",
     }
     assert errors["mine.py, line 9, in buy: KeyError: 'price'"] == len(account.rows) > 2
-    assert errors["mine.py, line 13, in on_start: ValueError: no login today"] == 1
-    assert stderr.count("Traceback") == 2
-    assert "1 of 3 users left before the end" in done["notes"]
+    assert errors["mine.py, line 17, in on_start: ValueError: no login today"] == 1
+    assert errors["mine.py, line 13, in leave: SystemExit: 7"] == 1
+    assert stderr.count("Traceback") == 3
+    assert "2 of 4 users left before the end" in done["notes"]
 
 
 def test_what_locust_offers_a_file_is_there(serve: Serve, start_load: StartLoad, locustfile: Locustfile) -> None:
@@ -351,6 +357,35 @@ def test_what_locust_offers_a_file_is_there(serve: Serve, start_load: StartLoad,
     assert any("the host https://shop.example.com/v1/ of the locustfile was replaced" in note for note in done["notes"])
     assert any("1 requests to shop.example.com:443 were not sent" in note for note in done["notes"])
     assert any("the locustfile ended it" in note for note in done["notes"])
+
+
+def test_retries_and_redirects_that_the_file_asks_for_are_requests_of_their_own(
+    serve: Serve, start_load: StartLoad, locustfile: Locustfile
+) -> None:
+    """None of them is unseen: each has an id and a row, though the file made one call."""
+    text = """
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+    class User(HttpUser):
+        @task
+        def go(self):
+            self.client.mount("http://", HTTPAdapter(max_retries=Retry(2, status_forcelist=[503], allowed_methods=None)))
+            self.client.post("/busy", name="busy")
+            self.client.post("/old", name="moved")
+            self.stop()
+    """
+    servers: list[RawServer] = []
+    busy = Reply(b"HTTP/1.1 503 B\r\nContent-Length: 0\r\n\r\n")
+    servers.append(serve(by_path(servers, {"/busy": busy, "/old": Reply(MOVED)})))
+    _, account = run(start_load(locustfile(text, users=1, port=servers[0].port)))
+
+    assert ids_on_the_wire(servers[0]) == sorted(account.rows["op"].tolist())
+    assert len(set(account.rows["op"].tolist())) == 5
+    assert ends(account) == {
+        ("POST busy", "REJ", "NONE", 503): 3,
+        ("POST moved", "REJ", "NONE", 303): 1,
+        ("GET moved", "ACK", "NONE", 200): 1,
+    }
 
 
 def test_a_load_shape_is_followed_to_its_end(serve: Serve, start_load: StartLoad, locustfile: Locustfile) -> None:

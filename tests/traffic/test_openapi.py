@@ -20,7 +20,7 @@ from harness.traffic.plausible import narrowed, with_placeholders
 from tests.traffic.shop import Order, app
 
 ROOT = Path(__file__).resolve().parents[2]
-WISH = {"source": "", "base_url": "http://127.0.0.1:9", "only": [], "exclude": [], "header_names": [], "seed": 1, "variants": 12}
+WISH = {"source": "", "base_url": "http://127.0.0.1:9", "only": [], "exclude": [], "header_names": [], "seed": 1, "variants": 8}
 
 
 def generate(folder: Path, document: object = None, **wish: Any) -> subprocess.CompletedProcess[str]:
@@ -70,7 +70,7 @@ def test_the_app_accepts_everything_that_was_made_from_its_schema(made: dict[str
         "POST /upload",
         "GET /health",
     }
-    assert all(names.count(name) == 12 for name in set(names) - {"GET /health"})
+    assert all(names.count(name) == 8 for name in set(names) - {"GET /health"})
     assert names.count("GET /health") == 1
     # Each operation is sent as often as any other, however many variants there are of it.
     weight = {name: sum(each["weight"] for each in made["templates"] if each["name"] == name) for name in set(names)}
@@ -91,10 +91,11 @@ def test_what_was_made_looks_like_what_people_send(made: dict[str, Any]) -> None
 
 
 def test_the_same_seed_makes_the_same_and_another_one_others(tmp_path: Path, made: dict[str, Any]) -> None:
-    again, other = (json.loads(generate(tmp_path, seed=seed).stdout) for seed in (1, 2))
+    orders = [template for template in made["templates"] if template["name"] == "POST /orders"]
+    again, other = (json.loads(generate(tmp_path, seed=seed, only=["POST /orders"]).stdout) for seed in (1, 2))
 
-    assert again["templates"] == made["templates"]
-    assert other["templates"] != made["templates"]
+    assert again["templates"] == orders
+    assert other["templates"] != orders
 
 
 def test_only_what_is_chosen_is_made_and_given_headers_are_left_to_be_added(tmp_path: Path) -> None:

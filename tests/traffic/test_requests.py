@@ -127,6 +127,14 @@ def test_a_header_takes_its_value_from_the_environment() -> None:
         resolve("x-api-key", "$KEY", {"HOME": "/"})
 
 
+def test_a_variable_with_a_line_break_is_refused_without_its_value() -> None:
+    requests = plan({"method": "GET", "path": "/", "headers": {"authorization": "Bearer $TOKEN"}})
+    with pytest.raises(ValueError, match=r"^GET /: the value of the header authorization has a line break") as caught:
+        requested_templates(requests, {"TOKEN": "hush\n"})
+
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "name", ["Authorization", "cookie", "X-Api-Key", "apikey", "X-Auth-Token", "x-session-id", "Proxy-Authorization"]
 )
