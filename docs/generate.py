@@ -1,7 +1,7 @@
-"""Writes the generated parts of the documentation: help, schema, and the README's picture and output.
+"""Writes the generated parts of the documentation: help, schema, settings of scenarios, the README's picture and output.
 
-`python -m docs.generate` writes help and schema; `--run DIR` also draws the picture of a run and puts its summary into
-the README. A test keeps help and schema true (tests/test_docs.py).
+`python -m docs.generate` writes the first three; `--run DIR` also draws the picture of a run and puts its summary into
+the README. A test keeps the first three true (tests/test_docs.py).
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import click
 from harness.cli import main as cli
 from harness.schema import Summary
 from harness.text import render
+from scenarios.registry import find
 
-__all__ = ["help_text", "schema_text"]
+__all__ = ["help_text", "scenarios_text", "schema_text"]
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 
 _CELL_W, _CELL_H, _MARGIN = 8.4, 17, 16
+_SETTINGS = re.compile(r"(<!-- settings: (\w+) -->)\n.*?(<!-- end of settings -->)", re.DOTALL)
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _NAMED = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "34": "#56b4e9", "35": "#d2a8ff", "36": "#76e3ea", "90": "#8b949e"}
 
@@ -41,6 +43,19 @@ def help_text() -> str:
 def schema_text() -> str:
     """The JSON schema of summary.json."""
     return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
+
+
+def scenarios_text(text: str) -> str:
+    """The text of docs/scenarios.md with the table of settings of each scenario put between its marks."""
+    return _SETTINGS.sub(lambda found: f"{found[1]}\n{_table(found[2])}{found[3]}", text)
+
+
+def _table(name: str) -> str:
+    rows = [
+        f"| `{setting.name}` | {setting.default or 'none'} | {setting.allowed} | {setting.help} |\n"
+        for setting in find(name).settings
+    ]
+    return "".join(["| `--set` | default | allowed | |\n|---|---|---|---|\n", *rows])
 
 
 def picture(text: str) -> str:
@@ -87,6 +102,8 @@ def main() -> None:
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
+    scenarios = DOCS / "scenarios.md"
+    scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:
         summary = Summary.model_validate_json((given.run / "summary.json").read_text(encoding="utf-8"))
         (DOCS / "picture.svg").write_text(picture(render(summary, color=True)), encoding="utf-8")

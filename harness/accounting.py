@@ -6,6 +6,7 @@ the whole run are of tasks, those of a boot are of rows; without re-runs and res
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import Tables, TaskState, chunks, group, is_own, op_of, positions, states
 from harness.model import Boot, Evidence
-from harness.rows import Outcome, RowFile
+from harness.rows import Gauge, Outcome, RowFile
 
 __all__ = ["Account", "BootAccount", "account"]
 
@@ -52,7 +53,7 @@ class BootAccount:
 class Account:
     """The account of a whole run. Where a witness is missing, `*_low` and `*_high` bound what remains; else they are equal."""
 
-    server_is_witness: bool  # it writes task rows
+    server_is_witness: bool  # it writes task rows, and saw every request that was acknowledged
     world_is_witness: bool  # it shows for each task whether its effect arrived
     inline: bool  # the work is done before answering: no task rows, the world alone shows what was done
 
@@ -61,6 +62,7 @@ class Account:
     n_rejected: int
     n_indeterminate: int
     n_unsent: int  # request rows that never left: shed
+    n_unseen: int  # acknowledged or indeterminate ones that no process of the server told of: what they left behind is unknown
 
     accepted: int  # tasks; the sum of the states below
     accepted_rows: int  # published rows; more than `accepted` if a task was accepted twice or run again by a later boot
@@ -98,14 +100,14 @@ class Account:
     tables: Tables = field(repr=False, compare=False)
 
     @property
-    def lost(self) -> int | None:
-        """Tasks (inline: operations) that were lost, at most; None: nobody but the client was a witness."""
-        return self.lost_high if self.server_is_witness or self.inline else None
+    def lost(self) -> int:
+        """Tasks (inline: operations) that were lost, at most."""
+        return self.lost_high
 
     @property
-    def broken_promises(self) -> int | None:
-        """Lost and acknowledged, at most; None: nobody but the client was a witness."""
-        return self.broken_promises_high if self.server_is_witness or self.inline else None
+    def broken_promises(self) -> int:
+        """Lost and acknowledged, at most."""
+        return self.broken_promises_high
 
     @property
     def never_done(self) -> int:
@@ -144,16 +146,19 @@ def account(evidence: Evidence) -> Account:
         losses = _losses_inline(tables, expectation.effects_per_request)
     else:
         losses = _losses(tables, task_state, n_effects, expectation.tasks_per_request, world_is_witness=world_is_witness)
+    acked, unanswered = int(np.count_nonzero(outcome == Outcome.ACK)), int(np.count_nonzero(outcome == Outcome.IND))
+    unseen_acked, unseen = _unseen(evidence, acked, unanswered)
     shown = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED)
     boots = _boots(evidence)
     return Account(
-        server_is_witness=expectation.tasks_per_request > 0 or (not inline and len(tables.tasks.key) > 0),
+        server_is_witness=not inline and unseen == 0,
         world_is_witness=world_is_witness,
         inline=inline,
         n_attempted=len(tables.ops.op),
-        n_acked=int(np.count_nonzero(outcome == Outcome.ACK)),
+        n_acked=acked,
         n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)),
-        n_indeterminate=int(np.count_nonzero(outcome == Outcome.IND)),
+        n_indeterminate=unanswered,
+        n_unseen=unseen,
         n_unsent=tables.ops.n_unsent_rows,
         accepted=len(tables.tasks.first),
         accepted_rows=len(tables.tasks.key),
@@ -167,11 +172,11 @@ def account(evidence: Evidence) -> Account:
         awaiting=int(by_state[TaskState.AWAITING]),
         malformed=int(by_state[TaskState.MALFORMED]),
         lost_low=losses.lost_queued + losses.lost_running_low,
-        lost_high=losses.lost_queued + losses.lost_running,
+        lost_high=losses.lost_queued + losses.lost_running + unseen,
         lost_queued=losses.lost_queued,
         lost_running=losses.lost_running,
         broken_promises_low=losses.broken_queued + losses.broken_running_low,
-        broken_promises_high=losses.broken_queued + losses.broken_running,
+        broken_promises_high=losses.broken_queued + losses.broken_running + unseen_acked,
         broken_promises_queued=losses.broken_queued,
         broken_promises_running=losses.broken_running,
         duplicated=tables.effects.n_own - len(tables.effects.key),
@@ -187,6 +192,19 @@ def account(evidence: Evidence) -> Account:
         boots=boots,
         tables=tables,
     )
+
+
+def _unseen(evidence: Evidence, acked: int, unanswered: int) -> tuple[int, int]:
+    """How many acknowledged operations no witness in the server saw, and how many with those that got no answer.
+
+    Each of them may have left work behind that was lost. Where it is known what to expect, a missing witness breaks an invariant.
+    """
+    if evidence.expectation.tasks_per_request or evidence.expectation.effects_per_request:
+        return 0, 0
+    seen = sum(file.gauges[Gauge.REQUESTS] for files in evidence.tasks.values() for file in files)
+    if seen >= acked and (evidence.tasks or not acked + unanswered):
+        return 0, 0
+    return max(acked - seen, 0), max(acked + unanswered - seen, 0)
 
 
 def _losses(
@@ -221,7 +239,7 @@ def _losses_inline(tables: Tables, effects_per_request: int) -> _Losses:
     ops = tables.ops
     where, was_sent = positions(ops.op, op_of(tables.effects.key))
     is_done = np.bincount(where[was_sent], minlength=len(ops.op)) >= effects_per_request
-    broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done))
+    broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done & ~ops.idle))
     return _Losses(
         lost_queued=0,
         lost_running_low=broken,
@@ -237,14 +255,14 @@ def _boots(evidence: Evidence) -> tuple[BootAccount, ...]:
     """One account per boot that the session started, also for one without a file, and for files of no known boot."""
     known = {boot.boot: boot for boot in evidence.boots}
     numbers = sorted({*known, *evidence.tasks})
-    return tuple(_boot(number, known.get(number), evidence.tasks.get(number), evidence.run_tag) for number in numbers)
+    return tuple(_boot(number, known.get(number), evidence.tasks.get(number, ()), evidence.run_tag) for number in numbers)
 
 
-def _boot(number: int, boot: Boot | None, file: RowFile | None, run_tag: int) -> BootAccount:
+def _boot(number: int, boot: Boot | None, files: Sequence[RowFile], run_tag: int) -> BootAccount:
     own = np.zeros(len(TaskState), np.int64)
     foreign = np.zeros(len(TaskState), np.int64)
     reaped = boot is not None and boot.reaped_ns is not None
-    for rows in chunks(file) if file is not None else ():
+    for rows in chunks(*files):
         state = states(rows, reaped=reaped)
         ours = is_own(rows["op"], run_tag)
         own += np.bincount(state[ours], minlength=len(TaskState))

@@ -13,16 +13,23 @@ from harness.durations import parse_duration_s
 from harness.errors import RunError, UsageError
 from harness.evidence import judge_run
 from harness.faults import KINDS
-from harness.plan import Plan, read_plan
+from harness.plan import PORT_PLACEHOLDER, Plan, read_plan
 from harness.rundir import RunDir
+from harness.scenario import new_scenario
 from harness.schema import Summary
-from harness.session import Outcome, describe_scenario
+from harness.session import Outcome, describe
 from harness.session import run as run_session
 from harness.text import render
+from harness.traffic.options import TrafficCommand, traffic_options
 
 __all__ = ["main"]
 
 _WARM_UP_S = 1.0
+_COMMAND = "afterload.command"
+_EXAMPLE = "afterload run --request 'POST /orders' -- uvicorn main:app --port {port}"
+_OWN_APP: dict[str, Any] = {"rate_per_s": 50.0, "duration_s": 10.0, "pool": None, "faults": ()}
+"""What is done to somebody's own app when nothing else is asked for."""
+
 EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
 
@@ -72,14 +79,49 @@ def main(context: click.Context) -> None:
     Without a command: runs the email scenario.
     """
     if context.invoked_subcommand is None:
-        context.invoke(run, scenario="email")
+        context.invoke(run, scenarios=("email",))
+
+
+class _Run(TrafficCommand):
+    """What comes after `--` is a command of the user's, options and all."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_COMMAND] = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return ["[OPTIONS]", "[SCENARIO | -- COMMAND...]"]
+
+
+class _Port(click.IntRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value == PORT_PLACEHOLDER:
+            self.fail(f"{value} belongs to the command of your app; write -- before it: {_EXAMPLE}", param, ctx)
+        return int(super().convert(value, param, ctx))
 
 
 _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 
 
-@main.command()
-@click.argument("scenario", required=False)
+@main.command(cls=_Run)
+@click.argument("scenarios", nargs=-1)
+@click.option(
+    "--engine", type=click.Choice(["rust", "uvicorn", "granian"]), help="What serves the scenario's app.  [default: rust]"
+)
+@click.option("--workers", type=int, metavar="N", help="Processes of that server.  [default: 1]")
+@click.option(
+    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), help="Event loop of uvicorn or granian.  [default: auto]"
+)
+@click.option("--cwd", metavar="DIR", help="Where COMMAND is started.  [default: here]")
+@click.option("--ready", metavar="/PATH", help="COMMAND is ready when it answers 2xx there.  [default: any answer to OPTIONS *]")
+@click.option("--ready-within", "ready_s", type=_Duration(), metavar="TIME", help="How long a start may take.  [default: 30s]")
+@traffic_options
+@click.option(
+    "--think", "think_s", type=_Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
+)
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
 @click.option("--for", "for_s", type=_Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
 @click.option(
@@ -97,14 +139,20 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     type=click.Choice(["sync", "async", "blocking", "inline"]),
     help="How the background work is written.  [default: sync]",
 )
-@click.option("--pool", type=int, metavar="N", help="Threads for def tasks.")
+@click.option(
+    "--pool", type=int, metavar="N", help="Threads for def tasks; of another server than the bundled one: anyio's tokens."
+)
 @click.option("--order", type=click.Choice(["sequential", "parallel"]), help="Of one request's tasks.  [default: sequential]")
 @click.option(
     "--on-error", type=click.Choice(["continue", "stop"]), help="After a task raised: the later ones.  [default: continue]"
 )
 @click.option("--queue-limit", type=int, metavar="N", help="Answer 503 while N tasks are pending.  [default: no limit]")
 @click.option(
-    "--drain", "drain_s", type=_Duration(), metavar="TIME", help="How long a stopping server lets tasks finish.  [default: 30s]"
+    "--drain",
+    "drain_s",
+    type=_Duration(),
+    metavar="TIME",
+    help="How long a stopping server may finish its tasks before it is killed.  [default: 30s]",
 )
 @click.option(
     "--fault",
@@ -116,8 +164,12 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable."
 )
+@click.option("--postgres", metavar="URL", help="The same as --set postgres=URL: a real database for scenarios that can use one.")
+@click.option("--redis", metavar="URL", help="The same as --set redis=URL.")
 @click.option("--seed", type=int, metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]")
-@click.option("--port", type=int, metavar="N", help="Port of the server.  [default: a free one]")
+@click.option(
+    "--port", type=_Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
+)
 @click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
 @click.option(
     "--request-timeout", "request_timeout_s", type=_Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
@@ -132,25 +184,65 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options override it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
-def run(scenario: str | None, plan_file: Path | None, out: Path | None, json_to: str | None, **options: Any) -> None:
-    """Runs SCENARIO once: load, faults, drain, verdict.
+@click.pass_context
+def run(
+    context: click.Context,
+    /,
+    scenarios: tuple[str, ...],
+    plan_file: Path | None,
+    out: Path | None,
+    json_to: str | None,
+    **options: Any,
+) -> None:
+    """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
+
+    SCENARIO is a name, or a file of your own (see afterload new).
+
+    Nothing has to be changed in an app of your own; write {port} where its command takes the port:
+
+    afterload run --request 'POST /orders' -- uvicorn main:app --port {port}
 
     Exit status: 0 pass, 1 afterload failed, 2 usage, 3 an SLO is broken, 4 inconclusive, 130/143 interrupted.
     """
     given = _given(options)
+    command: tuple[str, ...] | None = context.meta.get(_COMMAND)
+    if len(scenarios) > 1 or (scenarios and command is not None):
+        raise click.UsageError(
+            f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {_EXAMPLE}"
+        )
     values = read_plan(plan_file) if plan_file is not None else {}
     values.update(given)
-    if scenario is not None:
-        values["scenario"] = scenario
-    if "scenario" not in values:
-        raise click.UsageError("name a scenario, e.g., afterload run email, or a plan with --plan")
+    if scenarios:
+        values["scenario"] = scenarios[0]
+    if command is not None:
+        if not command:
+            raise click.UsageError(f"there is no command after --; write, e.g., {_EXAMPLE}")
+        values["command"] = command
+    if "scenario" not in values and "command" not in values:
+        raise click.UsageError(
+            f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {_EXAMPLE}"
+        )
     where = f"plan {plan_file}" if plan_file is not None else "options"
+    is_own_app = "command" in values
+    if is_own_app:
+        # So that the plan can be run again from anywhere.
+        values["cwd"] = str(Path(values.get("cwd") or ".").absolute())
+        values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
-    first = Plan.of({"pool": 1, "rate": 1.0, "for_s": 3600.0, "warm_up_s": 0.0, **values}, where)
+    rate = {} if _is_closed(values) else {"rate": 1.0}
+    first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
     if json_to is not None and json_to != "-":
         _require_writable(Path(json_to))
-    described = describe_scenario(first.scenario, first.tasks, first.settings, first.seed)
+    if is_own_app and not (first.requests or first.locustfile or first.openapi):
+        hint = "name a request, e.g., --request 'POST /orders', or let them be made: --from-openapi auto, or give a --locustfile"
+        raise UsageError("nothing says what to send", hint)
+    described = describe(first)
     plan = Plan.of({**_defaults(described, values), **values}, where)
+    if plan.hidden:
+        names = ", ".join(plan.hidden)
+        click.echo(
+            f"note: secret header values are not written to the run directory; to run its plan again, set {names}", err=True
+        )
     outcome = run_session(plan, described, out=out)
     _show(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
@@ -171,6 +263,18 @@ def report(run_directory: Path, json_to: str | None) -> None:
     sys.exit(EXIT_STATUS[summary.verdict])
 
 
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def new(file: Path) -> None:
+    """Writes FILE, e.g., my_scenario.py: a commented scenario that runs as it is.
+
+    Then: afterload run ./my_scenario.py
+    """
+    new_scenario(file)
+    shown = file if len(file.parts) > 1 else f"./{file}"
+    click.echo(f"wrote {file}; run it with: afterload run {shown}")
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and value != ()}
     if "faults" in given and "none" in given["faults"]:
@@ -181,12 +285,28 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
             if not equals:
                 raise UsageError(f"--set {name} has no value", "write it as --set name=value, e.g., --set delay=200ms")
         given["settings"] = {name: value for name, _, value in pairs}
+    for name in ("postgres", "redis"):
+        if (url := given.pop(name, None)) is not None:
+            given["settings"] = {**given.get("settings", {}), name: url}
     return given
 
 
+def _is_closed(values: dict[str, Any]) -> bool:
+    return values.get("users") is not None or values.get("locustfile") is not None
+
+
+def _files_in(values: dict[str, Any]) -> list[str]:
+    names = [name for name in ("locustfile", "openapi") if isinstance(values.get(name), str)]
+    return [name for name in names if values[name] != "auto" and "://" not in values[name]]
+
+
 def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    plan = described["plan"]
-    defaults = {"rate": plan["rate_per_s"], "for_s": plan["duration_s"], "pool": plan["pool"]}
+    plan = described.get("plan", _OWN_APP)
+    defaults = {"for_s": plan["duration_s"]}
+    if not _is_closed(values):
+        defaults["rate"] = plan["rate_per_s"]
+    if plan["pool"] is not None:
+        defaults["pool"] = plan["pool"]
     for_s = values.get("for_s", defaults["for_s"])
     if isinstance(for_s, (int, float)):
         defaults["warm_up_s"] = min(_WARM_UP_S, for_s / 5)

@@ -5,14 +5,28 @@ The session itself judges its run by this, so a run judged later, or one whose s
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.model import Boot, Evidence, Expectation, Fault, GeneratorReport, SurvivingProcess
+from harness.model import (
+    Boot,
+    Evidence,
+    Expectation,
+    Fault,
+    Figure,
+    GeneratorReport,
+    Note,
+    ScenarioCheck,
+    SurvivingProcess,
+    UsersReport,
+)
 from harness.rows import Gauge, Kind, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
@@ -40,7 +54,10 @@ def read_evidence(rundir: RunDir) -> Evidence:
     problems = [event["text"] for event in events if event["event"] == "problem"]
     files = [_read(path, problems) for path in sorted(rundir.path.glob("*.rows"))]
     found = [file for file in files if file is not None]
-    tasks = {file.boot: file for file in found if file.kind is Kind.TASKS}
+    tasks: dict[int, list[RowFile]] = {}
+    for file in found:
+        if file.kind is Kind.TASKS:
+            tasks.setdefault(file.boot, []).append(file)
     load = _last(events, "load_started")
     run = _last(events, "run")
     if run is None:
@@ -59,7 +76,10 @@ def read_evidence(rundir: RunDir) -> Evidence:
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
         load_end_ns=load["load_end_ns"] if load else run["t_ns"],
         planned_requests=load["planned"] if load else 0,
-        expectation=Expectation(**scenario["expects"]),
+        expectation=Expectation(
+            **scenario["expects"],
+            idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
+        ),
         requests=[file for file in found if file.kind is Kind.REQUESTS],
         tasks=tasks,
         effects=[file for file in found if file.kind is Kind.EFFECTS],
@@ -74,15 +94,41 @@ def read_evidence(rundir: RunDir) -> Evidence:
             for event in events
             if event["event"] == "load_done"
         ],
+        is_closed="users" in plan or "locustfile" in plan,
+        users=[
+            UsersReport(
+                process=event["process"],
+                users=event["users"],
+                left=event["left"],
+                user_errors=[(error["text"], error["count"]) for error in event["user_errors"]],
+                notes=event["notes"],
+            )
+            for event in events
+            if event["event"] == "users_done"
+        ],
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=tuple(plan.get("faults", ())),
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
+        notes=_notes(rundir),
         problems=problems,
+        scenario=scenario["name"],
+        effect_names=tuple(scenario.get("effects", ())),
+        check=_check(rundir, has_check=scenario.get("has_check")),
     )
 
 
-def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot]:
+def _check(rundir: RunDir, *, has_check: bool | None) -> ScenarioCheck | None:
+    if has_check is False:
+        return ScenarioCheck((), ())
+    try:
+        found = json.loads(rundir.check.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return ScenarioCheck(tuple(Figure(**figure) for figure in found["figures"]), tuple(found["problems"]))
+
+
+def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]]) -> list[Boot]:
     boots: dict[int, Boot] = {}
     for event in events:
         number = int(event.get("boot") or 0)
@@ -104,23 +150,59 @@ def _boots(events: list[dict[str, Any]], tasks: dict[int, RowFile]) -> list[Boot
                 )
             case "boot_reaped":
                 boots[number] = replace(
-                    boots[number], reaped_ns=event["reaped_ns"], exit_status=event["exit_status"], forced=event["forced"]
+                    boots[number],
+                    reaped_ns=event["reaped_ns"],
+                    exit_status=event["exit_status"],
+                    forced=event["forced"],
+                    served_to_the_end=event["served_to_the_end"],
                 )
             case "boot_checked":
-                left = tuple(SurvivingProcess(**survivor) for survivor in event["survivors"])
-                boots[number] = replace(boots[number], port_free=event["port_free"], survivors=left)
-    return [_with_its_words(boot, tasks.get(number)) for number, boot in boots.items()]
+                boots[number] = replace(
+                    boots[number],
+                    port_free=event["port_free"],
+                    survivors=tuple(SurvivingProcess(**survivor) for survivor in event["survivors"]),
+                    orphans=tuple(SurvivingProcess(**orphan) for orphan in event["orphans"]),
+                    orphans_served=event["orphans_served"],
+                )
+            case "worker_died":
+                boots[number] = replace(boots[number], dead_workers=(*boots[number].dead_workers, event["pid"]))
+    return [_with_its_words(boot, tasks.get(number, ())) for number, boot in boots.items()]
 
 
-def _with_its_words(boot: Boot, file: RowFile | None) -> Boot:
-    # What the server itself said of its drain, in its gauge page; said only once the drain had ended.
-    if file is None or not file.gauges[Gauge.DRAINED]:
+def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:
+    # What the server itself said of its drain, in its gauge pages; said only once the drain had ended, of all its processes.
+    if not files or not all(file.gauges[Gauge.DRAINED] for file in files):
         return boot
     return replace(
         boot,
-        said_abandoned_queued=file.gauges[Gauge.ABANDONED_QUEUED],
-        said_abandoned_running=file.gauges[Gauge.ABANDONED_RUNNING],
+        said_abandoned_queued=sum(file.gauges[Gauge.ABANDONED_QUEUED] for file in files),
+        said_abandoned_running=sum(file.gauges[Gauge.ABANDONED_RUNNING] for file in files),
     )
+
+
+def _notes(rundir: RunDir) -> list[Note]:
+    """What the probes said, in the order of their files."""
+    found = []
+    for path in sorted(rundir.path.glob("tasks-*.notes.jsonl")):
+        named = re.fullmatch(r"tasks-(\d+)-(\d+)\.notes", path.stem)
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if named else ():
+            # A process that was killed may have left half a line.
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                said = json.loads(line)
+                found.append(
+                    Note(
+                        boot=int(named[1]) if named else 0,
+                        pid=int(named[2]) if named else 0,
+                        kind=str(said.get("kind", "note")),
+                        text=str(said.get("text", "")),
+                        t_ns=int(said.get("t_ns", 0)),
+                        blocked_ms=float(said.get("ms", 0.0)),
+                        function=str(said.get("function", "")),
+                        file=str(said.get("file", "")),
+                        line=int(said.get("line", 0)),
+                    )
+                )
+    return found
 
 
 def _read(path: Path, problems: list[str]) -> RowFile | None:

@@ -26,6 +26,13 @@ KINDS: dict[str, FaultKind] = {
     "crash": FaultKind(
         signal.SIGKILL, group=True, drains=False, freezes=False, help="SIGKILL out of the blue, without freezing first"
     ),
+    "parent": FaultKind(
+        signal.SIGKILL,
+        group=False,
+        drains=False,
+        freezes=False,
+        help="SIGKILL to the process that was started and to none that it started itself",
+    ),
     "term": FaultKind(signal.SIGTERM, group=False, drains=True, freezes=False, help="SIGTERM, as a deploy sends it"),
     "int": FaultKind(signal.SIGINT, group=True, drains=True, freezes=False, help="SIGINT, as Ctrl-C sends it"),
 }

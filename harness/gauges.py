@@ -8,23 +8,16 @@ from pathlib import Path
 
 import psutil
 
-from harness.rows import Gauge, Kind, LivePage, RowWriter
+from harness.pages import BootPages
+from harness.rows import Gauge, Kind, RowWriter
 
 __all__ = ["EVERY_NS", "GaugeSampler"]
 
 EVERY_NS = 50_000_000
 
-_COPIED = (
-    Gauge.POOL_SIZE,
-    Gauge.POOL_BUSY,
-    Gauge.POOL_WAITING,
-    Gauge.ACCEPTED,
-    Gauge.STARTED,
-    Gauge.FINISHED,
-    Gauge.FAILED,
-    Gauge.DROPPED,
-    Gauge.REQUESTS_IN_FLIGHT,
-)
+_THERE_IS = (Gauge.POOL_SIZE, Gauge.POOL_BUSY, Gauge.POOL_WAITING)
+_COUNTED = (Gauge.ACCEPTED, Gauge.STARTED, Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED)
+_TREE_EVERY_NS = 1_000_000_000
 
 
 class GaugeSampler:
@@ -33,31 +26,43 @@ class GaugeSampler:
     def __init__(self, path: Path) -> None:
         self._rows = RowWriter(path, Kind.GAUGES)
         self._next_ns = 0
+        self._server: psutil.Process | None = None
+        self._tree: list[psutil.Process] = []
+        self._next_tree_ns = 0
 
-    def sample(self, boot: int, page: LivePage | None, server: psutil.Process | None, load_cpu_ns: int) -> bool:
+    def sample(self, boot: int, pages: BootPages | None, server: psutil.Process | None, load_cpu_ns: int) -> bool:
         """Takes a sample if it is time to. True: it did."""
         now = time.monotonic_ns()
         if now < self._next_ns:
             return False
         # From now, not from when it was due: after a wait there is nothing to catch up with.
         self._next_ns = now + EVERY_NS
-        gauges = [page.gauge(gauge) if page is not None else 0 for gauge in _COPIED]
-        cpu_ns = rss = 0
-        if server is not None:
-            with contextlib.suppress(psutil.Error):
-                times = server.cpu_times()
-                cpu_ns = int((times.user + times.system) * 1e9)
-                rss = server.memory_info().rss
-        self._rows.append((now, boot, *gauges, _loop_lag_ns(page, now), cpu_ns, rss, load_cpu_ns, 0))
+        gauges, lag_ns = [0] * (len(_THERE_IS) + len(_COUNTED) + 1), 0
+        if pages is not None:
+            pages.refresh()
+            gauges = [pages.now(gauge) for gauge in _THERE_IS] + [pages.total(gauge) for gauge in _COUNTED]
+            gauges.append(pages.now(Gauge.REQUESTS_IN_FLIGHT))
+            lag_ns = pages.loop_lag_ns(now)
+        cpu_ns, rss = self._use_of(server, now)
+        self._rows.append((now, boot, *gauges, lag_ns, cpu_ns, rss, load_cpu_ns, 0))
         return True
 
     def close(self) -> None:
         """Closes the file."""
         self._rows.close()
 
-
-def _loop_lag_ns(page: LivePage | None, now_ns: int) -> int:
-    # How late the next beat of the event loop already is.
-    if page is None or not (beat := page.gauge(Gauge.LOOP_BEAT)):
-        return 0
-    return max(0, now_ns - beat - page.gauge(Gauge.LOOP_BEAT_PERIOD))
+    def _use_of(self, server: psutil.Process | None, now_ns: int) -> tuple[int, int]:
+        """CPU time and memory of the server's processes; looking for new ones costs too much to be done each time."""
+        if server is None:
+            return 0, 0
+        if server != self._server or now_ns >= self._next_tree_ns:
+            self._server, self._next_tree_ns = server, now_ns + _TREE_EVERY_NS
+            with contextlib.suppress(psutil.Error):
+                self._tree = [server, *server.children(recursive=True)]
+        cpu_s, rss = 0.0, 0
+        for process in self._tree:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                cpu_s += times.user + times.system
+                rss += process.memory_info().rss
+        return int(cpu_s * 1e9), rss

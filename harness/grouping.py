@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,14 @@ class OpTable:
 
     op: NDArray[np.uint32]
     n_sends: NDArray[np.uint32]
+    idle: NDArray[np.bool_]  # it has neither tasks nor effects
     outcome: NDArray[np.uint8]  # ACK if any send was acknowledged, else IND if any is open or indeterminate, else REJ
     due_ns: NDArray[np.int64]  # of the first send
     sent_ns: NDArray[np.int64]  # of the first send
     ack_ns: NDArray[np.int64]  # done of the first ACK; NEVER_NS without one
     unanswered: NDArray[np.int64]  # where the indeterminate operations stand in these arrays
     unanswered_end_ns: NDArray[np.int64]  # of each of them: done of the last send; NEVER_NS while one is open
+    unanswered_error: NDArray[np.uint8]  # of each of them: why its last send has no answer
     last_done_ns: int  # of all sends; 0 if none has ended
     n_sent_rows: int
     n_unsent_rows: int  # shed, or published and never handed to the client library
@@ -168,11 +170,12 @@ def positions(
     return where, known[where] == wanted
 
 
-def chunks(file: RowFile) -> Iterator[Rows]:
-    """The rows of a file, some at a time, as plain arrays."""
-    rows = np.asarray(file.rows)
-    for start in range(0, len(rows), CHUNK_ROWS):
-        yield rows[start : start + CHUNK_ROWS]
+def chunks(*files: RowFile) -> Iterator[Rows]:
+    """The rows of files, one after another, some at a time, as plain arrays."""
+    for file in files:
+        rows = np.asarray(file.rows)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            yield rows[start : start + CHUNK_ROWS]
 
 
 def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
@@ -206,14 +209,18 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
 
 
 def _ops(evidence: Evidence) -> OpTable:
-    columns: list[tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    columns: list[tuple[NDArray[Any], ...]] = []
+    idles = [np.empty(0, np.bool_)]
     n_unsent = n_foreign = 0
     for file in evidence.requests:
+        is_idle = np.isin(np.array(file.names), list(evidence.expectation.idle))
         for rows in chunks(file):
             own = is_own(rows["op"], evidence.run_tag)
             sent = own & (rows["sent_ns"] != 0)
             n_foreign += len(rows) - int(np.count_nonzero(own))
             n_unsent += int(np.count_nonzero(own)) - int(np.count_nonzero(sent))
+            route = rows["route"][sent]
+            idles.append(is_idle[np.minimum(route, len(is_idle) - 1)] & (route < len(is_idle)))
             columns.append(
                 (
                     rows["op"][sent].astype(np.uint32),
@@ -221,6 +228,7 @@ def _ops(evidence: Evidence) -> OpTable:
                     rows["due_ns"][sent].astype(np.int64),
                     rows["sent_ns"][sent].astype(np.int64),
                     rows["done_ns"][sent].astype(np.int64),
+                    rows["error"][sent],
                 )
             )
     op = np.concatenate([np.empty(0, np.uint32), *(part[0] for part in columns)])
@@ -229,10 +237,12 @@ def _ops(evidence: Evidence) -> OpTable:
         np.concatenate([np.empty(0, np.int64), *times])
         for times in ([part[2] for part in columns], [part[3] for part in columns], [part[4] for part in columns])
     )
+    idle = np.concatenate(idles)
+    error = np.concatenate([np.empty(0, np.uint8), *(part[5] for part in columns)])
     columns.clear()
     if np.any(op[1:] < op[:-1]):
         order = np.argsort(op, kind="stable")
-        op, outcome, due, sent_at, done = op[order], outcome[order], due[order], sent_at[order], done[order]
+        op, outcome, due, sent_at, done, error, idle = (each[order] for each in (op, outcome, due, sent_at, done, error, idle))
     is_ack = outcome == Outcome.ACK
     is_open = (outcome == Outcome.OPEN) | (done == 0)
     is_unknown = (outcome == Outcome.OPEN) | (outcome == Outcome.IND)
@@ -241,8 +251,10 @@ def _ops(evidence: Evidence) -> OpTable:
     first = _group_starts(op)
     n_sends = _group_sizes(first, len(op))
     if len(first) != len(op):
+        idle = idle[first]
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
         acked_at, ended_at = np.minimum.reduceat(acked_at, first), np.maximum.reduceat(ended_at, first)
+        error = error[first + n_sends - 1]
         is_ack, is_unknown = np.logical_or.reduceat(is_ack, first), np.logical_or.reduceat(is_unknown, first)
     last_done = int(done.max(initial=0))
     del done
@@ -251,12 +263,14 @@ def _ops(evidence: Evidence) -> OpTable:
     return OpTable(
         op=op,
         n_sends=n_sends,
+        idle=idle,
         outcome=merged,
         due_ns=due,
         sent_ns=sent_at,
         ack_ns=acked_at,
         unanswered=unanswered,
         unanswered_end_ns=ended_at[unanswered],
+        unanswered_error=error[unanswered],
         last_done_ns=last_done,
         n_sent_rows=int(n_sends.sum()),
         n_unsent_rows=n_unsent,
@@ -265,7 +279,7 @@ def _ops(evidence: Evidence) -> OpTable:
 
 
 def _tasks(evidence: Evidence) -> TaskTable:
-    room = sum(len(file.rows) for file in evidence.tasks.values())
+    room = sum(len(file.rows) for files in evidence.tasks.values() for file in files)
     key = np.empty(room, np.uint64)
     boot = np.empty(room, np.uint16)
     state = np.empty(room, np.uint8)
@@ -275,7 +289,7 @@ def _tasks(evidence: Evidence) -> TaskTable:
     reaped = {each.boot for each in evidence.boots if each.reaped_ns is not None}
     end = 0
     for number in sorted(evidence.tasks):
-        for all_rows in chunks(evidence.tasks[number]):
+        for all_rows in chunks(*evidence.tasks[number]):
             own = is_own(all_rows["op"], evidence.run_tag)
             rows = all_rows if own.all() else all_rows[own]
             into = slice(end, end + len(rows))

@@ -39,7 +39,7 @@ class Invariant:
 
 def check(evidence: Evidence, account: Account) -> tuple[Invariant, ...]:
     """Checks all ten invariants, in the order of their ids. `account` must be that of the same evidence."""
-    scans = {boot: scan_tasks(file, evidence, boot) for boot, file in sorted(evidence.tasks.items())}
+    scans = {boot: scan_tasks(files, evidence, boot) for boot, files in sorted(evidence.tasks.items())}
     requests = [scan_requests(file, evidence) for file in evidence.requests]
     return (
         _acked_accepted_attempted(evidence, account),
@@ -75,7 +75,7 @@ def _acked_accepted_attempted(evidence: Evidence, account: Account) -> Invariant
             contradictions,
             "operations acknowledged, but not all of their tasks were accepted",
             evidence,
-            ops.op[acked & (n_accepted < expected)],
+            ops.op[acked & ~ops.idle & (n_accepted < expected)],
         )
         earliest = np.minimum.reduceat(tasks.accepted_ns, tasks.first) if len(tasks.first) else tasks.accepted_ns
         late = promised & (earliest > np.where(was_sent, ops.ack_ns[where] if len(ops.op) else 0, 0))
@@ -159,6 +159,7 @@ def _effects_match_attempts(evidence: Evidence, account: Account) -> Invariant:
     title = "effects <= attempts; none is missing where a task finished, none is there without a start"
     tasks, effects, ops = account.tables.tasks, account.tables.effects, account.tables.ops
     n_tasks, n_effects = evidence.expectation.tasks_per_request, evidence.expectation.effects_per_request
+    most = evidence.expectation.most_effects_per_start
     contradictions: list[str] = []
     if n_effects and n_tasks:
         finished = (tasks.task_state() == TaskState.FINISHED).astype(np.int64)
@@ -172,14 +173,14 @@ def _effects_match_attempts(evidence: Evidence, account: Account) -> Invariant:
             needed_finished, needed_effects, effects_per_start = n_tasks, n_effects, -(-n_effects // n_tasks)
         where, known = positions(owners, arrived_of)
         allowed = np.zeros(len(arrived), np.int64)
-        allowed[known] = starts[where[known]] * effects_per_start
+        allowed[known] = starts[where[known]] * effects_per_start * most
         n_arrived = np.zeros(len(owners), np.int64)
         n_arrived[where[known]] = arrived[known]
         missing = (finished >= needed_finished) & (n_arrived < needed_effects)
         _note(contradictions, "tasks with an effect in the world and no start", evidence, op_of(arrived_of[allowed == 0]))
         _note(
             contradictions,
-            "tasks with more effects than starts",
+            "tasks with more effects than starts" if most == 1 else f"tasks with more than {most} effects for each start",
             evidence,
             op_of(arrived_of[(allowed > 0) & (arrived > allowed)]),
         )
@@ -188,7 +189,7 @@ def _effects_match_attempts(evidence: Evidence, account: Account) -> Invariant:
         arrived_of, arrived = _summed(effects.key & _OP_BITS, effects.n)
         where, known = positions(ops.op, op_of(arrived_of))
         allowed = np.full(len(arrived), np.iinfo(np.int64).max)  # of an operation that was never sent: that is invariant 7
-        allowed[known] = ops.n_sends[where[known]].astype(np.int64) * n_effects
+        allowed[known] = ops.n_sends[where[known]].astype(np.int64) * n_effects * most
         _note(contradictions, "operations with more effects than sends", evidence, op_of(arrived_of[arrived > allowed]))
     numbers = f"{account.effects:,} effects" if n_effects else "the world is no witness here"
     return _judged("5", title, numbers, contradictions)
@@ -226,7 +227,7 @@ def _effects_were_asked_for(evidence: Evidence, account: Account, scans: dict[in
 
 
 def _witnesses_complete(evidence: Evidence) -> Invariant:
-    n_files = len(evidence.requests) + len(evidence.tasks) + len(evidence.effects)
+    n_files = len(evidence.requests) + sum(map(len, evidence.tasks.values())) + len(evidence.effects)
     return _judged("8", "the witnesses are complete", f"{n_files} files, none with a part missing", missing_parts(evidence))
 
 

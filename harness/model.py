@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 
 from harness.rows import RowFile
 
-__all__ = ["Boot", "Evidence", "Expectation", "Fault", "GeneratorReport", "SurvivingProcess"]
+__all__ = [
+    "Boot",
+    "Evidence",
+    "Expectation",
+    "Fault",
+    "Figure",
+    "GeneratorReport",
+    "Note",
+    "ScenarioCheck",
+    "SurvivingProcess",
+    "UsersReport",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,10 @@ class Boot:
     survivors: tuple[SurvivingProcess, ...] = ()
     said_abandoned_queued: int | None = None  # what the server itself said at its drain deadline
     said_abandoned_running: int | None = None
+    orphans: tuple[SurvivingProcess, ...] = ()  # went on when the first process had ended; ended by afterload
+    orphans_served: bool = False  # ... and something still listened on the port
+    served_to_the_end: bool = False  # it was killed because it had not ended when asked, and listened on its port until then
+    dead_workers: tuple[int, ...] = ()  # pids of processes that ended on their own while the boot went on
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,26 @@ class Expectation:
 
     tasks_per_request: int  # 0: the work is done before answering, or the witness of the server has no tasks
     effects_per_request: int  # 0: the world is no witness here
+    most_effects_per_start: int = 1  # more where a task does again what may have arrived
+    idle: frozenset[str] = frozenset()  # names of requests that have neither tasks nor effects
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that a scenario found in its world."""
+
+    id: str
+    value: float | None  # None: there is none
+    unit: str
+    text: str  # in words, with the number
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioCheck:
+    """What a scenario said at the end, from what was left in its world."""
+
+    figures: tuple[Figure, ...]
+    problems: tuple[str, ...]  # witnesses that disagree; each makes the run inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +108,32 @@ class GeneratorReport:
 
 
 @dataclass(frozen=True, slots=True)
+class UsersReport:
+    """What one load process says of its users, in the closed model."""
+
+    process: int
+    users: int
+    left: int = 0  # before the end, by themselves
+    user_errors: Sequence[tuple[str, int]] = ()  # raised by a locustfile: where and what, how often
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the probe in one process of the server had to say."""
+
+    boot: int
+    pid: int
+    kind: str  # "hooked", "unhooked", "blocked", "note"
+    text: str
+    t_ns: int = 0
+    blocked_ms: float = 0.0  # for how long a call held the event loop
+    function: str = ""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that a verdict rests on: what the witnesses wrote and what the session saw."""
 
@@ -82,13 +143,19 @@ class Evidence:
     planned_requests: int
     expectation: Expectation
     requests: Sequence[RowFile]
-    tasks: Mapping[int, RowFile]  # by boot
+    tasks: Mapping[int, Sequence[RowFile]]  # by boot; one file per process of it that served
     effects: Sequence[RowFile]
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()
     generators: Sequence[GeneratorReport] = ()
+    is_closed: bool = False  # users waited for answers before they sent more: nobody was due at a time of their own
+    users: Sequence[UsersReport] = ()
     planned_faults: Sequence[str] = ()  # as in the plan, e.g., "kill@6s"
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
+    scenario: str = ""  # its name
+    effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
+    check: ScenarioCheck | None = None  # None: it was not asked
+    notes: Sequence[Note] = ()
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive

@@ -3,38 +3,73 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from harness.errors import UsageError
 from harness.faults import FaultPlan, parse_fault
+from harness.traffic.operations import parse_pattern
+from harness.traffic.request import RequestPlan, check_header
+from harness.traffic.secret import Mask
 
-__all__ = ["Plan", "read_plan"]
+__all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
 
 MOST_REQUESTS = 20_000_000
+PORT_PLACEHOLDER = "{port}"
+
+_OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit": None}
+_OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
+_OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
+_OF_USERS = ("spawn_rate", "think_s")
+_OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
 
 
 class Plan(BaseModel):
-    """A whole run, validated. Durations in seconds."""
+    """A whole run, validated: of a scenario on one of the engines, or of any command. Durations in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scenario: str
-    engine: Literal["rust"] = "rust"
-    tasks: Literal["sync", "async", "blocking", "inline"] = "sync"
-    pool: Annotated[int, Field(ge=1, le=10_000)]
-    order: Literal["sequential", "parallel"] = "sequential"
-    on_error: Literal["continue", "stop"] = "continue"
+    scenario: str | None = None
+    engine: Literal["rust", "uvicorn", "granian", "command"] = "rust"
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    ready: Annotated[str, Field(pattern="^/")] | None = None
+    ready_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    requests: tuple[RequestPlan, ...] = ()
+    openapi: str | None = None
+    openapi_only: tuple[str, ...] = ()
+    openapi_exclude: tuple[str, ...] = ()
+    openapi_headers: dict[str, str] = Field(default={}, repr=False)
+    locustfile: str | None = None
+    users: Annotated[int, Field(ge=1, le=60_000)] | None = None
+    spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    think_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    tasks: Literal["sync", "async", "blocking", "inline"] | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    loop: Literal["auto", "asyncio", "uvloop"] | None = None
+    pool: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    order: Literal["sequential", "parallel"] | None = None
+    on_error: Literal["continue", "stop"] | None = None
     queue_limit: Annotated[int, Field(ge=0)] | None = None
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    rate: Annotated[float, Field(gt=0, le=100_000)]
+    rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
     arrivals: Literal["constant", "poisson"] = "constant"
     for_s: Annotated[float, Field(gt=0, le=86_400)]
     warm_up_s: Annotated[float, Field(ge=0)] = 1.0
@@ -46,6 +81,20 @@ class Plan(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     settings: dict[str, str] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        """What was not given, where it depends on the engine."""
+        if not isinstance(values, Mapping):
+            return values
+        engine = values.get("engine") or ("command" if values.get("command") else "rust")
+        defaults: dict[str, Any] = {"engine": engine}
+        if engine != "command":
+            defaults |= _OF_SCENARIOS
+        if engine == "rust":
+            defaults |= _OF_THE_BUNDLED
+        return {**defaults, **{name: value for name, value in values.items() if value is not None}}
+
     @field_validator("faults")
     @classmethod
     def _faults_are_known(cls, faults: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,13 +102,80 @@ class Plan(BaseModel):
             parse_fault(fault)
         return faults
 
+    @field_validator("openapi_only", "openapi_exclude")
+    @classmethod
+    def _operations_are_named(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            parse_pattern(pattern)
+        return patterns
+
+    @field_validator("openapi_headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            check_header(name, value)
+        return headers
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Plan:
+        is_command = self.engine == "command"
+        given = {name for name in self.model_fields_set if getattr(self, name) not in (None, (), {})}
+        if is_command and self.scenario is not None:
+            msg = f"scenario {self.scenario!r} is run by an engine of its own, a command brings its app: give one of the two"
+            raise ValueError(msg)
+        if is_command and not self.command:
+            msg = 'engine is \'command\', and there is none: write it as a list, e.g., command = ["uvicorn", "main:app"]'
+            raise ValueError(msg)
+        if not is_command and self.command:
+            msg = f"engine {self.engine!r} runs a scenario and no command: leave the engine out"
+            raise ValueError(msg)
+        if not is_command and self.scenario is None:
+            msg = "scenario is missing: name one, or a command"
+            raise ValueError(msg)
+        wrong = [*(name for name in _OF_COMMANDS if not is_command), *(name for name in _OF_SCENARIOS if is_command)]
+        wrong += [name for name in _OF_THE_BUNDLED if self.engine != "rust"]
+        wrong += ["loop"] if self.engine in {"rust", "command"} else []
+        for name in wrong:
+            if name in given:
+                value = f"{name} is {getattr(self, name)!r}" if name != "requests" else "requests are given"
+                msg = f"{value}, which {_who_has(name)}; the engine here is {self.engine}"
+                raise ValueError(msg)
+        if is_command and not self.port and not any(PORT_PLACEHOLDER in part for part in self.command):
+            msg = (
+                f"the command {' '.join(self.command)!r} does not say where its port goes: write {{port}} there, e.g., "
+                "uvicorn main:app --port {port} (or: env PORT={port} python main.py), or name with --port N the one that it takes"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _load_is_known(self) -> Plan:
+        if self.is_closed and self.rate is not None:
+            msg = "rate starts requests whether or not the last ones were answered, users wait for answers: give one of the two"
+            raise ValueError(msg)
+        if not self.is_closed and self.rate is None:
+            msg = "rate is missing: how many requests to start per second"
+            raise ValueError(msg)
+        for name in (name for name in _OF_USERS if getattr(self, name) is not None and self.users is None):
+            msg = f"{name} is {getattr(self, name):g}, which says how users go on, and there are none: say with users how many"
+            raise ValueError(msg)
+        if self.locustfile is not None:
+            others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
+            if others:
+                msg = f"a locustfile says itself what is sent and when: leave {' and '.join(others)} out"
+                raise ValueError(msg)
+        for name in (name for name in _OF_OPENAPI if getattr(self, name) and self.openapi is None):
+            msg = f"{name} chooses from an OpenAPI schema, and none is given: say with openapi where it is"
+            raise ValueError(msg)
+        return self
+
     @model_validator(mode="after")
     def _times_fit(self) -> Plan:
         for fault in self.fault_plans:
             if fault.at_s >= self.for_s:
                 msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
                 raise ValueError(msg)
-        if self.rate * self.for_s > MOST_REQUESTS:
+        if self.rate is not None and self.rate * self.for_s > MOST_REQUESTS:
             msg = f"rate {self.rate:g} for {self.for_s:g} s are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
             raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
@@ -68,13 +184,46 @@ class Plan(BaseModel):
         return self
 
     @property
+    def title(self) -> str:
+        """What the run is called: its scenario, or the app in its command."""
+        if self.scenario is not None:
+            return Path(self.scenario).stem if self.scenario.endswith(".py") else self.scenario
+        app = next((part for part in self.command if re.fullmatch(r"[A-Za-z_][\w.]*:[\w.()]+", part)), None)
+        name = app.partition(":")[0] if app else next((part for part in self.command if part.endswith(".py")), self.command[0])
+        return re.sub(r"[^\w.-]+", "-", Path(name).stem if not app else name)[:40].strip("-.") or "app"
+
+    @property
+    def is_closed(self) -> bool:
+        """True if users wait for answers before they send the next request: the closed model."""
+        return self.users is not None or self.locustfile is not None
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What was left out wherever the plan is written: the variables that a later run takes it from, and the values."""
+        mask = Mask()
+        for headers in (*(request.headers for request in self.requests), self.openapi_headers):
+            mask.headers(headers)
+        return mask.variables
+
+    @model_serializer(mode="wrap")
+    def _without_secrets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        mask = Mask()
+        for request in values.get("requests", ()):
+            request["headers"] = mask.headers(request["headers"])
+        if "openapi_headers" in values:
+            values["openapi_headers"] = mask.headers(values["openapi_headers"])
+        return values
+
+    @property
     def fault_plans(self) -> list[FaultPlan]:
         """The faults in the order in which they happen."""
         return sorted((parse_fault(fault) for fault in self.faults), key=lambda fault: fault.at_s)
 
     def to_toml(self) -> str:
         """The plan as it can be run again."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        values = self.model_dump(mode="json", exclude_none=True)
+        return tomli_w.dumps({name: value for name, value in values.items() if value not in ([], {}) or name == "faults"})
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Plan:
@@ -94,6 +243,14 @@ def read_plan(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read the plan {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is no TOML: {error}") from None
+
+
+def _who_has(name: str) -> str:
+    if name in _OF_THE_BUNDLED:
+        return "only the bundled server knows (engine rust)"
+    if name == "loop":
+        return "only the engines uvicorn and granian take"
+    return "is for scenarios alone" if name in _OF_SCENARIOS else "is for an app of your own alone (afterload run -- COMMAND)"
 
 
 def _say(problem: dict[str, Any]) -> str:

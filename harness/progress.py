@@ -19,7 +19,7 @@ class Standing:
     phase: str
     sent: int
     answered: int
-    queued: int
+    queued: int | None  # None: no process of the server is seen from inside
     running: int
     pool_busy: int
     pool_size: int
@@ -47,9 +47,11 @@ class Progress:
         if clock < self._next_s:
             return
         self._next_s = clock + self._every_s
+        tasks = f"backlog {now.queued:,} + {now.running} running " if now.queued is not None else ""
+        pool = f"pool {now.pool_busy}/{now.pool_size} " if now.pool_size else ""
         text = (
             f"{now.at_s:6.1f} s {now.phase:<5} sent {now.sent:,} answered {now.answered:,} "
-            f"backlog {now.queued:,} + {now.running} running pool {now.pool_busy}/{now.pool_size} {'up' if now.up else 'DOWN'}"
+            f"{tasks}{pool}{'up' if now.up else 'DOWN'}"
         )
         if not self._renews:
             self._line(text)

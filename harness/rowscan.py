@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import chunks, is_own
+from harness.grouping import TaskState, chunks, is_own, states
 from harness.model import Evidence
 from harness.rows import UNTAGGED, DropReason, Outcome, RowFile, Rows
 
-__all__ = ["FileScan", "RequestScan", "scan_requests", "scan_tasks"]
+__all__ = ["FileScan", "RequestScan", "left_in", "scan_requests", "scan_tasks"]
 
 N_EXAMPLES: Final = 5
 
@@ -84,14 +84,14 @@ class _Tally:
             kept.extend(int(op) for op in ops[np.flatnonzero(true)[: N_EXAMPLES - len(kept)]])
 
 
-def scan_tasks(file: RowFile, evidence: Evidence, boot: int) -> FileScan:
-    """Scans the task rows of one boot."""
+def scan_tasks(files: Sequence[RowFile], evidence: Evidence, boot: int) -> FileScan:
+    """Scans the task rows of one boot, of all its processes."""
     reaped_ns = next((each.reaped_ns for each in evidence.boots if each.boot == boot), None)
     counts = dict.fromkeys(_COUNTED, 0)
     single = _Tally()
     disorders = _Tally()
     latest = 0
-    for rows in chunks(file):
+    for rows in chunks(*files):
         op = rows["op"]
         is_started, is_finished, is_failed = rows["started_ns"] != 0, rows["finished_ns"] != 0, rows["failed_ns"] != 0
         is_dropped, reason = rows["dropped_ns"] != 0, rows["reason"]
@@ -146,6 +146,16 @@ def scan_tasks(file: RowFile, evidence: Evidence, boot: int) -> FileScan:
         disorders=disorders.counts,
         examples={**single.examples, **disorders.examples},
     )
+
+
+def left_in(files: Iterable[RowFile]) -> tuple[int, int]:
+    """Tasks that were accepted and not started, and that were started and have not ended, if nobody ends them any more."""
+    queued = running = 0
+    for rows in chunks(*files):
+        found = states(rows, reaped=True)
+        queued += int(np.count_nonzero(found == TaskState.NEVER_STARTED))
+        running += int(np.count_nonzero(found == TaskState.INTERRUPTED))
+    return queued, running
 
 
 def scan_requests(file: RowFile, evidence: Evidence) -> RequestScan:

@@ -67,8 +67,13 @@ class RunDir:
         return self.path / f"requests-{process}.rows"
 
     def tasks(self, boot: int) -> Path:
-        """Rows of the server's boot."""
+        """Rows of the server's boot; those of its processes are named after it: `tasks-1.rows`, `tasks-1-4711.rows`."""
         return self.path / f"tasks-{boot}.rows"
+
+    def task_files(self, boot: int) -> list[Path]:
+        """The row files of all processes of a boot that there are now."""
+        one = self.tasks(boot)
+        return [path for path in (one, *sorted(self.path.glob(f"{one.stem}-*.rows"))) if path.exists()]
 
     def effects(self) -> Path:
         """Rows of the world."""
@@ -81,6 +86,27 @@ class RunDir:
     def log(self, name: str) -> Path:
         """Output of a child."""
         return self.path / f"{name}.log"
+
+    @property
+    def world(self) -> Path:
+        """The world's own folder, for what must outlive it."""
+        return self.path / "world"
+
+    @property
+    def bodies(self) -> Path:
+        """Request bodies that are too big for JSON."""
+        return self.path / "bodies"
+
+    @property
+    def check(self) -> Path:
+        """What the scenario itself found at the end."""
+        return self.path / "check.json"
+
+    def note_problem(self, text: str) -> None:
+        """Adds a problem of the run to its events, after the session has ended."""
+        log = EventLog(self.events)
+        log.write("problem", text=text)
+        log.close()
 
     @property
     def events(self) -> Path:

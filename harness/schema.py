@@ -18,12 +18,16 @@ __all__ = [
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
+    "EffectCount",
+    "Finding",
     "Generator",
     "InvariantSummary",
     "Loop",
     "OutageSummary",
     "PoolUse",
     "Requests",
+    "ScenarioFigure",
+    "ScenarioSummary",
     "Summary",
     "Tasks",
     "TimelineSummary",
@@ -64,13 +68,18 @@ class Durations(_Record):
 class Requests(_Record):
     """What the clients saw. Counts are of the whole run; rates and durations are as said, durations without the warm-up."""
 
+    model: Literal["open", "closed"] = Field(
+        description="open: sent when due, whatever became of the ones before; closed: users waited for answers, due is sent"
+    )
     planned: int
     attempted: int
     acked: int
     rejected: int
     indeterminate: int
     unsent: int
+    unseen: int = Field(description="acknowledged or indeterminate, and no process of the server told of them")
     unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
+    closed_while_up: int = Field(description="of the indeterminate: the server closed their connection instead of answering")
     offered_per_s: Number = Field(description="requests due, per second of load")
     achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
     response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
@@ -82,7 +91,7 @@ class Tasks(_Record):
     """What became of the tasks. `accepted` is the sum of the states up to `awaiting`."""
 
     inline: bool = Field(description="the work is done before answering: `lost` counts operations, shown by the world alone")
-    server_is_witness: bool
+    server_is_witness: bool = Field(description="it wrote task rows, and saw every request that was acknowledged")
     world_is_witness: bool = Field(description="it shows for each task whether its effect arrived")
     accepted: int
     finished: int
@@ -94,12 +103,12 @@ class Tasks(_Record):
     never_started: int
     awaiting: int
     never_done: int = Field(description="failed, skipped, interrupted or never started; inline: lost")
-    lost: int | None = Field(description="at most; null where nobody but the client was a witness")
-    lost_low: int | None = Field(description="at least")
+    lost: int = Field(description="at most; of an unseen request, whatever it left behind counts as one")
+    lost_low: int = Field(description="at least; other than `lost` where a witness was missing")
     lost_queued: int
     lost_running: int
-    broken_promises: int | None = Field(description="lost and acknowledged, at most")
-    broken_promises_low: int | None = Field(description="at least")
+    broken_promises: int = Field(description="lost and acknowledged, at most")
+    broken_promises_low: int = Field(description="at least")
     broken_promises_queued: int
     broken_promises_running: int
     duplicated: int
@@ -161,6 +170,8 @@ class BootSummary(_Record):
     recovery_s: Number = Field(description="from the signal to the first acknowledgement by the next boot")
     port_free: bool | None
     survivors: list[str]
+    orphans: list[str] = Field(description="went on after the process that was signalled had ended, and were ended by afterload")
+    dead_workers: list[int] = Field(description="pids of processes that ended on their own while the boot went on")
 
 
 class InvariantSummary(_Record):
@@ -194,12 +205,48 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
+class ScenarioFigure(_Record):
+    """Something that a scenario found in its world, e.g., half-written files."""
+
+    id: str
+    value: Number = Field(description="null: there is none")
+    unit: str
+    text: str = Field(description="the figure in words, with its number; empty: not worth a line")
+
+
+class EffectCount(_Record):
+    """Effects of one of the tasks that each request has."""
+
+    index: int
+    name: str = Field(description="what they are called, in the plural")
+    arrived: int
+
+
+class ScenarioSummary(_Record):
+    """What the scenario itself says, independent of the server."""
+
+    name: str
+    effects: list[EffectCount]
+    figures: list[ScenarioFigure]
+    problems: list[str] = Field(description="witnesses that disagree; each makes the run inconclusive")
+
+
+class Finding(_Record):
+    """What the figures mean, in words. The id names the kind of finding and stays the same from run to run."""
+
+    id: str
+    severity: Literal["info", "warning", "critical"]
+    text: str
+    evidence: dict[str, Any] = Field(description="the figures that the text is about")
+
+
 class Summary(_Record):
     """The whole of summary.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: VerdictName
     reasons: list[str]
+    findings: list[Finding]
     plan: dict[str, Any]
     environment: dict[str, Any]
     interrupted_by: str | None
@@ -212,4 +259,5 @@ class Summary(_Record):
     generator: Generator
     boots: list[BootSummary]
     invariants: list[InvariantSummary]
+    scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
     timeline: TimelineSummary

@@ -14,23 +14,31 @@ from collections.abc import Callable
 import psutil
 
 from harness.engines import Engine, Start
-from harness.errors import RunError, UsageError
+from harness.errors import ChildNotReady, RunError, UsageError
 from harness.faults import FaultPlan
-from harness.grouping import TaskState, chunks, states
-from harness.processes import Child, freeze, kill_all, survivors
-from harness.rows import Gauge, LivePage, RowFileError, read_rows
+from harness.model import SurvivingProcess
+from harness.pages import BootPages, unfinished
+from harness.processes import Child, alive, freeze, kill_all, survivors
+from harness.readiness import Answer, ask
+from harness.rows import RowFileError
 from harness.rundir import EventLog, RunDir
 
 __all__ = ["ServerUnderTest", "free_port"]
 
 HOST = "127.0.0.1"
-READY_S = 30.0
 FORCE_AFTER_S = 5.0
 """Beyond its own drain deadline a server gets this long to end before it is killed."""
 
 _KILL_S = 10.0
 _HURRY_S = 3.0
 _POLL_S = 0.005
+_LOOK_EVERY_S = 0.05
+_SETTLE_S = 0.5
+_ORPHANS_S = 1.0
+"""Processes that go on serving without the one that started them are not going to end by themselves."""
+
+_LAST_WORDS_S = 2.0
+_PORT_S = 2.0
 
 
 class ServerUnderTest:
@@ -55,28 +63,41 @@ class ServerUnderTest:
         self.port = port or free_port()
         self.boot = 0
         self.child: Child | None = None
-        self.page: LivePage | None = None
+        self.pages = BootPages(rundir, 0)
         self.process: psutil.Process | None = None
+        self._told_dead: set[int] = set()
+        self._served_to_the_end = False
+        self._next_look_s = 0.0
+        self._last_answer: Answer | None = None
 
     def start(self) -> None:
         """Starts the next boot and waits until it is ready. Raises ChildDied or ChildNotReady."""
         self.boot += 1
         start = Start(HOST, self.port, self.boot, self._rundir.tasks(self.boot), self._scenario)
         name = f"server-{self.boot}"
+        engine = self._engine
         self.child = child = Child(
-            name, self._engine.command(start), self._rundir.log(name), run_id=self._rundir.run_id, env=self._engine.env(start)
+            name,
+            engine.command(start),
+            self._rundir.log(name),
+            run_id=self._rundir.run_id,
+            env=engine.env(start),
+            cwd=engine.cwd,
+            is_own=engine.is_own,
         )
-        self._close_page()
+        self.pages.close()
+        self.pages = BootPages(self._rundir, self.boot)
+        self._told_dead.clear()
+        self._served_to_the_end = False
         self._events.write("boot_spawned", boot=self.boot, pid=child.pid, spawned_ns=child.spawned_ns)
         self.process = psutil.Process(child.pid)
-        end = time.monotonic() + READY_S
+        end = time.monotonic() + engine.ready_s
         while (ready_ns := self._ready_ns()) is None:
             if child.poll() is not None:
-                self._reaped()
+                self._reaped([])
                 raise child.died("before it was ready")
             if time.monotonic() > end:
-                self._kill(fault=False)
-                raise child.not_ready(READY_S)
+                raise self._give_up(child)
             self._tick()
             time.sleep(_POLL_S)
         self._events.write("boot_ready", boot=self.boot, ready_ns=ready_ns)
@@ -94,11 +115,22 @@ class ServerUnderTest:
         """Writes down a death that nobody planned, and says so; None while the server lives."""
         if self.child is None or self.is_up or self.child.exit is None:
             return None
-        self._reaped()
-        self._check_gone([])
+        self._reaped([])
         text = str(self.child.died("on its own, in the middle of the run"))
         self.child = None
         return text
+
+    def note_dead_workers(self) -> list[int]:
+        """Writes down the processes of the boot that ended on their own while it goes on; those not told before."""
+        self.pages.refresh()
+        found = [pid for pid in self.pages.dead_pids() if pid not in self._told_dead]
+        # Whoever started it may be ending as well, and then it is no news of its own.
+        if not found or not self.is_up:
+            return []
+        self._told_dead.update(found)
+        for pid in found:
+            self._events.write("worker_died", boot=self.boot, pid=pid)
+        return found
 
     def hit(self, fault: FaultPlan) -> None:
         """Does `fault` to the server, waits for its end and writes it down. The next boot is the caller's to start.
@@ -124,16 +156,17 @@ class ServerUnderTest:
             self._predict(frozen_ns)
         signalled_ns = time.monotonic_ns()
         self._events.write("boot_signalled", boot=self.boot, signal=kind.signal.name, fault=True, signalled_ns=signalled_ns)
-        if kind.signal is signal.SIGKILL:
+        if kind.signal is signal.SIGKILL and kind.group:
             kill_all(members)
         else:
             child.signal(kind.signal, group=kind.group)
-        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self._engine.drain_s + FORCE_AFTER_S
+        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self._patience_s
         if child.wait(patience_s, self._tick) is None:
-            self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
+            if kind.signal is signal.SIGKILL or self._engine.keeps_deadline:
+                self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
+            self._served_to_the_end = ask(HOST, self.port).is_open
             child.kill()
-        self._reaped()
-        self._check_gone(members)
+        self._reaped(members, killed_all=kind.signal is signal.SIGKILL and kind.group)
         self._receipt(fault, signalled_ns, "")
         self.child = None
 
@@ -147,85 +180,126 @@ class ServerUnderTest:
             members = child.members()
             self._events.write("boot_signalled", boot=self.boot, signal="SIGTERM", fault=False, signalled_ns=time.monotonic_ns())
             child.signal(signal.SIGTERM)
-            patience_s = self._engine.drain_s + FORCE_AFTER_S
-            if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried():
+            patience_s = self._patience_s
+            if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried() and self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(signal.SIGTERM, patience_s))
             if child.wait(_HURRY_S if is_hurried() else 0.0, self._tick) is None:
+                self._served_to_the_end = ask(HOST, self.port).is_open
                 child.kill()
-        self._reaped()
-        self._check_gone(members)
+        self._reaped(members, is_hurried=is_hurried)
         self.child = None
 
     def unfinished(self) -> tuple[int, int]:
         """Tasks of this boot that were accepted and not started, and that were started and have not ended; 0 without rows."""
         try:
-            return self._count_unfinished()
+            return unfinished(self._rundir.task_files(self.boot))
         except (OSError, RowFileError):
             return 0, 0
 
     def pending(self) -> int:
-        """Tasks of this boot that have not ended; from its gauges, or from its rows if it keeps none."""
-        page = self.live_page()
-        if page is not None and page.gauge(Gauge.ACCEPTED):
-            ended = sum(page.gauge(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
-            return max(0, page.gauge(Gauge.ACCEPTED) - ended)
-        return sum(self.unfinished())
-
-    def live_page(self) -> LivePage | None:
-        """The gauges of the newest boot; None if it has none (yet)."""
-        if self.page is None and self.boot:
-            try:
-                self.page = LivePage(self._rundir.tasks(self.boot))
-            except (OSError, RowFileError):
-                return None
-        return self.page
+        """Tasks of this boot that have not ended and still can."""
+        self.pages.refresh()
+        return self.pages.pending()
 
     def close(self) -> None:
-        """Lets go of the gauge page; kills what still runs."""
+        """Lets go of the gauge pages; kills what still runs."""
         if self.child is not None and self.is_up:
             self._kill(fault=False)
-        self._close_page()
+        self.pages.close()
+
+    @property
+    def _patience_s(self) -> float:
+        return self._engine.drain_s + (FORCE_AFTER_S if self._engine.keeps_deadline else 0.0)
 
     def _ready_ns(self) -> int | None:
-        if self._engine.ready_by_page:
-            page = self.live_page()
-            return (page.gauge(Gauge.READY) or None) if page is not None else None
-        return time.monotonic_ns() if _answers(self.port) else None
+        if self._engine.ready_by == "page":
+            self.pages.refresh()
+            return self.pages.ready_ns(self._engine.processes)
+        now = time.monotonic()
+        if now < self._next_look_s:
+            return None
+        self._next_look_s = now + _LOOK_EVERY_S
+        self._last_answer = answer = ask(HOST, self.port, self._engine.ready_path)
+        return time.monotonic_ns() if answer.is_ready else None
+
+    def _give_up(self, child: Child) -> ChildNotReady:
+        # Asked as by Ctrl-C first: what a program has printed into a buffer is written when it ends, and not when it is killed.
+        asked_at = child.log.stat().st_size
+        child.signal(signal.SIGINT)
+        child.wait(_LAST_WORDS_S, self._tick)
+        if self.is_up:
+            self._kill(fault=False)
+        else:
+            self._reaped([])
+            self.child = None
+        why = self._last_answer.text if self._last_answer is not None else ""
+        return child.not_ready(self._engine.ready_s, why, asked_at)
 
     def _kill(self, *, fault: bool) -> None:
         assert self.child is not None
         self._events.write("boot_signalled", boot=self.boot, signal="SIGKILL", fault=fault, signalled_ns=time.monotonic_ns())
         members = self.child.members()
         self.child.kill()
-        self._reaped()
-        self._check_gone(members)
+        self._reaped(members, killed_all=True)
         self.child = None
 
-    def _reaped(self) -> None:
+    def _reaped(
+        self, members: list[psutil.Process], *, killed_all: bool = False, is_hurried: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Writes down the end of a boot: the first process has been reaped, and all others have ended or are ended here."""
         assert self.child is not None
-        if self.child.exit is not None:
-            self._events.write(
-                "boot_reaped",
-                boot=self.boot,
-                reaped_ns=self.child.exit.reaped_ns,
-                exit_status=self.child.exit.status,
-                forced=self.child.exit.forced,
-            )
-
-    def _check_gone(self, members: list[psutil.Process]) -> None:
-        assert self.child is not None
-        left = survivors(self.child.mark, members)
-        # Looked at before the survivors are ended: a port that one of them still serves is the thing to be told.
-        port_free = not _answers(self.port)
-        self._events.write(
-            "boot_checked",
-            boot=self.boot,
-            port_free=port_free,
-            survivors=[{"pid": survivor.pid, "command": survivor.command} for _, survivor in left],
-        )
+        ended = self.child.exit
+        if ended is None:
+            return
+        # A process that nobody killed may still be finishing what it has; one that was killed is only being taken down.
+        left = survivors(self.child.mark, members, settle_s=_SETTLE_S)
+        if left and not killed_all:
+            left = self._orphans(left, is_hurried)
+        # Looked at before they are ended: a port that one of them still serves is the thing to be told.
+        port_free = not ask(HOST, self.port).is_open if left else self._port_gets_free()
         kill_all(process for process, _ in left)
         # The next boot needs the port that they may have held.
         psutil.wait_procs([process for process, _ in left], timeout=FORCE_AFTER_S)
+        others = len(members) > 1 or bool(left)
+        self._events.write(
+            "boot_reaped",
+            boot=self.boot,
+            reaped_ns=time.monotonic_ns() if others else ended.reaped_ns,
+            exit_status=ended.status,
+            forced=ended.forced,
+            served_to_the_end=self._served_to_the_end,
+        )
+        who = [{"pid": survivor.pid, "command": survivor.command} for _, survivor in left]
+        self._events.write(
+            "boot_checked",
+            boot=self.boot,
+            port_free=port_free if killed_all or not left else self._port_gets_free(),
+            survivors=who if killed_all else [],
+            orphans=[] if killed_all else who,
+            orphans_served=bool(left) and not killed_all and not port_free,
+        )
+
+    def _port_gets_free(self) -> bool:
+        # The first thread of a killed process may be gone while others are still being taken down, and its sockets with them.
+        end = time.monotonic() + _PORT_S
+        while ask(HOST, self.port).is_open:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+    def _orphans(
+        self, left: list[tuple[psutil.Process, SurvivingProcess]], is_hurried: Callable[[], bool]
+    ) -> list[tuple[psutil.Process, SurvivingProcess]]:
+        """Lets processes whose parent has ended end too: as long as any server may if they serve no more, else a moment."""
+        begun = time.monotonic()
+        while any(alive(process) for process, _ in left) and not is_hurried():
+            waited_s = time.monotonic() - begun
+            if waited_s > (_ORPHANS_S if ask(HOST, self.port).is_open else self._patience_s):
+                break
+            self._tick()
+            time.sleep(_LOOK_EVERY_S)
+        return [(process, who) for process, who in left if alive(process)]
 
     def _receipt(self, fault: FaultPlan, landed_ns: int | None, detail: str) -> None:
         self._events.write("fault", name=fault.name, planned_s=fault.at_s, landed_ns=landed_ns, boot=self.boot, detail=detail)
@@ -238,23 +312,10 @@ class ServerUnderTest:
         queued: int | None = None
         running: int | None = None
         # An engine without rows: then nothing is predicted.
-        with contextlib.suppress(OSError, RowFileError):
-            queued, running = self._count_unfinished()
+        if files := self._rundir.task_files(self.boot):
+            with contextlib.suppress(OSError, RowFileError):
+                queued, running = unfinished(files)
         self._events.write("boot_frozen", boot=self.boot, frozen_ns=frozen_ns, queued=queued, running=running)
-
-    def _count_unfinished(self) -> tuple[int, int]:
-        file = read_rows(self._rundir.tasks(self.boot))
-        queued = running = 0
-        for rows in chunks(file):
-            found = states(rows, reaped=True)
-            queued += int((found == TaskState.NEVER_STARTED).sum())
-            running += int((found == TaskState.INTERRUPTED).sum())
-        return queued, running
-
-    def _close_page(self) -> None:
-        if self.page is not None:
-            self.page.close()
-            self.page = None
 
 
 def require_free(port: int) -> None:
@@ -280,9 +341,3 @@ def _bindable(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((HOST, port)) == 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness.engines import MODULE, Engine, bundled
+from harness.engines import MODULE, Engine, engine_of
 from harness.environment import describe_environment
-from harness.errors import Interrupted, RunError, UsageError
+from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
 from harness.plan import Plan
@@ -30,11 +30,14 @@ from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
+from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
+from harness.traffic.jobs import load_job, requested_templates
+from harness.traffic.prepare import check_traffic, generated_templates
 
-__all__ = ["Outcome", "describe_scenario", "run"]
+__all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
 _READY_S = 30.0
 _LEAD_NS = 150_000_000
@@ -53,19 +56,14 @@ class Outcome:
     interrupted_by: int | None  # number of the signal
 
 
-def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int) -> dict[str, Any]:
-    """What the scenario says of itself. Raises UsageError for an unknown scenario or setting."""
-    given = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, *MODULE, "scenarios", "describe", name, "--tasks", tasks, "--seed", str(seed), *given]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode == 0:
-        described: dict[str, Any] = json.loads(done.stdout)
-        return described
-    lines = done.stderr.strip().splitlines()
-    reason = lines[-1].removeprefix("Error: ") if lines else f"exit status {done.returncode}"
-    if done.returncode == 2:  # click's usage error
-        raise UsageError(reason)
-    raise RunError(f"python -m scenarios describe {name} failed: {reason}")
+def describe(plan: Plan) -> dict[str, Any]:
+    """What is known of the app in advance. Raises UsageError for an unknown scenario or setting."""
+    if plan.scenario is not None:
+        return describe_scenario(plan.scenario, plan.tasks or "sync", plan.settings, plan.seed)
+    check_traffic(plan)
+    # Somebody's own app: what it does with a request is what the run is to find out.
+    nothing = {"tasks_per_request": 0, "effects_per_request": 0}
+    return {"name": plan.title, "expects": nothing, "traffic": []}
 
 
 def run(
@@ -78,13 +76,24 @@ def run(
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
     require_free(plan.port)
-    rundir = RunDir.create(plan.scenario, out)
+    chosen = engine or engine_of(plan)
+    rundir = RunDir.create(plan.title, out)
     rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
+    keep_source(plan, rundir)
+    if "traffic" not in scenario:
+        scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
     session_progress = progress or Progress()
-    session = _Session(plan, scenario, rundir, session_progress, engine or bundled(plan))
+    session = _Session(plan, scenario, rundir, session_progress, chosen)
     interrupted_by = session.run()
+    if interrupted_by is None and scenario.get("has_check"):
+        # From the rows and from what is left in the world, now that nothing moves any more.
+        try:
+            check_scenario(plan, rundir)
+        except RunError as error:
+            rundir.note_problem(f"the scenario's own check failed: {error}")
+            session_progress.event(f"error: {error}")
     summary = judge_run(rundir)
     try:
         rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
@@ -154,10 +163,12 @@ class _Session:
             scenario="{}",
             tick=self._tick,
         )
-        addresses = self._start_world()
-        self._server.tell_scenario(self._entry(addresses))
-        self._start_loads(self._server.port)
+        if self._plan.scenario is not None:
+            self._server.tell_scenario(entry_of(self._plan, self._start_world()))
+        self._start_loads()
         self._server.start()
+        # Not before the server is ready: what it can be asked may have to be read from itself.
+        self._give_jobs(self._server.port)
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
         planned = [talk.hear(_READY_S, "before it was ready")["planned"] for _, talk in self._loads]
         self._begin_load(sum(planned))
@@ -174,47 +185,34 @@ class _Session:
         self._drain()
 
     def _start_world(self) -> dict[str, str]:
-        given = [part for name, value in self._plan.settings.items() for part in ("--set", f"{name}={value}")]
-        rows = str(self._rundir.effects())
-        command = [sys.executable, *MODULE, "scenarios", "world", self._plan.scenario, "--rows", rows, *given]
+        command = world_command(self._plan, self._rundir)
         self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
         addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
         return addresses
 
-    def _entry(self, addresses: dict[str, str]) -> str:
-        entry = {
-            "name": self._plan.scenario,
-            "tasks": self._plan.tasks,
-            "world": addresses,
-            "settings_ms": self._scenario["settings_ms"],
-        }
-        return json.dumps(entry)
-
-    def _start_loads(self, port: int) -> None:
+    def _start_loads(self) -> None:
         for process in range(self._plan.load_processes):
             name = f"load-{process}"
             child = Child(
                 name, [sys.executable, *MODULE, "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
             )
-            talk = Talk(child, self._tick)
-            self._loads.append((child, talk))
-            talk.say(
-                {
-                    "process": process,
-                    "processes": self._plan.load_processes,
-                    "host": HOST,
-                    "port": port,
-                    "rate_per_s": self._plan.rate,
-                    "duration_s": self._plan.for_s,
-                    "arrivals": self._plan.arrivals,
-                    "seed": self._plan.seed,
-                    "run_tag": self._run_tag,
-                    "rows": str(self._rundir.requests(process)),
-                    "request_timeout_s": self._plan.request_timeout_s,
-                    "max_in_flight": self._plan.max_in_flight,
-                    "templates": self._scenario["traffic"],
-                }
+            self._loads.append((child, Talk(child, self._tick)))
+
+    def _give_jobs(self, port: int) -> None:
+        told = ({key: value for key, value in each.items() if key != "has_tasks"} for each in self._scenario["traffic"])
+        templates = list(told) or requested_templates(self._plan, os.environ)
+        if self._plan.openapi is not None:
+            made, about = generated_templates(self._plan, f"http://{HOST}:{port}", self._rundir, self._tick)
+            self._events.write("traffic_made", **about)
+            self._progress.event(
+                f"traffic: {about['variants']} variants of {about['operations']} operations, from {about['source']}"
             )
+            for each in about["left_out"]:
+                self._progress.event(f"traffic: {each['operation']} is left out: {each['why']}")
+            templates = [*templates, *made]
+        for process, (_, talk) in enumerate(self._loads):
+            rows = self._rundir.requests(process)
+            talk.say(load_job(self._plan, templates, process=process, address=(HOST, port), run_tag=self._run_tag, rows=rows))
 
     def _begin_load(self, planned: int) -> None:
         start_ns = time.monotonic_ns() + _LEAD_NS
@@ -227,7 +225,8 @@ class _Session:
         self._enter("load")
 
     def _finish_loads(self) -> None:
-        patience_s = self._plan.request_timeout_s + 10.0
+        # In the closed model users are waited for first, and what they left in flight then.
+        patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + 10.0
         left_s = max(0.0, self._load_start_ns / 1e9 + self._plan.for_s - time.monotonic())
         for process, (child, talk) in enumerate(self._loads):
             report = talk.hear(left_s + patience_s, "in the middle of the load")
@@ -241,6 +240,9 @@ class _Session:
                 cpu_share=report["cpu_share"],
                 exit_status=ended.status if ended else -1,
             )
+            if "users" in report:
+                told = {key: report.get(key, []) for key in ("user_errors", "notes")}
+                self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)
 
     def _drain(self) -> None:
         assert self._server is not None
@@ -293,18 +295,21 @@ class _Session:
         if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
         server = self._server
-        page = server.live_page() if server is not None else None
         load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
-        if server is None or not self._sampler.sample(server.boot, page, server.process, load_cpu_ns):
+        if server is None or not self._sampler.sample(server.boot, server.pages, server.process, load_cpu_ns):
             return
         self._check_nobody_died(server)
-        self._show(server, page)
+        self._show(server)
 
     def _check_nobody_died(self, server: ServerUnderTest) -> None:
         if self._phase not in {"load", "drain"}:
             return
         if death := server.note_own_death():
             raise RunError(death)
+        for pid in server.note_dead_workers():
+            self._progress.event(
+                f"{self._at_s():6.1f} s  process {pid} of boot {server.boot} ended on its own; the server goes on"
+            )
         if self._world is not None and self._world.poll() is not None:
             raise self._world.died("in the middle of the run")
         for child, _ in self._loads:
@@ -312,25 +317,21 @@ class _Session:
             if (ended := child.poll()) is not None and ended.status != 0:
                 raise child.died("in the middle of the load")
 
-    def _show(self, server: ServerUnderTest, page: LivePage | None) -> None:
+    def _show(self, server: ServerUnderTest) -> None:
         if not self._load_start_ns:
             return
-        loads = self._pages_of_loads()
-
-        def read(gauge: Gauge) -> int:
-            return page.gauge(gauge) if page is not None else 0
-
-        ended = read(Gauge.FINISHED) + read(Gauge.FAILED) + read(Gauge.DROPPED)
+        loads, pages = self._pages_of_loads(), server.pages
+        ended = sum(pages.total(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
         self._progress.standing(
             Standing(
                 at_s=self._at_s(),
                 phase=self._phase,
                 sent=sum(each.gauge(Gauge.ACCEPTED) for each in loads),
                 answered=sum(each.gauge(Gauge.STARTED) for each in loads),
-                queued=max(0, read(Gauge.ACCEPTED) - read(Gauge.STARTED)),
-                running=max(0, read(Gauge.STARTED) - ended),
-                pool_busy=read(Gauge.POOL_BUSY),
-                pool_size=read(Gauge.POOL_SIZE),
+                queued=max(0, pages.total(Gauge.ACCEPTED) - pages.total(Gauge.STARTED)) if pages.any else None,
+                running=max(0, pages.total(Gauge.STARTED) - ended),
+                pool_busy=pages.now(Gauge.POOL_BUSY),
+                pool_size=pages.now(Gauge.POOL_SIZE),
                 up=server.is_up,
             )
         )

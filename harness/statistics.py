@@ -127,8 +127,8 @@ def _task_durations(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Wait, run and to-done of the tasks of measured operations, in ns."""
     waits, runs, dones = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for file in evidence.tasks.values():
-        for rows in chunks(file):
+    for files in evidence.tasks.values():
+        for rows in chunks(*files):
             own = is_own(rows["op"], evidence.run_tag)
             where, known = positions(ops.op, rows["op"].astype(np.uint32))
             known &= own

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.accounting import Account, account
+from harness.findings import find
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
 from harness.model import Boot, Evidence
@@ -16,12 +17,16 @@ from harness.schema import (
     SCHEMA_VERSION,
     BootSummary,
     Durations,
+    EffectCount,
+    Finding,
     Generator,
     InvariantSummary,
     Loop,
     OutageSummary,
     PoolUse,
     Requests,
+    ScenarioFigure,
+    ScenarioSummary,
     Summary,
     Tasks,
     TimelineSummary,
@@ -47,6 +52,10 @@ def build_summary(
     return Summary(
         verdict=verdict.verdict,
         reasons=list(verdict.reasons),
+        findings=[
+            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
+            for each in find(evidence, result)
+        ],
         plan=dict(plan),
         environment=dict(environment),
         interrupted_by=evidence.interrupted_by,
@@ -63,6 +72,7 @@ def build_summary(
         ),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         invariants=[_invariant(each) for each in invariants],
+        scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
     )
 
@@ -70,13 +80,16 @@ def build_summary(
 def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Requests:
     load_s = _load_s(evidence)
     return Requests(
+        model="closed" if evidence.is_closed else "open",
         planned=evidence.planned_requests,
         attempted=result.n_attempted,
         acked=result.n_acked,
         rejected=result.n_rejected,
         indeterminate=result.n_indeterminate,
         unsent=result.n_unsent,
-        unanswered_while_up=len(unexplained(evidence, result)),
+        unseen=result.n_unseen,
+        unanswered_while_up=len(unexplained(evidence, result, closed=False)),
+        closed_while_up=len(unexplained(evidence, result, closed=True)),
         offered_per_s=(result.n_attempted + result.n_unsent) / load_s if load_s > 0 else None,
         achieved_per_s=result.n_acked / load_s if load_s > 0 else None,
         response_ms=_durations(statistics.response),
@@ -86,7 +99,6 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
 
 
 def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Tasks:
-    witnessed = result.lost is not None
     return Tasks(
         inline=result.inline,
         server_is_witness=result.server_is_witness,
@@ -102,11 +114,11 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
         awaiting=result.awaiting,
         never_done=result.never_done,
         lost=result.lost,
-        lost_low=result.lost_low if witnessed else None,
+        lost_low=result.lost_low,
         lost_queued=result.lost_queued,
         lost_running=result.lost_running,
         broken_promises=result.broken_promises,
-        broken_promises_low=result.broken_promises_low if witnessed else None,
+        broken_promises_low=result.broken_promises_low,
         broken_promises_queued=result.broken_promises_queued,
         broken_promises_running=result.broken_promises_running,
         duplicated=result.duplicated,
@@ -169,11 +181,34 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         recovery_s=recovery_s(boot, result),
         port_free=boot.port_free,
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
+        orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
+        dead_workers=list(boot.dead_workers),
     )
 
 
 def _invariant(each: Invariant) -> InvariantSummary:
     return InvariantSummary(id=each.id, title=each.title, holds=each.holds, detail=each.detail)
+
+
+def _scenario(evidence: Evidence, result: Account) -> ScenarioSummary | None:
+    if evidence.check is None:
+        return None
+    effects = result.tables.effects
+    index = (effects.key & np.uint64(0xFFFF)).astype(np.int64)
+    arrived = np.bincount(index, weights=effects.n, minlength=len(evidence.effect_names))
+    return ScenarioSummary(
+        name=evidence.scenario,
+        effects=[
+            EffectCount(index=number, name=name, arrived=int(arrived[number]))
+            for number, name in enumerate(evidence.effect_names)
+            if name
+        ],
+        figures=[
+            ScenarioFigure(id=figure.id, value=figure.value, unit=figure.unit, text=figure.text)
+            for figure in evidence.check.figures
+        ],
+        problems=list(evidence.check.problems),
+    )
 
 
 def _timeline(evidence: Evidence, over_time: Timeline) -> TimelineSummary:

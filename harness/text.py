@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from harness.schema import BootSummary, Durations, Summary
+from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
 from harness.wording import at_s, counted, duration_ms, duration_s, listed
 
@@ -51,11 +51,12 @@ class _Page:
             painted = self.paint(role, line) if role else line
             yield f"{label if number == 0 else '':<{_LABEL_COLUMNS}}{painted}".rstrip()
 
-    def sentence(self, symbol: str, text: str, role: Role) -> Iterator[str]:
+    def sentence(self, symbol: str, text: str, role: Role | None) -> Iterator[str]:
         """A sentence behind a symbol, as many lines as it needs."""
         indent = len(symbol) + 1
         for number, line in enumerate(_lines(text, self.width - indent)):
-            yield self.paint(role, f"{symbol} {line}" if number == 0 else " " * indent + line)
+            shown = f"{symbol} {line}" if number == 0 else " " * indent + line
+            yield self.paint(role, shown) if role else shown
 
 
 def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Literal["blocks", "ascii"] = "blocks") -> str:
@@ -63,12 +64,14 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
     page = _Page(width=max(width, 70), glyphs=ASCII if glyphs == "ascii" else BLOCKS, color=color)
     sections = (
         _headline(summary, page),
+        _findings(summary, page),
         _latency(summary, page),
         _chart(summary, page),
         _strips(summary, page),
         _pool(summary, page),
         _restarts(summary, page),
         _accounting(summary, page),
+        _scenario(summary, page),
         _invariants(summary, page),
     )
     blocks = ["\n".join(lines) for section in sections if (lines := list(section))]
@@ -79,8 +82,8 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
 def headline(summary: Summary) -> str:
     """The one sentence that everybody must have read."""
     tasks = summary.tasks
-    if tasks.broken_promises is None or tasks.broken_promises_low is None:
-        return "Nobody but the client was a witness: what became of the work behind the answers is unknown."
+    if not tasks.server_is_witness and not tasks.inline:
+        return _unseen(summary)
     if tasks.broken_promises == 0:
         kept = _kept(summary)
         return kept if summary.verdict != "INCONCLUSIVE" else f"Not proven: {kept[0].lower()}{kept[1:]}"
@@ -90,6 +93,17 @@ def headline(summary: Summary) -> str:
         return f"{number}: acknowledged, but the effect never arrived."
     split = f"{tasks.broken_promises_queued:,} queued, {tasks.broken_promises_running:,} running"
     return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
+
+
+def _unseen(summary: Summary) -> str:
+    requests, tasks = summary.requests, summary.tasks
+    known = f" besides {counted(tasks.broken_promises_low, 'broken promise')}" if tasks.broken_promises_low else ""
+    if not tasks.accepted + tasks.foreign:
+        who = "Nobody but the client was a witness"
+    else:
+        who = f"The server told of no more than {requests.acked + requests.indeterminate - requests.unseen:,} requests"
+    number = tasks.broken_promises - tasks.broken_promises_low
+    return f"{who}: whether the work behind {counted(number, 'acknowledged request')} was done is unknown{known}."
 
 
 def _kept(summary: Summary) -> str:
@@ -123,9 +137,9 @@ def _culprits(summary: Summary) -> str:
 
 
 def _headline(summary: Summary, page: _Page) -> Iterator[str]:
-    broken = summary.tasks.broken_promises
-    role: Role = "bad" if broken else "good"
-    if broken is None or (not broken and summary.verdict == "INCONCLUSIVE"):
+    tasks = summary.tasks
+    role: Role = "bad" if tasks.broken_promises else "good"
+    if not tasks.broken_promises_low and (summary.verdict == "INCONCLUSIVE" or not (tasks.server_is_witness or tasks.inline)):
         role = "unsure"
     symbol = {"unsure": page.glyphs.unsure, "bad": page.glyphs.bad, "good": page.glyphs.good}[role]
     yield from page.sentence(symbol, headline(summary), role)
@@ -278,17 +292,11 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped("", f"and {requests.unsent:,} never sent: the generator had too many in flight")
     if tasks.inline:
         yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
-    elif tasks.server_is_witness:
+    elif tasks.server_is_witness or tasks.accepted:
         states = [(name, getattr(tasks, name)) for name in _ORDER]
         words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
         yield from page.wrapped(" tasks", f"{tasks.accepted:,} accepted = {words}")
-    if tasks.broken_promises is not None and tasks.lost is not None and tasks.lost_low is not None:
-        lost = f"{tasks.lost:,}" if tasks.lost == tasks.lost_low else f"{tasks.lost_low:,} to {tasks.lost:,}"
-        low = tasks.broken_promises_low or 0
-        broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
-        split = f" ({tasks.lost_queued:,} queued, {tasks.lost_running:,} running)" if tasks.lost and not tasks.inline else ""
-        promises = f", {broken} of them acknowledged: broken promises" if tasks.lost else ""
-        yield from page.wrapped(" lost", f"{lost}{split}{promises}")
+    yield from page.wrapped(" lost", _lost_words(tasks))
     if not tasks.inline and tasks.effects:
         parts = [f"{tasks.effects_finished:,} finished", f"{tasks.effects_interrupted:,} interrupted"]
         others = (("failed", tasks.effects_failed), ("other", tasks.effects_other), ("more than once", tasks.duplicated))
@@ -298,6 +306,43 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
+
+
+def _scenario(summary: Summary, page: _Page) -> Iterator[str]:
+    """What the scenario found in its world; nothing if that is what the accounting says already."""
+    scenario = summary.scenario
+    if scenario is None:
+        return
+    lines = [figure.text for figure in scenario.figures if figure.text]
+    if len(scenario.effects) > 1:
+        lines.insert(0, listed([f"{each.arrived:,} {each.name}" for each in scenario.effects]) + " arrived")
+    if lines:
+        yield page.paint("title", "Left in the world")
+    for line in lines:
+        yield from page.sentence(f" {page.glyphs.dot}", line, None)
+
+
+def _lost_words(tasks: Tasks) -> str:
+    lost = f"{tasks.lost:,}" if tasks.lost == tasks.lost_low else f"{tasks.lost_low:,} to {tasks.lost:,}"
+    if not tasks.lost:
+        return lost
+    low = tasks.broken_promises_low
+    broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
+    known = tasks.lost_queued + tasks.lost_running
+    split = f" ({tasks.lost_queued:,} queued, {tasks.lost_running:,} running)" if known and not tasks.inline else ""
+    return f"{lost}{split}, {broken} of them acknowledged: broken promises"
+
+
+def _findings(summary: Summary, page: _Page) -> Iterator[str]:
+    roles: dict[str, Role] = {"critical": "bad", "warning": "unsure"}
+    symbols = {"critical": page.glyphs.bad, "warning": page.glyphs.unsure}
+    if not summary.findings:
+        return
+    yield page.paint("title", "Findings")
+    for each in summary.findings:
+        lines = _lines(each.text, page.width - 4)
+        symbol = page.paint(roles[each.severity], symbols[each.severity]) if each.severity in roles else page.glyphs.dot
+        yield from (f"  {symbol if number == 0 else ' '} {line}" for number, line in enumerate(lines))
 
 
 def _invariants(summary: Summary, page: _Page) -> Iterator[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.grouping import NEVER_NS, chunks, is_own
 from harness.model import Boot, Evidence
-from harness.rows import DropReason, Gauge, Outcome, RowFile, Rows, TaskKind
+from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
 from harness.statistics import done_after_ns, quantiles_ms, response_ns
 
 __all__ = [
@@ -131,9 +131,9 @@ def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline
         msg = f"n_bins must be at least 1, not {n_bins}"
         raise ValueError(msg)
     ops = account.tables.ops
-    due_and_done = [done_after_ns(rows, ops, evidence.run_tag) for file in evidence.tasks.values() for rows in chunks(file)] or [
-        (np.empty(0, np.int64), np.empty(0, np.int64))
-    ]
+    due_and_done = [
+        done_after_ns(rows, ops, evidence.run_tag) for files in evidence.tasks.values() for rows in chunks(*files)
+    ] or [(np.empty(0, np.int64), np.empty(0, np.int64))]
     task_due = np.concatenate([due for due, _ in due_and_done])
     task_done = np.concatenate([done for _, done in due_and_done])
     due_and_done.clear()
@@ -198,10 +198,9 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
     size, saturated_ns, lived_ns = 0, 0, 0
     until = _end_ns(evidence, account)
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
-        file = evidence.tasks.get(boot.boot)
-        if file is None or not file.gauges[Gauge.POOL_SIZE]:
+        if not (threads := _pool_size(evidence, boot.boot)):
             continue
-        size = file.gauges[Gauge.POOL_SIZE]
+        size = threads
         saturated_ns += busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until)
         began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
         lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
@@ -235,14 +234,24 @@ def recovery_s(boot: Boot, account: Account) -> float | None:
     return (int(back.min()) - began_ns) / 1e9 if len(back) else None
 
 
+def _pool_size(evidence: Evidence, boot: int) -> int:
+    """The threads of all pools of a boot together."""
+    sizes = [file.gauges[Gauge.POOL_SIZE] for file in evidence.tasks.get(boot, ())]
+    if len(sizes) > 1 and evidence.gauges is not None:
+        # Of several processes some may have been replaced by others: what there was at a time is what was sampled.
+        sampled = evidence.gauges.rows[evidence.gauges.rows["boot"] == boot]["pool_size"]
+        if len(sampled) and (most := int(sampled.max())):
+            return most
+    return sum(sizes)
+
+
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:
     reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
     starts, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for number in sorted(evidence.tasks):
         if number not in boots:
             continue
-        file: RowFile = evidence.tasks[number]
-        for rows in chunks(file):
+        for rows in chunks(*evidence.tasks[number]):
             start, end = of(rows, reaped.get(number) or NEVER_NS)
             starts.append(start)
             ends.append(np.maximum(start, end))
@@ -256,8 +265,8 @@ def _end_ns(evidence: Evidence, account: Account) -> int:
     """One ns after the last thing that happened: a request, a task, the death of a boot by a fault. Not the orderly stop."""
     ops = account.tables.ops
     last = max(evidence.load_end_ns, evidence.load_start_ns, ops.last_done_ns)
-    for file in evidence.tasks.values():
-        for rows in chunks(file):
+    for files in evidence.tasks.values():
+        for rows in chunks(*files):
             own = rows[is_own(rows["op"], evidence.run_tag)]
             for name in ("accepted_ns", "started_ns", "finished_ns", "failed_ns"):
                 last = max(last, int(own[name].max(initial=0)))

@@ -13,6 +13,7 @@ from harness.accounting import Account
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
 from harness.model import Boot, Evidence
+from harness.rows import RequestError
 from harness.statistics import Statistics
 from harness.timeline import outages
 
@@ -53,18 +54,22 @@ def judge(evidence: Evidence, account: Account, invariants: Sequence[Invariant],
     return Verdict(verdict="INCONCLUSIVE" if reasons else "PASS", reasons=reasons)
 
 
-def unexplained(evidence: Evidence, account: Account) -> NDArray[np.uint32]:
-    """Local ops without an answer whose time touches no outage and no boot's end: the server was up, and did not answer."""
+def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArray[np.uint32]:
+    """Local ops without an answer whose time touches no outage and no boot's end: the server was up, and did not answer.
+
+    `closed`: those whose connection was closed or reset instead. A server may do so, and says so by it; silence says nothing.
+    """
     ops = account.tables.ops
     sent, end = ops.sent_ns[ops.unanswered], ops.unanswered_end_ns
     # One that is still open was waited for until its load process closed its file.
-    closed = [file.closed_ns for file in evidence.requests if file.closed_ns]
-    end = np.where(end == NEVER_NS, max(closed, default=NEVER_NS), end)
+    given_up = [file.closed_ns for file in evidence.requests if file.closed_ns]
+    end = np.where(end == NEVER_NS, max(given_up, default=NEVER_NS), end)
     explained = np.zeros(len(sent), np.bool_)
     for start_ns, until_ns in _disturbances(evidence):
         explained |= (sent <= until_ns) & (end >= start_ns)
-    silent: NDArray[np.uint32] = ops.op[ops.unanswered[~explained]]
-    return silent
+    was_closed = np.isin(ops.unanswered_error, (RequestError.RESET, RequestError.CLOSED_EARLY))
+    found: NDArray[np.uint32] = ops.op[ops.unanswered[~explained & (was_closed == closed)]]
+    return found
 
 
 def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
@@ -80,6 +85,8 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     if evidence.interrupted_by:
         yield f"The run was interrupted by {evidence.interrupted_by}."
     yield from evidence.problems
+    if evidence.check is not None:
+        yield from (f"The scenario's own check: {text}." for text in evidence.check.problems)
     for fault in evidence.faults:
         if fault.landed_ns is None:
             yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."
@@ -147,7 +154,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:
     if account.n_acked == 0:
         yield f"No request was acknowledged, of {account.n_attempted:,} that were sent."
-    silent = unexplained(evidence, account)
+    silent = unexplained(evidence, account, closed=False)
     if len(silent):
         examples = ", ".join(f"{(evidence.run_tag << 32) | int(op):016x}" for op in silent[:5])
         were = "request was" if len(silent) == 1 else "requests were"

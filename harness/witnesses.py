@@ -22,7 +22,7 @@ def missing_parts(evidence: Evidence) -> list[str]:
     found: list[str] = []
     files = [
         *((f"requests file {number}", file) for number, file in enumerate(evidence.requests)),
-        *((f"the task file of boot {boot}", file) for boot, file in sorted(evidence.tasks.items())),
+        *((_name(boot, file, len(files)), file) for boot, files in sorted(evidence.tasks.items()) for file in files),
         *((f"effects file {number}", file) for number, file in enumerate(evidence.effects)),
     ]
     for name, file in files:
@@ -48,12 +48,17 @@ def missing_parts(evidence: Evidence) -> list[str]:
             for boot in evidence.boots
             if boot.ready_ns is not None and boot.boot not in evidence.tasks
         )
-    for number, file in sorted(evidence.tasks.items()):
+    for number, of_boot in sorted(evidence.tasks.items()):
         if number not in known:
             found.append(f"there is a task file of boot {number}, which was never started")
-        elif file.boot != number:
-            found.append(f"the task file of boot {number} says that it is of boot {file.boot}")
+        found += [
+            f"the task file of boot {number} says that it is of boot {file.boot}" for file in of_boot if file.boot != number
+        ]
     return found
+
+
+def _name(boot: int, file: RowFile, n_files: int) -> str:
+    return f"the task file of boot {boot}" + (f" (process {file.pid})" if n_files > 1 else "")
 
 
 def gauge_contradictions(evidence: Evidence, scans: Mapping[int, FileScan]) -> list[str]:
@@ -64,10 +69,10 @@ def gauge_contradictions(evidence: Evidence, scans: Mapping[int, FileScan]) -> l
     found: list[str] = []
     reaped = {boot.boot for boot in evidence.boots if boot.reaped_ns is not None}
     for boot, scan in scans.items():
-        file = evidence.tasks[boot]
-        if not file.closed_ns and boot not in reaped:
+        files = evidence.tasks[boot]
+        if boot not in reaped and not all(file.closed_ns for file in files):
             continue
-        allowed = 0 if file.closed_ns else threads_of(file)
+        allowed = sum(0 if file.closed_ns else threads_of(file) for file in files)
         pairs = (
             ("accepted", Gauge.ACCEPTED, scan.n_rows),
             ("started", Gauge.STARTED, scan.n_started),
@@ -76,7 +81,7 @@ def gauge_contradictions(evidence: Evidence, scans: Mapping[int, FileScan]) -> l
             ("dropped", Gauge.DROPPED, scan.n_dropped),
         )
         for name, gauge, n_rows in pairs:
-            said = file.gauges[gauge]
+            said = sum(file.gauges[gauge] for file in files)
             if abs(said - n_rows) > allowed:
                 found.append(f"boot {boot} counted {said:,} {name}, its rows show {n_rows:,} (difference allowed: {allowed})")
     return found

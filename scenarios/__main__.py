@@ -1,22 +1,47 @@
 """`python -m scenarios`: how the harness, which imports nothing of this folder, learns about scenarios and starts their worlds.
 
-`describe NAME` prints one JSON object. `world NAME` starts the servers that the tasks talk to, prints one JSON line with their
-addresses, and ends when its standard input is closed (so also when whoever started it has died) or at SIGTERM.
+`describe NAME` prints one JSON object, with the requests unless their bodies are large: `traffic NAME` writes those into a folder
+and prints the requests. `world NAME` starts the servers that the tasks talk to, prints one JSON line with their addresses, and
+ends when its standard input is closed (so also when whoever started it has died) or at SIGTERM. `check NAME` says what is left
+when all has ended. NAME may be a file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import signal
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from scenarios.registry import SCENARIOS, UnknownScenario, find
-from scenarios.scenario import BadSetting, Scenario, TaskKind
+from scenarios import own
+from scenarios.kinds import TaskKind
+from scenarios.registry import NAMES, UnknownScenario, find
+from scenarios.rows import Rows
+from scenarios.scenario import CannotStart, Check, Scenario
+from scenarios.settings import BadSetting, Settings
 from server import EffectRows
+
+_KINDS = click.Choice([str(kind) for kind in TaskKind])
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """NAME, --set and --seed, which every command but `list` takes."""
+    for option in (
+        click.option("--seed", default=1, help="Makes traffic and what goes wrong repeatable."),
+        click.option("--set", "settings", multiple=True, metavar="NAME=VALUE"),
+        click.argument("name"),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -27,45 +52,89 @@ def main() -> None:
 @main.command("list")
 def list_scenarios() -> None:
     """Names and summaries, as JSON."""
-    click.echo(json.dumps([{"name": each.name, "summary": each.summary} for each in SCENARIOS.values()]))
+    click.echo(json.dumps([{"name": name, "summary": find(name).summary} for name in NAMES]))
 
 
 @main.command()
-@click.argument("name")
-@click.option("--tasks", type=click.Choice([str(kind) for kind in TaskKind]), default="sync")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE")
-@click.option("--seed", default=1)
+@_common
+@click.option("--tasks", type=_KINDS, default="sync")
 def describe(name: str, tasks: str, settings: tuple[str, ...], seed: int) -> None:
-    """Everything about one scenario, as JSON."""
-    scenario = _find(name)
-    try:
-        described = scenario.describe(TaskKind(tasks), _given(settings), seed)
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
+    """Everything about one scenario, as JSON; without its traffic if that has large bodies."""
+    scenario, resolved = _resolved(name, settings, seed)
+    kind = TaskKind(tasks)
+    if kind not in scenario.kinds:
+        msg = f"scenario {scenario.name!r} has no tasks of the kind {kind}; it has {', '.join(scenario.kinds)}"
+        raise click.UsageError(msg)
+    described = scenario.describe(kind, _given(settings))
+    if not scenario.has_body_files:
+        with _blaming(name, "traffic"), tempfile.TemporaryDirectory() as nowhere:
+            described["traffic"] = scenario.requests(resolved, Path(nowhere))
     click.echo(json.dumps(described))
 
 
 @main.command()
-@click.argument("name")
+@_common
+@click.option("--bodies", type=_FOLDER, required=True, help="Where to write bodies that are too big for JSON.")
+def traffic(name: str, bodies: Path, settings: tuple[str, ...], seed: int) -> None:
+    """What the client sends, as JSON."""
+    scenario, resolved = _resolved(name, settings, seed)
+    bodies.mkdir(parents=True, exist_ok=True)
+    with _blaming(name, "traffic"):
+        click.echo(json.dumps(scenario.requests(resolved, bodies.resolve())))
+
+
+@main.command()
+@_common
 @click.option("--rows", type=click.Path(path_type=Path), required=True, help="Where to write the effect rows.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE")
-def world(name: str, rows: Path, settings: tuple[str, ...]) -> None:
+@click.option("--folder", type=_FOLDER, required=True, help="The world's own, for what must outlive it.")
+def world(name: str, rows: Path, folder: Path, settings: tuple[str, ...], seed: int) -> None:
     """Starts the world of one scenario."""
-    scenario = _find(name)
+    scenario, resolved = _resolved(name, settings, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _blaming(name, "world"):
+        asyncio.run(_world(scenario, rows, resolved, folder.resolve()))
+
+
+@main.command()
+@_common
+@click.option("--run", type=_FOLDER, required=True, help="The run directory.")
+@click.option("--folder", type=_FOLDER, required=True, help="The world's, as it was left.")
+def check(name: str, run: Path, folder: Path, settings: tuple[str, ...], seed: int) -> None:
+    """What is left in the world when all has ended, as JSON."""
+    scenario, resolved = _resolved(name, settings, seed)
+    with _blaming(name, "check"):
+        found = scenario.check(Rows(run), resolved, folder.resolve())
+        if not isinstance(found, Check):
+            msg = f"check must return a Check, not {found!r}"
+            raise TypeError(msg)
+    click.echo(json.dumps(dataclasses.asdict(found)))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def new(path: Path) -> None:
+    """Writes a commented starting point for a scenario of your own."""
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        msg = f"{path} is no name for a Python file: write, e.g., my_scenario.py"
+        raise click.UsageError(msg)
     try:
-        resolved = scenario.resolve(_given(settings))
-    except BadSetting as error:
-        raise click.UsageError(str(error)) from None
-    asyncio.run(_world(scenario, rows, resolved))
+        with path.open("x", encoding="utf-8") as file:
+            file.write(Path(__file__).with_name("starting_point.py").read_text(encoding="utf-8"))
+    except FileExistsError:
+        msg = f"{path} is there already and is left as it is"
+        raise click.UsageError(msg) from None
+    except OSError as error:
+        msg = f"cannot write {path}: {error.strerror}"
+        raise click.UsageError(msg) from None
 
 
-async def _world(scenario: Scenario, path: Path, settings: dict[str, float]) -> None:
+async def _world(scenario: Scenario, path: Path, settings: Settings, folder: Path) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     rows = EffectRows(path, scenario.name)
-    servers = await scenario.world(rows, settings)
+    servers = await scenario.world(rows, settings, folder)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     click.echo(json.dumps({"ready": True, "addresses": servers.addresses()}))
@@ -81,11 +150,33 @@ async def _world(scenario: Scenario, path: Path, settings: dict[str, float]) -> 
 def _find(name: str) -> Scenario:
     try:
         return find(name)
-    except UnknownScenario as error:
+    except (UnknownScenario, own.BadScenarioFile) as error:
         raise click.UsageError(str(error)) from None
 
 
-def _given(settings: tuple[str, ...]) -> dict[str, str]:
+def _resolved(name: str, settings: tuple[str, ...], seed: int) -> tuple[Scenario, Settings]:
+    scenario = _find(name)
+    try:
+        return scenario, scenario.resolve(_given(settings), seed)
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def _blaming(name: str, part: str) -> Iterator[None]:
+    """What somebody's own file raises becomes one line that names its line; ours are bugs and keep their traceback."""
+    try:
+        yield
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from None
+    except Exception as error:
+        if not own.looks_like_a_file(name):
+            raise
+        msg = f"{own.blame(name, error)} (in its {part})"
+        raise click.ClickException(msg) from None
+
+
+def _given(settings: tuple[str, ...]) -> dict[str, Any]:
     given = {}
     for setting in settings:
         name, equals, value = setting.partition("=")

@@ -1,7 +1,7 @@
 """What a server is started with: functions that make the app which the environment describes.
 
 `AFTERLOAD_SCENARIO` holds JSON:
-`{"name": "email", "tasks": "sync", "world": {"smtp": "127.0.0.1:2525"}, "settings_ms": {"delay": 100}}`.
+`{"name": "email", "tasks": "sync", "world": {"smtp": "127.0.0.1:2525"}, "settings": {"delay": "100ms"}, "seed": 1}`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from scenarios.kinds import TaskKind
 from scenarios.registry import find
-from scenarios.scenario import TaskKind
 from server import FastrAPI
 
 __all__ = ["bundled", "plain"]
@@ -21,10 +21,11 @@ __all__ = ["bundled", "plain"]
 class Entry(BaseModel):
     """What the environment says."""
 
-    name: str
+    name: str  # of a scenario, or the path of a file that holds one
     tasks: TaskKind
     world: dict[str, str]
-    settings_ms: dict[str, float]
+    settings: dict[str, str] = {}
+    seed: int = 1
 
 
 def bundled() -> FastAPI:
@@ -39,4 +40,5 @@ def plain() -> FastAPI:
 
 def _make(api: type[FastAPI]) -> FastAPI:
     entry = Entry.model_validate_json(os.environ["AFTERLOAD_SCENARIO"])
-    return find(entry.name).app(api, entry.tasks, entry.world, entry.settings_ms)
+    scenario = find(entry.name)
+    return scenario.app(api, entry.tasks, entry.world, scenario.resolve(entry.settings, entry.seed))

@@ -1,54 +1,45 @@
-"""What a scenario consists of, and how its settings are read."""
+"""What a scenario consists of: an app, its traffic, the world that its tasks act on, and a check of what is left there."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from scenarios.kinds import TaskKind
+from scenarios.rows import Rows
+from scenarios.settings import Setting, Settings, resolve
 from server import EffectRows
 
-__all__ = ["BadSetting", "Plan", "Request", "Scenario", "Setting", "TaskKind", "World", "milliseconds"]
-
-
-class TaskKind(StrEnum):
-    """How the background work is written: the comparison that people ask for."""
-
-    SYNC = "sync"  # a `def` task with a blocking client
-    ASYNC = "async"  # an `async def` task with an async client
-    BLOCKING = "blocking"  # an `async def` task that calls the blocking client: the classic mistake
-    INLINE = "inline"  # no task: the work is done before answering
-
-
-class BadSetting(ValueError):
-    """A setting that does not exist, or a value that is not allowed."""
+__all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "World"]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """One thing about a scenario that can be set, with `--set name=value`."""
+class Task:
+    """One background task that each request has, in the order in which they are added."""
 
     name: str
-    default: str
-    help: str
-    low_ms: float = 0.0
-    high_ms: float = 600_000.0
+    effect: str = ""  # what it leaves in the world, in the plural; empty: nothing that anybody could see
+    most_effects: int = 1  # that one start may leave; more where a task does again what may have arrived
 
 
 class Request(BaseModel):
-    """One request that the client may send. `{op}` in path and body becomes the operation id."""
+    """One request that the client may send. `{op}` in path, headers and body becomes the operation id."""
+
+    model_config = ConfigDict(extra="forbid")
 
     name: str
     method: str
     path: str
     headers: dict[str, str] = {}
     body: str = ""
-    weight: float = 1.0
+    body_file: Path | None = None  # instead of `body`: a file that `traffic` made in its folder, sent as it is
+    weight: float = Field(default=1.0, gt=0)
+    has_tasks: bool = True  # False: it is answered without any background work
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,51 +49,112 @@ class Plan:
     rate_per_s: float
     duration_s: float
     pool: int
-    faults: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+
+class CannotStart(Exception):
+    """A world that can't be made, for a reason that its user can mend: the text says which."""
 
 
 class World(Protocol):
     """The servers that the tasks talk to. Each effect is written down before it is acknowledged."""
 
     def addresses(self) -> dict[str, str]:
-        """Where they listen, as host:port, by name."""
+        """Where they are, by name: host:port, a path, a URL. Handed to the app."""
 
     async def close(self) -> None:
-        """Finishes what is under way and stops."""
+        """Finishes what is under way, writes down what has arrived, and stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Something that the check has found out, e.g., `Figure("half_written", 12, "files", "12 half-written files")`."""
+
+    id: str
+    value: float | None  # None: there is none, e.g., a percentile of nothing
+    unit: str  # "files", "ms", "%", ...
+    text: str  # the figure in words, with its number; empty: not worth a line
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is left in the world. A task that failed is no problem but the truth; a problem is where two witnesses disagree."""
+
+    figures: tuple[Figure, ...] = ()
+    problems: tuple[str, ...] = ()  # each makes the run inconclusive
+
+
+def nothing_more(rows: Rows, settings: Settings, folder: Path) -> Check:
+    """The check of a scenario whose effect rows say everything."""
+    return Check()
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One scenario."""
+    """One scenario. All but the last few are required."""
 
     name: str
     summary: str
-    effect: str  # what an effect is called, in the plural
     plan: Plan
+    tasks: tuple[Task, ...]
     settings: tuple[Setting, ...]
-    traffic: Callable[[int], list[Request]]  # seed -> what the client picks from
-    app: Callable[[type[FastAPI], TaskKind, Mapping[str, str], Mapping[str, float]], FastAPI]  # class, kind, world, settings
-    world: Callable[[EffectRows, Mapping[str, float]], Awaitable[World]]
-    tasks_per_request: int = 1
-    effects_per_request: int = 1
-    kinds: tuple[TaskKind, ...] = field(default=tuple(TaskKind))
+    app: Callable[[type[FastAPI], TaskKind, Mapping[str, str], Settings], FastAPI]  # class, kind, the world's addresses, settings
+    traffic: Callable[[int, Settings, Path], list[Request]]  # seed, settings, folder for body files -> what the client picks from
+    world: Callable[[EffectRows, Settings, Path], Awaitable[World]]  # rows to write effects into, settings, folder of its own
+    check: Callable[[Rows, Settings, Path], Check] = nothing_more  # all rows, settings, the world's folder: when all has ended
+    kinds: tuple[TaskKind, ...] = tuple(TaskKind)
+    has_body_files: bool = False  # `traffic` writes bodies into its folder, which takes time: it is asked once a run is sure
 
-    def resolve(self, given: Mapping[str, str]) -> dict[str, float]:
-        """All settings in milliseconds. Raises BadSetting naming the setting, what was given and what is allowed."""
-        known = {setting.name: setting for setting in self.settings}
-        for name in given:
-            if name not in known:
-                msg = f"scenario {self.name!r} has no setting {name!r}; it has {', '.join(known) or 'none'}"
-                raise BadSetting(msg)
-        return {name: _checked(setting, given.get(name, setting.default)) for name, setting in known.items()}
+    def __post_init__(self) -> None:
+        wanted: tuple[tuple[str, type], ...] = (
+            ("name", str),
+            ("summary", str),
+            ("plan", Plan),
+            ("tasks", tuple),
+            ("settings", tuple),
+            ("kinds", tuple),
+        )
+        for name, type_ in wanted:
+            if not isinstance(getattr(self, name), type_):
+                msg = f"SCENARIO.{name} must be a {type_.__name__}, not {getattr(self, name)!r}"
+                raise TypeError(msg)
+        for name, each_type in (("tasks", Task), ("settings", Setting), ("kinds", TaskKind)):
+            for each in getattr(self, name):
+                if not isinstance(each, each_type):
+                    msg = f"each of SCENARIO.{name} must be a {each_type.__name__}, not {each!r}"
+                    raise TypeError(msg)
+        for name in ("app", "traffic", "world", "check"):
+            if not callable(getattr(self, name)):
+                msg = f"SCENARIO.{name} must be a function, not {getattr(self, name)!r}"
+                raise TypeError(msg)
+        if not self.kinds:
+            msg = "SCENARIO.kinds must name at least one kind of task"
+            raise TypeError(msg)
 
-    def describe(self, kind: TaskKind, given: Mapping[str, str], seed: int) -> dict[str, Any]:
-        """Everything that the harness must know, as JSON."""
-        has_tasks = kind is not TaskKind.INLINE
+    def resolve(self, given: Mapping[str, str], seed: int = 1) -> Settings:
+        """All settings. Raises BadSetting naming the setting, what was given and what is allowed."""
+        return resolve(self.name, self.settings, given, seed)
+
+    def requests(self, settings: Settings, folder: Path) -> list[dict[str, Any]]:
+        """What the client sends, as JSON; body files go into `folder`. Raises TypeError if that can't be sent."""
+        requests = self.traffic(settings.seed, settings, folder)
+        if not isinstance(requests, list) or not requests or not all(isinstance(each, Request) for each in requests):
+            msg = f"traffic must return a list with at least one Request, not {requests!r}"
+            raise TypeError(msg)
+        if not self.has_body_files and any(each.body_file is not None for each in requests):
+            msg = "traffic names a body_file: say has_body_files=True in SCENARIO, so that it gets a folder that stays"
+            raise TypeError(msg)
+        return [request.model_dump(mode="json", exclude_none=True) for request in requests]
+
+    def describe(self, kind: TaskKind, given: Mapping[str, str]) -> dict[str, Any]:
+        """What the harness must know before it starts anything, as JSON, but for the traffic. Raises BadSetting."""
+        n_effects = sum(bool(task.effect) for task in self.tasks)
         return {
             "name": self.name,
             "summary": self.summary,
-            "effect": self.effect,
+            "effects": [task.effect for task in self.tasks],
+            "tasks": [task.name for task in self.tasks],
+            "has_check": self.check is not nothing_more,
             "kinds": [str(each) for each in self.kinds],
             "plan": {
                 "rate_per_s": self.plan.rate_per_s,
@@ -110,34 +162,10 @@ class Scenario:
                 "pool": self.plan.pool,
                 "faults": list(self.plan.faults),
             },
-            "settings_ms": self.resolve(given),
+            "settings": {setting.name: given.get(setting.name, setting.default) for setting in self.settings},
             "expects": {
-                "tasks_per_request": self.tasks_per_request if has_tasks else 0,
-                "effects_per_request": self.effects_per_request,
+                "tasks_per_request": 0 if kind is TaskKind.INLINE else len(self.tasks),
+                "effects_per_request": n_effects,
+                "most_effects_per_start": max((task.most_effects for task in self.tasks), default=1),
             },
-            "traffic": [request.model_dump() for request in self.traffic(seed)],
         }
-
-
-_UNITS_MS = {"ms": 1.0, "s": 1000.0, "us": 0.001, "m": 60_000.0}
-
-
-def milliseconds(text: str) -> float:
-    """A duration such as `200ms`, `1.5s`, `2m` in ms. Raises ValueError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m)", text.strip())
-    if not found:
-        msg = f"{text!r} is no duration: write a number and a unit (us, ms, s, m), e.g., 200ms"
-        raise ValueError(msg)
-    return float(found[1]) * _UNITS_MS[found[2]]
-
-
-def _checked(setting: Setting, text: str) -> float:
-    try:
-        value = milliseconds(text)
-    except ValueError as error:
-        msg = f"setting {setting.name}: {error}"
-        raise BadSetting(msg) from None
-    if not setting.low_ms <= value <= setting.high_ms:
-        msg = f"setting {setting.name} is {text}; allowed is {setting.low_ms:g}ms to {setting.high_ms:g}ms"
-        raise BadSetting(msg)
-    return value

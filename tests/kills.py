@@ -1,4 +1,4 @@
-"""Random kills of real servers: `python -m tests.kills N`. Every invariant must hold in every run.
+"""Random kills of real servers: `python -m tests.kills N [--engine uvicorn]`. Every invariant must hold in every run.
 
 Each run is made from its seed alone: kind of task, rate, pool, delay, order, faults and their moments. A run that fails keeps its
 directory, and `python -m tests.kills --seed S` makes it again.
@@ -24,7 +24,7 @@ from harness.errors import RunError
 from harness.evidence import read_evidence
 from harness.plan import Plan
 from harness.progress import Progress
-from harness.session import describe_scenario, run
+from harness.session import describe, run
 
 WORK_S = 4.0
 """At most so much work is asked for that it could be done in this time."""
@@ -45,7 +45,7 @@ class Finding:
     wrong: tuple[str, ...]
 
 
-def random_plan(seed: int) -> Plan:
+def random_plan(seed: int, engine: str = "rust") -> Plan:
     """A short run with one to three faults at random moments."""
     choose = random.Random(seed)
     kind = choose.choices(["sync", "async", "blocking", "inline"], [4, 3, 1, 2])[0]
@@ -72,15 +72,19 @@ def random_plan(seed: int) -> Plan:
         "seed": seed,
         "settings": {"delay": f"{max(1.0, delay_ms):.0f}ms"},
     }
+    if engine != "rust":
+        values |= {"engine": engine, "workers": choose.choice([1, 1, 2])}
+        values["faults"] = tuple(fault.replace("crash", choose.choice(["crash", "parent"])) for fault in values["faults"])
+        del values["order"], values["on_error"]
     return Plan.of(values, f"random plan {seed}")
 
 
-def check(seed: int, keep: Path) -> Finding:
+def check(seed: int, keep: Path, engine: str = "rust") -> Finding:
     """Makes the run of one seed and looks for anything wrong with it."""
-    plan = random_plan(seed)
+    plan = random_plan(seed, engine)
     out = keep / f"seed-{seed}"
     try:
-        scenario = describe_scenario("email", plan.tasks, plan.settings, plan.seed)
+        scenario = describe(plan)
         outcome = run(plan, scenario, out=out, progress=Progress(io.StringIO()))
     except RunError as error:
         return Finding(seed, repr(plan), 0, 0, 0, (f"{type(error).__name__}: {error}",))
@@ -99,6 +103,7 @@ def main() -> int:
     parser.add_argument("runs", type=int, nargs="?", default=100)
     parser.add_argument("--seed", type=int, help="only the run of this seed")
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--engine", choices=["rust", "uvicorn", "granian"], default="rust")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     given = parser.parse_args()
     seeds = [given.seed] if given.seed is not None else list(range(given.first, given.first + given.runs))
@@ -106,7 +111,7 @@ def main() -> int:
     begun = time.monotonic()
     findings: list[Finding] = []
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(check, seed, keep) for seed in seeds]):
+        for done in as_completed([pool.submit(check, seed, keep, given.engine) for seed in seeds]):
             findings.append(done.result())
             last = findings[-1]
             if last.wrong:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from docs.generate import help_text, schema_text
+from docs.generate import help_text, scenarios_text, schema_text
 from harness.cli import main
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
+from scenarios.registry import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,18 @@ def test_the_help_in_the_documentation_is_the_help_of_the_program() -> None:
 def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+
+
+def test_every_scenario_is_described_with_the_settings_that_it_has() -> None:
+    """Renew the tables with `make docs`."""
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+
+    assert text == scenarios_text(text)
+    assert [name for name in sections if name in NAMES] == list(NAMES)
+    for name in NAMES:
+        assert "**What to look for.**" in sections[name]
+        assert sections[name].count(f"<!-- settings: {name} -->") == 1
 
 
 def test_every_command_and_option_of_the_readme_exists() -> None:

@@ -17,6 +17,7 @@ def bundled(plan: Plan) -> Engine:
         options = {
             "host": start.host,
             "port": start.port,
+            "workers": plan.workers,
             "pool": plan.pool,
             "drain": plan.drain_s,
             "order": plan.order,
@@ -35,5 +36,8 @@ def bundled(plan: Plan) -> Engine:
         command=command,
         env=lambda start: {"AFTERLOAD_SCENARIO": start.scenario},
         drain_s=plan.drain_s,
-        ready_by_page=True,
+        ready_by="page",
+        processes=plan.workers or 1,
+        ready_s=plan.ready_s,
+        keeps_deadline=True,
     )

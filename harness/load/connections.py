@@ -21,7 +21,16 @@ from harness.load.recorder import Answer
 from harness.load.template import Request
 from harness.rows import Outcome, RequestError
 
-__all__ = ["NotConnectedError", "OneSendClientPool", "exchange", "resolve"]
+__all__ = [
+    "NO_RESEND",
+    "NotConnectedError",
+    "OneSendClientPool",
+    "exchange",
+    "is_silent_and_open",
+    "no_delay",
+    "resolve",
+    "why_broken",
+]
 
 NO_RESEND = -1
 TCP_ESTABLISHED = 1
@@ -54,19 +63,12 @@ class OneSendConnections(ConnectionPool):
             raise NotConnectedError(str(error)) from error
 
     def after_connect(self, sock: Any) -> None:
-        """Nagle would hold back the tail of a large body until the server's delayed acknowledgement."""
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """As `no_delay`."""
+        no_delay(sock)
 
     def _is_socket_alive(self, sock: Any) -> bool:
-        """True if an idle connection is still open and silent. The library's own check, select(), fails above descriptor 1023."""
-        if sock is None or sock.fileno() < 0:
-            return False
-        try:
-            state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-            unread_bytes = int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), "little")
-        except OSError:
-            return False
-        return bool(state == TCP_ESTABLISHED and unread_bytes == 0)
+        """As `is_silent_and_open`."""
+        return is_silent_and_open(sock)
 
 
 class OneSendClientPool(HTTPClientPool):
@@ -89,6 +91,23 @@ class OneSendClientPool(HTTPClientPool):
         return client
 
 
+def no_delay(sock: Any) -> None:
+    """Switches Nagle off: it would hold back the tail of a large body until the server's delayed acknowledgement."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def is_silent_and_open(sock: Any) -> bool:
+    """True if an idle connection is still open and silent. The library's own check, select(), fails above descriptor 1023."""
+    if sock is None or sock.fileno() < 0:
+        return False
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        unread_bytes = int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), "little")
+    except OSError:
+        return False
+    return bool(state == TCP_ESTABLISHED and unread_bytes == 0)
+
+
 def resolve(host: str, port: int) -> list[Any]:
     """The addresses of `host`, in the order in which they are tried. Raises OSError if it has none."""
     return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -108,7 +127,7 @@ def exchange(client: HTTPClient, method: str, request: Request) -> Answer:
     except NotConnectedError as error:
         return Answer(Outcome.REJ, _why_not_connected(error), cause=error)
     except (OSError, HTTPParseError) as error:
-        return Answer(Outcome.IND, _why_broken(error), status=_status(response), cause=error)
+        return Answer(Outcome.IND, why_broken(error), status=_status(response), cause=error)
     status = _status(response)
     if not response.message_complete:
         return Answer(Outcome.IND, RequestError.CLOSED_EARLY, status=status, size_bytes=size_bytes)
@@ -123,7 +142,8 @@ def _why_not_connected(error: NotConnectedError) -> RequestError:
     return RequestError.REFUSED if isinstance(error.__cause__, ConnectionRefusedError) else RequestError.NOT_CONNECTED
 
 
-def _why_broken(error: Exception) -> RequestError:
+def why_broken(error: Exception) -> RequestError:
+    """What broke the connection, from what geventhttpclient raised."""
     if isinstance(error, TimeoutError):
         return RequestError.TIMED_OUT
     # geventhttpclient turns a reset before the first byte into HTTPConnectionClosed; the context still knows.

@@ -16,6 +16,9 @@ MADE_BY_THE_SENDER = frozenset({"x-op-id", "host", "content-length", "transfer-e
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+MOST_TEMPLATES = 5000
+MOST_USERS = 100_000
+
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -28,14 +31,26 @@ class _Record(BaseModel):
 
 
 class RequestTemplate(_Record):
-    """One kind of request. `{op}` in path, header values and body becomes the operation id, 16 hex digits."""
+    """One kind of request. In path, header values and body `{op}` becomes the operation id, 16 hex digits, `{uuid}` a UUID made
+    of it, and `{n}` the number of the request in the run, from 1.
+
+    Several templates may have one name: they are variants of one kind.
+    """
 
     name: str = Field(min_length=1, max_length=64)
     method: str = Field(pattern=r"^[A-Z]{1,16}$")
     path: str = Field(pattern=r"^/([!-.0-~][!-~]*)?$")
     headers: dict[str, str] = Field(default_factory=dict)
     body: str = ""
+    body_file: Path | None = Field(default=None, strict=False)  # instead of `body`: the bytes of this file, as they are
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _has_one_body(self) -> RequestTemplate:
+        if self.body_file is not None and (self.body or not self.body_file.is_absolute()):
+            msg = f"either a body or the absolute path of a body_file, not {self.body_file}"
+            raise ValueError(msg)
+        return self
 
     @field_validator("headers")
     @classmethod
@@ -45,40 +60,65 @@ class RequestTemplate(_Record):
                 msg = f"a header name that is a token and none of {', '.join(sorted(MADE_BY_THE_SENDER))}, not {name!r}"
                 raise ValueError(msg)
             if not HEADER_VALUE.fullmatch(value):
-                msg = f"printable Latin-1 text as the value of {name}, not {value!r}"
+                msg = f"printable Latin-1 text as the value of {name}"
                 raise ValueError(msg)
         return headers
 
 
 class LoadJob(_Record):
-    """What one load process of `processes` has to send: every `processes`-th arrival of a schedule that all of them share."""
+    """What one load process of `processes` has to send.
+
+    Open model: every `processes`-th arrival of a schedule that all of them share (`rate_per_s`, `arrivals`). Closed model: its
+    part of `users`, each of which sends the next request when the one before has been answered; from `templates`, or as their
+    `locustfile` says.
+    """
 
     process: int = Field(ge=0)
     processes: int = Field(ge=1, le=64)
     host: str = Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_%\-]+$")  # a name or an address, no port, no brackets
     port: int = Field(ge=1, le=65_535)
-    rate_per_s: float = Field(gt=0, allow_inf_nan=False)  # of all processes together
+    rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of all processes together; open model
     duration_s: PositiveSeconds
-    arrivals: Literal["constant", "poisson"]
+    arrivals: Literal["constant", "poisson"] | None = None  # open model
+    users: int | None = Field(default=None, ge=1, le=MOST_USERS)  # of all processes together; closed model
+    spawn_rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of all processes; none: all at once
+    think_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # between an answer and the next request; templates only
+    locustfile: Path | None = None
     seed: int = Field(ge=0)
     run_tag: int = Field(ge=0, lt=1 << 31)  # upper bits of every op; the highest bit stays 0, it marks an op that no client made
     rows: Path
     request_timeout_s: PositiveSeconds
-    max_in_flight: int = Field(ge=1, le=60_000)  # of this process
-    templates: tuple[RequestTemplate, ...] = Field(min_length=1, max_length=100)
+    max_in_flight: int = Field(ge=1, le=60_000)  # of this process; open model
+    templates: tuple[RequestTemplate, ...] = Field(default=(), max_length=MOST_TEMPLATES)
 
-    @field_validator("rows")
+    @property
+    def is_closed(self) -> bool:
+        """True for the closed model."""
+        return self.users is not None or self.locustfile is not None
+
+    @field_validator("rows", "locustfile")
     @classmethod
-    def _rows_is_absolute(cls, rows: Path) -> Path:
-        if not rows.is_absolute():
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
             msg = "an absolute path"
             raise ValueError(msg)
-        return rows
+        return path
 
     @model_validator(mode="after")
     def _process_is_one_of_them(self) -> LoadJob:
         if self.process >= self.processes:
             msg = f"process below processes ({self.processes}), not {self.process}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> LoadJob:
+        is_open = self.rate_per_s is not None or self.arrivals is not None
+        if is_open == self.is_closed or (is_open and (self.rate_per_s is None or self.arrivals is None)):
+            msg = "either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"
+            raise ValueError(msg)
+        if (self.locustfile is None) != bool(self.templates):
+            msg = "either templates or a locustfile"
             raise ValueError(msg)
         return self
 
@@ -125,7 +165,9 @@ def _in_words(what: str, error: ValidationError) -> str:
         elif problem["type"] == "json_invalid":
             problems.append(f"{what}: {allowed}")
         else:
-            problems.append(f"{key}: given {_short(problem['input'])}; allowed: {allowed}")
+            # This goes to a log in the run directory, where no secret may be: not even one that is malformed.
+            given = "" if "headers" in problem["loc"] else f"given {_short(problem['input'])}; "
+            problems.append(f"{key}: {given}allowed: {allowed}")
     return "; ".join(problems)
 
 

@@ -40,7 +40,11 @@ class RequestRecorder:
         self.n_answered = 0
         self.n_shed = 0
         self.in_flight = 0
-        self._is_closed = False
+        self.is_closed = False
+
+    def route(self, name: str) -> int:
+        """The id of a name that was not known in advance."""
+        return self._writer.name(name)
 
     def first_due(self, due_ns: int) -> None:
         """Says when the first arrival is due, monotonic ns."""
@@ -61,7 +65,7 @@ class RequestRecorder:
     def ended(self, index: int, route: int, done_ns: int, answer: Answer) -> None:
         """Completes a row: size, then what became of it, then the instant, so that a row with `done` is a whole row."""
         self.in_flight -= 1
-        if self._is_closed:
+        if self.is_closed:
             return  # It came after the account was closed, and stays an open row.
         self._writer.store(index, SIZE, answer.size_bytes)
         self._writer.store(index, META, _meta(answer.outcome, answer.error, answer.status, 1, route))
@@ -71,6 +75,12 @@ class RequestRecorder:
             self._writer.gauge(Gauge.STARTED, self.n_answered)
         self._writer.gauge(Gauge.REQUESTS_IN_FLIGHT, self.in_flight)
 
+    def left(self) -> None:
+        """Says that nobody waits any more for an answer; its row stays open."""
+        self.in_flight -= 1
+        if not self.is_closed:
+            self._writer.gauge(Gauge.REQUESTS_IN_FLIGHT, self.in_flight)
+
     def shed(self, op: int, route: int, due_ns: int) -> None:
         """Records an arrival that was due and was not sent, because too many were in flight. It has no attempt."""
         self._writer.append((op, _meta(Outcome.REJ, RequestError.SHED, 0, 0, route), due_ns))
@@ -79,12 +89,12 @@ class RequestRecorder:
 
     def cpu(self, cpu_ns: int) -> None:
         """Says how much processor time this process has used, ns."""
-        if not self._is_closed:
+        if not self.is_closed:
             self._writer.gauge(Gauge.CPU, cpu_ns)
 
     def close(self) -> None:
         """Closes the account in good order; what ends later is not recorded any more."""
-        self._is_closed = True
+        self.is_closed = True
         self._writer.close()
 
 

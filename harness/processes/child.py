@@ -22,6 +22,7 @@ __all__ = ["Child", "Exit"]
 
 _GUARD = Path(__file__).with_name("guard.py")
 _POLL_S = 0.005
+_OWN = {"PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,16 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         piped: bool = False,
+        is_own: bool = True,
     ) -> None:
-        """Starts it. `piped`: its standard input and output are pipes to us. Raises OSError."""
+        """Starts it. `piped`: its standard input and output are pipes to us. `is_own`: one of our programs, and not the user's,
+
+        whose environment is the user's but for `env` and our mark. Raises OSError.
+        """
         self.name = name
         self.mark = f"{run_id}/{name}"
         self.log = log
-        environment = {**os.environ, **(env or {}), MARK: self.mark, "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **(env or {}), MARK: self.mark, **(_OWN if is_own else {})}
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(os.getpid()), *command]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -141,16 +146,21 @@ class Child:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         return ChildDied(f"{self.name} {how} {what}{self.last_lines()}")
 
-    def not_ready(self, timeout_s: float) -> ChildNotReady:
-        """The error for a start that takes too long."""
-        return ChildNotReady(f"{self.name} was not ready after {timeout_s:g} s{self.last_lines()}")
+    def not_ready(self, timeout_s: float, why: str = "", asked_at: int | None = None) -> ChildNotReady:
+        """The error for a start that takes too long. `asked_at`: how long its log was when it was asked to end."""
+        what = f"was not ready after {timeout_s:g} s{': ' if why else ''}{why}"
+        return ChildNotReady(f"{self.name} {what}{self.last_lines(asked_at=asked_at)}")
 
-    def last_lines(self, count: int = 8) -> str:
+    def last_lines(self, count: int = 8, asked_at: int | None = None) -> str:
         """The end of its log, indented, with the log's path; says so if the log is empty."""
         try:
-            lines = self.log.read_text(errors="replace").splitlines()[-count:]
+            data = self.log.read_bytes()
         except OSError:
-            lines = []
+            data = b""
+        if asked_at is not None:
+            # What it had in a buffer came out when it ended, and then how it was ended, which is our doing.
+            data = data[:asked_at] + data[asked_at:].partition(b"Traceback (most recent call last):")[0]
+        lines = data.decode(errors="replace").splitlines()[-count:]
         shown = "".join(f"\n    {line}" for line in lines) or " nothing"
         return f"\n  last lines of its log:{shown}\n  full log: {self.log}"
 

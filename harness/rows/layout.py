@@ -123,6 +123,7 @@ class TaskKind(IntEnum):
 
     DEF = 1
     ASYNC = 2
+    SPAWNED = 3  # by the application itself, with asyncio, inside a request
 
 
 class DropReason(IntEnum):

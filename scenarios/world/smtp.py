@@ -1,9 +1,10 @@
-"""An SMTP server that takes its time and writes down each mail it accepts."""
+"""An SMTP server that takes its time, refuses some mails, and writes down each one it accepts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -11,15 +12,22 @@ from server import EffectRows
 
 __all__ = ["SmtpWorld", "start_smtp"]
 
+Refusal = Callable[[str, int], str | None]
+"""Of an operation id and the number of its earlier attempts: how its mail is refused; None: it is not."""
+
 _HEADER = b"x-op-id:"
 
 
 class _Sink:
-    """Accepts every mail after `delay_s`. The row is written just before the 250: what the client was promised has arrived."""
+    """Accepts mails after a delay. The row is written just before the 250: what the client was promised has arrived."""
 
-    def __init__(self, rows: EffectRows, delay_s: float) -> None:
+    def __init__(self, rows: EffectRows, delay_s: float, refusal: Refusal, index: int) -> None:
         self._rows = rows
         self._delay_s = delay_s
+        self._refusal = refusal
+        self._index = index
+        self._attempts: Counter[int] = Counter()
+        self.open = 0
         self.receiving = 0
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802  # the name is aiosmtpd's
@@ -28,13 +36,39 @@ class _Sink:
         op = operation_of(data)
         if op is None:
             return "550 this server takes only mails with an X-Op-Id header of 16 hex digits"
+        attempt = self._attempts[op]
+        self._attempts[op] += 1
         self.receiving += 1
         try:
             await asyncio.sleep(self._delay_s)
-            self._rows.append(op, value=len(data))
+            if refusal := self._refusal(f"{op:016x}", attempt):
+                return refusal
+            self._rows.append(op, index=self._index, value=len(data))
         finally:
             self.receiving -= 1
         return "250 OK"
+
+
+class _Counted(SMTP):
+    """One connection."""
+
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
+        self._sink = sink
+        sink.open += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._sink.open -= 1
+        super().connection_lost(error)
+
+
+class _OneTooMany(asyncio.Protocol):
+    """A connection that is not taken."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"421 4.7.0 too many connections\r\n")
+        transport.close()
 
 
 class SmtpWorld:
@@ -58,13 +92,19 @@ class SmtpWorld:
             await asyncio.sleep(0.01)
 
 
-async def start_smtp(rows: EffectRows, settings: Mapping[str, float]) -> SmtpWorld:
-    """Starts the server on a free loopback port."""
-    delay_s = settings["delay"] / 1000.0
-    sink = _Sink(rows, delay_s)
+async def start_smtp(
+    rows: EffectRows,
+    *,
+    delay_s: float,
+    connections: int = 0,
+    refusal: Refusal = lambda op, attempt: None,
+    index: int = 0,
+) -> SmtpWorld:
+    """Starts it on a free loopback port. It takes `connections` at once (0: any number). `index`: of the task that mails."""
+    sink = _Sink(rows, delay_s, refusal, index)
 
-    def protocol() -> SMTP:
-        return SMTP(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
+    def protocol() -> asyncio.Protocol:
+        return _OneTooMany() if connections and sink.open >= connections else _Counted(sink)
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
     return SmtpWorld(server, sink, delay_s + 2.0)

@@ -43,7 +43,7 @@ def _inconclusive() -> Evidence:
     run = simulate(Plan(n_requests=300, gap_ms=10, n_tasks=3, n_effects=3, pool=6, run_ms=15, fail=0.05, seed=7)).evidence
     return dataclasses.replace(
         run,
-        tasks={1: dataclasses.replace(run.tasks[1], missing=12)},
+        tasks={1: [dataclasses.replace(run.tasks[1][0], missing=12)]},
         faults=[Fault("kill", 2.0, None, None, "the server had no process group any more")],
     )
 

@@ -50,10 +50,10 @@ def edit_rows(file: RowFile, edit: Any) -> RowFile:
 
 def with_task_rows(evidence: Evidence, boot: int, edit: Any, *, gauges: bool = True) -> Evidence:
     """The evidence with the task rows of a boot changed, and its gauges made to agree unless told otherwise."""
-    file = edit_rows(evidence.tasks[boot], edit)
+    file = edit_rows(evidence.tasks[boot][0], edit)
     if gauges:
         file = dataclasses.replace(file, gauges=gauges_of(file.rows, file.gauges[Gauge.POOL_SIZE]))
-    return dataclasses.replace(evidence, tasks={**evidence.tasks, boot: file})
+    return dataclasses.replace(evidence, tasks={**evidence.tasks, boot: [file]})
 
 
 def gauges_of(rows: np.ndarray, pool: int) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def test_an_empty_file_is_no_error(empty: Kind) -> None:
     run = CASES["killed"]()
     without = {
         Kind.REQUESTS: lambda: dataclasses.replace(run, requests=[row_file(Kind.REQUESTS, [])]),
-        Kind.TASKS: lambda: dataclasses.replace(run, tasks={boot: row_file(Kind.TASKS, [], boot=boot) for boot in run.tasks}),
+        Kind.TASKS: lambda: dataclasses.replace(run, tasks={boot: [row_file(Kind.TASKS, [], boot=boot)] for boot in run.tasks}),
         Kind.EFFECTS: lambda: dataclasses.replace(run, effects=[row_file(Kind.EFFECTS, [])]),
     }[empty]()
     summary = build_summary(without, {}, {})
@@ -59,8 +59,8 @@ def test_a_boot_that_still_runs_is_not_compared_with_its_own_counters() -> None:
     """Its page and its rows were read at different times; its open tasks are awaited, not lost."""
     run = CASES["killed"]()
     boots = [run.boots[0], dataclasses.replace(run.boots[1], reaped_ns=None, signalled_ns=None, signal=None, exit_status=None)]
-    file = dataclasses.replace(run.tasks[2], closed_ns=0, gauges=(0,) * len(run.tasks[2].gauges))
-    alive = dataclasses.replace(run, boots=boots, tasks={1: run.tasks[1], 2: file})
+    file = dataclasses.replace(run.tasks[2][0], closed_ns=0, gauges=(0,) * len(run.tasks[2][0].gauges))
+    alive = dataclasses.replace(run, boots=boots, tasks={1: run.tasks[1], 2: [file]})
 
     assert build_summary(alive, {}, {}).verdict == "PASS"
 

@@ -67,7 +67,7 @@ def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n
     found = timeline(evidence, result, n_bins)
     reaped = {boot.boot: boot.reaped_ns or NEVER_NS for boot in evidence.boots}
     waiting, running = [], []
-    for number, file in evidence.tasks.items():
+    for number, (file,) in evidence.tasks.items():
         for row in file.rows:
             leaves = [int(row[name]) for name in ("started_ns", "dropped_ns") if row[name]]
             waiting.append((int(row["accepted_ns"]), min([*leaves, reaped[number]])))
@@ -87,7 +87,10 @@ def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n
     due = [int(row["due_ns"]) for file in evidence.requests for row in file.rows]
     assert len(due) == found.arrivals.sum()
     finished = [
-        row for file in evidence.tasks.values() for row in file.rows if row["finished_ns"] and row["op"] >> 32 == evidence.run_tag
+        row
+        for file in itertools.chain(*evidence.tasks.values())
+        for row in file.rows
+        if row["finished_ns"] and row["op"] >> 32 == evidence.run_tag
     ]
     assert len(finished) == found.completions.sum()
     if finished:
@@ -101,7 +104,7 @@ def test_a_pool_is_saturated_while_every_thread_has_a_task(run: Run) -> None:
     """Never longer than it lived, never with more threads than it has, and not at all if it was never full."""
     evidence = run.evidence
     pool = pool_of(evidence, account(evidence))
-    size = evidence.boots[-1] and evidence.tasks[evidence.boots[-1].boot].gauges[Gauge.POOL_SIZE]
+    size = evidence.boots[-1] and evidence.tasks[evidence.boots[-1].boot][0].gauges[Gauge.POOL_SIZE]
 
     assert pool.size == size
     assert pool.busy_max <= size

@@ -102,7 +102,7 @@ class _Simulation:
         self.requests: list[dict[str, Any]] = []
         self.effects: list[dict[str, Any]] = []
         self.boots: list[Boot] = []
-        self.files: dict[int, RowFile] = {}
+        self.files: dict[int, list[RowFile]] = {}
         self.faults: list[Fault] = []
         self.end_ns = 0
 
@@ -330,7 +330,7 @@ class _Simulation:
         if not in_order and not alive:
             gauges[Gauge.STARTED] = max(gauges[Gauge.STARTED] - self.random.randrange(3), 0)
         holes = 0 if in_order or alive else self.random.randrange(3)
-        self.files[server.number] = RowFile(
+        file = RowFile(
             path=Path(f"tasks-{server.number}.rows"),
             kind=Kind.TASKS,
             pid=4000 + server.number,
@@ -345,6 +345,7 @@ class _Simulation:
             gauges=tuple(gauges),
             rows=rows,
         )
+        self.files[server.number] = [file]
         self.boots.append(
             Boot(
                 boot=server.number,

@@ -15,7 +15,7 @@ def test_the_documented_job_is_accepted(job: dict[str, Any]) -> None:
     """Every key of the protocol arrives as its value."""
     parsed = parse_job(json.dumps(job).encode())
 
-    assert parsed.model_dump(mode="json") == job
+    assert parsed.model_dump(mode="json", exclude_unset=True) == job
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,10 @@ def test_the_documented_job_is_accepted(job: dict[str, Any]) -> None:
         ("arrivals", "burst", "job.arrivals: given 'burst'; allowed: 'constant' or 'poisson'"),
         ("rows", "requests.rows", "job.rows: given 'requests.rows'; allowed: an absolute path"),
         ("run_tag", 1 << 31, "job.run_tag: given 2147483648; allowed: less than 2147483648"),
-        ("templates", [], "job.templates: given []"),
+        ("templates", [], "allowed: either templates or a locustfile"),
+        ("arrivals", None, "allowed: either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"),
+        ("users", 5, "allowed: either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"),
+        ("users", 0, "job.users: given 0; allowed: greater than or equal to 1"),
         ("colour", "red", "job.colour: given, and no such key is known"),
         ("process", 3, "allowed: process below processes (1), not 3"),
     ],
@@ -74,6 +77,15 @@ def test_a_template_that_would_break_the_framing_or_the_identity_is_refused(job:
 
     with pytest.raises(JobError, match=rf"job\.templates\.0\.{next(iter(change))}"):
         parse_job(json.dumps(job).encode())
+
+
+def test_a_header_that_is_refused_is_not_shown(job: dict[str, Any]) -> None:
+    """What is said of a job goes into a log, and a header may be a secret."""
+    job["templates"][0]["headers"] = {"authorization": "Bearer hush\n"}
+    with pytest.raises(JobError, match="printable Latin-1 text as the value of authorization") as caught:
+        parse_job(json.dumps(job).encode())
+
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"t0_ns": 0}', b"{}", b'{"stop": false}', b'{"t0_ns": 1, "stop": true}'])

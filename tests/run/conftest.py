@@ -24,6 +24,7 @@ from harness.session import Outcome, describe_scenario, run
 
 ROOT = Path(__file__).resolve().parents[2]
 LIARS = Path(__file__).with_name("liars")
+APPS = Path(__file__).with_name("apps")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,12 @@ def liar(lie: str) -> Callable[[Plan], Engine]:
             ]
 
         return Engine(
-            lie, command, lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)}, 0.0, ready_by_page=True
+            lie,
+            command,
+            lambda start: {"AFTERLOAD_SCENARIO": start.scenario, "PYTHONPATH": str(ROOT)},
+            0.0,
+            ready_by="page",
+            keeps_deadline=True,
         )
 
     return engine

@@ -17,7 +17,7 @@ Afterload = Callable[..., Done]
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (("run", "emial"), "there is no scenario 'emial'; there is email; did you mean 'email'?"),
+        (("run", "emial"), "analytics, cache, email, files, flaky, webhook; did you mean 'email'?"),
         (("run", "email", "--rate", "0"), "rate is 0.0; allowed is more than 0"),
         (("run", "email", "--pool", "0"), "pool is 0; allowed is 1 or more"),
         (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
@@ -33,7 +33,7 @@ Afterload = Callable[..., Done]
         (("run", "--plan", "nothing.toml"), "cannot read the plan nothing.toml"),
         (("run", "email", "--json", "nowhere/summary.json"), "cannot write the summary to nowhere/summary.json"),
         (("run", "email", "--rate", "90000", "--for", "600s"), "are more than 20,000,000 requests"),
-        (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50000ms"),
+        (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50s"),
         (("report", "nowhere"), "there is no run directory nowhere"),
         (("report", "."), "holds no run that can be judged"),
     ],

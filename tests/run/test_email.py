@@ -81,19 +81,6 @@ def test_a_crash_out_of_the_blue_is_accounted_for_as_exactly(afterload: Afterloa
     assert done.json["tasks"]["lost"] > 0
 
 
-@pytest.mark.parametrize("kind", ["async", "blocking", "inline"])
-def test_every_kind_of_task_survives_a_kill_with_every_invariant(afterload: Afterload, kind: str) -> None:
-    """The accounting does not depend on how the work is written."""
-    given = ("--rate", 30, "--pool", 4, "--for", "3s", "--set", "delay=50ms", "--request-timeout", "3s")
-    done = afterload("run", "email", *given, "--tasks", kind, "--fault", "kill@1500ms", "--json", "-")
-
-    summary = done.json
-    check_every_invariant_holds(summary)
-    assert summary["requests"]["acked"] > 0
-    assert (summary["tasks"]["accepted"] == 0) == (kind == "inline")
-    assert summary["tasks"]["effects"] > 0
-
-
 def test_several_faults_in_one_run_each_have_their_boot(afterload: Afterload) -> None:
     """Three boots, two receipts."""
     done = afterload("run", "email", *SHORT, "--fault", "kill@1s", "--fault", "term@2s", "--json", "-")

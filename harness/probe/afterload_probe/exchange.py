@@ -1,0 +1,283 @@
+"""One request and its answer: which tasks were made for it, which the answer carries, and what became of them.
+
+What stands here is paid for by every request of the app: it is written to be quick.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from .process import Process, trouble
+from .rows import ASYNC, DEF, UNTAGGED, Reason, Row, meta_of
+
+__all__ = ["Exchange", "TaskRow", "Unit", "current", "is_cancellation", "op_of"]
+
+_MOST = 0x8000
+"""Tasks of one request that a row can number, and as many spawned ones after them."""
+
+_CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
+
+
+class Unit:
+    """A piece of work that may spawn more: a request until its answer has left, a task, or spawned work itself.
+
+    What it has spawned becomes a row when the unit is over and the spawned work is not: then it can be lost by itself.
+    """
+
+    is_over = False
+    children: dict[Any, None] | None = None
+
+    if TYPE_CHECKING:
+        exchange: Exchange
+
+    def spawned(self, child: Any) -> None:
+        """Takes note of work that it has spawned. `child` has a `publish`."""
+        if self.is_over:
+            child.publish()
+            return
+        if self.children is None:
+            self.children = {}
+        self.children[child] = None
+
+    def let_go(self) -> None:
+        """Makes rows of what it has spawned and what goes on."""
+        children, self.children = self.children, None
+        if children:
+            for child in list(children):
+                child.publish()
+
+
+current: ContextVar[Unit | None] = ContextVar("afterload_probe", default=None)
+"""The unit that runs. Copied with the context: into threads, tasks, middleware and mounted apps."""
+
+
+class TaskRow(Row, Unit):
+    """The row of a background task of Starlette's."""
+
+    def __init__(self, exchange: Exchange, task: Any) -> None:
+        self.exchange = exchange
+        self.task = task  # kept, because it is known by being this very object
+
+    def begin(self) -> None:
+        """Just before the function is called."""
+        try:
+            self.start(self.exchange.has_left)
+        except Exception as error:  # noqa: BLE001  # the task runs, whatever becomes of its account
+            trouble("the start of a task", error)
+
+    def over(self, error: BaseException | None) -> None:
+        """The function has returned or raised."""
+        try:
+            self.is_over = True
+            if error is None:
+                self.finish()
+            elif is_cancellation(error):
+                self.drop(Reason.ABANDONED)
+            else:
+                self.fail()
+                self.exchange.has_failed(self)
+            if self.children:
+                self.let_go()
+        except Exception as trouble_of_ours:  # noqa: BLE001  # as above
+            trouble("the end of a task", trouble_of_ours)
+
+
+class Exchange(Unit):
+    """What the probe knows of one request. All of it happens in one event loop, but for tasks that start and end in threads."""
+
+    # Here and not in __init__: most requests never change them.
+    has_left = False
+    """The last byte of the answer has been handed to the server."""
+    running: TaskRow | None = None
+    """The `async def` task that runs. In the context of the request itself, which so need not be changed."""
+    _has_failed = False
+    _is_counted = False
+    _next = 0
+    _n_spawned = 0
+    _op = 0
+    _carried: list[Any] | None = None
+
+    def __init__(self, process: Process, scope: Any, send: Any) -> None:
+        self.process = process
+        self.scope = scope
+        self.made: list[Any] = []  # tasks that were made in it and have no row yet, in the order in which they were
+        self.rows: list[TaskRow] = []
+        self._send = send
+
+    @property
+    def exchange(self) -> Exchange:  # type: ignore[override]
+        """Itself. Not an attribute: a cycle in each request would be work for the garbage collector."""
+        return self
+
+    @property
+    def op(self) -> int:
+        """The client's operation id, or one that says that there is none."""
+        if not self._op:
+            process = self.process
+            self._op = op_of(self.scope) or UNTAGGED | process.untagged | process.page.next_untagged()
+        return self._op
+
+    def is_of(self, scope: Any) -> bool:
+        """Whether this scope is of the same request: the very same, or made from it on the way to a mounted app."""
+        own = self.scope
+        return scope is own or scope.get("headers") is own.get("headers") or scope.get("asgi") is own.get("asgi") is not None
+
+    def send(self, message: Any) -> Any:
+        """Stands between the app and the server: what was made has its row before a byte leaves. Awaited as the server's own."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            if self.made or self.children:
+                self._settle()
+        elif (kind == "http.response.body" and not message.get("more_body")) or kind == "http.response.pathsend":
+            if self.made or self.children:
+                self._settle()
+            self.has_left = True
+            self._count()
+        return self._send(message)
+
+    def task_made(self, task: Any) -> None:
+        """A task was made in this request."""
+        if not self.has_left:
+            self.made.append(task)
+        elif not self.is_over:
+            self._accept(task, monotonic_ns())  # perhaps added to a list that is being run
+
+    def response_begins(self, background: list[Any]) -> None:
+        """A response is about to be sent, and these tasks are those that it carries."""
+        made, rows = self.made, self.rows
+        if made:
+            now = monotonic_ns()
+            self.made = []
+            for task in made:
+                self._accept(task, now)
+        is_plain = self._carried is None and len(background) == len(rows)
+        if is_plain:
+            for task, row in zip(background, rows):  # noqa: B905  # equally long, and 3.10's zip is quicker without asking
+                if row.task is not task:
+                    is_plain = False
+        if is_plain:
+            self._carried = background
+        else:
+            self._carry(background)
+
+    def start_of(self, task: Any) -> TaskRow:
+        """The row of a task that is called now: its own, or a new one for a call by hand."""
+        rows, position = self.rows, self._next
+        row = rows[position] if position < len(rows) else None
+        if row is None or row.task is not task or row.state not in _STARTABLE:
+            for position, row in enumerate(rows):  # noqa: B007  # it is, after the loop
+                if row.task is task and row.state in _STARTABLE:
+                    break
+            else:
+                self.made = [made for made in self.made if made is not task]
+                row, position = self._accept(task, monotonic_ns()), len(rows) - 1
+        self._next = position + 1
+        if self.has_left and len(rows) > 1 and not self._next - 1:
+            now = monotonic_ns()
+            for other in rows:
+                other.flushed(now)
+        return row
+
+    def has_failed(self, row: TaskRow) -> None:
+        """That task has raised: Starlette does not start those after it."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        is_after = False
+        for other in self.rows:
+            if is_after and other.state == Row.WAITING:
+                other.drop(Reason.SKIPPED)
+            is_after = is_after or other is row
+
+    def end(self, error: BaseException | None) -> None:
+        """The app has returned, or raised."""
+        if self.made:
+            self._settle()
+        self._count()
+        reason = Reason.DISCARDED
+        if self._has_failed:
+            reason = Reason.SKIPPED
+        elif error is not None and self._carried and is_cancellation(error):
+            reason = Reason.ABANDONED
+        is_left_over = False
+        for row in self.rows:
+            if row.state == Row.WAITING:
+                row.drop(reason)
+            is_left_over = is_left_over or row.state == Row.DROPPED
+        if not is_left_over:
+            self.rows = []  # a cycle less; what was dropped may still be called by hand
+        self.is_over = True
+        if self.children:
+            self.let_go()
+
+    def next_spawned(self) -> int:
+        """The position of the next piece of spawned work."""
+        self._n_spawned += 1
+        return _MOST + self._n_spawned - 1
+
+    def _carry(self, background: list[Any]) -> None:
+        counts: dict[int, int] = {}
+        for task in background:
+            counts[id(task)] = counts.get(id(task), 0) + 1
+            n_waiting = sum(1 for row in self.rows if row.task is task and row.state in _STARTABLE)
+            if n_waiting < counts[id(task)]:
+                self._accept(task, monotonic_ns())
+        carried = self._carried = [*(self._carried or ()), *background]
+        ids = {id(task) for task in carried}
+        for row in self.rows:
+            if id(row.task) in ids:
+                row.take_back()
+            elif row.state == Row.WAITING:
+                # Of an endpoint that raised, or whose response has a background of its own: Starlette never runs them.
+                row.drop(Reason.DISCARDED)
+
+    def _settle(self) -> None:
+        try:
+            made, self.made = self.made, []
+            for task in made:
+                self._accept(task, monotonic_ns())
+            if self.children:
+                self.let_go()
+        except Exception as error:  # noqa: BLE001  # the answer leaves, whatever becomes of its account
+            trouble("an answer", error)
+
+    def _count(self) -> None:
+        if not self._is_counted:
+            self._is_counted = True
+            self.process.n_answered += 1
+
+    def _accept(self, task: Any, now: int) -> TaskRow:
+        row = TaskRow(self, task)
+        rows = self.rows
+        page = self.process.page
+        if len(rows) < _MOST:
+            kind = ASYNC if getattr(task, "is_async", True) else DEF
+            number = page.number_of(getattr(task, "func", task))
+            page.claim(row, self._op or self.op, meta_of(len(rows), number, kind), now)
+        else:
+            page.count_unwritten()
+        rows.append(row)
+        return row
+
+
+_STARTABLE = (Row.WAITING, Row.DROPPED)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether the loop has given up what raised this: asyncio's, trio's, or the end of the loop itself."""
+    return type(error).__name__ in _CANCELLED
+
+
+def op_of(scope: Any) -> int:
+    """The operation id that the client has sent; 0: none that is one."""
+    for name, value in scope.get("headers", ()):
+        if name == b"x-op-id":
+            try:
+                op = int(value, 16)
+            except ValueError:
+                return 0
+            # Sixteen digits and nothing else of what int() would take: no sign, no 0x, no underscore, no blank.
+            return op if len(value) == 16 and value.isalnum() and value[1] not in b"xX" and not op & UNTAGGED else 0
+    return 0

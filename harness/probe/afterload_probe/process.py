@@ -1,0 +1,142 @@
+"""What there is once in a process that serves: its files and the thread that watches it. Begun at the first call of an app.
+
+A process that was forked from such a one begins anew, at its own first call; a process that only imports the app never begins.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import sys
+import traceback
+from _thread import allocate_lock
+from importlib import metadata
+
+from .notes import Notes
+from .rows import Page
+from .sampler import Sampler
+
+__all__ = ["Process", "begin", "trouble", "unhooked"]
+
+_PACKAGES = ("starlette", "fastapi", "anyio", "uvicorn")
+
+current: Process | None = None
+"""None: nothing has begun in this process, or it could not."""
+
+_hooked: list[str] = []
+_unhooked: dict[str, str] = {}
+_has_failed = False
+_lock = allocate_lock()
+_rows_path = os.environ.get("AFTERLOAD_PROBE_ROWS", "")
+_boot = os.environ.get("AFTERLOAD_PROBE_BOOT", "")
+_label = os.environ.get("AFTERLOAD_PROBE_LABEL", "")
+_pool = os.environ.get("AFTERLOAD_PROBE_POOL", "")
+
+
+class Process:
+    """Rows, notes and sampler of this process."""
+
+    def __init__(self) -> None:
+        """Raises OSError if its files cannot be made."""
+        pid = os.getpid()
+        stem = f"{_stem()}-{pid}"
+        self.page = Page(_free(stem), int(_boot) if _boot.isdecimal() else 0, _label)
+        self.notes = _notes()
+        self.untagged = (pid & 0x3F_FFFF) << 40
+        self.packages: set[str] = set()
+        """Top-level packages of the endpoints that were asked: whose code is the application's, wherever it is installed."""
+        self.n_requests = 0
+        self.n_answered = 0
+        self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
+        self.loops = self.sampler.loops
+        versions = {name: version for name in _PACKAGES if (version := _version(name))}
+        text = f"hooked {', '.join(_hooked) or 'nothing'} in CPython {platform.python_version()}"
+        self.notes.write("hooked", text, hooks=list(_hooked), versions={"python": platform.python_version(), **versions})
+        for what, why in _unhooked.items():
+            self.notes.once("unhooked", f"{what}: {why}", what=what)
+        has_gil = getattr(sys, "_is_gil_enabled", None)
+        if has_gil is not None and not has_gil():
+            self.notes.write("note", "this Python has no GIL: the probe has not been tried on it")
+
+    def close(self) -> None:
+        """The interpreter ends."""
+        self.sampler.close()
+        self.page.close()
+
+
+def begin() -> Process | None:
+    """The files of this process, made at the first call. None: they can't be."""
+    global current, _has_failed
+    with _lock:
+        if current is None and not _has_failed and _rows_path:
+            try:
+                current = Process()
+                atexit.register(current.close)
+            except Exception as error:  # noqa: BLE001  # no file, no account; the app runs all the same
+                _has_failed = True
+                _notes().write("unhooked", f"no task rows: {type(error).__name__}: {error}", what="rows")
+        return current
+
+
+def hooked(what: str) -> None:
+    """Keeps in mind that it was done, for the note."""
+    _hooked.append(what)
+
+
+def unhooked(what: str, why: str) -> None:
+    """Says that something will not be seen. At once: it may be the reason that no app is ever seen to be called."""
+    if what in _unhooked:
+        return
+    _unhooked[what] = why
+    notes = _notes() if current is None else current.notes
+    notes.once("unhooked", f"{what}: {why}", what=what)
+
+
+def trouble(where: str, error: BaseException) -> None:
+    """Notes an error of the probe's own, once for each place."""
+    process = current
+    if process is not None:
+        step = traceback.extract_tb(error.__traceback__)[-1:]
+        place = f" ({os.path.basename(step[0].filename)}:{step[0].lineno})" if step else ""  # noqa: PTH119
+        process.notes.once("unhooked", f"{where}: the probe raised {type(error).__name__}: {error}{place}", what=where)
+
+
+def _after_fork() -> None:
+    """In the child: the files are the parent's, and so is the thread."""
+    global current, _has_failed, _lock
+    _lock = allocate_lock()
+    if current is not None:
+        current.page.forget()
+        atexit.unregister(current.close)
+    current = None
+    _has_failed = False
+
+
+def _stem() -> str:
+    return _rows_path[: -len(".rows")] if _rows_path.endswith(".rows") else _rows_path
+
+
+def _free(stem: str) -> str:
+    # A process that replaces itself (exec) keeps its number, and its first life keeps its file.
+    path, number = f"{stem}.rows", 1
+    while os.path.exists(path):  # noqa: PTH110
+        number += 1
+        path = f"{stem}-{number}.rows"
+    return path
+
+
+def _notes() -> Notes:
+    return Notes(f"{_stem()}-{os.getpid()}.notes.jsonl")
+
+
+def _version(name: str) -> str:
+    if name not in sys.modules:
+        return ""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules[name], "__version__", "?"))
+
+
+os.register_at_fork(after_in_child=_after_fork)

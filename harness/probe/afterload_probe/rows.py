@@ -1,0 +1,345 @@
+"""Task rows and the gauge page in a mapped file that outlives this process: docs/rows.md. What kills us leaves true rows.
+
+Reading needs no lock. Claiming a row needs one, because two threads must not share it; every later instant is one 8-byte
+store by whoever runs the task.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import struct
+import sys
+import time
+from _thread import allocate_lock
+from collections.abc import Callable
+from time import monotonic_ns
+from types import FunctionType
+from typing import Any
+
+__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "meta_of", "name_of"]
+
+DEF, ASYNC, SPAWNED = 1, 2, 3
+UNTAGGED = 1 << 63
+
+_HEADER_BYTES = 16_384
+_ROW_BYTES = 64
+_SEGMENT_ROWS = 16_384
+_LABEL, _LABEL_BYTES = 128, 64
+_NAMES, _NAME_BYTES, _N_NAMES = 4096, 64, 192
+_CLAIMED, _CLOSED, _UNWRITTEN, _NAMES_USED = 7, 8, 9, 10  # words of the header
+_GAUGES, _SETTINGS = 256 // 8, 1024 // 8
+
+_META, _ACCEPTED, _FLUSHED, _STARTED, _FINISHED, _FAILED, _DROPPED = 1, 2, 3, 4, 5, 6, 7  # words of a row
+_N_ACCEPTED, _N_STARTED, _N_FINISHED = _GAUGES + 5, _GAUGES + 6, _GAUGES + 7
+_REASON_BYTE, _FLAGS_BYTE = 14, 15
+_EARLY = 2
+_RETRY_NS = 100_000_000
+_LOCK_S = 1.0
+
+
+class Gauge:
+    """Word numbers of the gauges that the probe keeps, counted from the beginning of the page."""
+
+    POOL_SIZE = _GAUGES + 2
+    POOL_BUSY = _GAUGES + 3
+    POOL_WAITING = _GAUGES + 4
+    ACCEPTED = _GAUGES + 5
+    STARTED = _GAUGES + 6
+    FINISHED = _GAUGES + 7
+    FAILED = _GAUGES + 8
+    DROPPED = _GAUGES + 9
+    IN_FLIGHT = _GAUGES + 10
+    REQUESTS = _GAUGES + 11
+    LOOP_BEAT = _GAUGES + 15
+    LOOP_BEAT_PERIOD = _GAUGES + 16
+    SHARED_POOL = _GAUGES + 23
+
+
+class Reason:
+    """Why a task will not be run (to its end) by this process."""
+
+    SKIPPED = 1
+    DISCARDED = 3
+    ABANDONED = 4
+
+
+class Page:
+    """The file of one process."""
+
+    def __init__(self, path: str, boot: int, label: str) -> None:
+        """Creates `path`. Raises FileExistsError if it is there (an account is never overwritten) or another OSError."""
+        self.path = path
+        self.is_open = True
+        self.is_full = False  # a row could not be written
+        self.is_out_of_names = False  # a name could not: it is the empty one
+        self._pid = os.getpid()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(self._file, 0, _HEADER_BYTES)
+            self._map = mmap.mmap(self._file, _HEADER_BYTES)
+        except OSError:
+            os.close(self._file)
+            os.unlink(path)  # noqa: PTH108  # pathlib is not worth its import here
+            raise
+        self.words = words = memoryview(self._map).cast("B").cast("Q")
+        now, unix = monotonic_ns(), time.time_ns()
+        struct.pack_into("<IIII6Q", self._map, 8, 1, 2, _ROW_BYTES, _HEADER_BYTES, self._pid, boot, now, unix, 0, 0)
+        words[_NAMES_USED] = 1
+        text = _cut(label, _LABEL_BYTES)
+        self._map[_LABEL : _LABEL + len(text)] = text
+        words[Gauge.SHARED_POOL] = 1
+        self._lock = lock = allocate_lock()
+        self._acquire, self._release = lock.acquire, lock.release
+        self._claimed = 0
+        self._capacity = 0
+        self._retry_ns = 0
+        self._segment = words  # the newest
+        self._names: dict[str, int] = {"": 0}
+        self._functions: dict[Any, int] = {}
+        self._n_dropped = 0
+        self.next_started = _counter()
+        self.next_finished = _counter()
+        self.next_failed = _counter()
+        self.next_untagged = _counter()
+        self._grow()  # now, not in the first request
+        words[0] = int.from_bytes(b"AFTROWS1", "little")
+
+    def claim(self, row: Row, op: int, meta: int, accepted_ns: int, started_ns: int = 0) -> bool:
+        """Writes a new row, publishes it, and ties `row` to it. False: there was no room, which is counted.
+
+        `meta` is the row's second word: position, name and kind (`meta_of`).
+        """
+        # A lock held for longer than that can only be held by the code that this call has interrupted (a signal handler).
+        if not self.is_open or not (self._acquire(False) or self._acquire(True, _LOCK_S)):
+            return False
+        try:
+            position = self._claimed
+            words = self.words
+            if position == self._capacity and not self._grow():
+                words[_UNWRITTEN] = words[_UNWRITTEN] + 1
+                self.is_full = True
+                return False
+            self._claimed = claimed = position + 1
+            words[_CLAIMED] = claimed
+            words[_N_ACCEPTED] = claimed
+            row.words = rows = self._segment
+        finally:
+            self._release()
+        row.base = base = (position % _SEGMENT_ROWS) * 8
+        rows[base + _META] = meta
+        rows[base + _ACCEPTED] = accepted_ns
+        if started_ns:
+            rows[base + _META] = meta | _EARLY << 56
+            rows[base + _FLUSHED] = started_ns
+            rows[base + _STARTED] = started_ns
+            words[Gauge.STARTED] = self.next_started()
+        rows[base] = op
+        row.page = self
+        return True
+
+    def number_of(self, func: Any) -> int:
+        """The id of the name of a function; 0 once the table is full."""
+        if type(func) is FunctionType:
+            number = self._functions.get(func)
+            if number is not None:
+                return number
+            number = self.name(name_of(func))
+            if "<locals>" not in func.__qualname__:
+                self._functions[func] = number  # it stays; those made anew for each request must not
+            return number
+        return self.name(name_of(func))
+
+    def name(self, text: str) -> int:
+        """The id of a name, entered at first use; 0 once the table is full."""
+        known = self._names.get(text)
+        if known is not None:
+            return known
+        with self._lock:
+            known = self._names.get(text)
+            if known is not None:
+                return known
+            number = len(self._names)
+            if number >= _N_NAMES:
+                self.is_out_of_names = True
+                return 0
+            encoded = _cut(text, _NAME_BYTES)
+            offset = _NAMES + number * _NAME_BYTES
+            self._map[offset : offset + len(encoded)] = encoded
+            self.words[_NAMES_USED] = number + 1
+            self._names[text] = number
+            return number
+
+    def count_unwritten(self) -> None:
+        """Counts a row that cannot be written."""
+        with self._lock:
+            self.words[_UNWRITTEN] = self.words[_UNWRITTEN] + 1
+            self.is_full = True
+
+    def drop(self, row: Row) -> None:
+        """Stores that a row is dropped."""
+        with self._lock:
+            row.words[row.base + _DROPPED] = monotonic_ns()
+            self._n_dropped += 1
+            self.words[Gauge.DROPPED] = self._n_dropped
+
+    def take_back(self, row: Row) -> None:
+        """Stores that it is not."""
+        with self._lock:
+            if row.words[row.base + _DROPPED]:
+                row.words[row.base + _DROPPED] = 0
+                self._n_dropped -= 1
+                self.words[Gauge.DROPPED] = self._n_dropped
+
+    def wanted_pool(self) -> int:
+        """The pool size that the harness asks for; 0: none."""
+        return self.words[_SETTINGS]
+
+    def forget(self) -> None:
+        """Writes nothing any more: the file belongs to the process that this one was forked from."""
+        self.is_open = False
+
+    def close(self) -> None:
+        """Marks the file as closed in good order, if no task is left over."""
+        if not self.is_open or os.getpid() != self._pid:
+            return
+        self.is_open = False
+        words = self.words
+        ended = words[Gauge.FINISHED] + words[Gauge.FAILED]
+        if ended == words[Gauge.STARTED] and ended + words[Gauge.DROPPED] == words[_CLAIMED]:
+            words[_CLOSED] = monotonic_ns()
+
+    def _grow(self) -> bool:
+        # Each segment has a mapping of its own, for good: another thread may be writing into an earlier one.
+        now = monotonic_ns()
+        if now < self._retry_ns:
+            return False
+        offset = _HEADER_BYTES + self._capacity * _ROW_BYTES
+        length = _SEGMENT_ROWS * _ROW_BYTES
+        try:
+            # Allocated, not sparse: a store into a hole on a full disk would end the process with SIGBUS.
+            os.posix_fallocate(self._file, offset, length)
+            segment = memoryview(mmap.mmap(self._file, length, offset=offset)).cast("B").cast("Q")
+        except OSError:
+            self._retry_ns = now + _RETRY_NS
+            return False
+        self._segment = segment
+        self._capacity += _SEGMENT_ROWS
+        return True
+
+
+class _Nowhere:
+    """Stands for the page of a row that could not be written."""
+
+    is_open = False
+
+
+class Row:
+    """One task attempt. Every method is safe from any thread; without a page (or in a forked child) they do nothing."""
+
+    WAITING, RUNNING, ENDED, DROPPED = range(4)
+
+    # Here and not in __init__, because most rows never change most of them, and every request pays for what is set.
+    page: Page = _Nowhere()  # type: ignore[assignment]
+    words: memoryview
+    base = 0
+    state = WAITING
+
+    def flushed(self, now: int) -> None:
+        """The server has taken the last byte of the answer."""
+        if self.page.is_open and not self.words[self.base + _FLUSHED]:
+            self.words[self.base + _FLUSHED] = now
+
+    def start(self, has_left: bool) -> None:
+        """Just before the first instruction of the function. `has_left`: the response has."""
+        page = self.page
+        if not page.is_open:
+            return
+        words, base = self.words, self.base
+        if self.state == Row.DROPPED:
+            page.take_back(self)
+        self.state = Row.RUNNING
+        now = monotonic_ns()
+        if not words[base + _FLUSHED]:
+            if not has_left:
+                words.cast("B")[base * 8 + _FLAGS_BYTE] |= _EARLY
+            words[base + _FLUSHED] = now
+        words[base + _STARTED] = now
+        page.words[_N_STARTED] = page.next_started()
+        if words[base + _DROPPED]:
+            # Dropped meanwhile by the event loop, which looks for a start as we look for a drop: one of us sees the other.
+            page.take_back(self)
+
+    def finish(self) -> None:
+        """Just after the last one."""
+        self.state = Row.ENDED
+        page = self.page
+        if page.is_open:
+            self.words[self.base + _FINISHED] = monotonic_ns()
+            page.words[_N_FINISHED] = page.next_finished()
+
+    def fail(self) -> None:
+        """It raised."""
+        self.state = Row.ENDED
+        page = self.page
+        if page.is_open:
+            self.words[self.base + _FAILED] = monotonic_ns()
+            page.words[Gauge.FAILED] = page.next_failed()
+
+    def drop(self, reason: int) -> None:
+        """It will not be run, or not to its end."""
+        page = self.page
+        was_running = self.state == Row.RUNNING
+        self.state = Row.DROPPED
+        if not page.is_open:
+            return
+        self.words.cast("B")[self.base * 8 + _REASON_BYTE] = reason
+        page.drop(self)
+        if not was_running and self.words[self.base + _STARTED]:
+            page.take_back(self)
+
+    def take_back(self) -> None:
+        """It will be run after all."""
+        if self.state == Row.DROPPED:
+            self.state = Row.WAITING
+            if self.page.is_open:
+                self.page.take_back(self)
+
+
+def meta_of(index: int, number: int, kind: int) -> int:
+    """The second word of a row."""
+    return index | number << 16 | kind << 32 | 1 << 40
+
+
+def name_of(func: Any) -> str:
+    """What a person calls a callable: its name within its module, a partial's function's, or the name of its class."""
+    while True:
+        name = getattr(func, "__qualname__", None)
+        inner = getattr(func, "func", None)
+        if isinstance(name, str) or inner is None:
+            break
+        func = inner
+    if not isinstance(name, str):
+        name = type(func).__qualname__
+    return name.rpartition("<locals>.")[2] if "<locals>" in name else name
+
+
+def _cut(text: str, length: int) -> bytes:
+    # A character is whole or not there.
+    return text.encode("utf-8", "replace")[:length].decode("utf-8", "ignore").encode()
+
+
+def _counter() -> Callable[[], int]:
+    """1, 2, 3, ...: each number once, also from several threads."""
+    step = itertools.count(1).__next__
+    has_gil = getattr(sys, "_is_gil_enabled", None)
+    if has_gil is None or has_gil():
+        return step  # one instruction of the interpreter
+    lock = allocate_lock()
+
+    def locked() -> int:
+        with lock:
+            return step()
+
+    return locked

@@ -1,0 +1,57 @@
+"""A boot of several processes is accounted for as one, whichever of them wrote a row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.accounting import account
+from harness.invariants import check
+from harness.model import Evidence
+from harness.rows import Gauge, RowFile
+from harness.statistics import measure
+from harness.timeline import pool_of, timeline
+from tests.accounting.cases import CASES
+from tests.accounting.memory import gauges_of
+
+
+def spread(evidence: Evidence, n_files: int, seed: int) -> Evidence:
+    """Each row to one of several files by chance; each file with gauges of its own and a part of the threads."""
+    choose = np.random.default_rng(seed)
+    tasks = {}
+    for boot, (file,) in evidence.tasks.items():
+        writer = choose.integers(n_files, size=len(file.rows))
+        sizes = [file.gauges[Gauge.POOL_SIZE] // n_files] * n_files
+        sizes[0] += file.gauges[Gauge.POOL_SIZE] - sum(sizes)
+        tasks[boot] = [part(file, file.rows[writer == number], size, number) for number, size in enumerate(sizes)]
+    return dataclasses.replace(evidence, tasks=tasks)
+
+
+def part(file: RowFile, rows: np.ndarray, pool: int, number: int) -> RowFile:
+    holes = file.holes if number == 0 else 0
+    changes = {
+        "rows": rows,
+        "holes": holes,
+        "claimed": len(rows) + holes,
+        "gauges": gauges_of(rows, pool),
+        "pid": file.pid + number,
+    }
+    return dataclasses.replace(file, **changes)
+
+
+@settings(deadline=None, max_examples=10)
+@given(n_files=st.integers(2, 4), seed=st.integers(0, 1 << 30))
+def test_rows_spread_over_several_files_give_the_same_account(n_files: int, seed: int) -> None:
+    """Counts, invariants, figures and the timeline do not depend on how many processes wrote them."""
+    one = CASES["killed"]()
+    several = spread(one, n_files, seed)
+
+    first, second = account(one), account(several)
+    assert first == second
+    assert [each for each in check(several, second) if not each.holds] == []
+    assert measure(one, first) == measure(several, second)
+    assert timeline(one, first).backlog_max.tolist() == timeline(several, second).backlog_max.tolist()
+    assert pool_of(one, first) == pool_of(several, second)

@@ -1,0 +1,5 @@
+"""Whole runs, as in tests/run."""
+
+from tests.run.conftest import afterload, folder
+
+__all__ = ["afterload", "folder"]
