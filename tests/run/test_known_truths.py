@@ -14,7 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
+from harness.evidence import judge_run
 from harness.rows import RowFile, read_rows
+from harness.rundir import RunDir
 from tests.kills import TOLERATED
 from tests.run.conftest import APPS, ROOT, Done, wait_until
 
@@ -88,6 +90,7 @@ def test_uvicorn_loses_all_that_it_has_at_sigkill_and_nothing_at_sigterm(own: Ow
     took_s = drained["died_s"] - drained["signalled_s"]
     assert (math.ceil(turns) - 1) * ms / 1e3 <= took_s <= math.ceil(turns) * ms / 1e3 * 1.5 + 1.0
     assert last["queued_at_death"] + last["running_at_death"] == 0
+    assert json.loads(judge_run(RunDir(Path("run"))).model_dump_json()) == summary, "judged again, it says the same"
     assert summary["pool"]["size"] == summary["pool"]["busy_max"] == POOL
 
 
