@@ -174,7 +174,8 @@ class Exchange(Unit):
                 self.made = [made for made in self.made if made is not task]
                 row, position = self._accept(task, monotonic_ns()), len(rows) - 1
         self._next = position + 1
-        if self.has_left and len(rows) > 1 and not self._next - 1:
+        if not position and self.has_left and (len(rows) > 1 or not task.is_async):
+            # It may be long until they start. A single `async def` one starts now, and has it from there.
             now = monotonic_ns()
             for other in rows:
                 other.flushed(now)
@@ -246,7 +247,7 @@ class Exchange(Unit):
     def _count(self) -> None:
         if not self._is_counted:
             self._is_counted = True
-            self.process.n_answered += 1
+            self.process.n_answered += self.scope.get("type") == "http"
 
     def _accept(self, task: Any, now: int) -> TaskRow:
         row = TaskRow(self, task)

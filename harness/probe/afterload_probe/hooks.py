@@ -25,7 +25,7 @@ __all__ = ["install"]
 _Call = Callable[..., Any]
 
 _KNOWN_NAMES = frozenset({"is_async", "func", "args", "kwargs", "run_in_threadpool"})
-"""What `BackgroundTask.__call__` speaks of in each Starlette so far: `if self.is_async: await self.func(...)`, else in a thread."""
+"""What `BackgroundTask.__call__` speaks of: `if self.is_async: await self.func(...)`, else the same in a thread."""
 
 
 def install(name: str, module: ModuleType) -> None:
@@ -71,12 +71,14 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         elif loop not in found.loops:
             found.sampler.watch(loop)
             hook_loop(loop)
-        if scope["type"] not in ("http", "websocket"):
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             return None
         unit = current.get()
         if unit is not None and not unit.exchange.is_over and unit.exchange.is_of(scope):
             return None
-        found.n_requests += 1
+        if kind == "http":
+            found.count_request()
         return Exchange(found, scope, send)
     except Exception as error:  # noqa: BLE001  # the request is answered, whatever becomes of its account
         trouble("a request", error)

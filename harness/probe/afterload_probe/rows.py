@@ -18,7 +18,7 @@ from time import monotonic_ns
 from types import FunctionType
 from typing import Any
 
-__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "meta_of", "name_of"]
+__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "counter", "meta_of", "name_of"]
 
 DEF, ASYNC, SPAWNED = 1, 2, 3
 UNTAGGED = 1 << 63
@@ -99,10 +99,10 @@ class Page:
         self._names: dict[str, int] = {"": 0}
         self._functions: dict[Any, int] = {}
         self._n_dropped = 0
-        self.next_started = _counter()
-        self.next_finished = _counter()
-        self.next_failed = _counter()
-        self.next_untagged = _counter()
+        self.next_started = counter()
+        self.next_finished = counter()
+        self.next_failed = counter()
+        self.next_untagged = counter()
         self._grow()  # now, not in the first request
         words[0] = int.from_bytes(b"AFTROWS1", "little")
 
@@ -330,7 +330,7 @@ def _cut(text: str, length: int) -> bytes:
     return text.encode("utf-8", "replace")[:length].decode("utf-8", "ignore").encode()
 
 
-def _counter() -> Callable[[], int]:
+def counter() -> Callable[[], int]:
     """1, 2, 3, ...: each number once, also from several threads."""
     step = itertools.count(1).__next__
     has_gil = getattr(sys, "_is_gil_enabled", None)

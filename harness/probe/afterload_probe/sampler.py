@@ -110,8 +110,7 @@ class Sampler:
         self._sample_pools()
         self._sample_beats()
         words, process = self._page.words, self._process
-        words[Gauge.REQUESTS] = n_requests = process.n_requests
-        words[Gauge.IN_FLIGHT] = max(0, n_requests - process.n_answered)
+        words[Gauge.IN_FLIGHT] = max(0, words[Gauge.REQUESTS] - process.n_answered)
         if self._page.is_full:
             self._notes.once(
                 "note", "task rows could not be written: the disk is full, or one request has more than 32,768 tasks"
