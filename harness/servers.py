@@ -291,11 +291,12 @@ class ServerUnderTest:
     def _orphans(
         self, left: list[tuple[psutil.Process, SurvivingProcess]], is_hurried: Callable[[], bool]
     ) -> list[tuple[psutil.Process, SurvivingProcess]]:
-        """Lets processes whose parent has ended end too: as long as any server may if they serve no more, else a moment."""
+        """Lets processes whose parent has ended end too: all its time if tasks are left and nobody listens, else a moment."""
         begun = time.monotonic()
         while any(alive(process) for process, _ in left) and not is_hurried():
             waited_s = time.monotonic() - begun
-            if waited_s > (_ORPHANS_S if ask(HOST, self.port).is_open else self._patience_s):
+            is_draining = self.pending() > 0 and not ask(HOST, self.port).is_open
+            if waited_s > (self._patience_s if is_draining else _ORPHANS_S):
                 break
             self._tick()
             time.sleep(_LOOK_EVERY_S)
