@@ -12,7 +12,7 @@ from bench.table import Finding, duel_lines, figure, head, range_of, title
 NAME = "probe"
 LEAST = 0.95
 
-_PATHS = (("async endpoint, async task", "/str/async/async", True), ("def endpoint, no task", "/str/def/none", False))
+_PATHS = (("async endpoint, async task", "/str/async/async", True), ("async endpoint, no task", "/str/async/none", False))
 
 
 def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iterator[str]:

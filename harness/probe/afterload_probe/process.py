@@ -11,10 +11,11 @@ import platform
 import sys
 import traceback
 from _thread import allocate_lock
+from asyncio import AbstractEventLoop
 from importlib import metadata
 
 from .notes import Notes
-from .rows import Gauge, Page, counter
+from .rows import Page, counter
 from .sampler import Sampler
 
 __all__ = ["Process", "begin", "trouble", "unhooked"]
@@ -48,7 +49,10 @@ class Process:
         self.packages: set[str] = set()
         """Top-level packages of the endpoints that were asked: whose code is the application's, wherever it is installed."""
         self.n_answered = 0
-        self._next_request = counter()
+        self.next_request = counter()
+        """Every request is counted at once: who acknowledges more than were seen here has another way to the app."""
+        self.words = self.page.words
+        self.loop: AbstractEventLoop | None = None  # the last that was found to be watched
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
@@ -59,10 +63,6 @@ class Process:
         has_gil = getattr(sys, "_is_gil_enabled", None)
         if has_gil is not None and not has_gil():
             self.notes.write("note", "this Python has no GIL: the probe has not been tried on it")
-
-    def count_request(self) -> None:
-        """Counts a request, at once: who acknowledges more than these were seen here has another way to the app."""
-        self.page.words[Gauge.REQUESTS] = self._next_request()
 
     def close(self) -> None:
         """The interpreter ends."""

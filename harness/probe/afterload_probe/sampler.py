@@ -109,6 +109,7 @@ class Sampler:
                 watched.loop.call_soon_threadsafe(self._resize, watched, wanted)
         self._sample_pools()
         self._sample_beats()
+        self._page.make_ready()
         words, process = self._page.words, self._process
         words[Gauge.IN_FLIGHT] = max(0, words[Gauge.REQUESTS] - process.n_answered)
         if self._page.is_full:
