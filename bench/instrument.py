@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -45,6 +46,7 @@ class Contender:
     method: str = "POST"  # of a valid body; "GET": without a body, and only the status counts
     has_task: bool = True  # a valid request adds one task
     rows: bool = False
+    probed: bool = False  # with the probe in its process
     beside_spinner: bool = False  # while one task computes and never waits
 
     @property
@@ -94,6 +96,9 @@ class Workshop:
         if contender.rows:
             words += ["--rows", str(self.folder / f"tasks-{port}.rows")]
         env = {"BENCH_SERVER": contender.engine, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+        if contender.probed:
+            env["PYTHONPATH"] = os.pathsep.join((str(ROOT / "harness" / "probe"), str(ROOT)))
+            env["AFTERLOAD_PROBE_ROWS"] = str(self.folder / f"tasks-{port}.rows")
         return Server(self.start(f"server-{contender.engine}", words, env), port)
 
 

@@ -10,13 +10,16 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from .process import Process, trouble
-from .rows import ASYNC, DEF, UNTAGGED, Reason, Row, meta_of
+from .rows import ASYNC, DEF, UNTAGGED, Gauge, Reason, Row
 
 __all__ = ["Exchange", "TaskRow", "Unit", "current", "is_cancellation", "op_of"]
 
 _MOST = 0x8000
 """Tasks of one request that a row can number, and as many spawned ones after them."""
 
+_FINISHED = Gauge.FINISHED
+_WAITING, _ENDED = Row.WAITING, Row.ENDED
+_STARTABLE = (Row.WAITING, Row.DROPPED)
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
 
 
@@ -72,7 +75,12 @@ class TaskRow(Row, Unit):
         try:
             self.is_over = True
             if error is None:
-                self.finish()
+                # In line, as it is for nearly all.
+                self.state = _ENDED
+                page = self.page
+                if page.is_open:
+                    self.words[self.base + 5] = monotonic_ns()
+                    page.words[_FINISHED] = page.next_finished()
             elif is_cancellation(error):
                 self.drop(Reason.ABANDONED)
             else:
@@ -93,7 +101,6 @@ class Exchange(Unit):
     running: TaskRow | None = None
     """The `async def` task that runs. In the context of the request itself, which so need not be changed."""
     _has_failed = False
-    _is_counted = False
     _next = 0
     _n_spawned = 0
     _op = 0
@@ -133,8 +140,9 @@ class Exchange(Unit):
         elif (kind == "http.response.body" and not message.get("more_body")) or kind == "http.response.pathsend":
             if self.made or self.children:
                 self._settle()
-            self.has_left = True
-            self._count()
+            if not self.has_left:
+                self.has_left = True
+                self.process.n_answered += 1
         return self._send(message)
 
     def task_made(self, task: Any) -> None:
@@ -162,6 +170,23 @@ class Exchange(Unit):
         else:
             self._carry(background)
 
+    def accept_all(self) -> None:
+        """A response is about to be sent that carries exactly what was made in this request."""
+        made, self.made = self.made, []
+        self._carried = made
+        now = monotonic_ns()
+        for task in made:
+            self._accept(task, now)
+
+    def next_row(self, task: Any) -> TaskRow | None:
+        """The row of a task that is called as Starlette does: the only one, after the answer. None: it must be looked for."""
+        rows = self.rows
+        if len(rows) == 1 and self.has_left and self.running is None:
+            row = rows[0]
+            if row.task is task and row.state == _WAITING and task.is_async:
+                return row
+        return None
+
     def start_of(self, task: Any) -> TaskRow:
         """The row of a task that is called now: its own, or a new one for a call by hand."""
         rows, position = self.rows, self._next
@@ -174,7 +199,8 @@ class Exchange(Unit):
                 self.made = [made for made in self.made if made is not task]
                 row, position = self._accept(task, monotonic_ns()), len(rows) - 1
         self._next = position + 1
-        if self.has_left and len(rows) > 1 and not self._next - 1:
+        if not position and self.has_left and (len(rows) > 1 or not task.is_async):
+            # It may be long until they start. A single `async def` one starts now, and has it from there.
             now = monotonic_ns()
             for other in rows:
                 other.flushed(now)
@@ -193,9 +219,15 @@ class Exchange(Unit):
 
     def end(self, error: BaseException | None) -> None:
         """The app has returned, or raised."""
+        rows = self.rows
+        if self.has_left and not self.made and not self.children and (not rows or (len(rows) == 1 and rows[0].state == _ENDED)):
+            self.is_over = True  # as nearly always
+            self.rows = []
+            return
         if self.made:
             self._settle()
-        self._count()
+        if not self.has_left:
+            self.process.n_answered += self.scope.get("type") == "http"
         reason = Reason.DISCARDED
         if self._has_failed:
             reason = Reason.SKIPPED
@@ -243,11 +275,6 @@ class Exchange(Unit):
         except Exception as error:  # noqa: BLE001  # the answer leaves, whatever becomes of its account
             trouble("an answer", error)
 
-    def _count(self) -> None:
-        if not self._is_counted:
-            self._is_counted = True
-            self.process.n_answered += 1
-
     def _accept(self, task: Any, now: int) -> TaskRow:
         row = TaskRow(self, task)
         rows = self.rows
@@ -255,14 +282,11 @@ class Exchange(Unit):
         if len(rows) < _MOST:
             kind = ASYNC if getattr(task, "is_async", True) else DEF
             number = page.number_of(getattr(task, "func", task))
-            page.claim(row, self._op or self.op, meta_of(len(rows), number, kind), now)
+            page.claim(row, self._op or self.op, len(rows) | number << 16 | kind << 32 | 1 << 40, now)
         else:
             page.count_unwritten()
         rows.append(row)
         return row
-
-
-_STARTABLE = (Row.WAITING, Row.DROPPED)
 
 
 def is_cancellation(error: BaseException) -> bool:

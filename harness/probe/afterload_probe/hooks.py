@@ -10,22 +10,23 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from . import process
 from .exchange import Exchange, TaskRow, current
 from .process import hooked, trouble, unhooked
-from .rows import Reason, Row
+from .rows import Gauge, Reason, Row
 from .sampler import running_loop
 from .spawned import hook_loop
 
 __all__ = ["install"]
 
 _Call = Callable[..., Any]
+_REQUESTS = Gauge.REQUESTS
 
 _KNOWN_NAMES = frozenset({"is_async", "func", "args", "kwargs", "run_in_threadpool"})
-"""What `BackgroundTask.__call__` speaks of in each Starlette so far: `if self.is_async: await self.func(...)`, else in a thread."""
+"""What `BackgroundTask.__call__` speaks of: `if self.is_async: await self.func(...)`, else the same in a thread."""
 
 
 def install(name: str, module: ModuleType) -> None:
@@ -39,15 +40,23 @@ def install(name: str, module: ModuleType) -> None:
 
 
 def _hook_app(module: ModuleType) -> None:
+    get, put = current.get, current.set
     original = _coroutine_function(module.Starlette, "__call__")
 
     @functools.wraps(original)
     async def called(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        exchange = _enter(scope, send)
-        if exchange is None:
-            await original(self, scope, receive, send)
-            return
-        token = current.set(exchange)
+        found = process.current
+        exchange: Exchange | None
+        if found is not None and get() is None and scope.get("type") == "http" and running_loop() is found.loop:
+            # The usual case, in line: each call that is saved here is saved for every request.
+            found.words[_REQUESTS] = found.next_request()
+            exchange = Exchange(found, scope, send)
+        else:
+            exchange = _enter(scope, send)
+            if exchange is None:
+                await original(self, scope, receive, send)
+                return
+        token = put(exchange)
         try:
             await original(self, scope, receive, exchange.send)
         except BaseException as error:
@@ -71,12 +80,15 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         elif loop not in found.loops:
             found.sampler.watch(loop)
             hook_loop(loop)
-        if scope["type"] not in ("http", "websocket"):
+            found.loop = loop
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             return None
         unit = current.get()
         if unit is not None and not unit.exchange.is_over and unit.exchange.is_of(scope):
             return None
-        found.n_requests += 1
+        if kind == "http":
+            found.words[_REQUESTS] = found.next_request()
         return Exchange(found, scope, send)
     except Exception as error:  # noqa: BLE001  # the request is answered, whatever becomes of its account
         trouble("a request", error)
@@ -116,7 +128,11 @@ def _response_hook(original: _Call) -> _Call:
         try:
             known = exchange or (unit.exchange if unit is not None else None)
             if known is not None:
-                known.response_begins(_leaves(self.background))
+                background = self.background
+                if known.made and not known.rows and known.made == getattr(background, "tasks", None):
+                    known.accept_all()  # as nearly always: the injected list, and nothing else
+                elif background is not None or known.made or known.rows:
+                    known.response_begins(_leaves(background))
         except Exception as error:  # noqa: BLE001  # the response is sent, whatever becomes of its account
             trouble("a response", error)
         if exchange is None:
@@ -184,29 +200,35 @@ class _Tasks:
         hooked("BackgroundTask")
 
     def _hook_init(self) -> None:
-        original, made = self._init, self._made
+        original, made, get, task_class = self._init, self._made, current.get, self._task
 
         @functools.wraps(original)
         def initialised(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
             original(self, func, *args, **kwargs)
-            unit = current.get()
+            unit = get()
             if unit is not None:
-                made(self, unit.exchange)
+                if type(unit) is Exchange and not unit.has_left and type(self) is task_class and type(func) is FunctionType:
+                    unit.made.append(self)
+                else:
+                    made(self, unit.exchange)
 
         self._task.__init__ = initialised
 
     def _hook_call(self) -> None:
-        original, row_of, task_class = self._call, self._row_of, self._task
+        original, row_of, task_class, get = self._call, self._row_of, self._task, current.get
 
         # Where Starlette's own does just this, it is done here: a layer less for every task.
         is_known = set(original.__code__.co_names) == _KNOWN_NAMES
 
         @functools.wraps(original)
         async def called(self: Any) -> None:
-            row = row_of(self)
+            exchange = get()
+            row = exchange.next_row(self) if type(exchange) is Exchange else None
             if row is None:
-                await original(self)
-                return
+                row = row_of(self)
+                if row is None:
+                    await original(self)
+                    return
             if is_known and self.is_async:
                 exchange = row.exchange
                 exchange.running = row

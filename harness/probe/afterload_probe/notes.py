@@ -21,11 +21,11 @@ class Notes:
         self._file = -1
         self._n_left = _MOST
         self._said: set[str] = set()
-        self._pid = os.getpid()
+        self.pid = os.getpid()
 
     def write(self, kind: str, text: str, **more: object) -> None:
         """Adds a line; never raises."""
-        if self._n_left <= 0 or os.getpid() != self._pid:
+        if self._n_left <= 0 or os.getpid() != self.pid:
             return
         self._n_left -= 1
         line = json.dumps({"t_ns": monotonic_ns(), "kind": kind, "text": text, **more}, default=str) + "\n"

@@ -11,10 +11,11 @@ import platform
 import sys
 import traceback
 from _thread import allocate_lock
+from asyncio import AbstractEventLoop
 from importlib import metadata
 
 from .notes import Notes
-from .rows import Page
+from .rows import Page, counter
 from .sampler import Sampler
 
 __all__ = ["Process", "begin", "trouble", "unhooked"]
@@ -27,6 +28,7 @@ current: Process | None = None
 _hooked: list[str] = []
 _unhooked: dict[str, str] = {}
 _has_failed = False
+_here: Notes | None = None
 _lock = allocate_lock()
 _rows_path = os.environ.get("AFTERLOAD_PROBE_ROWS", "")
 _boot = os.environ.get("AFTERLOAD_PROBE_BOOT", "")
@@ -46,8 +48,11 @@ class Process:
         self.untagged = (pid & 0x3F_FFFF) << 40
         self.packages: set[str] = set()
         """Top-level packages of the endpoints that were asked: whose code is the application's, wherever it is installed."""
-        self.n_requests = 0
         self.n_answered = 0
+        self.next_request = counter()
+        """Every request is counted at once: who acknowledges more than were seen here has another way to the app."""
+        self.words = self.page.words
+        self.loop: AbstractEventLoop | None = None  # the last that was found to be watched
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
@@ -89,8 +94,7 @@ def unhooked(what: str, why: str) -> None:
     if what in _unhooked:
         return
     _unhooked[what] = why
-    notes = _notes() if current is None else current.notes
-    notes.once("unhooked", f"{what}: {why}", what=what)
+    _notes().once("unhooked", f"{what}: {why}", what=what)
 
 
 def trouble(where: str, error: BaseException) -> None:
@@ -127,7 +131,11 @@ def _free(stem: str) -> str:
 
 
 def _notes() -> Notes:
-    return Notes(f"{_stem()}-{os.getpid()}.notes.jsonl")
+    """Those of this process: one object, which knows what has been said."""
+    global _here
+    if _here is None or _here.pid != os.getpid():
+        _here = Notes(f"{_stem()}-{os.getpid()}.notes.jsonl")
+    return _here
 
 
 def _version(name: str) -> str:

@@ -18,14 +18,17 @@ from time import monotonic_ns
 from types import FunctionType
 from typing import Any
 
-__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "meta_of", "name_of"]
+__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "counter", "meta_of", "name_of"]
 
 DEF, ASYNC, SPAWNED = 1, 2, 3
 UNTAGGED = 1 << 63
 
 _HEADER_BYTES = 16_384
 _ROW_BYTES = 64
-_SEGMENT_ROWS = 16_384
+_SEGMENT_BITS = 14
+_SEGMENT_ROWS = 1 << _SEGMENT_BITS
+_AHEAD_ROWS = 4096
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module has no name for it
 _LABEL, _LABEL_BYTES = 128, 64
 _NAMES, _NAME_BYTES, _N_NAMES = 4096, 64, 192
 _CLAIMED, _CLOSED, _UNWRITTEN, _NAMES_USED = 7, 8, 9, 10  # words of the header
@@ -95,15 +98,17 @@ class Page:
         self._claimed = 0
         self._capacity = 0
         self._retry_ns = 0
-        self._segment = words  # the newest
+        self._segments: list[tuple[memoryview, mmap.mmap]] = []
+        self._n_touched = 0  # rows whose memory the kernel has made ready
         self._names: dict[str, int] = {"": 0}
         self._functions: dict[Any, int] = {}
         self._n_dropped = 0
-        self.next_started = _counter()
-        self.next_finished = _counter()
-        self.next_failed = _counter()
-        self.next_untagged = _counter()
+        self.next_started = counter()
+        self.next_finished = counter()
+        self.next_failed = counter()
+        self.next_untagged = counter()
         self._grow()  # now, not in the first request
+        self.make_ready()
         words[0] = int.from_bytes(b"AFTROWS1", "little")
 
     def claim(self, row: Row, op: int, meta: int, accepted_ns: int, started_ns: int = 0) -> bool:
@@ -124,7 +129,7 @@ class Page:
             self._claimed = claimed = position + 1
             words[_CLAIMED] = claimed
             words[_N_ACCEPTED] = claimed
-            row.words = rows = self._segment
+            row.words = rows = self._segments[position >> _SEGMENT_BITS][0]
         finally:
             self._release()
         row.base = base = (position % _SEGMENT_ROWS) * 8
@@ -192,6 +197,24 @@ class Page:
                 self._n_dropped -= 1
                 self.words[Gauge.DROPPED] = self._n_dropped
 
+    def make_ready(self) -> None:
+        """Has the kernel make memory for the next rows, in the sampler's thread. Else each 64th request would wait for it."""
+        wanted = self._claimed + _AHEAD_ROWS
+        if self._n_touched >= wanted or self._n_touched < 0:
+            return
+        if wanted > self._capacity:
+            with self._lock:
+                if wanted > self._capacity and not self._grow():
+                    return
+        begin = max(self._n_touched, self._claimed) & ~63  # 64 rows a page
+        end = min((wanted + 63) & ~63, (begin | (_SEGMENT_ROWS - 1)) + 1)
+        try:
+            first = (begin & (_SEGMENT_ROWS - 1)) * _ROW_BYTES
+            self._segments[begin >> _SEGMENT_BITS][1].madvise(_MADV_POPULATE_WRITE, first, (end - begin) * _ROW_BYTES)
+            self._n_touched = end
+        except OSError:
+            self._n_touched = -1  # an older kernel
+
     def wanted_pool(self) -> int:
         """The pool size that the harness asks for; 0: none."""
         return self.words[_SETTINGS]
@@ -220,11 +243,11 @@ class Page:
         try:
             # Allocated, not sparse: a store into a hole on a full disk would end the process with SIGBUS.
             os.posix_fallocate(self._file, offset, length)
-            segment = memoryview(mmap.mmap(self._file, length, offset=offset)).cast("B").cast("Q")
+            segment = mmap.mmap(self._file, length, offset=offset)
         except OSError:
             self._retry_ns = now + _RETRY_NS
             return False
-        self._segment = segment
+        self._segments.append((memoryview(segment).cast("B").cast("Q"), segment))
         self._capacity += _SEGMENT_ROWS
         return True
 
@@ -330,7 +353,7 @@ def _cut(text: str, length: int) -> bytes:
     return text.encode("utf-8", "replace")[:length].decode("utf-8", "ignore").encode()
 
 
-def _counter() -> Callable[[], int]:
+def counter() -> Callable[[], int]:
     """1, 2, 3, ...: each number once, also from several threads."""
     step = itertools.count(1).__next__
     has_gil = getattr(sys, "_is_gil_enabled", None)

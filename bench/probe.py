@@ -1,0 +1,43 @@
+"""probe: what the probe costs FastAPI on uvicorn that runs one no-op `async def` task a request, and one that runs none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bench.duel import Settings, run_duel
+from bench.instrument import Contender, Workshop
+from bench.table import Finding, duel_lines, figure, head, range_of, title
+
+NAME = "probe"
+LEAST = 0.95
+
+_PATHS = (("async endpoint, async task", "/str/async/async", True), ("async endpoint, no task", "/str/async/none", False))
+
+
+def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iterator[str]:
+    yield title("probe: FastAPI on uvicorn with the probe in it : without")
+    for name, path, has_task in _PATHS:
+        probed = Contender("with the probe", "uvicorn", path, has_task=has_task, probed=True)
+        plain = Contender("without", "uvicorn", path, has_task=has_task)
+        yield ""
+        yield head(f"{name}, str")
+        duel = run_duel(workshop, settings, probed, plain)
+        results[path] = duel.as_json()
+        yield from duel_lines(duel, f"target >= {LEAST:g}")
+        if duel.valid:
+            ratio, cpu = duel.ratio(), duel.cpu_ratio()
+            results["findings"].append(
+                Finding(
+                    f"the probe in FastAPI on uvicorn, {name}, `str`",
+                    f"without: {figure(duel.rates(1).median)} requests/s",
+                    f"{figure(ratio.median)} of it ({range_of(ratio)})",
+                    f"CPU a request: {figure(cpu.median)} times ({range_of(cpu)})",
+                    f">= {LEAST:g}",
+                    ratio.median >= LEAST,
+                )
+            )
+    yield head("noise: twice the same")
+    control = run_duel(workshop, settings, plain, plain)
+    results["control"] = control.as_json()
+    yield from duel_lines(control, "1 but for noise")

@@ -1,0 +1,74 @@
+"""Work that the app starts with asyncio inside a request: what becomes a row, and what does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.rows import DropReason
+from tests.server.helpers import until
+
+from .conftest import Start
+from .probed import EARLY, SPAWNED, Probed, uvicorn
+
+LIBRARY = """
+import asyncio
+async def keep(): await asyncio.sleep(0.3)
+def start(): asyncio.create_task(keep())
+"""
+
+INSTALLED = """
+import asyncio, helping
+from fastapi import FastAPI
+app = FastAPI()
+async def mine(): await asyncio.sleep(0.3)
+@app.get("/both")
+async def both():
+    asyncio.create_task(mine())
+    helping.start()
+    return {}
+"""
+
+
+def test_spawned_work_that_outlives_its_answer_has_a_row(served: Probed, op: int):
+    """create_task, ensure_future, loop.create_task; what was awaited before the answer has none. Written before the answer."""
+    assert served.ask("/spawn", op) == 200
+    tasks = served.wait_tasks(op, 4)
+    assert [(task.name, task.kind, task.flags) for task in tasks] == [("nap", SPAWNED, EARLY)] * 3 + [("aborts", SPAWNED, EARLY)]
+    assert [task.index for task in tasks] == [0x8000, 0x8001, 0x8002, 0x8003]
+    for task in tasks[:3]:
+        assert task.accepted <= task.started == task.flushed
+        assert task.finished - task.started >= 150_000_000
+    assert tasks[3].failed
+    assert not tasks[3].finished
+
+
+@pytest.mark.parametrize("path", ["/middled/spawn", "/spawn-threadsafe", "/spawn-in-task"])
+def test_it_is_seen_wherever_it_is_spawned(served: Probed, op: int, path: str):
+    """Behind BaseHTTPMiddleware, from a thread, and in a background task: there what outlives that task."""
+    served.ask(path, op)
+    until(lambda: [task for task in served.tasks(op) if task.kind == SPAWNED and task.finished], "it has ended")
+    (task,) = [task for task in served.tasks(op) if task.kind == SPAWNED]
+    assert task.name == "nap"
+
+
+def test_cancelled_work_is_abandoned(served: Probed, op: int):
+    """Neither finished nor failed: the loop gave it up, before or after its start."""
+    served.ask("/cancel-spawned", op)
+    first, second = served.wait_tasks(op, 2)
+    assert (first.started, first.reason, bool(first.dropped)) == (0, DropReason.ABANDONED, True)
+    assert second.started
+    assert second.reason == DropReason.ABANDONED
+    assert (second.finished, second.failed) == (0, 0)
+
+
+def test_what_a_library_spawns_is_its_own(start: Start, tmp_path, op: int):
+    """Both are installed in site-packages: the app is told by its endpoint, the library has none."""
+    place = tmp_path / "lib" / "site-packages"
+    (place / "installed").mkdir(parents=True)
+    (place / "helping").mkdir()
+    (place / "installed" / "__init__.py").write_text(INSTALLED)
+    (place / "helping" / "__init__.py").write_text(LIBRARY)
+    server = start(uvicorn("--app-dir", str(place), target="installed:app")).wait_ready()
+    server.ask("/both", op)
+    (task,) = server.wait_tasks(op, 1)
+    assert task.name == "mine"
