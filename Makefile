@@ -1,7 +1,7 @@
 # Two commands for a user: `make run` and `make test`. Each builds what is missing first.
 #
 #   make run     the main job: the email scenario with a kill -9 in the middle (ARGS='--rate 200' adds options)
-#   make test    all tests, Python and Rust
+#   make test    all tests, Python and Rust (ARGS='tests/load -x': some of the Python ones, as given to pytest)
 #   make lint    ruff, mypy, import rules, rustfmt, clippy
 #   make bench   comparisons with named peers, as ratios (needs wrk); make bench-core: the parts without Python, alone
 #   make kills   random kills of real servers, N of them (N=1000)
@@ -24,8 +24,10 @@ run: .make/built
 
 test: test-rust test-python
 
+# Three at a time, since most of them wait most of the time; but for those that run afterload, whose load should not be disturbed.
 test-python: .make/built
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 3 --dist worksteal --ignore tests/run)
+	$(if $(ARGS),,$(BIN)/python -m pytest tests/run)
 
 test-rust: .make/built
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core

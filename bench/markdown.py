@@ -1,7 +1,11 @@
-"""The findings of a bench as a Markdown table, put between two marks of a document."""
+"""The findings of a bench as a Markdown table, put between two marks of a document.
+
+`<!-- bench:begin -->` takes all of them, `<!-- bench:begin targets -->` those that have a target.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,15 +16,20 @@ __all__ = ["renew"]
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
+_PLACE = re.compile(r"<!-- bench:begin( targets)? -->\n.*?<!-- bench:end -->", re.DOTALL)
+
 
 def renew(document: Path, findings: Sequence[Finding], conditions: str) -> None:
     """Replaces what is between the marks. Raises UsageError if they are not there."""
-    text = document.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
+
+    def place(found: re.Match[str]) -> str:
+        shown = [finding for finding in findings if finding.met is not None] if found[1] else findings
+        return f"<!-- bench:begin{found[1] or ''} -->\n{table(shown)}\n{conditions}\n{END}"
+
+    text, n_places = _PLACE.subn(place, document.read_text(encoding="utf-8"))
+    if not n_places:
         raise UsageError(f"{document} has no place for the table", f"put the lines {BEGIN} and {END} where it should be")
-    document.write_text(f"{before}{BEGIN}\n{table(findings)}\n{conditions}\n{END}{after}", encoding="utf-8")
+    document.write_text(text, encoding="utf-8")
 
 
 def table(findings: Sequence[Finding]) -> str:

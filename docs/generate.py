@@ -31,7 +31,8 @@ _NAMED = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "34": "#56b4e9", "3
 def help_text() -> str:
     """`--help` of every command, 80 columns wide."""
     parts = []
-    root = click.Context(cli, info_name="afterload", terminal_width=80, max_content_width=80)
+    # With the settings that the program itself has; click remembers the names of --help from whoever asked first.
+    root = click.Context(cli, info_name="afterload", terminal_width=80, max_content_width=80, **cli.context_settings)
     for name in (None, *sorted(cli.commands)):
         context = root if name is None else click.Context(cli.commands[name], parent=root, info_name=name)
         parts.append(f"$ {context.command_path} --help\n{context.get_help()}\n")

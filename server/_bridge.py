@@ -40,14 +40,14 @@ class Bridge:
         self._app = app
         self._policies = policies
         self._explain = _explaining(app)
-        self._under_way: dict[int, _Waiting] = {}
+        self._under_way: dict[int, _Side] = {}
         self.state = state
 
     def wake(self, number: int) -> None:
         """The call with this number may go on."""
-        waiting = self._under_way.get(number)
-        if waiting is not None:
-            waiting.wake()
+        side = self._under_way.get(number)
+        if side is not None:
+            side.wake()
 
     async def run(self, call: AsgiCall | WebSocketCall) -> None:
         """Takes a call to its end. Raises nothing: what the app raises is logged, and answered with 500 if nothing else was."""
@@ -116,11 +116,18 @@ def _explaining(app: FastAPI) -> ASGIApp:
     return ServerErrorMiddleware(inner, handler=of_server[-1] if of_server else None, debug=app.debug)
 
 
-class _Waiting:
-    """Something that may have to wait for the client."""
+class _Side:
+    """The app's end of one call, which may have to wait for the client."""
+
+    _call: AsgiCall | WebSocketCall
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
+
+    async def receive(self) -> Message:
+        while (event := self._call.receive()) is None:
+            await self._wait()
+        return event
 
     def wake(self) -> None:
         for waiter in self._waiters:
@@ -136,12 +143,12 @@ class _Waiting:
             self._waiters.discard(waiter)
 
 
-class HttpSide(_Waiting):
+class HttpSide(_Side):
     """`receive` and `send` of one HTTP request, and what is known of its tasks."""
 
     def __init__(self, call: AsgiCall, policies: Policies) -> None:
         super().__init__()
-        self._call = call
+        self._call: AsgiCall = call
         self._policies = policies
         self.scope: Scope = {}
         self._is_started = False
@@ -184,11 +191,6 @@ class HttpSide(_Waiting):
         else:
             # The client has an answer already.
             self._call.accept_apart(self._list_of([handed]))
-
-    async def receive(self) -> Message:
-        while (event := self._call.receive()) is None:
-            await self._wait()
-        return event
 
     async def send(self, message: Message) -> None:
         kind = message["type"]
@@ -270,21 +272,16 @@ class HttpSide(_Waiting):
         return self._call.accept_late(self._accepted)
 
 
-class _WebSocketSide(_Waiting):
+class _WebSocketSide(_Side):
     """`receive` and `send` of one web socket."""
 
     def __init__(self, call: WebSocketCall) -> None:
         super().__init__()
-        self._call = call
+        self._call: WebSocketCall = call
         self._denial: tuple[int, list[tuple[bytes, bytes]], list[bytes]] | None = None
 
     def named(self) -> tuple[str, str]:
         return "WEBSOCKET", self._call.scope()["path"]
-
-    async def receive(self) -> Message:
-        while (event := self._call.receive()) is None:
-            await self._wait()
-        return event
 
     async def send(self, message: Message) -> None:
         kind = message["type"]

@@ -14,11 +14,12 @@ from typing import Any
 
 from server._bridge import Bridge
 from server._native import AsgiCall, AsyncChain, AsyncJob, Server, WebSocketCall
+from server._runners import Runners
 from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
 
-_Running = dict[AsyncJob | AsyncChain | AsgiCall | WebSocketCall, asyncio.Task[None]]
+_Running = dict[Any, asyncio.Task[None]]
 
 _log = logging.getLogger("server.requests")
 
@@ -36,6 +37,7 @@ class LoopThread:
         # The loop itself holds tasks weakly: without this one could vanish half-way. By what each works on, so that it can take
         # itself out; a callback for that would cost another turn of the loop.
         self._running: _Running = {}
+        self._runners = Runners(self._loop, self._running)
         self._life: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self._end = asyncio.Event()
@@ -73,6 +75,7 @@ class LoopThread:
         """Cancels the requests and tasks that still run and gives them `grace_s` seconds to clean up. Not the app's lifespan."""
 
         async def cancel() -> None:
+            self._runners.drop()
             for task in self._running.values():
                 task.cancel()
             if self._running:
@@ -137,35 +140,20 @@ class LoopThread:
         self._loop.call_later(BEAT_S, self._beat)
 
     def _on_bell(self) -> None:
-        create, running = self._loop.create_task, self._running
+        create, running, runners = self._loop.create_task, self._running, self._runners
         for work in self._server.take():
             if isinstance(work, AsyncJob):
-                running[work] = create(_run_job(work, running))
+                runners.add(work)
             elif isinstance(work, AsyncChain):
                 running[work] = create(_run_chain(work, running), context=work.context())
             elif isinstance(work, int):
                 self._bridge.wake(work)
             else:
                 running[work] = create(_run_call(self._bridge, work, running))
+        runners.run()
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         self._life = self._loop.create_task(life)
-
-
-async def _run_job(job: AsyncJob, running: _Running) -> None:
-    try:
-        call = job.prepare()
-        if call is None:
-            return
-        endpoint, arguments = call
-        try:
-            value = await endpoint(**arguments)
-        except BaseException as error:  # noqa: BLE001  # also a SystemExit of an endpoint is an answer, not the server's end
-            job.fail(error)
-        else:
-            job.respond(value)
-    finally:
-        running.pop(job, None)
 
 
 async def _run_chain(chain: AsyncChain, running: _Running) -> None:

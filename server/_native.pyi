@@ -1,5 +1,6 @@
 """The compiled core of the server. Made for server/*.py; the public surface is the package's `__init__`."""
 
+from asyncio import Task
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from pathlib import Path
@@ -28,6 +29,10 @@ class TaskList:
 class AsyncJob:
     """A request whose endpoint is `async def`, on its way through the event loop."""
 
+    @property
+    def route(self) -> int:
+        """The number of its route."""
+
     def prepare(self) -> tuple[Callable[..., Any], dict[str, Any]] | None:
         """The endpoint and its arguments; None if the request has been handed over."""
 
@@ -36,6 +41,11 @@ class AsyncJob:
 
     def fail(self, error: BaseException) -> None:
         """Answers an exception of the endpoint and discards its tasks."""
+
+def is_untouched(task: Task[Any], n_references: int, name: str) -> bool:
+    """Whether what just ran in the current task of asyncio left nothing behind: no more than `n_references` references to the
+    task, and no attribute, callback, request to cancel or other name of it, nor any context variable.
+    """
 
 class AsyncChain:
     """The tasks of one request, the next of which is `async def`."""

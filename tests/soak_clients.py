@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
-from tests.server.hostile_app import get, post
+from tests.server.hostile_app import RECEIVING, get, post
 from tests.server.test_hostile_framing import REFUSED
 
-APP = """
+APP = (
+    """
 import asyncio, logging
 from fastapi import File, Request, UploadFile, WebSocket
 from fastapi.responses import PlainTextResponse, StreamingResponse
@@ -75,26 +76,13 @@ def flow(x: str, background_tasks: BackgroundTasks):
     add(background_tasks)
     return StreamingResponse((b"z" * 20_000 for _ in range(20)))
 
-@app.post("/echo")
-async def echo(request: Request):
-    return PlainTextResponse(await request.body())
-
 @app.post("/general/{x:path}")
 def general(x: str, item: Item, background_tasks: BackgroundTasks, failing: bool = False):
     add(background_tasks, failing)
     return item
-
-@app.post("/file")
-async def file(background_tasks: BackgroundTasks, file: UploadFile = File()):
-    add(background_tasks)
-    return len(await file.read())
-
-@app.websocket("/ws")
-async def ws(socket: WebSocket):
-    await socket.accept()
-    async for text in socket.iter_text():
-        await socket.send_text(text)
 """
+    + RECEIVING
+)
 
 PATIENCE_S = 20.0
 JSON = b'{"name":"a","price":2}'

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from .helpers import AppServer
+from .plain import PlainServer
 
 Serve = Callable[..., AppServer]
+ServePlain = Callable[[str], PlainServer]
 
 
 @pytest.fixture
@@ -33,6 +35,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
     def start(source: str, *options: str, **how: object) -> AppServer:
         servers.append(AppServer(tmp_path_factory.mktemp("shared"), source, *options, **how))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(scope="module")
+def plainly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServePlain]:
+    """Starts plain FastAPI servers of the same sources, to be held against ours; they end with the module."""
+    servers: list[PlainServer] = []
+
+    def start(source: str) -> PlainServer:
+        servers.append(PlainServer(tmp_path_factory.mktemp("plain"), source))
         return servers[-1]
 
     yield start

@@ -11,7 +11,26 @@ from harness.rows import Gauge
 
 from .helpers import AppServer, Task, until
 
-APP = """
+RECEIVING = """
+@app.post("/echo")
+async def echo(request: Request):
+    return PlainTextResponse(await request.body())
+
+@app.post("/file")
+async def file(background_tasks: BackgroundTasks, file: UploadFile = File()):
+    add(background_tasks)
+    return len(await file.read())
+
+@app.websocket("/ws")
+async def ws(socket: WebSocket):
+    await socket.accept()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+"""
+"""Routes that take bodies and messages as they come; the app of a soak has them too."""
+
+APP = (
+    """
 import asyncio, sys, time
 from collections import Counter
 from fastapi import File, Request, UploadFile, WebSocket
@@ -76,27 +95,13 @@ def flow(x: str, background_tasks: BackgroundTasks):
     add(background_tasks)
     return StreamingResponse((b"z" * 65_536 for _ in range(300)))
 
-@app.post("/echo")
-async def echo(request: Request):
-    body = await request.body()
-    return PlainTextResponse(body)
-
 @app.post("/general/{x:path}")
 def general(x: str, background_tasks: BackgroundTasks, body: dict | None = None):
     add(background_tasks)
     return x
-
-@app.post("/file")
-async def file(background_tasks: BackgroundTasks, file: UploadFile = File()):
-    add(background_tasks)
-    return len(await file.read())
-
-@app.websocket("/ws")
-async def ws(socket: WebSocket):
-    await socket.accept()
-    async for text in socket.iter_text():
-        await socket.send_text(text)
 """
+    + RECEIVING
+)
 
 HOST = b"host: x\r\n"
 _RESPONSE = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n")

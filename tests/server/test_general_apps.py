@@ -6,9 +6,8 @@ import signal
 
 import pytest
 
-from .conftest import Serve
+from .conftest import Serve, ServePlain
 from .helpers import ask, general_stub, stub, until
-from .plain import PlainServer
 
 LIFE = stub("""
 from contextlib import asynccontextmanager
@@ -152,13 +151,10 @@ def said(port: int, target: str) -> tuple[int, bytes]:
     return answer.status, answer.body.replace(f":{port}".encode(), b":PORT")
 
 
-def test_lifespan_state_reaches_every_request_in_a_copy(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
-    server, plain = serve(LIFE), PlainServer(tmp_path_factory.mktemp("plain"), LIFE)
-    try:
-        for target in ("/state", "/state", "/sub/inner", "/sub/inner?x=1", "/sub", "/sub/", "/subway"):
-            assert said(plain.port, target) == said(server.port, target)
-    finally:
-        plain.end()
+def test_lifespan_state_reaches_every_request_in_a_copy(serve: Serve, plainly: ServePlain) -> None:
+    server, plain = serve(LIFE), plainly(LIFE)
+    for target in ("/state", "/state", "/sub/inner", "/sub/inner?x=1", "/sub", "/sub/", "/subway"):
+        assert said(plain.port, target) == said(server.port, target)
     from websockets.sync.client import connect
 
     with connect(f"ws://127.0.0.1:{server.port}/socket", proxy=None) as client:
@@ -167,18 +163,15 @@ def test_lifespan_state_reaches_every_request_in_a_copy(serve: Serve, tmp_path_f
     assert server.stdout().splitlines() == ["begin outer", "end outer"]
 
 
-def test_a_prefix_and_debug_are_the_apps(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
-    server, plain = serve(PREFIX), PlainServer(tmp_path_factory.mktemp("plain"), PREFIX)
-    try:
-        for target in ("/where", "/api/where", "/plain/1", "/plain/x", "/nowhere", "/openapi.json"):
-            assert said(plain.port, target) == said(server.port, target)
-        for port in (plain.port, server.port):
-            status, body = said(port, "/crash")
-            assert status == 500
-            assert b"Traceback" in body
-            assert b"shown" in body
-    finally:
-        plain.end()
+def test_a_prefix_and_debug_are_the_apps(serve: Serve, plainly: ServePlain) -> None:
+    server, plain = serve(PREFIX), plainly(PREFIX)
+    for target in ("/where", "/api/where", "/plain/1", "/plain/x", "/nowhere", "/openapi.json"):
+        assert said(plain.port, target) == said(server.port, target)
+    for port in (plain.port, server.port):
+        status, body = said(port, "/crash")
+        assert status == 500
+        assert b"Traceback" in body
+        assert b"shown" in body
     assert len(server.wait_ended(1)) == 1
 
 

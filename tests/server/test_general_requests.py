@@ -5,12 +5,11 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from .conftest import Serve
+from .conftest import Serve, ServePlain
 from .helpers import Answer, AppServer, ask, general_stub, read_answer, stays, until
 from .plain import PlainServer
 
@@ -124,10 +123,8 @@ def server(shared: Serve) -> AppServer:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainServer]:
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), SOURCE)
-    yield plain
-    plain.end()
+def plain(plainly: ServePlain) -> PlainServer:
+    return plainly(SOURCE)
 
 
 def chunked(connection: socket.socket, target: str, parts: list[bytes], pause_s: float = 0.0) -> None:

@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from harness.rows import Gauge
 
-from .conftest import Serve
+from .conftest import Serve, ServePlain
 from .helpers import PATIENCE_S, AppServer, stays, stub, until
 from .plain import PlainServer
 
@@ -150,10 +149,8 @@ def server(shared: Serve) -> AppServer:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainServer]:
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), SOURCE)
-    yield plain
-    plain.end()
+def plain(plainly: ServePlain) -> PlainServer:
+    return plainly(SOURCE)
 
 
 def ws(port: int, target: str, **options: Any) -> ClientConnection:

@@ -9,7 +9,7 @@ import struct
 import psutil
 import pytest
 
-from .conftest import Serve
+from .conftest import Serve, ServePlain
 from .helpers import Answer, AppServer, ask, general_stub, read_answer, until
 from .plain import PlainServer
 
@@ -165,10 +165,8 @@ def server(shared: Serve) -> AppServer:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory):
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), SOURCE)
-    yield plain
-    plain.end()
+def plain(plainly: ServePlain) -> PlainServer:
+    return plainly(SOURCE)
 
 
 def seen(port: int, method: str, target: str, **headers: str) -> object:

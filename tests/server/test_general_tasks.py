@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from .conftest import Serve
+from .conftest import Serve, ServePlain
 from .general_app import MIDDLEWARE, SOURCE
 from .helpers import AppServer, Task, ask, general_stub, stays, until
 from .plain import PlainServer
@@ -47,19 +46,15 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=["general", "either"])
-def bare(request: pytest.FixtureRequest, shared: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def bare(request: pytest.FixtureRequest, shared: Serve, plainly: ServePlain) -> Pair:
     """Without middleware: all routes by the general way, or each by the way that it would go."""
     source = SOURCE if request.param == "general" else SOURCE.replace("dependencies=[Depends(of_the_general_way)]", "")
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), source)
-    yield Pair(shared(source), plain)
-    plain.end()
+    return Pair(shared(source), plainly(source))
 
 
 @pytest.fixture(scope="module")
-def layered(shared: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    plain = PlainServer(tmp_path_factory.mktemp("plain"), SOURCE + MIDDLEWARE)
-    yield Pair(shared(SOURCE + MIDDLEWARE), plain)
-    plain.end()
+def layered(shared: Serve, plainly: ServePlain) -> Pair:
+    return Pair(shared(SOURCE + MIDDLEWARE), plainly(SOURCE + MIDDLEWARE))
 
 
 @pytest.mark.parametrize("target", TARGETS)

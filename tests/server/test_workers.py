@@ -141,6 +141,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.end()
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard() -> Iterator[None]:
+    """Also where the tests run under `nohup`: that a signal is ignored is inherited, a handler is not."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def test_workers_share_a_port_and_each_keeps_its_own_account(start: Start):
     """Both answer; the supervisor never imports the app; TERM drains all, status 0, every task of every file finished."""
     server = start().ready()
@@ -177,17 +187,37 @@ def test_a_worker_that_dies_is_replaced_and_the_other_goes_on(start: Start):
     assert sorted(path.name for path in server.folder.glob("*.rows")) == [f"tasks-{number}.rows" for number in (1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize(
-    "source", ["raise OSError('no database')", APP + "threading.Timer(0.5, os._exit, [9]).start()"], ids=["at its start", "soon"]
+# One that comes to nothing at all, so that ten of them are over in a moment.
+AT_ITS_START = """
+import os
+open("imported", "a").close()
+if "AFTERLOAD_WORKER" in os.environ:
+    raise OSError("no database")
+from server import FastAPI
+FastAPI().serve(port=0, workers=2)
+"""
+
+# Every worker but the second, which goes on serving until the supervisor gives up.
+SOON = (
+    APP
+    + """
+if not os.environ["AFTERLOAD_WORKER"].startswith("2 "):
+    threading.Timer(0.5, os._exit, [9]).start()
+"""
 )
-def test_workers_that_keep_dying_are_given_up(start: Start, source: str):
-    """After five quick deaths in a row, with a pause before each new one: status 1 and a sentence; no worker is left."""
-    server = start("import os\nopen('imported', 'a').close()\n" + source)
-    assert server.wait() == 1
+
+
+@pytest.mark.parametrize(("source", "command"), [(AT_ITS_START, ("appmod.py",)), (SOON, ())], ids=["at its start", "soon"])
+def test_workers_that_keep_dying_are_given_up(start: Start, source: str, command: tuple[str, ...]):
+    """After five quick deaths in a row, with a pause before each new one: status 1 and a sentence; one that serves is drained."""
+    server = start(source, command=command)
+    # Each of them is a whole server that starts after the one before has died.
+    assert server.process.wait(MOST_FAST_DEATHS * PATIENCE_S) == 1
     said = server.said()
     assert "giving up" in said
     assert "starting another in 0.4 s" in said
     assert MOST_FAST_DEATHS <= len(re.findall(r"worker \d+ \(pid", said)) <= 2 * MOST_FAST_DEATHS + 4
+    assert bool(re.search(r"worker 2 \(pid \d+\) ended with status 0, as it was asked to end$", said, re.M)) == (source is SOON)
     assert not server.alive()
 
 

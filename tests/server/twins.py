@@ -43,8 +43,8 @@ under_way = 0
 
 async def app(scope, receive, send):
     global under_way
-    if scope["type"] == "http" and scope["path"] == "/__quiet__":
-        await send({"type": "http.response.start", "status": 503 if under_way else 200, "headers": []})
+    if scope["type"] == "http" and scope["path"] == "/calls" and under_way:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
         await send({"type": "http.response.body"})
         return
     under_way += scope["type"] == "http"
@@ -53,7 +53,7 @@ async def app(scope, receive, send):
     finally:
         under_way -= scope["type"] == "http"
 """
-"""Round the plain app: tells whether everything that its requests began, background tasks included, has ended."""
+"""Round the plain app: tells what was called once everything that its requests began has ended, background tasks included."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Twins:
 
     def calls(self) -> tuple[list[str], dict[str, list[str]]]:
         """What was called since this was last asked, in order, at the plain app's and at ours, once all of it has ended."""
-        until(lambda: self._seen(self.plain_port, "GET", "/__quiet__")[0] == 200, "the plain app is quiet")
-        plain = ask(self.plain_port, "GET", "/calls").json()
+        answer = until(lambda: _unless_busy(ask(self.plain_port, "GET", "/calls")), "the plain app is quiet")
+        plain = answer.json()
         ours = {}
         for way, server in self.ways.items():
             # Exits of dependencies may come after the last task: nothing but the calls themselves tells.
@@ -121,6 +121,10 @@ class Twins:
 
         pairs = sorted((name, value(name, text)) for name, text in answer.headers if name not in HOP)
         return answer.status, pairs, _BOUNDARY.sub(b"BOUNDARY", answer.body.replace(b":%d" % port, b":PORT"))
+
+
+def _unless_busy(answer: Answer) -> Answer | None:
+    return None if answer.status == 503 else answer
 
 
 def _is_quiet(server: AppServer) -> bool:

@@ -28,6 +28,10 @@ class Writer(FastHttpUser):
     @task
     def write(self):
         self.client.post("/trees", json={"name": "oak"})
+    def on_start(self):
+        raise ValueError("no tree today")
+class Other(Writer):
+    def on_start(self): self.client.get("https://shop.example.com/")
 """
 
 
@@ -63,7 +67,7 @@ def test_requests_and_schema_together_and_no_secret_is_left_in_the_run_directory
 def test_a_locustfile_loads_an_app_through_a_kill_and_is_told_as_a_closed_model(afterload: Afterload, folder: Path) -> None:
     """Two load processes share its users; the plan can be run again from elsewhere."""
     (folder / "mine.py").write_text(LOCUSTFILE)
-    load = ("--locustfile", "mine.py", "--users", 4, "--load-processes", 2, "--for", "2s", "--fault", "kill@500ms")
+    load = ("--locustfile", "mine.py", "--users", 6, "--load-processes", 2, "--for", "2s", "--fault", "kill@500ms")
     done = afterload("run", *load, "--out", "run", "--json", "-", *SHOP)
 
     assert done.status == 0, done.err
@@ -72,7 +76,13 @@ def test_a_locustfile_loads_an_app_through_a_kill_and_is_told_as_a_closed_model(
     assert summary["requests"]["acked"] > 10
     assert summary["requests"]["lag_ms"]["max"] == 0
     (closed,) = [finding for finding in summary["findings"] if finding["id"] == "closed-model"]
-    assert (closed["severity"], closed["evidence"]) == ("info", {"users": 4})
+    assert (closed["severity"], closed["evidence"]) == ("info", {"users": 6})
+    told = {finding["id"]: finding for finding in summary["findings"]}
+    assert told["user-raised"]["severity"] == "warning"
+    assert told["user-raised"]["evidence"] == {"where": "mine.py, line 14, in on_start: ValueError: no tree today", "times": 2}
+    notes = " ".join(finding["text"] for finding in summary["findings"] if finding["id"] == "traffic-note")
+    assert "requests to shop.example.com:443 were not sent" in notes
+    assert "users left before the end" in notes
     assert summary["plan"]["locustfile"] == str(folder / "mine.py")
     accounts = [read_rows(folder / "run" / f"requests-{process}.rows") for process in range(2)]
     rows = np.concatenate([account.rows for account in accounts])
@@ -80,7 +90,7 @@ def test_a_locustfile_loads_an_app_through_a_kill_and_is_told_as_a_closed_model(
     assert len(set(rows["op"].tolist())) == len(rows) == summary["requests"]["attempted"]
     assert int(Outcome.OPEN) not in rows["outcome"].tolist()
     # What was refused while the server was down is some, and not a storm: each user pauses.
-    assert summary["requests"]["rejected"] < 4 * 2.5 / 0.05
+    assert summary["requests"]["rejected"] < 6 * 2.5 / 0.05
 
 
 def test_a_locustfile_with_a_mistake_is_told_before_anything_is_started(afterload: Afterload, folder: Path) -> None:

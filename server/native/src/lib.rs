@@ -5,7 +5,7 @@
 //! Python, whose client's [`presence`] it may ask for), [`params`] and [`route`] (a compiled route), [`scope`] (ASGI), [`tasks`] (background tasks
 //! as Python sees them), [`chain`] (the tasks of one request), [`policy`] (how they are run), [`worker`] (threads that run them),
 //! [`looping`] (the event loop's side), [`overdue`] (tasks that run too long), [`asgi`] (the general way, over
-//! [`exchange`]) and [`websocket`] (with [`talk`], its I/O side), [`panics`], [`server`] (start, drain, stop); seen from outside: [`admin`]
+//! [`exchange`], its answer in [`framing`]) and [`websocket`] (with [`talk`], its I/O side), [`panics`], [`server`] (start, drain, stop; [`settings`]); seen from outside: [`admin`]
 //! (its port), [`pages`] (what it shows), [`gil`] and [`holder`] (who has the interpreter's lock). [`effects`] is for other programs.
 //!
 //! Rule of the threads: I/O threads never attach to the interpreter, and nobody waits for a lock of this crate while attached longer
@@ -21,6 +21,7 @@ mod connection;
 mod core;
 mod effects;
 mod exchange;
+mod framing;
 mod gil;
 mod handshake;
 mod holder;
@@ -41,6 +42,7 @@ mod responses;
 mod route;
 mod scope;
 mod server;
+mod settings;
 mod talk;
 mod tasks;
 mod upload;
@@ -51,7 +53,7 @@ mod worker;
 mod _native {
     #[pymodule_export]
     use crate::{
-        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, policy::RoutePolicy, server::Server,
-        tasks::TaskList, websocket::WebSocketCall,
+        asgi::AsgiCall, effects::EffectRows, looping::AsyncChain, looping::AsyncJob, looping::is_untouched, policy::RoutePolicy,
+        server::Server, tasks::TaskList, websocket::WebSocketCall,
     };
 }

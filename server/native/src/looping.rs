@@ -7,6 +7,7 @@ use afterload_core::{
     watch::PieceKind,
 };
 use pyo3::{
+    ffi, intern,
     prelude::*,
     types::{PyDict, PyTuple},
 };
@@ -124,6 +125,9 @@ impl AsyncChain {
 /// A request whose endpoint is `async def`.
 #[pyclass(frozen, module = "server._native")]
 pub struct AsyncJob {
+    /// The number of its route.
+    #[pyo3(get)]
+    route: usize,
     job: Mutex<Option<Job>>,
     given: Mutex<Given>,
     running: Mutex<Option<Running>>,
@@ -131,7 +135,7 @@ pub struct AsyncJob {
 
 impl AsyncJob {
     pub fn new(job: Job) -> Self {
-        Self { job: Mutex::new(Some(job)), given: Mutex::default(), running: Mutex::default() }
+        Self { route: job.number, job: Mutex::new(Some(job)), given: Mutex::default(), running: Mutex::default() }
     }
 }
 
@@ -166,4 +170,26 @@ impl AsyncJob {
             job.fail(py, PyErr::from_value(error), &given);
         }
     }
+}
+
+/// Whether what has just run in the current task of asyncio, without ever waiting, left nothing behind that the next thing in it could find:
+/// no more than `n_references` references to the task, no attribute of it, callback, request to cancel, name other than `name`, and no context
+/// variable.
+#[pyfunction]
+pub fn is_untouched(task: &Bound<'_, PyAny>, n_references: isize, name: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = task.py();
+    // SAFETY: attached, and the task is alive.
+    if unsafe { ffi::Py_REFCNT(task.as_ptr()) } != n_references {
+        return Ok(false);
+    }
+    // SAFETY: attached; a new reference to the object's attributes, or null with an exception set. asyncio.Task has them, without `__dict__`.
+    let attributes =
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyObject_GenericGetDict(task.as_ptr(), std::ptr::null_mut()))? };
+    // SAFETY: as above; a copy of the current context, which takes the same time whatever it holds.
+    let context = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())? };
+    Ok(attributes.is_empty()?
+        && context.is_empty()?
+        && task.getattr(intern!(py, "_callbacks"))?.is_none()
+        && !task.call_method0(intern!(py, "cancelling"))?.is_truthy()?
+        && task.call_method0(intern!(py, "get_name"))?.is(name))
 }

@@ -3,7 +3,6 @@
 use std::{
     net::TcpListener,
     os::fd::RawFd,
-    path::PathBuf,
     sync::{Arc, Condvar, Mutex, OnceLock, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 
 use afterload_core::{
     clock::now_ns,
-    ledger::{Gauge, Ledger, TaskKind},
+    ledger::{Gauge, TaskKind},
     life::Was,
     proxies::Proxies,
     router::Router,
@@ -25,56 +24,21 @@ use tokio::sync::watch;
 
 use crate::{
     admin::Admin,
-    connection::{Limits, connections_for_descriptors},
-    core::{Core, Helpers, LoopWork, Shape, lock},
+    connection::Limits,
+    core::{Core, Helpers, LoopWork, lock},
     gil::{HolderReader, identity},
     io::{self, Io, MORE_LANES, Phase},
     lane::{LaneWork, run_lane},
     listen::{adopt, open, os_error},
     looping::{AsyncChain, AsyncJob},
-    policy::{Policy, RoutePolicy},
+    policy::RoutePolicy,
     route::Route,
+    settings::{HelperSet, Settings},
     tasks::{Functions, name_of},
     worker::run_worker,
 };
 
 const FORCED_POLL: Duration = Duration::from_millis(100);
-
-/// Everything that a server is told at its start (server/_config.py).
-#[derive(FromPyObject)]
-struct Settings {
-    rows: Option<PathBuf>,
-    boot: u64,
-    label: String,
-    pool: usize,
-    endpoint_threads: usize,
-    io_threads: usize,
-    queue_limit: Option<u64>,
-    max_body: usize,
-    head_timeout_s: f64,
-    body_timeout_s: f64,
-    write_timeout_s: f64,
-    keep_alive_s: f64,
-    max_connections: Option<usize>,
-    parallel: bool,
-    stop_on_error: bool,
-    task_timeout_s: Option<f64>,
-    shared_pool: bool,
-    trusted_proxies: String,
-}
-
-#[derive(FromPyObject)]
-struct HelperSet {
-    task_list: Py<PyAny>,
-    is_async: Py<PyAny>,
-    unpack: Py<PyAny>,
-    encode: Py<PyAny>,
-    explain: Py<PyAny>,
-    task_failed: Py<PyAny>,
-    task_never_ran: Py<PyAny>,
-    response: Py<PyAny>,
-    to_json: Py<PyAny>,
-}
 
 struct IoThreads {
     running: Mutex<usize>,
@@ -104,42 +68,10 @@ impl Server {
     #[new]
     fn new(settings: &Bound<'_, PyAny>, helpers: &Bound<'_, PyAny>) -> PyResult<Self> {
         let settings: Settings = settings.extract()?;
-        let set: HelperSet = helpers.extract()?;
-        let helpers = Helpers {
-            task_list: set.task_list,
-            is_async: set.is_async,
-            unpack: set.unpack,
-            encode: set.encode,
-            explain: set.explain,
-            task_failed: set.task_failed,
-            task_never_ran: set.task_never_ran,
-            response: set.response,
-            to_json: set.to_json,
-        };
-        let proxies = Proxies::parse(&settings.trusted_proxies).map_err(|bad| {
-            PyValueError::new_err(format!(
-                "trusted_proxies is {:?}; allowed is '*', or addresses and networks with commas between them, which {bad:?} is not",
-                settings.trusted_proxies
-            ))
-        })?;
-        let policy = Policy::new(settings.parallel, settings.stop_on_error, settings.task_timeout_s);
-        let shape = Shape {
-            pool: settings.pool,
-            shared_pool: settings.shared_pool,
-            lane_limit: settings.endpoint_threads,
-            queue_limit: settings.queue_limit,
-        };
-        let ledger = Ledger::open(settings.rows.as_deref(), settings.boot, &settings.label).map_err(|error| {
-            let place = settings.rows.as_ref().map(|path| path.display().to_string());
-            os_error(&error, place.unwrap_or_default())
-        })?;
-        let limits = Limits {
-            head: Duration::from_secs_f64(settings.head_timeout_s),
-            body: Duration::from_secs_f64(settings.body_timeout_s),
-            write: Duration::from_secs_f64(settings.write_timeout_s),
-            keep_alive: Duration::from_secs_f64(settings.keep_alive_s),
-            connections: settings.max_connections.unwrap_or_else(connections_for_descriptors),
-        };
+        let helpers: Helpers = helpers.extract::<HelperSet>()?.into();
+        let proxies = settings.proxies()?;
+        let (policy, shape, limits) = (settings.policy(), settings.shape(), settings.limits());
+        let ledger = settings.ledger()?;
         let core = Core::new(ledger, policy, helpers, &shape).map_err(|error| os_error(&error, String::new()))?;
         core.ledger.gauge(Gauge::SharedPool).store(u64::from(settings.shared_pool), Ordering::Release);
         core.ledger.gauge(Gauge::PoolSize).store(settings.pool as u64, Ordering::Release);
