@@ -150,8 +150,9 @@ def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
     if account.discarded:
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
         text = (
-            f"{counted(account.discarded, 'task was', 'tasks were')} discarded because the endpoint raised later on{_named(who)}."
-            " What must happen in any case cannot be a background task of the request."
+            f"{counted(account.discarded, 'task was', 'tasks were')} discarded{_named(who)}. The endpoint raised after it had"
+            " added them, or answered with a response that has a background of its own, for which FastAPI drops the others. What"
+            " must happen in any case cannot be a background task of the request."
         )
         yield FoundOut("tasks-discarded", "warning", text, {"discarded": account.discarded, "functions": dict(who)})
 

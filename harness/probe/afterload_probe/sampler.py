@@ -63,7 +63,9 @@ class Sampler:
         self._pool = pool
         self._asked_pool = 0
         self._blocked = Blocked(notes)
-        self._end = threading.Event()
+        self._is_closed = False
+        self._is_late = False
+        self._pause_s = _EVERY_S
         page.words[Gauge.LOOP_BEAT_PERIOD] = _BEAT_NS
         self._last_ns = monotonic_ns()
         self._last_cpu_ns = time.process_time_ns()
@@ -87,14 +89,22 @@ class Sampler:
 
     def close(self) -> None:
         """Ends the thread, and says what is left to be said."""
-        self._end.set()
+        self._is_closed = True
         self._blocked.say_the_worst()
 
     def _run(self) -> None:
-        while not self._end.wait(_EVERY_S) and self._page.is_open:
+        seen = -1
+        while True:
+            n_requests = self._page.words[Gauge.REQUESTS]
+            # Where nothing is asked and nothing late, half as often is enough.
+            self._pause_s = _EVERY_S if n_requests != seen or self._is_late else 2 * _EVERY_S
+            seen = n_requests
+            time.sleep(self._pause_s)
+            if self._is_closed or not self._page.is_open:
+                return
             try:
                 self._sample()
-            except Exception as error:  # noqa: BLE001, PERF203  # the next sample may work again
+            except Exception as error:  # noqa: BLE001  # the next sample may work again
                 self._notes.once("unhooked", f"a sample: the probe raised {type(error).__name__}: {error}", what="sampler")
 
     def _sample(self) -> None:
@@ -143,7 +153,7 @@ class Sampler:
         slept_ns, used_ns = now - self._last_ns, cpu_ns - self._last_cpu_ns
         self._last_ns, self._last_cpu_ns = now, cpu_ns
         # This thread has come late as well, and nobody here used the time: the process was stopped, or the machine is overloaded.
-        was_away = slept_ns > 2 * _EVERY_S * 1e9 and used_ns < slept_ns // 4
+        was_away = slept_ns > (self._pause_s + _EVERY_S) * 1e9 and used_ns < slept_ns // 4
         running = [watched for watched in list(self.loops.values()) if watched.loop.is_running()]
         if not running:
             self._page.words[Gauge.LOOP_BEAT] = 0
@@ -151,6 +161,7 @@ class Sampler:
             # The page has room for one: the worst.
             self._page.words[Gauge.LOOP_BEAT] = min(watched.beat_ns for watched in running)
         frames = None
+        self._is_late = False
         for watched in running:
             late_ns = now - watched.beat_ns - _BEAT_NS
             if late_ns < _BLOCKED_NS:
@@ -160,6 +171,7 @@ class Sampler:
                 continue
             if was_away and not watched.blocked_since_ns:
                 continue
+            self._is_late = True
             if frames is None:
                 frames = sys._current_frames()  # noqa: SLF001  # the only way to see what another thread does
             watched.blocked_since_ns = watched.beat_ns
