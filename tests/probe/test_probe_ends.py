@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import sys
 import threading
 import time
 
@@ -142,3 +143,27 @@ def test_what_blocks_the_loop_is_named_and_idling_is_cheap(start: Start):
     assert str(note["file"]).endswith("app.py")
     assert 300 < note["ms"] < 5000  # type: ignore[operator]
     assert "culprit" in str(note["text"])
+
+
+THREADS = """
+import asyncio, threading
+from starlette.background import BackgroundTask
+async def coro(): pass
+async def many():
+    for _ in range(1500): await BackgroundTask(coro)()
+threads = [threading.Thread(target=asyncio.run, args=(many(),)) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_rows_are_claimed_by_several_threads_and_loops_at_once(start: Start):
+    """Eight loops, 1,500 tasks each, called by hand outside of any request: each has a row and an operation of its own."""
+    program = start([sys.executable, "-c", f"import sys; sys.setswitchinterval(1e-5)\n{THREADS}"])
+    assert program.wait_end() == 0, program.log.read_text()
+    (file,) = program.files()
+    assert (len(file.rows), file.claimed, file.holes, file.unwritten) == (12_000, 12_000, 0, 0)
+    assert len(set(file.rows["op"].tolist())) == 12_000
+    assert (file.rows["finished_ns"] >= file.rows["started_ns"]).all()
+    assert file.gauges[Gauge.ACCEPTED] == file.gauges[Gauge.STARTED] == file.gauges[Gauge.FINISHED] == 12_000
+    assert file.closed_ns
