@@ -27,7 +27,7 @@ from harness.model import (
     SurvivingProcess,
     UsersReport,
 )
-from harness.rows import Gauge, Kind, RowFile, RowFileError, read_rows
+from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
 from harness.summary import build_summary
@@ -209,6 +209,9 @@ def _notes(rundir: RunDir) -> list[Note]:
 def _read(path: Path, problems: list[str]) -> RowFile | None:
     try:
         return read_rows(path)
+    except NotBegun:
+        # Its process was killed in the middle of its start: nothing had been accepted there.
+        return None
     except (OSError, RowFileError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
         return None

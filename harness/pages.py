@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from harness.rows import Gauge, HeaderField, LivePage, RowFileError, read_rows
+from harness.rows import Gauge, HeaderField, LivePage, NotBegun, RowFile, RowFileError, read_rows
 from harness.rowscan import left_in
 from harness.rundir import RunDir
 
@@ -84,7 +86,13 @@ def unfinished(paths: list[Path]) -> tuple[int, int]:
 
     Raises OSError or RowFileError if one cannot be read.
     """
-    return left_in(read_rows(path) for path in paths)
+    return left_in(_begun(paths))
+
+
+def _begun(paths: list[Path]) -> Iterator[RowFile]:
+    for path in paths:
+        with contextlib.suppress(NotBegun):
+            yield read_rows(path)
 
 
 def _pid(page: LivePage) -> int:

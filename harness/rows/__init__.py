@@ -11,7 +11,7 @@ from harness.rows.layout import (
     RequestError,
     TaskKind,
 )
-from harness.rows.reader import LivePage, RowFile, RowFileError, Rows, read_rows
+from harness.rows.reader import LivePage, NotBegun, RowFile, RowFileError, Rows, read_rows
 from harness.rows.writer import RowWriter
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "HeaderField",
     "Kind",
     "LivePage",
+    "NotBegun",
     "Outcome",
     "RequestError",
     "RowFile",

@@ -27,13 +27,17 @@ from harness.rows.layout import (
     Kind,
 )
 
-__all__ = ["LivePage", "RowFile", "RowFileError", "Rows", "read_rows"]
+__all__ = ["LivePage", "NotBegun", "RowFile", "RowFileError", "Rows", "read_rows"]
 
 Rows = NDArray[np.void]
 
 
 class RowFileError(Exception):
     """A file that is no row file, or one of another version."""
+
+
+class NotBegun(RowFileError):
+    """A file whose writer has not finished the header, or was killed before it had: it holds no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,15 @@ class RowFile:
 def read_rows(path: Path) -> RowFile:
     """Maps a row file read-only. Raises RowFileError if it is none, naming what was found, and OSError if it can't be read."""
     size = path.stat().st_size
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    # The magic is stored last: without it no row can have been claimed.
+    if not any(header[:8]) and not any(header[HeaderField.CLAIMED : HeaderField.CLAIMED + 8]):
+        msg = f"{path} has no header yet"
+        raise NotBegun(msg)
     if size < HEADER_BYTES:
         msg = f"{path} is no row file: {size} bytes are less than the header of {HEADER_BYTES}"
         raise RowFileError(msg)
-    with path.open("rb") as file:
-        header = file.read(HEADER_BYTES)
     kind = _checked_kind(path, header)
     row_type = ROW_TYPES[kind]
 

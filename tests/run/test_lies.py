@@ -105,6 +105,17 @@ def test_a_truncated_row_file_is_caught(session: Session, cut: str) -> None:
     assert "8" in broken(summary)
 
 
+def test_a_process_that_was_killed_before_it_had_a_header_is_no_contradiction(session: Session) -> None:
+    """A worker that had just begun: it had claimed no row. One that has claimed rows and has no header is caught."""
+    outcome = session(faults=("kill@1s",))
+    begun = outcome.rundir.path / "tasks-1-99999.rows"
+    begun.write_bytes(bytes(16_384))
+    assert judge_run(outcome.rundir).model_dump() == outcome.summary.model_dump()
+
+    begun.write_bytes(bytes(56) + (1).to_bytes(8, "little") + bytes(16_384))
+    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+
+
 def test_a_missing_row_file_is_caught(session: Session) -> None:
     """Without the server's witness nothing can be said."""
     outcome = session()
