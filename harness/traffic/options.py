@@ -112,7 +112,8 @@ def _body(text: str, ctx: click.Context) -> str:
         return text[1:]
     path = Path(text[1:])
     try:
-        return path.read_text(encoding="utf-8")
+        # As bytes, for reading as text would turn the CRLFs of a multipart body into LFs, which servers refuse.
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise click.UsageError(
             f"--body {text}: cannot read the file {path}: {error.strerror} (a body that begins with @ is written @@...)", ctx
