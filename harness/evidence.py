@@ -168,11 +168,12 @@ def _notes(rundir: RunDir) -> list[Note]:
                         pid=int(named[2]) if named else 0,
                         kind=str(said.get("kind", "note")),
                         text=str(said.get("text", "")),
-                        t_ns=int(said.get("t_ns", 0)),
+                        t_ns=int(said.get("began_ns") or said.get("t_ns", 0)),
                         blocked_ms=float(said.get("ms", 0.0)),
                         function=str(said.get("function", "")),
                         file=str(said.get("file", "")),
                         line=int(said.get("line", 0)),
+                        inside=str(said.get("inside", "")),
                     )
                 )
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from harness.accounting import Account
 from harness.grouping import chunks, is_own
 from harness.model import Boot, Evidence, Note
-from harness.rows import DropReason, RowFile, Rows
+from harness.rows import DropReason, Outcome, RowFile, Rows
 from harness.rowscan import left_in
 from harness.verdict import unexplained
 from harness.wording import at_s, counted, duration_ms, duration_s, listed
@@ -42,8 +43,10 @@ def find(evidence: Evidence, account: Account) -> tuple[FoundOut, ...]:
     """All findings, the gravest first."""
     found = [
         *_witness(evidence, account),
+        *_no_tasks(account),
         *(finding for boot in sorted(evidence.boots, key=lambda each: each.boot) for finding in _of_a_boot(evidence, boot)),
         *_blocked(evidence),
+        *_refused(evidence),
         *_not_run(evidence, account),
         *_closed(evidence, account),
         *_of_users(evidence),
@@ -69,6 +72,18 @@ def _witness(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
         " acknowledged: some process of the server answers without it, and what that one loses cannot be told."
     )
     yield FoundOut("server-partly-unseen", "warning", text, numbers)
+
+
+def _no_tasks(account: Account) -> Iterator[FoundOut]:
+    """An app in which there was nothing to lose: most often the wrong endpoint, or work that the probe cannot see."""
+    if account.inline or not account.server_is_witness or account.accepted or not account.n_acked:
+        return
+    text = (
+        f"No background task was seen: {counted(account.n_acked, 'request was', 'requests were')} acknowledged, and none had one"
+        " (BackgroundTasks, or an asyncio task that outlives the answer). Is it the right endpoint? What an app puts into a queue"
+        " or a thread of its own is not seen."
+    )
+    yield FoundOut("no-tasks", "warning", text, {"acked": account.n_acked})
 
 
 def _of_a_boot(evidence: Evidence, boot: Boot) -> Iterator[FoundOut]:
@@ -117,24 +132,64 @@ def _too_slow(evidence: Evidence, boot: Boot, queued: int, running: int, at: str
 def _blocked(evidence: Evidence) -> Iterator[FoundOut]:
     """One finding per function that held an event loop."""
     by_function: dict[tuple[str, str], list[Note]] = {}
+    ready_ns = {boot.boot: boot.ready_ns or 0 for boot in evidence.boots}
     for note in evidence.notes:
-        # What happens while an app starts keeps nobody waiting.
-        if note.kind == "blocked" and not 0 < note.t_ns < evidence.load_start_ns:
+        # What happens while an app starts keeps nobody waiting, neither before the load nor after a restart in the middle of it.
+        if note.kind == "blocked" and not 0 < note.t_ns < max(evidence.load_start_ns, ready_ns.get(note.boot, 0)):
             by_function.setdefault((note.function, note.file), []).append(note)
     for (function, _), notes in sorted(by_function.items(), key=lambda each: -max(note.blocked_ms for note in each[1])):
         worst = max(notes, key=lambda note: note.blocked_ms)
         where = f" ({worst.file}:{worst.line})" if worst.file else ""
+        inside = f", inside {worst.inside}" if worst.inside else ""
         text = (
-            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}: all that time the"
-            " process answered nobody. Make it a def function, await an async client, or hand it to a thread."
+            f"{function or 'A call'}{where} held the event loop for up to {duration_ms(worst.blocked_ms)}{inside}: all that time"
+            " the process answered nobody. Make it a def function, await an async client, or hand it to a thread."
         )
         numbers = {
             "function": function,
             "file": worst.file,
             "line": worst.line,
+            "inside": worst.inside,
             "blocked_ms": round(worst.blocked_ms, 3),
         }
         yield FoundOut("loop-blocked", "critical" if worst.blocked_ms >= LONG_BLOCK_MS else "warning", text, numbers)
+
+
+def _refused(evidence: Evidence) -> Iterator[FoundOut]:
+    """Answers that are no success, by what they said: the first thing to look at where a run measured refusals."""
+    counts: Counter[tuple[int, str]] = Counter()
+    for file in evidence.requests:
+        for rows in chunks(file):
+            said = rows[is_own(rows["op"], evidence.run_tag) & (rows["outcome"] == Outcome.REJ) & (rows["status"] != 0)]
+            for (status, route), n in Counter(zip(said["status"].tolist(), said["route"].tolist(), strict=True)).items():
+                counts[status, file.names[route] if route < len(file.names) else ""] += n
+    if not counts:
+        return
+    shown = [f"{_status(status)} to {name or 'a request'} ({n:,})" for (status, name), n in counts.most_common(_MOST_FUNCTIONS)]
+    shown += [f"{len(counts) - _MOST_FUNCTIONS} more kinds"] if len(counts) > _MOST_FUNCTIONS else []
+    what = counted(counts.total(), "request was", "requests were")
+    text = f"{what} refused with an answer: {listed(shown)}. {_hint(counts.most_common(1)[0][0][0])}"
+    answers = [{"status": status, "request": name, "times": n} for (status, name), n in counts.most_common()]
+    yield FoundOut("refusals", "warning", text, {"refused": counts.total(), "answers": answers})
+
+
+def _status(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"status {status}"
+
+
+def _hint(status: int) -> str:
+    if 300 <= status <= 399:
+        return "A redirect is not followed: ask for the address that it leads to."
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return "Give credentials with --header."
+    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+        return "The server limits what it takes."
+    if 400 <= status <= 499:
+        return "Are path, body and headers what the endpoint asks for? One such request by hand tells what it misses."
+    return "The log of the server, in the run directory, may say why."
 
 
 def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
@@ -147,6 +202,15 @@ def _not_run(evidence: Evidence, account: Account) -> Iterator[FoundOut]:
         )
         numbers = {"skipped": account.skipped, "failed": account.failed, "functions": dict(raised)}
         yield FoundOut("tasks-skipped", "critical", text, numbers)
+    elif account.failed:
+        raised = _functions(evidence, lambda rows: rows["failed_ns"] != 0)
+        started = dict(_functions(evidence, lambda rows: rows["started_ns"] != 0))
+        by_function = [(f"{name} ({n:,} of {started[name]:,})", n) for name, n in raised if name]
+        text = (
+            f"{counted(account.failed, 'task')} raised{_named(by_function)}. No client was told, for each had its answer before:"
+            " only the log of the server, in the run directory, tells why."
+        )
+        yield FoundOut("tasks-failed", "warning", text, {"failed": account.failed, "functions": dict(raised)})
     if account.discarded:
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
         text = (

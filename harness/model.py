@@ -95,11 +95,12 @@ class Note:
     pid: int
     kind: str  # "hooked", "unhooked", "blocked", "note"
     text: str
-    t_ns: int = 0
+    t_ns: int = 0  # when it was said, or what it is about began
     blocked_ms: float = 0.0  # for how long a call held the event loop
     function: str = ""
     file: str = ""
     line: int = 0
+    inside: str = ""  # the innermost call at that time, where it is another: "post (client.py:20)"
 
 
 @dataclass(frozen=True, slots=True)

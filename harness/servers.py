@@ -233,7 +233,10 @@ class ServerUnderTest:
             self._reaped([])
             self.child = None
         why = self._last_answer.text if self._last_answer is not None else ""
-        return child.not_ready(self._engine.ready_s, why, asked_at)
+        error = child.not_ready(self._engine.ready_s, why, asked_at)
+        if not self._engine.is_own:
+            error.hint = "give it longer with --ready-within, if that is what it needs; start it by hand to see how long it takes"
+        return error
 
     def _kill(self, *, fault: bool) -> None:
         assert self.child is not None

@@ -114,6 +114,13 @@ def _kept(summary: Summary) -> str:
     through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
     if exceptions:
         return f"No promise was broken{through}, but not all the work was done: {listed(exceptions)}."
+    if summary.plan.get("command"):
+        # Of somebody's own app nobody knows how many tasks a request should have.
+        if not tasks.accepted:
+            acked = counted(summary.requests.acked, "acknowledged request")
+            return f"No promise was broken, for none was seen: {acked} and no background task."
+        done = counted(tasks.accepted, "background task was done", "background tasks were all done")
+        return f"No promise was broken{through}: {done}."
     return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
 
 
@@ -245,11 +252,11 @@ def _restarts(summary: Summary, page: _Page) -> Iterator[str]:
     if not summary.boots:
         return
     yield page.paint("title", "Server")
-    for boot in summary.boots:
-        yield from page.wrapped(f"  boot {boot.boot}", _boot_words(boot, witnessed=summary.tasks.server_is_witness))
+    for boot, after in zip(summary.boots, [*summary.boots[1:], None], strict=True):
+        yield from page.wrapped(f"  boot {boot.boot}", _boot_words(boot, after, witnessed=summary.tasks.server_is_witness))
 
 
-def _boot_words(boot: BootSummary, *, witnessed: bool) -> str:
+def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool) -> str:
     words = f"pid {boot.pid}, "
     words += "never ready" if boot.ready_s is None else f"ready at {at_s(boot.ready_s)}"
     if boot.died_s is None:
@@ -269,11 +276,13 @@ def _boot_words(boot: BootSummary, *, witnessed: bool) -> str:
     if boot.predicted_lost is not None:
         words += f" (predicted: {boot.predicted_lost:,})"
     if boot.fault:
-        words += "; " + (
-            "nothing answered after it"
-            if boot.recovery_s is None
-            else f"answered again {duration_s(boot.recovery_s)} after it went down"
-        )
+        if boot.recovery_s is not None:
+            words += f"; answered again {duration_s(boot.recovery_s)} after it went down"
+        elif after is not None and after.ready_s is not None and boot.signalled_s is not None:
+            # A load that ends before the server is back asks nothing of it any more.
+            words += f"; ready again {duration_s(after.ready_s - boot.signalled_s)} later, and no request was answered after it"
+        else:
+            words += "; nothing answered after it"
     return words
 
 

@@ -64,7 +64,11 @@ def test_a_wrong_option_is_named_with_what_is_allowed(
     ("mode", "given", "expected"),
     [
         ("exits", (), ["exited with status 1 before it was ready", "bare: exits", "no database today", "full log:"]),
-        ("sleeps", ("--ready-within", "500ms"), ["not ready after 0.5 s: nothing listened on port", "bare: sleeps", "full log:"]),
+        (
+            "sleeps",
+            ("--ready-within", "500ms"),
+            ["not ready after 0.5 s: nothing listened on port", "bare: sleeps", "--ready-within"],
+        ),
         (
             "serves",
             ("--ready-within", "500ms", "--ready", "/nothing"),
