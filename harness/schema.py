@@ -124,11 +124,11 @@ class Tasks(_Record):
 
 
 class PoolUse(_Record):
-    """The thread pool for `def` tasks."""
+    """The thread pool for `def` tasks; where endpoints take threads of it too, these count as well."""
 
     size: int
     busy_max: int
-    saturated_s: Number = Field(description="every thread had a task")
+    saturated_s: Number = Field(description="every thread was busy")
     lived_s: Number = Field(description="how long a server with this pool was there, between load start and the last event")
 
 

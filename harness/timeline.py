@@ -90,11 +90,11 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The thread pool for `def` tasks, over all boots."""
+    """The thread pool for `def` tasks, over all boots. Where endpoints take threads of it too, these count as well."""
 
     size: int  # of the last boot that said it; 0: unknown
     busy_max: int
-    saturated_s: float  # every thread of the boot's pool had a task
+    saturated_s: float  # every thread of the boot's pool was busy
     lived_s: float  # boots with a pool, from ready (or spawned) to the end of the timeline or their own
 
 
@@ -195,16 +195,18 @@ def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only
 
 def pool_of(evidence: Evidence, account: Account) -> Pool:
     """Size and use of the pool for `def` tasks. Each boot's size is the one that its page showed last."""
-    size, saturated_ns, lived_ns = 0, 0, 0
+    size, busiest, saturated_ns, lived_ns = 0, 0, 0, 0
     until = _end_ns(evidence, account)
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
         if not (threads := _pool_size(evidence, boot.boot)):
             continue
         size = threads
-        saturated_ns += busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until)
+        sampled = _shared_pool(evidence, boot, until)
+        busiest = max([busiest, *sampled.busy.tolist()])
+        saturated_ns += max(busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until), sampled.full_ns)
         began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
         lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
-    busy_max = busy_steps(evidence, only_def=True).highest()
+    busy_max = max(busy_steps(evidence, only_def=True).highest(), busiest)
     return Pool(size=size, busy_max=busy_max, saturated_s=saturated_ns / 1e9, lived_s=lived_ns / 1e9)
 
 
@@ -243,6 +245,27 @@ def _pool_size(evidence: Evidence, boot: int) -> int:
         if len(sampled) and (most := int(sampled.max())):
             return most
     return sum(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    busy: Instants
+    full_ns: int = 0
+
+
+def _shared_pool(evidence: Evidence, boot: Boot, until: int) -> _Sampled:
+    """Threads of a pool that endpoints use too, as sampled, for no row tells of an endpoint. Nothing if it is the tasks' own."""
+    is_shared = any(file.gauges[Gauge.SHARED_POOL] for file in evidence.tasks.get(boot.boot, ()))
+    if evidence.gauges is None or not is_shared:
+        return _Sampled(np.empty(0, np.int64))
+    rows = evidence.gauges.rows[evidence.gauges.rows["boot"] == boot.boot]
+    t_ns = rows["t_ns"].astype(np.int64)
+    # The page of a dead server still shows what it showed last.
+    seen = (t_ns >= evidence.load_start_ns) & (t_ns <= min(boot.reaped_ns or until, until))
+    t_ns, rows = t_ns[seen], rows[seen]
+    busy, size = rows["pool_busy"].astype(np.int64), rows["pool_size"].astype(np.int64)
+    full = (busy >= size) & (size > 0)
+    return _Sampled(busy, int(np.diff(t_ns)[full[:-1]].sum()))
 
 
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from harness.model import Boot, Evidence, Expectation
-from harness.rows import Kind
+from harness.rows import Gauge, Kind
 from harness.summary import Summary, build_summary
 from harness.text import render
 
@@ -75,6 +75,26 @@ def test_the_loop_is_summarised_from_the_samples_that_were_taken() -> None:
     assert loop is not None
     assert (loop.lag_ms.p50, loop.lag_ms.max, loop.blocked_s) == (1.0, 480.0, 0.1)
     assert build_summary(run, {}, {}).loop is None
+
+
+def test_threads_that_endpoints_hold_count_where_they_share_the_pool_with_tasks() -> None:
+    """Rows know of tasks alone: what was sampled says more. A dead server's page goes on showing what it showed last."""
+    run = CASES["calm"]()
+    (boot,), file = run.boots, run.tasks[1][0]
+    assert boot.reaped_ns is not None
+    busy = {0: 1, 50: 8, 100: 8, 150: 2}
+    samples = [{"t_ns": START_NS + at * MS, "boot": 1, "pool_size": 8, "pool_busy": n} for at, n in busy.items()]
+    samples.append({"t_ns": boot.reaped_ns + 1, "boot": 1, "pool_size": 8, "pool_busy": 99})
+    sampled = dataclasses.replace(run, gauges=row_file(Kind.GAUGES, samples))
+    gauges = tuple(1 if gauge == Gauge.SHARED_POOL else file.gauges[gauge] for gauge in range(len(file.gauges)))
+    shared = dataclasses.replace(sampled, tasks={1: [dataclasses.replace(file, gauges=gauges)]})
+
+    own_pool, shared_pool = (build_summary(each, {}, {}).pool for each in (sampled, shared))
+
+    assert own_pool is not None
+    assert shared_pool is not None
+    assert (own_pool.busy_max < 8, own_pool.saturated_s) == (True, 0.0)
+    assert (shared_pool.busy_max, shared_pool.saturated_s) == (8, 0.1)
 
 
 @pytest.mark.parametrize("case", CASES)
