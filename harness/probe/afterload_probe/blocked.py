@@ -20,7 +20,8 @@ _Sight = tuple[Place, Place]
 class _Episode:
     """A loop that does not beat, from the first sample of it to the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, starting: bool) -> None:
+        self.starting = starting
         self.counts: Counter[tuple[str, str]] = Counter()
         self.sights: dict[tuple[str, str], _Sight] = {}
         self.say_at_ns = _LONG_NS
@@ -35,10 +36,11 @@ class Blocked:
         self._worst: dict[tuple[str, str], tuple[int, _Sight, int]] = {}  # how long, and when it began
         self._said: dict[tuple[str, str], tuple[int, int]] = {}  # the longest said so far, and when
 
-    def seen(self, thread: int, sight: _Sight | None, late_ns: int) -> None:
-        """The loop of `thread` is late by `late_ns`, and this is what it is busy with."""
-        episode = self._episodes.setdefault(thread, _Episode())
-        if sight is not None:
+    def seen(self, thread: int, sight: _Sight | None, late_ns: int, *, starting: bool) -> None:
+        """The loop of `thread` is late by `late_ns`, and this is what it is busy with. `starting`: no request has come in yet."""
+        episode = self._episodes.setdefault(thread, _Episode(starting=starting))
+        # What a process does before its first request keeps nobody waiting: other workers answer, or nobody is asked.
+        if sight is not None and not episode.starting:
             episode.counts[sight[0].key] += 1
             episode.sights[sight[0].key] = sight
             if late_ns >= episode.say_at_ns:

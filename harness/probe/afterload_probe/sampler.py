@@ -175,9 +175,8 @@ class Sampler:
             if frames is None:
                 frames = sys._current_frames()  # noqa: SLF001  # the only way to see what another thread does
             watched.blocked_since_ns = watched.beat_ns
-            self._blocked.seen(
-                watched.thread, culprit(frames.get(watched.thread), watched.runner, self._process.packages), late_ns
-            )
+            sight = culprit(frames.get(watched.thread), watched.runner, self._process.packages)
+            self._blocked.seen(watched.thread, sight, late_ns, starting=not self._page.words[Gauge.REQUESTS])
 
 
 def running_loop() -> AbstractEventLoop | None:
