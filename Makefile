@@ -24,10 +24,10 @@ run: .make/built
 
 test: test-rust test-python
 
-# Three at a time, since most of them wait most of the time; but for those that run afterload, whose load should not be disturbed.
+# Three at a time, since most of them wait most of the time; but two for those that run afterload, whose load should be on time.
 test-python: .make/built
 	$(BIN)/python -m pytest $(or $(ARGS),-n 3 --dist worksteal --ignore tests/run)
-	$(if $(ARGS),,$(BIN)/python -m pytest tests/run)
+	$(if $(ARGS),,$(BIN)/python -m pytest -n 2 --dist worksteal tests/run)
 
 test-rust: .make/built
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core
