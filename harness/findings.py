@@ -156,13 +156,18 @@ def _blocked(evidence: Evidence) -> Iterator[FoundOut]:
 
 
 def _refused(evidence: Evidence) -> Iterator[FoundOut]:
-    """Answers that are no success, by what they said: the first thing to look at where a run measured refusals."""
+    """Answers that are no success, by what they said: the first thing to look at where a run measured refusals.
+
+    Of a scenario's requests, those that it means to have refused are left out: they are the ones without background work.
+    """
     counts: Counter[tuple[int, str]] = Counter()
     for file in evidence.requests:
         for rows in chunks(file):
             said = rows[is_own(rows["op"], evidence.run_tag) & (rows["outcome"] == Outcome.REJ) & (rows["status"] != 0)]
             for (status, route), n in Counter(zip(said["status"].tolist(), said["route"].tolist(), strict=True)).items():
-                counts[status, file.names[route] if route < len(file.names) else ""] += n
+                name = file.names[route] if route < len(file.names) else ""
+                if name not in evidence.expectation.idle:
+                    counts[status, name] += n
     if not counts:
         return
     shown = [f"{_status(status)} to {name or 'a request'} ({n:,})" for (status, name), n in counts.most_common(_MOST_FUNCTIONS)]

@@ -283,7 +283,7 @@ SCENARIO = Scenario(
     plan=Plan(rate_per_s=60.0, duration_s=10.0, pool=2, faults=("kill@6s",)),
     tasks=(Task("process", effect="processed files"),),
     settings=(
-        size("size", "150KB", "how big a typical upload is", low="10KB", high="5MB"),
+        size("size", "250KB", "how big a typical upload is", low="10KB", high="5MB"),
         size("limit", "4MB", "a bigger file is refused with 413", low="10KB", high="15MB"),
         count("level", "9", "in which blocks the copy is compressed, 100KB times so many: 9 takes longest", low=1, high=9),
         share("bad", "3%", "uploads that are too big, of a wrong kind, or broken", high="50%"),

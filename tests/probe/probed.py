@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -129,17 +130,19 @@ class Probed:
         return self.process.wait(20)
 
     def end(self) -> None:
-        """Kills what is left of it: its session, found by its processes."""
-        mine = [self.process.pid]
-        if self.process.poll() is None:
-            mine += [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
-        mine += [each.pid for each in psutil.process_iter() if _session(each.pid) == self.process.pid]
-        for pid in set(mine):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kills what is left of it: its group at once, lest one starts another meanwhile, then whoever left the group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
+        until(self._kill_session, "all processes of the session have ended", 20)
+
+    def _kill_session(self) -> bool:
+        left = [each for each in psutil.process_iter() if _session(each.pid) == self.process.pid]
+        left = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        for each in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        return not left
 
     def _answers(self) -> bool:
         with socket.socket() as trial:
