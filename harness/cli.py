@@ -1,7 +1,9 @@
-"""The command line: `afterload run`, `afterload report`. Options in, exit status out; the work is elsewhere."""
+"""The command line: `afterload run`, `report`, `new`, `doctor`. Options in, exit status out; the work is elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any, TextIO
 
 import click
 
+from harness.doctor import examine
 from harness.durations import parse_duration_s
 from harness.errors import RunError, UsageError
 from harness.evidence import judge_run
@@ -246,6 +249,26 @@ def run(
     outcome = run_session(plan, described, out=out)
     _show(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Says what this machine has for runs, and what to do about what it has not.
+
+    Exit status: 0 runs are possible, 1 something is missing that all of them need.
+    """
+    checks = examine(Path())
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+    else:
+        can_draw = (sys.stdout.encoding or "").lower().startswith("utf")
+        marks = dict(zip(("ok", "warning", "absent", "missing"), "✔▲·✖" if can_draw else "+!-x", strict=True))
+        for check in checks:
+            click.echo(f"{marks[check.state]} {check.name:<18} {check.text}")
+            if check.advice:
+                click.echo(f"  {'':<18} {check.advice}")
+    sys.exit(1 if any(check.state == "missing" for check in checks) else 0)
 
 
 @main.command()

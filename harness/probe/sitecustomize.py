@@ -9,12 +9,34 @@ import sys
 
 
 def _begin() -> None:
+    if sys.version_info < (3, 10):  # noqa: UP036  # this file is read by whatever Python the server has
+        _say_too_old()
+        return
     try:
         import afterload_probe
 
         afterload_probe.begin()
     except Exception as error:  # noqa: BLE001  # whatever it is, the server must start as it would without the probe
         print(f"afterload: the probe could not start: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _say_too_old() -> None:
+    # Where the probe's own notes would be, and in words that any Python 3 reads.
+    rows = os.environ.get("AFTERLOAD_PROBE_ROWS", "")
+    if not rows:
+        return
+    import json
+    import time
+
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    text = "Python {} is too old for the probe, which needs 3.10: tasks are not seen".format(version)  # noqa: UP032
+    note = {"t_ns": int(time.monotonic() * 1e9), "kind": "unhooked", "text": text, "what": "python"}
+    path = "{}-{}.notes.jsonl".format(rows[:-5] if rows.endswith(".rows") else rows, os.getpid())
+    try:
+        with open(path, "a") as notes:  # noqa: PTH123  # as above
+            notes.write(json.dumps(note) + "\n")
+    except OSError as error:
+        print("afterload: {}; {}".format(text, error), file=sys.stderr)  # noqa: T201, UP032
 
 
 def _hand_over() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -178,3 +179,20 @@ def run(command: list[str], cwd: Path, env: dict[str, str] | None = None) -> sub
     )
     assert not list(cwd.glob("tasks-3-*"))
     return found
+
+
+def test_an_older_python_is_named_and_nothing_else_of_the_probe_is_imported(tmp_path: Path):
+    """Whatever Python a server runs on reads `sitecustomize.py`; here it is told to be 3.9."""
+    path = str(PROBE / "sitecustomize.py")
+    code = (
+        f"import sys\nsys.version_info = (3, 9, 18, 'final', 0)\ntext = open({path!r}).read()\n"
+        f"try: exec(text, {{'__name__': 'sitecustomize', '__file__': {path!r}}})\n"
+        "except ModuleNotFoundError: print('afterload_probe' in sys.modules)"
+    )
+    given = {**os.environ, "PYTHONPATH": "", "AFTERLOAD_PROBE_ROWS": str(tmp_path / "tasks-3.rows")}
+    done = subprocess.run([PY, "-S", "-c", code], env=given, capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+    (notes,) = tmp_path.glob("tasks-3-*.notes.jsonl")
+    (note,) = map(json.loads, notes.read_text().splitlines())
+    assert note["kind"] == "unhooked"
+    assert "Python 3.9.18 is too old for the probe, which needs 3.10" in note["text"]
