@@ -14,12 +14,10 @@ from typing import Any
 
 from server._bridge import Bridge
 from server._native import AsgiCall, AsyncChain, AsyncJob, Server, WebSocketCall
-from server._runners import Runners
+from server._runners import Runners, Running, keep
 from server._task_log import TaskTimedOut
 
 __all__ = ["LoopThread"]
-
-_Running = dict[Any, asyncio.Task[None]]
 
 _log = logging.getLogger("server.requests")
 
@@ -36,7 +34,7 @@ class LoopThread:
         self._loop = _new_loop()
         # The loop itself holds tasks weakly: without this one could vanish half-way. By what each works on, so that it can take
         # itself out; a callback for that would cost another turn of the loop.
-        self._running: _Running = {}
+        self._running: Running = {}
         self._runners = Runners(self._loop, self._running)
         self._life: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
@@ -145,18 +143,18 @@ class LoopThread:
             if isinstance(work, AsyncJob):
                 runners.add(work)
             elif isinstance(work, AsyncChain):
-                running[work] = create(_run_chain(work, running), context=work.context())
+                keep(running, work, create(_run_chain(work, running), context=work.context()))
             elif isinstance(work, int):
                 self._bridge.wake(work)
             else:
-                running[work] = create(_run_call(self._bridge, work, running))
+                keep(running, work, create(_run_call(self._bridge, work, running)))
         runners.run()
 
     def _begin(self, life: Coroutine[Any, Any, None]) -> None:
         self._life = self._loop.create_task(life)
 
 
-async def _run_chain(chain: AsyncChain, running: _Running) -> None:
+async def _run_chain(chain: AsyncChain, running: Running) -> None:
     try:
         step = chain.begin()
         if step is None:
@@ -175,7 +173,7 @@ async def _run_chain(chain: AsyncChain, running: _Running) -> None:
         running.pop(chain, None)
 
 
-async def _run_call(bridge: Bridge, call: AsgiCall | WebSocketCall, running: _Running) -> None:
+async def _run_call(bridge: Bridge, call: AsgiCall | WebSocketCall, running: Running) -> None:
     try:
         await bridge.run(call)
     finally:

@@ -16,15 +16,22 @@ from weakref import getweakrefcount
 
 from server._native import AsyncJob, is_untouched
 
-__all__ = ["Runners"]
+__all__ = ["Runners", "Running", "keep"]
 
-_Running = dict[Any, asyncio.Task[None]]
+Running = dict[Any, asyncio.Task[None]]
+"""Tasks of the server's own by what each works on. Each takes itself out at its end: a callback would cost a turn of the loop."""
+
+
+def keep(running: Running, work: Any, task: asyncio.Task[None]) -> None:
+    """Adds a task, which has just been made. With an eager task factory (Python 3.12) it may be over already."""
+    if not task.done():
+        running[work] = task
 
 
 class Runners:
     """The requests that wait for the event loop, and the tasks that run them. Belongs to the loop's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, running: _Running) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, running: Running) -> None:
         """`running`: the tasks that are to be cancelled at the end, by what each works on."""
         self._loop = loop
         self._running = running
@@ -35,7 +42,7 @@ class Runners:
     def add(self, job: AsyncJob) -> None:
         """Begins it, if its route is one that waits; others are begun by the next `run`."""
         if job.route in self._waiting_routes:
-            self._running[job] = self._loop.create_task(_run_alone(job, self._running))
+            keep(self._running, job, self._loop.create_task(_run_alone(job, self._running)))
         else:
             self._jobs.append(job)
 
@@ -49,7 +56,7 @@ class Runners:
             self._newest = None
         if self._jobs:
             self._newest = runner = _Runner(self._jobs)
-            self._running[runner] = self._loop.create_task(runner.run(self._running))
+            keep(self._running, runner, self._loop.create_task(runner.run(self._running)))
             self._loop.call_soon(self.run)
 
     def drop(self) -> None:
@@ -67,8 +74,9 @@ class _Runner:
         self.has_waited = False
         self.route: int | None = None  # of the request that it runs
 
-    async def run(self, running: _Running) -> None:
-        jobs, task = self._jobs, running[self]
+    async def run(self, running: Running) -> None:
+        jobs, task = self._jobs, asyncio.current_task()
+        assert task is not None, "it is run as one"
         name, n_references, n_weak = task.get_name(), getrefcount(task), getweakrefcount(task)
         try:
             while True:
@@ -82,7 +90,7 @@ class _Runner:
             running.pop(self, None)
 
 
-async def _run_alone(job: AsyncJob, running: _Running) -> None:
+async def _run_alone(job: AsyncJob, running: Running) -> None:
     try:
         await _run(job)
     finally:

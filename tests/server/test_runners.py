@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.rows import Gauge
+from server._runners import Running, keep
 
 from .helpers import AppServer, read_answer, stub, until
 
@@ -132,3 +134,19 @@ def test_those_that_give_way_run_in_turn(server: AppServer):
     server.ask("GET", "/turns")
     burst(server, "/turns", "/turns", "/turns")
     assert server.ask("GET", "/steps").json() == [0, 1, 2, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_task_that_was_over_as_soon_as_it_was_made_is_not_kept():
+    """As an eager task factory makes them (Python 3.12): it took itself out before it could be put in."""
+    loop = asyncio.new_event_loop()
+    try:
+        over, waits = loop.create_task(asyncio.sleep(0)), loop.create_task(asyncio.sleep(3600))
+        loop.run_until_complete(over)
+        running: Running = {}
+        keep(running, "over", over)
+        keep(running, "waits", waits)
+        assert list(running) == ["waits"]
+        waits.cancel()
+        loop.run_until_complete(asyncio.wait([waits]))
+    finally:
+        loop.close()
