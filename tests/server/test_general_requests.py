@@ -153,13 +153,19 @@ def test_a_body_can_be_answered_while_it_arrives(server: AppServer) -> None:
     with server.connect() as connection:
         connection.sendall(b"POST /echo/ HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         received = b""
+
+        def more() -> bytes:
+            data = connection.recv(4096)
+            assert data, f"the connection ended after {received!r}"
+            return data
+
         for part in (b"one", b"two", b"three"):
             connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             while part not in received:
-                received += connection.recv(4096)
+                received += more()
         connection.sendall(b"0\r\n\r\n")
         while not received.endswith(b"0\r\n\r\n"):
-            received += connection.recv(4096)
+            received += more()
 
 
 def test_a_client_that_sends_faster_than_the_app_reads_is_held_back(server: AppServer) -> None:
