@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli import main as cli
+from harness.commands.main import main as cli
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find

@@ -12,7 +12,7 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from harness.cli import main as command_line  # the point of this module
+    from harness.commands.main import main as command_line  # the point of this module
 
     signal.signal(signal.SIGINT, before)
     command_line(prog_name="afterload")

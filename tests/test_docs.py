@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from docs.generate import help_text, scenarios_text, schema_text
-from harness.cli import main
+from harness.commands.main import main
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
 from scenarios.registry import NAMES

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
+from harness.commands.main import main
 from tests.run.conftest import APPS, ROOT, Done
 
 Afterload = Callable[..., Done]

@@ -1,88 +1,28 @@
-"""The command line: `afterload run`, `report`, `new`, `doctor`. Options in, exit status out; the work is elsewhere."""
+"""`afterload run`: options, or a plan file, or both, into a plan; the session does the rest."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
-from harness.doctor import examine
-from harness.durations import parse_duration_s
-from harness.errors import RunError, UsageError
-from harness.evidence import judge_run
+from harness.commands.params import EXAMPLE, Duration, Port
+from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
+from harness.errors import UsageError
 from harness.faults import KINDS
-from harness.plan import PORT_PLACEHOLDER, Plan, read_plan
-from harness.rundir import RunDir
-from harness.scenario import new_scenario
-from harness.schema import Summary
-from harness.session import Outcome, describe
+from harness.plan import Plan, read_plan
+from harness.session import describe
 from harness.session import run as run_session
-from harness.text import render
 from harness.traffic.options import TrafficCommand, traffic_options
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 _WARM_UP_S = 1.0
 _COMMAND = "afterload.command"
-_EXAMPLE = "afterload run --request 'POST /orders' -- uvicorn main:app --port {port}"
 _OWN_APP: dict[str, Any] = {"rate_per_s": 50.0, "duration_s": 10.0, "pool": None, "faults": ()}
 """What is done to somebody's own app when nothing else is asked for."""
-
-EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
-
-
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration_s(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Main(click.Group):
-    """Without a command: the same as `run email` (the dashboard, once there is one)."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        try:
-            return super().main(*args, **{**extra, "standalone_mode": False})
-        except click.UsageError as error:
-            error.show()
-            sys.exit(2)
-        except click.exceptions.Exit as done:
-            sys.exit(done.exit_code)
-        except click.Abort:
-            sys.exit(130)
-        except OSError as error:
-            click.echo(f"error: {error.filename or 'afterload'}: {error.strerror or error}", err=True)
-            sys.exit(1)
-        except RunError as error:
-            click.echo(f"error: {error}", err=True)
-            if error.hint:
-                click.echo(f"\nhint: {error.hint}", err=True)
-            sys.exit(error.exit_status)
-
-
-@click.group(
-    cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
-)
-@click.version_option(package_name="afterload")
-@click.pass_context
-def main(context: click.Context) -> None:
-    """Load-test what happens after the response.
-
-    Without a command: runs the email scenario.
-    """
-    if context.invoked_subcommand is None:
-        context.invoke(run, scenarios=("email",))
 
 
 class _Run(TrafficCommand):
@@ -99,17 +39,10 @@ class _Run(TrafficCommand):
         return ["[OPTIONS]", "[SCENARIO | -- COMMAND...]"]
 
 
-class _Port(click.IntRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value == PORT_PLACEHOLDER:
-            self.fail(f"{value} belongs to the command of your app; write -- before it: {_EXAMPLE}", param, ctx)
-        return int(super().convert(value, param, ctx))
-
-
 _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 
 
-@main.command(cls=_Run)
+@click.command(cls=_Run)
 @click.argument("scenarios", nargs=-1)
 @click.option(
     "--engine", type=click.Choice(["rust", "uvicorn", "granian"]), help="What serves the scenario's app.  [default: rust]"
@@ -120,17 +53,17 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 )
 @click.option("--cwd", metavar="DIR", help="Where COMMAND is started.  [default: here]")
 @click.option("--ready", metavar="/PATH", help="COMMAND is ready when it answers 2xx there.  [default: any answer to OPTIONS *]")
-@click.option("--ready-within", "ready_s", type=_Duration(), metavar="TIME", help="How long a start may take.  [default: 30s]")
+@click.option("--ready-within", "ready_s", type=Duration(), metavar="TIME", help="How long a start may take.  [default: 30s]")
 @traffic_options
 @click.option(
-    "--think", "think_s", type=_Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
+    "--think", "think_s", type=Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
 )
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
-@click.option("--for", "for_s", type=_Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
+@click.option("--for", "for_s", type=Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
 @click.option(
     "--warm-up",
     "warm_up_s",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="Of that, left out of the figures.  [default: 1s, at most a fifth]",
 )
@@ -153,7 +86,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--drain",
     "drain_s",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="How long a stopping server may finish its tasks before it is killed.  [default: 30s]",
 )
@@ -171,16 +104,16 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--redis", metavar="URL", help="The same as --set redis=URL.")
 @click.option("--seed", type=int, metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]")
 @click.option(
-    "--port", type=_Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
+    "--port", type=Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
 )
 @click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
 @click.option(
-    "--request-timeout", "request_timeout_s", type=_Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
+    "--request-timeout", "request_timeout_s", type=Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
 )
 @click.option(
     "--horizon",
     "horizon_s",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="How long to wait for the backlog after the load.  [default: 2m]",
 )
@@ -211,7 +144,7 @@ def run(
     command: tuple[str, ...] | None = context.meta.get(_COMMAND)
     if len(scenarios) > 1 or (scenarios and command is not None):
         raise click.UsageError(
-            f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {_EXAMPLE}"
+            f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {EXAMPLE}"
         )
     values = read_plan(plan_file) if plan_file is not None else {}
     values.update(given)
@@ -219,11 +152,11 @@ def run(
         values["scenario"] = scenarios[0]
     if command is not None:
         if not command:
-            raise click.UsageError(f"there is no command after --; write, e.g., {_EXAMPLE}")
+            raise click.UsageError(f"there is no command after --; write, e.g., {EXAMPLE}")
         values["command"] = command
     if "scenario" not in values and "command" not in values:
         raise click.UsageError(
-            f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {_EXAMPLE}"
+            f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {EXAMPLE}"
         )
     where = f"plan {plan_file}" if plan_file is not None else "options"
     is_own_app = "command" in values
@@ -235,7 +168,7 @@ def run(
     rate = {} if _is_closed(values) else {"rate": 1.0}
     first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
     if json_to is not None and json_to != "-":
-        _require_writable(Path(json_to))
+        require_writable(Path(json_to))
     if is_own_app and not (first.requests or first.locustfile or first.openapi):
         hint = "name a request, e.g., --request 'POST /orders', or let them be made: --from-openapi auto, or give a --locustfile"
         raise UsageError("nothing says what to send", hint)
@@ -247,55 +180,8 @@ def run(
             f"note: secret header values are not written to the run directory; to run its plan again, set {names}", err=True
         )
     outcome = run_session(plan, described, out=out)
-    _show(outcome, json_to)
+    show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
-
-
-@main.command()
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-def doctor(*, as_json: bool) -> None:
-    """Says what this machine has for runs, and what to do about what it has not.
-
-    Exit status: 0 runs are possible, 1 something is missing that all of them need.
-    """
-    checks = examine(Path())
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
-    else:
-        can_draw = (sys.stdout.encoding or "").lower().startswith("utf")
-        marks = dict(zip(("ok", "warning", "absent", "missing"), "✔▲·✖" if can_draw else "+!-x", strict=True))
-        for check in checks:
-            click.echo(f"{marks[check.state]} {check.name:<18} {check.text}")
-            if check.advice:
-                click.echo(f"  {'':<18} {check.advice}")
-    sys.exit(1 if any(check.state == "missing" for check in checks) else 0)
-
-
-@main.command()
-@click.argument("run_directory", type=click.Path(path_type=Path), default=Path("runs/latest"))
-@click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
-def report(run_directory: Path, json_to: str | None) -> None:
-    """Judges a run again from what its witnesses wrote.
-
-    RUN_DIRECTORY is one that `afterload run` made.  [default: runs/latest]
-    """
-    if not run_directory.is_dir():
-        raise UsageError(f"there is no run directory {run_directory}", "see runs/ for those that there are")
-    summary = judge_run(RunDir(run_directory.resolve()))
-    _write(summary, json_to)
-    sys.exit(EXIT_STATUS[summary.verdict])
-
-
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def new(file: Path) -> None:
-    """Writes FILE, e.g., my_scenario.py: a commented scenario that runs as it is.
-
-    Then: afterload run ./my_scenario.py
-    """
-    new_scenario(file)
-    shown = file if len(file.parts) > 1 else f"./{file}"
-    click.echo(f"wrote {file}; run it with: afterload run {shown}")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -337,48 +223,3 @@ def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, An
     if "for_s" not in values:
         defaults["faults"] = tuple(plan["faults"])
     return defaults
-
-
-def _show(outcome: Outcome, json_to: str | None) -> None:
-    _write(outcome.summary, json_to)
-    shown = Path(os.path.relpath(outcome.rundir.path))
-    click.echo(
-        f"run directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}",
-        err=json_to == "-",
-    )
-
-
-def _write(summary: Summary, json_to: str | None) -> None:
-    text = summary.model_dump_json(indent=2)
-    try:
-        _print(summary, sys.stderr if json_to == "-" else sys.stdout)
-        if json_to == "-":
-            print(text, flush=True)  # noqa: T201
-    except BrokenPipeError:
-        # Whoever read the output has enough of it; that changes nothing of the verdict.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if json_to is not None and json_to != "-":
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
-
-
-def _print(summary: Summary, stream: TextIO) -> None:
-    columns, lines = os.get_terminal_size(stream.fileno()) if stream.isatty() else (80, 0)
-    can_draw = (stream.encoding or "").lower().startswith("utf")
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
-    shown = render(summary, width=min(100, columns), color=colour, glyphs="blocks" if can_draw else "ascii").strip("\n")
-    print(f"\n{shown}\n", file=stream, flush=True)
-    if 0 < lines < shown.count("\n"):
-        # What matters most has scrolled off the screen: say it again where the reader's eye is.
-        print(shown.split("\n\n", 1)[0] + "\n", file=stream, flush=True)
-
-
-def _require_writable(path: Path) -> None:
-    try:
-        with path.open("a", encoding="utf-8"):
-            return
-    except OSError as error:
-        raise UsageError(f"cannot write the summary to {path}: {error.strerror}") from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,40 @@
+"""What options take beside numbers and text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness.durations import parse_duration_s
+from harness.plan import PORT_PLACEHOLDER
+
+__all__ = ["EXAMPLE", "Duration", "Port"]
+
+EXAMPLE = "afterload run --request 'POST /orders' -- uvicorn main:app --port {port}"
+"""How an app of one's own is run."""
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, written as 500ms, 30s, 2m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails with what is allowed."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration_s(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Port(click.IntRange):
+    """A port number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Fails for the placeholder, which belongs to the command."""
+        if value == PORT_PLACEHOLDER:
+            self.fail(f"{value} belongs to the command of your app; write -- before it: {EXAMPLE}", param, ctx)
+        return int(super().convert(value, param, ctx))
