@@ -106,6 +106,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
             for event in events
             if event["event"] == "users_done"
         ],
+        lag_floor_ms=(_last(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=tuple(plan.get("faults", ())),
         interrupted_by=interrupted["signal"] if interrupted else None,

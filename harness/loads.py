@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.engines import MODULE
+from harness.errors import RunError
+from harness.load.replay import packed_times
 from harness.plan import Plan
 from harness.processes import Child
+from harness.replays import read_replay
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
 from harness.talk import Talk
@@ -21,6 +24,17 @@ from harness.traffic.jobs import load_job
 
 __all__ = ["Loads"]
 
+_REPORTED = (
+    "planned",
+    "sent",
+    "shed",
+    "overdue",
+    "late",
+    "cpu_share",
+    "ceiling_per_s",
+    "stalled_s",
+    "longest_stall_s",
+)
 _READY_S = 30.0
 _LEAD_NS = 150_000_000
 """From "all is ready" to the first request: time for the load process to wake up."""
@@ -31,9 +45,12 @@ _HURRY_S = 3.0
 class Loads:
     """All load processes of one run, as one thing."""
 
-    def __init__(self, plan: Plan, rundir: RunDir, events: EventLog, tick: Callable[[], None]) -> None:
-        """`tick` is called about every 5 ms during a wait."""
+    def __init__(
+        self, plan: Plan, rundir: RunDir, events: EventLog, tick: Callable[[], None], *, ceiling_per_s: float | None = None
+    ) -> None:
+        """`tick` is called about every 5 ms during a wait. `ceiling_per_s`: what one process can send at most, if known."""
         self._plan = plan
+        self._ceiling_per_s = ceiling_per_s
         self._rundir = rundir
         self._events = events
         self._tick = tick
@@ -41,6 +58,8 @@ class Loads:
         self._pages: list[LivePage] = []
         self.start_ns = 0
         """When the load begins, monotonic ns; 0 until that is known."""
+        self.schedule: str | None = None
+        """What tells its schedule from any other; None where there is none: users go by the answers."""
 
     def start(self) -> None:
         """Starts the processes, which import what they need while the server starts."""
@@ -53,13 +72,28 @@ class Loads:
 
     def give(self, templates: Sequence[Mapping[str, Any]], address: tuple[str, int], run_tag: int) -> None:
         """Gives each its job: what to send, and where to."""
+        replay = None if self._plan.replay is None else packed_times(read_replay(dict(self._plan)).due_ns)
         for process, (_, talk) in enumerate(self._started):
-            rows = self._rundir.requests(process)
-            talk.say(load_job(self._plan, templates, process=process, address=address, run_tag=run_tag, rows=rows))
+            job = load_job(
+                self._plan,
+                templates,
+                process=process,
+                address=address,
+                run_tag=run_tag,
+                rows=self._rundir.requests(process),
+                replay=replay,
+                ceiling_per_s=self._ceiling_per_s,
+            )
+            talk.say(job)
 
     def planned(self) -> int:
         """Waits until all are ready. How many requests they have in their schedules. Raises ChildDied or ChildNotReady."""
-        return sum(talk.hear(_READY_S, "before it was ready")["planned"] for _, talk in self._started)
+        ready = [talk.hear(_READY_S, "before it was ready") for _, talk in self._started]
+        schedules = {each.get("schedule") for each in ready}
+        if len(schedules) > 1:
+            raise RunError(f"the load processes made {len(schedules)} different schedules of one plan, so that none was sent")
+        (self.schedule,) = schedules
+        return sum(each["planned"] for each in ready)
 
     def begin(self) -> int:
         """Tells all the same start, and returns it, monotonic ns."""
@@ -109,15 +143,8 @@ class Loads:
         child.stop(_HURRY_S)
 
     def _note(self, process: int, report: Mapping[str, Any], exit_status: int) -> None:
-        self._events.write(
-            "load_done",
-            process=process,
-            planned=report["planned"],
-            sent=report["sent"],
-            shed=report["shed"],
-            cpu_share=report["cpu_share"],
-            exit_status=exit_status,
-        )
+        said = {key: report[key] for key in _REPORTED}
+        self._events.write("load_done", process=process, **said, exit_status=exit_status)
         if "users" in report:
             told = {key: report.get(key, []) for key in ("user_errors", "notes")}
             self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)

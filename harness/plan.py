@@ -23,6 +23,10 @@ from pydantic import (
 
 from harness.errors import UsageError
 from harness.faults import FaultPlan, parse_fault
+from harness.load import ways
+from harness.load.pacing import planned_profile
+from harness.load.profile import Profile
+from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
 from harness.traffic.secret import Mask
@@ -31,12 +35,12 @@ __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
 
 MOST_REQUESTS = 20_000_000
+_SAME_S = 1e-6
 PORT_PLACEHOLDER = "{port}"
 
 _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit": None}
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
-_OF_USERS = ("spawn_rate", "think_s")
 _OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
 
 
@@ -60,6 +64,7 @@ class Plan(BaseModel):
     users: Annotated[int, Field(ge=1, le=60_000)] | None = None
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     think_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    think_spread: Literal["constant", "exponential"] | None = None
     tasks: Literal["sync", "async", "blocking", "inline"] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     loop: Literal["auto", "asyncio", "uvloop"] | None = None
@@ -70,7 +75,13 @@ class Plan(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    stages: Annotated[str, Field(max_length=100_000)] | None = None
+    replay: Annotated[str, Field(min_length=1)] | None = None
+    replay_field: str | None = None
+    replay_speed: Annotated[float, Field(gt=0, le=1000)] | None = None
     arrivals: Literal["constant", "poisson"] = "constant"
+    send_within_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    above_ceiling: bool = False
     for_s: Annotated[float, Field(gt=0, le=86_400)]
     warm_up_s: Annotated[float, Field(ge=0)] = 1.0
     load_processes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -93,7 +104,7 @@ class Plan(BaseModel):
             defaults |= _OF_SCENARIOS
         if engine == "rust":
             defaults |= _OF_THE_BUNDLED
-        return {**defaults, **{name: value for name, value in values.items() if value is not None}}
+        return ways.fill_in({**defaults, **{name: value for name, value in values.items() if value is not None}})
 
     @field_validator("faults")
     @classmethod
@@ -101,6 +112,13 @@ class Plan(BaseModel):
         for fault in faults:
             parse_fault(fault)
         return faults
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_can_be_read(cls, stages: str | None) -> str | None:
+        if stages is not None:
+            parse_stages(stages)
+        return stages
 
     @field_validator("openapi_only", "openapi_exclude")
     @classmethod
@@ -150,15 +168,8 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _load_is_known(self) -> Plan:
-        if self.is_closed and self.rate is not None:
-            msg = "rate starts requests whether or not the last ones were answered, users wait for answers: give one of the two"
-            raise ValueError(msg)
-        if not self.is_closed and self.rate is None:
-            msg = "rate is missing: how many requests to start per second"
-            raise ValueError(msg)
-        for name in (name for name in _OF_USERS if getattr(self, name) is not None and self.users is None):
-            msg = f"{name} is {getattr(self, name):g}, which says how users go on, and there are none: say with users how many"
-            raise ValueError(msg)
+        if problem := ways.problem(self.__dict__):
+            raise ValueError(problem)
         if self.locustfile is not None:
             others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
             if others:
@@ -175,8 +186,13 @@ class Plan(BaseModel):
             if fault.at_s >= self.for_s:
                 msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
                 raise ValueError(msg)
-        if self.rate is not None and self.rate * self.for_s > MOST_REQUESTS:
-            msg = f"rate {self.rate:g} for {self.for_s:g} s are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
+        profile = self.profile
+        if profile is not None and profile.expected > MOST_REQUESTS:
+            what = "the stages" if self.rate is None else f"rate {self.rate:g} for {self.for_s:g} s"
+            msg = f"{what} are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
+            raise ValueError(msg)
+        if self.stages is not None and profile is not None and abs(profile.duration_s - self.for_s) > _SAME_S:
+            msg = f"for_s is {self.for_s:g} and the stages last {profile.duration_s:g} s: leave for_s out, it follows from them"
             raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
             msg = f"warm_up_s is {self.warm_up_s:g} and the load lasts {self.for_s:g} s: nothing would be left to measure"
@@ -196,6 +212,11 @@ class Plan(BaseModel):
     def is_closed(self) -> bool:
         """True if users wait for answers before they send the next request: the closed model."""
         return self.users is not None or self.locustfile is not None
+
+    @property
+    def profile(self) -> Profile | None:
+        """How many requests to start per second, over time; None where that is not planned: of users, and of a replay."""
+        return planned_profile(self.__dict__)
 
     @property
     def hidden(self) -> dict[str, str]:

@@ -147,7 +147,21 @@ class Generator(_Record):
 
     processes: int
     cpu_max: Number = Field(description="share of one core, of the busiest")
-    shed: int
+    shed: int = Field(description="due and never sent: too many were in flight, or it was overdue")
+    overdue: int = Field(
+        default=0, description="of those shed: they could not be sent within `send_within_s` after they were due"
+    )
+    late: int = Field(default=0, description="of those sent: more than 20 ms after they were due")
+    stalled_s: Number = Field(
+        default=None, description="how long load processes stood still, for more than 20 ms at a time; of the worst one"
+    )
+    longest_stall_s: Number = Field(default=None, description="at a stretch")
+    ceiling_per_s: Number = Field(
+        default=None, description="requests/s that the load processes can send at most on this machine; null: not calibrated"
+    )
+    lag_floor_ms: Number = Field(
+        default=None, description="lag p99 on this machine when little is asked of it; null: not calibrated"
+    )
 
 
 class BootSummary(_Record):

@@ -7,6 +7,7 @@ progress (`_tick`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import secrets
@@ -19,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.calibration import Calibration, measuring
+from harness.ceilings import known_ceiling
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
@@ -28,6 +31,7 @@ from harness.loads import Loads
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
+from harness.replays import peak_of
 from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
@@ -72,6 +76,9 @@ def run(
     engine: Engine | None = None,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
+    session_progress = progress or Progress()
+    peak_per_s = peak_of(plan)
+    calibration = known_ceiling(peak_per_s, plan.load_processes, insist=plan.above_ceiling, say=session_progress.event)
     require_free(plan.port)
     chosen = engine or engine_of(plan)
     rundir = RunDir.create(plan.title, out)
@@ -81,9 +88,9 @@ def run(
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
-    session_progress = progress or Progress()
-    session = _Session(plan, scenario, rundir, session_progress, chosen)
-    interrupted_by = session.run()
+    session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
+    with measuring(session_progress.event):
+        interrupted_by = session.run()
     if interrupted_by is None and scenario.get("has_check"):
         # From the rows and from what is left in the world, now that nothing moves any more.
         try:
@@ -103,7 +110,15 @@ def run(
 class _Session:
     """The processes of one run and the order in which things happen to them."""
 
-    def __init__(self, plan: Plan, scenario: dict[str, Any], rundir: RunDir, progress: Progress, engine: Engine) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        scenario: dict[str, Any],
+        rundir: RunDir,
+        progress: Progress,
+        engine: Engine,
+        calibration: Calibration | None,
+    ) -> None:
         self._plan = plan
         self._scenario = scenario
         self._rundir = rundir
@@ -113,7 +128,9 @@ class _Session:
         self._run_tag = secrets.randbelow((1 << 31) - 1) + 1
         self._sampler = GaugeSampler(rundir.gauges())
         self._phase = "start"
-        self._loads = Loads(plan, rundir, self._events, self._tick)
+        ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
+        self._loads = Loads(plan, rundir, self._events, self._tick, ceiling_per_s=ceiling_per_s)
+        self._calibration = calibration
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
@@ -122,6 +139,8 @@ class _Session:
     def run(self) -> int | None:
         """The whole run. Returns the signal that interrupted it, if one did."""
         self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
+        if self._calibration is not None:
+            self._events.write("calibration", **dataclasses.asdict(self._calibration))
         try:
             with Janitor(self._rundir.run_id), adopt_orphans(), self._signals():
                 try:
@@ -202,7 +221,9 @@ class _Session:
         start_ns = self._loads.begin()
         self._rundir.make_latest()
         end_ns = start_ns + int(self._plan.for_s * 1e9)
-        self._events.write("load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned)
+        self._events.write(
+            "load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned, schedule=self._loads.schedule
+        )
         self._enter("load")
 
     def _drain(self) -> None:

@@ -65,15 +65,28 @@ def build_summary(
         tasks=_tasks(result, statistics, over_time),
         pool=_pool(evidence, result),
         loop=_loop(evidence),
-        generator=Generator(
-            processes=max(len(evidence.generators), len(evidence.requests)),
-            cpu_max=max((each.cpu_share for each in evidence.generators), default=None),
-            shed=sum(each.shed for each in evidence.generators),
-        ),
+        generator=_generator(evidence),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
+    )
+
+
+def _generator(evidence: Evidence) -> Generator:
+    generators = evidence.generators
+    ceilings = [each.ceiling_per_s for each in generators if each.ceiling_per_s is not None]
+    return Generator(
+        processes=max(len(generators), len(evidence.requests)),
+        cpu_max=max((each.cpu_share for each in generators), default=None),
+        shed=sum(each.shed for each in generators),
+        overdue=sum(each.overdue for each in generators),
+        late=sum(each.late for each in generators),
+        stalled_s=max((each.stalled_s for each in generators), default=None),
+        longest_stall_s=max((each.longest_stall_s for each in generators), default=None),
+        # Of all or of none: a part of them says nothing about what they can do together.
+        ceiling_per_s=sum(ceilings) if ceilings and len(ceilings) == len(generators) else None,
+        lag_floor_ms=evidence.lag_floor_ms,
     )
 
 

@@ -298,7 +298,9 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
     ]
     yield from page.wrapped(" requests", f"{requests.attempted:,} sent = {' + '.join(parts)}")
     if requests.unsent:
-        yield from page.wrapped("", f"and {requests.unsent:,} never sent: the generator had too many in flight")
+        yield from page.wrapped(
+            "", f"and {requests.unsent:,} never sent: {_why_shed(requests.unsent, summary.generator.overdue)}"
+        )
     if tasks.inline:
         yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
     elif tasks.server_is_witness or tasks.accepted:
@@ -315,6 +317,13 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
+
+
+def _why_shed(unsent: int, overdue: int) -> str:
+    too_many, too_late = "the generator had too many in flight", "the generator could not send them in time"
+    if not overdue:
+        return too_many
+    return too_late if overdue == unsent else f"{too_late} ({overdue:,}), or {too_many} ({unsent - overdue:,})"
 
 
 def _scenario(summary: Summary, page: _Page) -> Iterator[str]:

@@ -14,6 +14,7 @@ from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
 from harness.model import Boot, Evidence
 from harness.rows import RequestError
+from harness.stalls import stall_reasons
 from harness.statistics import Statistics
 from harness.timeline import outages
 
@@ -49,6 +50,7 @@ def judge(evidence: Evidence, account: Account, invariants: Sequence[Invariant],
         *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
         *(reason for boot in evidence.boots for reason in _of_a_boot(boot)),
         *_of_the_generator(evidence, account, statistics),
+        *stall_reasons(evidence, statistics),
         *_of_the_answers(evidence, account),
     )
     return Verdict(verdict="INCONCLUSIVE" if reasons else "PASS", reasons=reasons)
@@ -131,8 +133,11 @@ def _has_crashed(boot: Boot) -> bool:
 
 def _of_the_generator(evidence: Evidence, account: Account, statistics: Statistics) -> Iterator[str]:
     shed = sum(each.shed for each in evidence.generators)
-    if shed:
-        yield f"The generator shed {shed:,} requests: too many were in flight."
+    overdue = sum(each.overdue for each in evidence.generators)
+    if shed > overdue:
+        yield f"The generator shed {shed - overdue:,} requests: too many were in flight."
+    if overdue:
+        yield f"The generator shed {overdue:,} requests: it could not send them in time."
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."

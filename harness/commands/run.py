@@ -12,7 +12,9 @@ from harness.commands.params import EXAMPLE, Duration, Port
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
 from harness.faults import KINDS
+from harness.load import ways
 from harness.plan import Plan, read_plan
+from harness.replays import read_replay
 from harness.session import describe
 from harness.session import run as run_session
 from harness.traffic.options import TrafficCommand, traffic_options
@@ -58,8 +60,23 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--think", "think_s", type=Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
 )
+@click.option(
+    "--think-spread",
+    type=click.Choice(["constant", "exponential"]),
+    help="How that is spread; exponential: --think is the mean.  [default: constant]",
+)
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
-@click.option("--for", "for_s", type=Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
+@click.option(
+    "--stages",
+    metavar="STAGES",
+    help="The same, changing over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
+)
+@click.option("--replay", metavar="FILE", help="Start requests at the times in FILE: numbers, CSV, NDJSON, an access log.")
+@click.option("--replay-field", metavar="NAME", help="Column or key of FILE that holds the time.  [default: the usual names]")
+@click.option("--replay-speed", type=float, metavar="X", help="2: twice as fast as FILE.  [default: 1]")
+@click.option(
+    "--for", "for_s", type=Duration(), metavar="TIME", help="How long to send load, e.g., 30s; it follows from stages and replay."
+)
 @click.option(
     "--warm-up",
     "warm_up_s",
@@ -69,6 +86,13 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 )
 @click.option(
     "--arrivals", type=click.Choice(["constant", "poisson"]), help="How requests are spread in time.  [default: constant]"
+)
+@click.option(
+    "--send-within",
+    "send_within_s",
+    type=Duration(),
+    metavar="TIME",
+    help="Shed a request, and say so, that can't be sent so soon after it was due.  [default: 1s]",
 )
 @click.option(
     "--tasks",
@@ -106,7 +130,10 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--port", type=Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
 )
-@click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
+@click.option(
+    "--processes", "--load-processes", "load_processes", type=int, metavar="N", help="Processes that send load.  [default: 1]"
+)
+@click.option("--above-ceiling", is_flag=True, default=None, help="Ask for more than the load generator can send here.")
 @click.option(
     "--request-timeout", "request_timeout_s", type=Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
 )
@@ -146,8 +173,7 @@ def run(
         raise click.UsageError(
             f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {EXAMPLE}"
         )
-    values = read_plan(plan_file) if plan_file is not None else {}
-    values.update(given)
+    values = ways.fill_in(ways.override(read_plan(plan_file) if plan_file is not None else {}, given))
     if scenarios:
         values["scenario"] = scenarios[0]
     if command is not None:
@@ -165,8 +191,11 @@ def run(
         values["cwd"] = str(Path(values.get("cwd") or ".").absolute())
         values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
-    rate = {} if _is_closed(values) else {"rate": 1.0}
+    rate = {} if ways.given_ways(values) else {"rate": 1.0}
     first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
+    if first.replay is not None:
+        values["replay"] = str(Path(first.replay).absolute())
+        values["for_s"] = read_replay({**dict(first), "for_s": values.get("for_s")}).length_s
     if json_to is not None and json_to != "-":
         require_writable(Path(json_to))
     if is_own_app and not (first.requests or first.locustfile or first.openapi):
@@ -200,10 +229,6 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _is_closed(values: dict[str, Any]) -> bool:
-    return values.get("users") is not None or values.get("locustfile") is not None
-
-
 def _files_in(values: dict[str, Any]) -> list[str]:
     names = [name for name in ("locustfile", "openapi") if isinstance(values.get(name), str)]
     return [name for name in names if values[name] != "auto" and "://" not in values[name]]
@@ -212,7 +237,7 @@ def _files_in(values: dict[str, Any]) -> list[str]:
 def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     plan = described.get("plan", _OWN_APP)
     defaults = {"for_s": plan["duration_s"]}
-    if not _is_closed(values):
+    if not ways.given_ways(values):
         defaults["rate"] = plan["rate_per_s"]
     if plan["pool"] is not None:
         defaults["pool"] = plan["pool"]

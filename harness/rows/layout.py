@@ -116,6 +116,7 @@ class RequestError(IntEnum):
     CLOSED_EARLY = 5
     SHED = 6
     OTHER = 7
+    OVERDUE = 8  # shed as well: it could not be sent in time
 
 
 class TaskKind(IntEnum):
