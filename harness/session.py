@@ -25,6 +25,7 @@ from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
+from harness.machine import MachineSampler
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
@@ -115,6 +116,7 @@ class _Session:
         self._events = EventLog(rundir.events)
         self._run_tag = secrets.randbelow((1 << 31) - 1) + 1
         self._sampler = GaugeSampler(rundir.gauges())
+        self._machine = MachineSampler(rundir.machine())
         self._phase = "start"
         self._load_start_ns = 0
         self._interrupted_by: int | None = None
@@ -146,6 +148,7 @@ class _Session:
             return self._interrupted_by
         finally:
             self._sampler.close()
+            self._machine.close()
             self._progress.close()
             for page in self._load_pages:
                 page.close()
@@ -294,6 +297,7 @@ class _Session:
     def _tick(self) -> None:
         if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
+        self._machine.sample()
         server = self._server
         load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, load_cpu_ns):
