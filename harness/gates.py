@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.figures import Figure, figure_of, limit_of, read
@@ -121,6 +122,7 @@ class _Judge:
         self._slowed = "" if "noise" in allowed else slowed
         self._samples = Samples(evidence, account, noise, slowed=bool(self._slowed))
         self._backlog: Steps | None = None
+        self._sorted: dict[str, NDArray[np.int64]] = {}
 
     def result(self, text: str) -> SloResult:
         try:
@@ -222,13 +224,12 @@ class _Judge:
         )
 
     def _error_rate(self, span: _Span | None) -> _Value:
-        ops = self._account.tables.ops
         from_ns = self._evidence.load_start_ns + round(self._evidence.warm_up_s * 1e9)
-        due = ops.due_ns >= from_ns if span is None else (ops.due_ns >= span.from_ns) & (ops.due_ns < span.until_ns)
-        n = int(np.count_nonzero(due))
+        whole = span or _Span(from_ns, NEVER_NS)
+        n, n_acked = self._count("due", whole), self._count("due_acked", whole)
         if not n:
             return _nothing("no request was due")
-        share = 100.0 * int(np.count_nonzero(due & (ops.outcome != Outcome.ACK))) / n
+        share = 100.0 * (n - n_acked) / n
         return self._in_noise(_Value(share, share, share), span, low=0.0)
 
     def _recovery(self) -> _Value:
@@ -254,16 +255,23 @@ class _Judge:
         return _Value(math.inf, math.inf, math.inf)
 
     def _in_window(self, what: Figure, span: _Span) -> _Value:
-        ops = self._account.tables.ops
         if what.path == ("tasks", "backlog_max"):
             self._backlog = self._backlog or backlog_steps(self._evidence)
             most = float(self._backlog.highest_in(np.array([span.from_ns, span.until_ns]))[0])
             return self._in_noise(self._seen(what, most), span, low=0.0)
-        instants = ops.due_ns if what.path == ("requests", "offered_per_s") else ops.ack_ns[ops.ack_ns != NEVER_NS]
-        n = int(np.count_nonzero((instants >= span.from_ns) & (instants < span.until_ns)))
-        rate = n / span.length_s
+        is_offered = what.path == ("requests", "offered_per_s")
+        rate = self._count("due" if is_offered else "acked", span) / span.length_s
         value = _Value(rate, rate, rate)
-        return value if what.path == ("requests", "offered_per_s") else self._in_noise(value, span, high=math.inf)
+        return value if is_offered else self._in_noise(value, span, high=math.inf)
+
+    def _count(self, what: str, span: _Span) -> int:
+        """How many requests were due ("due", of those answered with a 2xx "due_acked") or acknowledged ("acked") in a span."""
+        if what not in self._sorted:
+            ops = self._account.tables.ops
+            acked = ops.outcome == Outcome.ACK
+            self._sorted[what] = np.sort({"due": ops.due_ns, "due_acked": ops.due_ns[acked], "acked": ops.ack_ns[acked]}[what])
+        first, last = np.searchsorted(self._sorted[what], (span.from_ns, span.until_ns))
+        return int(last - first)
 
     def _of_the_summary(self, what: Figure) -> _Value:
         path = what.path

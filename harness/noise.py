@@ -66,11 +66,15 @@ class Noise:
 
     def covers(self, instants_ns: NDArray[np.int64], lengths_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these times, each from an instant and so long, touch a noisy interval."""
-        found = np.zeros(len(instants_ns), np.bool_)
-        ends = instants_ns + np.minimum(lengths_ns, np.iinfo(np.int64).max - instants_ns)
-        for start, end in self._stretches():
-            found |= (instants_ns < end) & (ends >= start)
-        return found
+        stretches = self._stretches()
+        if not stretches:
+            return np.zeros(len(instants_ns), np.bool_)
+        starts, ends = np.array(stretches).T
+        # The first stretch that ends after the instant: it is touched, or none is.
+        first = np.searchsorted(ends, instants_ns, side="right")
+        last_ns = instants_ns + np.minimum(lengths_ns, np.iinfo(np.int64).max - instants_ns)
+        touched: NDArray[np.bool_] = (first < len(ends)) & (starts[np.minimum(first, len(ends) - 1)] <= last_ns)
+        return touched
 
     def _stretches(self) -> list[tuple[int, int]]:
         """Noisy intervals and their aftermath, joined where they meet."""

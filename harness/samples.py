@@ -39,14 +39,14 @@ _ROOM: Final = 1e-6  # 1 - 0.99 is a little more than a hundredth
 class Sample:
     """Durations of measured operations or their tasks."""
 
-    at_ns: NDArray[np.int64]  # when the operation was due
+    at_ns: NDArray[np.int64]  # when the operation was due; in order
     value_ns: NDArray[np.int64]  # NEVER_NS: without an end
     noisy: NDArray[np.bool_]  # measured in noise: without it, it might have been as short as you like
     n_unknown: int = 0  # there are so many more of which nobody knows anything
 
     def between(self, from_ns: int, until_ns: int) -> Sample:
         """Those due in [from, until)."""
-        inside = (self.at_ns >= from_ns) & (self.at_ns < until_ns)
+        inside = slice(*np.searchsorted(self.at_ns, (from_ns, until_ns)))
         # Nobody knows where the unknown ones belong.
         return Sample(self.at_ns[inside], self.value_ns[inside], self.noisy[inside], self.n_unknown)
 
@@ -77,6 +77,9 @@ class Samples:
         """All values of a series, without the warm-up."""
         if series not in self._known:
             at_ns, value_ns, n_unknown = self._values(series)
+            if np.any(at_ns[1:] < at_ns[:-1]):
+                order = np.argsort(at_ns, kind="stable")
+                at_ns, value_ns = at_ns[order], value_ns[order]
             lengths = np.where(value_ns == NEVER_NS, 0, value_ns)
             noisy = np.ones(len(at_ns), np.bool_) if self._slowed else self._noise.covers(at_ns, lengths)
             self._known[series] = Sample(at_ns, value_ns, noisy & (value_ns != NEVER_NS), n_unknown)

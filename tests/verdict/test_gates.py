@@ -18,7 +18,7 @@ from harness.schema import SloSummary, Summary
 from harness.statistics import measure
 from harness.summary import build_summary
 
-from .simulated import MS, S, START_NS, Setup, Simulated
+from .simulated import MS, START_NS, S, Setup, Simulated
 
 NEVER = np.iinfo(np.int64).max
 
@@ -59,7 +59,13 @@ def test_a_percentile_is_the_one_of_the_summary(healthy: Simulated) -> None:
 
 @pytest.mark.parametrize(
     ("operator", "below", "equal", "above"),
-    [("<", False, False, True), ("<=", False, True, True), (">", True, False, False), (">=", True, True, False), ("==", False, True, False)],
+    [
+        ("<", False, False, True),
+        ("<=", False, True, True),
+        (">", True, False, False),
+        (">=", True, True, False),
+        ("==", False, True, False),
+    ],
 )
 def test_comparisons_are_what_they_say(healthy: Simulated, operator: str, below: bool, equal: bool, above: bool) -> None:
     """A limit below the figure, at it, above it."""
@@ -74,7 +80,7 @@ def test_what_never_ended_breaks_an_upper_limit_and_holds_a_lower_one(healthy: S
     healthy.requests["outcome"][silent], healthy.requests["error"][silent] = Outcome.IND, RequestError.CLOSED_EARLY
     summary = judged(healthy, "p99<1h", "p99>1h", "p95<1s", "done_p99<1s")
 
-    assert [False, True, True, True] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [False, True, True, True]
     assert (summary.slos[0].value, summary.slos[0].never) == (None, True)
     assert summary.tasks.recovered == len(silent)
 
@@ -85,7 +91,7 @@ def test_work_that_is_never_done_is_not_left_out_of_done(killed: Simulated) -> N
     share = (summary.tasks.interrupted + summary.tasks.never_started) / summary.tasks.accepted
 
     assert share > 0.01
-    assert [False, True, False] == [slo.holds for slo in summary.slos[:3]]
+    assert [slo.holds for slo in summary.slos[:3]] == [False, True, False]
 
 
 def test_failed_tasks_are_never_done_and_rejected_ones_are_nobodys_wait(healthy: Simulated) -> None:
@@ -107,7 +113,7 @@ def test_without_a_witness_in_the_world_a_loss_is_an_interval(killed: Simulated)
     assert 0 < low < high
     summary = judged(blind, f"lost<={high}", f"lost<{low}", f"lost<={low}", "lost==0", f"lost=={high}", "duplicated==0")
 
-    assert [True, False, None, False, None, None] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [True, False, None, False, None, None]
     assert "a witness is missing" in summary.slos[2].why
     assert "nobody looked at what arrived" in summary.slos[5].why
 
@@ -123,7 +129,7 @@ def test_what_a_server_did_not_tell_is_a_lower_bound(healthy: Simulated) -> None
     )
     summary = judged(unseen, "backlog<1000", "tasks.accepted<5", "done_p99<5s", "p99<1s", "drain<1s")
 
-    assert [None, None, None, True, None] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [None, None, None, True, None]
     assert "the server told nothing" in summary.slos[0].why
     assert summary.verdict == "INCONCLUSIVE"
     assert summary.trusted
@@ -131,7 +137,7 @@ def test_what_a_server_did_not_tell_is_a_lower_bound(healthy: Simulated) -> None
 
 def test_a_figure_that_there_is_none_of_cannot_be_told(healthy: Simulated) -> None:
     summary = judged(healthy, "recovery<5s", "boots.7.recovery_s<5", "boots.1.recovery_s<5", "loop.lag_ms.p99<5", "pool.size>=1")
-    assert [None] * 4 == [slo.holds for slo in summary.slos[:4]]
+    assert [slo.holds for slo in summary.slos[:4]] == [None] * 4
     assert "there was no fault to recover from" in summary.slos[0].why
     assert "there is no boot 7: this run has 1" in summary.slos[1].why
     assert "no fault ended boot 1" in summary.slos[2].why
@@ -139,7 +145,7 @@ def test_a_figure_that_there_is_none_of_cannot_be_told(healthy: Simulated) -> No
 
 def test_recovery_is_that_of_the_slowest_fault(killed: Simulated) -> None:
     summary = judged(killed, "recovery<5s", "recovery<100ms", "boots.1.recovery_s<5")
-    assert [True, False, True] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [True, False, True]
     assert summary.slos[0].value == summary.boots[0].recovery_s
 
 
@@ -156,9 +162,11 @@ def test_a_server_that_does_not_come_back_never_recovers(killed: Simulated) -> N
 
 def test_rates_and_shares(killed: Simulated) -> None:
     """Half a second of twelve without a server."""
-    summary = judged(killed, "achieved>=90%", "achieved>=99%", "achieved>100/s", "error_rate<10%", "error_rate<1%", "lost<1% of accepted")
+    summary = judged(
+        killed, "achieved>=90%", "achieved>=99%", "achieved>100/s", "error_rate<10%", "error_rate<1%", "lost<1% of accepted"
+    )
     refused = 100 * (killed.requests["outcome"] != Outcome.ACK).sum() / (200 * 10)
-    assert [True, False, True, True, False, False] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [True, False, True, True, False, False]
     assert summary.slos[3].value == pytest.approx(refused)
     assert summary.slos[0].limit == pytest.approx(0.9 * 200)
 
@@ -170,7 +178,7 @@ def test_a_window_is_judged_on_its_own_and_the_worst_is_shown(healthy: Simulated
     summary = judged(healthy, "p95<100ms@3s", "p95<100ms", "p50<100ms@3s", "max<10s@3s")
     windows = summary.slos[0].windows
 
-    assert [False, True, True, True] == [slo.holds for slo in summary.slos]
+    assert [slo.holds for slo in summary.slos] == [False, True, True, True]
     assert windows is not None
     assert (windows.length_s, windows.n, windows.broken, windows.undecided, windows.worst_from_s) == (3.0, 4, 1, 0, 8.0)
     assert (summary.slos[0].value or 0) > 500
@@ -179,8 +187,8 @@ def test_a_window_is_judged_on_its_own_and_the_worst_is_shown(healthy: Simulated
 
 def test_counts_and_rates_have_windows_too(killed: Simulated) -> None:
     summary = judged(killed, "error_rate<1%@2s", "achieved>=90%@2s", "offered>190/s@2s", "backlog<5@2s", "error_rate<60%@1s")
-    assert [False, False, True, False, True] == [slo.holds for slo in summary.slos]
-    assert [6.0, 6.0] == [slo.windows.worst_from_s for slo in summary.slos[:2] if slo.windows]
+    assert [slo.holds for slo in summary.slos] == [False, False, True, False, True]
+    assert [slo.windows.worst_from_s for slo in summary.slos[:2] if slo.windows] == [6.0, 6.0]
     whole = one(killed, "backlog<5")
     assert summary.slos[3].value == whole.value
 
@@ -265,7 +273,7 @@ def test_the_bounds_hold_as_often_as_they_promise(share: float, n: int) -> None:
 def test_unknown_values_may_have_been_anything() -> None:
     """Ninety known and ten unknown: the median lies between the values that it would have with them below and above all."""
     found = bounds_of(sample(np.arange(1, 91) * MS, n_unknown=10), 0.5)
-    assert (40.0, 50.0) == (found.low, found.high)
+    assert (found.low, found.high) == (40.0, 50.0)
 
 
 def test_values_in_noise_may_have_been_smaller_but_never_larger() -> None:

@@ -97,7 +97,9 @@ def noise(*intervals: dict[str, float], stalls: bool = True, warm_up_s: float = 
     for name in ("busy", "idle", "steal", "own"):
         rows[f"{name}_ns"][1:] = np.cumsum([2 * S * interval.get(name, 0.0) for interval in intervals])
     rows["stalled_ns"] = stalls * (5 * S + np.cumsum([0.0, *(S * interval.get("stalled", 0.0) for interval in intervals)]))
-    evidence = Evidence(1, S, 10 * S, 0, Expectation(0, 0), [], {}, [], [], warm_up_s=warm_up_s, machine=row_file(Kind.MACHINE, rows))
+    evidence = Evidence(
+        1, S, 10 * S, 0, Expectation(0, 0), [], {}, [], [], warm_up_s=warm_up_s, machine=row_file(Kind.MACHINE, rows)
+    )
     found = noise_of(evidence)
     return found.noisy.tolist(), found.other_share, found.steal_share
 
