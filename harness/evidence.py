@@ -111,6 +111,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         planned_faults=tuple(plan.get("faults", ())),
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
+        machine=next((file for file in found if file.kind is Kind.MACHINE), None),
         notes=_notes(rundir),
         problems=problems,
         scenario=scenario["name"],

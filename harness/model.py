@@ -163,6 +163,7 @@ class Evidence:
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
+    machine: RowFile | None = None  # None: nobody looked at what else it did
     scenario: str = ""  # its name
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked

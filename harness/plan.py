@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
+from harness.complaints import complaint
 from harness.errors import UsageError
 from harness.faults import FaultPlan, parse_fault
+from harness.figures import check_slo
 from harness.load import ways
 from harness.load.pacing import planned_profile
 from harness.load.profile import Profile
@@ -88,6 +89,8 @@ class Plan(BaseModel):
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=60_000)] = 2000
     faults: tuple[str, ...] = ()
+    slos: tuple[str, ...] = ()
+    allow: tuple[Literal["noise", "few-samples"], ...] = ()
     horizon_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     settings: dict[str, str] = {}
@@ -119,6 +122,19 @@ class Plan(BaseModel):
         if stages is not None:
             parse_stages(stages)
         return stages
+
+    @field_validator("slos")
+    @classmethod
+    def _slos_can_be_judged(cls, slos: tuple[str, ...]) -> tuple[str, ...]:
+        problems = []
+        for slo in slos:
+            try:
+                check_slo(slo)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n  and ".join(problems))
+        return slos
 
     @field_validator("openapi_only", "openapi_exclude")
     @classmethod
@@ -194,6 +210,13 @@ class Plan(BaseModel):
         if self.stages is not None and profile is not None and abs(profile.duration_s - self.for_s) > _SAME_S:
             msg = f"for_s is {self.for_s:g} and the stages last {profile.duration_s:g} s: leave for_s out, it follows from them"
             raise ValueError(msg)
+        for slo in map(check_slo, self.slos):
+            if slo.window_s is not None and slo.window_s > self.for_s - self.warm_up_s:
+                msg = (
+                    f"slo {slo.text} asks for windows of {slo.window_s:g} s, and {self.for_s - self.warm_up_s:g} s of load are "
+                    "measured: make the windows shorter, or load longer"
+                )
+                raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
             msg = f"warm_up_s is {self.warm_up_s:g} and the load lasts {self.for_s:g} s: nothing would be left to measure"
             raise ValueError(msg)
@@ -252,7 +275,7 @@ class Plan(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [_say(dict(problem)) for problem in error.errors()]
+            problems = [complaint(dict(problem), cls) for problem in error.errors()]
             raise UsageError(f"{where}: " + "\n  and ".join(problems)) from None
 
 
@@ -272,28 +295,3 @@ def _who_has(name: str) -> str:
     if name == "loop":
         return "only the engines uvicorn and granian take"
     return "is for scenarios alone" if name in _OF_SCENARIOS else "is for an app of your own alone (afterload run -- COMMAND)"
-
-
-def _say(problem: dict[str, Any]) -> str:
-    key = ".".join(map(str, problem["loc"]))
-    kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(key, Plan.model_fields, n=1)
-        return f"there is no key {key!r}" + (
-            f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Plan.model_fields)}"
-        )
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "literal_error":
-        return f"{key} is {given!r}; allowed is {context['expected']}"
-    bounds = {
-        "greater_than": "more than {gt:g}",
-        "greater_than_equal": "{ge:g} or more",
-        "less_than": "less than {lt:g}",
-        "less_than_equal": "{le:g} or less",
-    }
-    if kind in bounds:
-        return f"{key} is {given}; allowed is {bounds[kind].format(**context)}"
-    if kind == "value_error":
-        return f"{key}: {context['error']}" if key else str(context["error"])
-    return f"{key} is {given!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -23,11 +23,14 @@ __all__ = [
     "Generator",
     "InvariantSummary",
     "Loop",
+    "Machine",
     "OutageSummary",
     "PoolUse",
     "Requests",
     "ScenarioFigure",
     "ScenarioSummary",
+    "SloSummary",
+    "SloWindowsSummary",
     "Summary",
     "Tasks",
     "TimelineSummary",
@@ -164,6 +167,18 @@ class Generator(_Record):
     )
 
 
+class Machine(_Record):
+    """What else the machine did while the run was measured: the processors that the run may use, all of them together being 1."""
+
+    other_cpu_share: Number = Field(description="of the processors' time, used by programs that are not of this run")
+    steal_share: Number = Field(description="of the processors' time, taken by the hypervisor")
+    stalled_share: Number = Field(
+        description="of the time, in which somebody waited for a processor; null: the kernel does not tell"
+    )
+    noisy_s: Number = Field(description="how long others left so little that the run had to wait (docs/verdict.md)")
+    seen_s: Number = Field(description="how long it was looked at, from the end of the warm-up on")
+
+
 class BootSummary(_Record):
     """One incarnation of the server."""
 
@@ -203,6 +218,33 @@ class OutageSummary(_Record):
     boot: int
     from_s: Number
     until_s: Number
+
+
+class SloWindowsSummary(_Record):
+    """What became of an objective that has to hold in every window."""
+
+    length_s: Number
+    n: int
+    broken: int
+    undecided: int
+    worst_from_s: Number = Field(description="since load start: where the window begins whose value is shown")
+
+
+class SloSummary(_Record):
+    """One objective, and whether it holds. `value`, `low`, `high` and `limit` are in `unit`."""
+
+    text: str
+    holds: bool | None = Field(description="null: it cannot be told, and `why` says what stands in the way")
+    value: Number = Field(
+        description="as measured; windowed: of the worst window. Null: none, or at least that share never ended"
+    )
+    never: bool = Field(description="at least that share never ended")
+    low: Number = Field(description="at least; other than `value` where it is not known exactly")
+    high: Number = Field(description="at most; null: there is no bound")
+    limit: Number
+    unit: Literal["ms", "s", "/s", "%", "bytes", ""] = Field(description="empty: a count")
+    why: str = Field(description="why it cannot be told; empty where it can")
+    windows: SloWindowsSummary | None = Field(description="null: it is about the whole run")
 
 
 class TimelineSummary(_Record):
@@ -259,7 +301,9 @@ class Summary(_Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: VerdictName
-    reasons: list[str]
+    trusted: bool = Field(default=True, description="false: INCONCLUSIVE for reasons that make every figure doubtful")
+    reasons: list[str] = Field(description="why it is not PASS, in sentences")
+    slos: list[SloSummary] = Field(default=[], description="the objectives of the plan, in its order")
     findings: list[Finding]
     plan: dict[str, Any]
     environment: dict[str, Any]
@@ -271,6 +315,7 @@ class Summary(_Record):
     pool: PoolUse | None = Field(description="null: no server said that it has one")
     loop: Loop | None = Field(description="null: nobody looked at it")
     generator: Generator
+    machine: Machine | None = Field(default=None, description="null: nobody looked at it")
     boots: list[BootSummary]
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")

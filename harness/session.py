@@ -28,6 +28,7 @@ from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
 from harness.loads import Loads
+from harness.machine import MachineSampler
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
@@ -127,6 +128,7 @@ class _Session:
         self._events = EventLog(rundir.events)
         self._run_tag = secrets.randbelow((1 << 31) - 1) + 1
         self._sampler = GaugeSampler(rundir.gauges())
+        self._machine = MachineSampler(rundir.machine())
         self._phase = "start"
         ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
         self._loads = Loads(plan, rundir, self._events, self._tick, ceiling_per_s=ceiling_per_s)
@@ -160,6 +162,7 @@ class _Session:
             return self._interrupted_by
         finally:
             self._sampler.close()
+            self._machine.close()
             self._progress.close()
             self._loads.close()
             self._events.close()
@@ -268,6 +271,7 @@ class _Session:
     def _tick(self) -> None:
         if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
+        self._machine.sample()
         server = self._server
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, self._loads.total(Gauge.CPU)):
             return

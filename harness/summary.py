@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from harness.accounting import Account, account
 from harness.findings import find
+from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
 from harness.model import Boot, Evidence
+from harness.noise import Noise, noise_of
 from harness.schema import (
     BLOCKED_MS,
     SCHEMA_VERSION,
@@ -22,18 +25,22 @@ from harness.schema import (
     Generator,
     InvariantSummary,
     Loop,
+    Machine,
     OutageSummary,
     PoolUse,
     Requests,
     ScenarioFigure,
     ScenarioSummary,
+    SloSummary,
+    SloWindowsSummary,
     Summary,
     Tasks,
     TimelineSummary,
 )
+from harness.slo import SloResult
 from harness.statistics import Quantiles, Statistics, measure, quantiles
 from harness.timeline import Timeline, outages, pool_of, recovery_s, timeline
-from harness.verdict import judge, unexplained
+from harness.verdict import judge, slowed_by, unexplained
 
 __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
 
@@ -47,11 +54,12 @@ def build_summary(
     result = account(evidence)
     invariants = check(evidence, result)
     statistics = measure(evidence, result)
-    verdict = judge(evidence, result, invariants, statistics)
     over_time = timeline(evidence, result, n_bins)
-    return Summary(
-        verdict=verdict.verdict,
-        reasons=list(verdict.reasons),
+    noise = noise_of(evidence)
+    # Complete but for its verdict, which rests on its figures.
+    figures = Summary(
+        verdict="INCONCLUSIVE",
+        reasons=[],
         findings=[
             Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
             for each in find(evidence, result)
@@ -66,11 +74,18 @@ def build_summary(
         pool=_pool(evidence, result),
         loop=_loop(evidence),
         generator=_generator(evidence),
+        machine=_machine(noise),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
     )
+    objectives, allowed = plan.get("slos", ()), plan.get("allow", ())
+    slos = evaluate(objectives, allowed, figures, evidence, result, noise, slowed=slowed_by(evidence))
+    verdict = judge(evidence, result, invariants, statistics, slos)
+    update: dict[str, Any] = {"verdict": verdict.verdict, "trusted": verdict.trusted, "reasons": list(verdict.reasons)}
+    update["slos"] = [_slo(each) for each in slos]
+    return figures.model_copy(update=update)
 
 
 def _generator(evidence: Evidence) -> Generator:
@@ -196,6 +211,42 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
         orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
         dead_workers=list(boot.dead_workers),
+    )
+
+
+def _machine(noise: Noise) -> Machine | None:
+    if not noise.seen_s:
+        return None
+    return Machine(
+        other_cpu_share=noise.other_share,
+        steal_share=noise.steal_share,
+        stalled_share=noise.stalled_share,
+        noisy_s=noise.noisy_s,
+        seen_s=noise.seen_s,
+    )
+
+
+def _slo(each: SloResult) -> SloSummary:
+    windows = each.windows
+    return SloSummary(
+        text=each.text,
+        holds=each.holds,
+        value=each.value,
+        never=each.value is not None and math.isinf(each.value),
+        low=each.low,
+        high=each.high,
+        limit=each.limit,
+        unit=each.unit,
+        why=each.why,
+        windows=None
+        if windows is None
+        else SloWindowsSummary(
+            length_s=windows.length_s,
+            n=windows.n,
+            broken=windows.n_broken,
+            undecided=windows.n_undecided,
+            worst_from_s=windows.worst_from_s,
+        ),
     )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from harness.commands.objectives import doubts, slo_options
 from harness.commands.params import EXAMPLE, Duration, Port
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
 from harness.faults import KINDS
 from harness.load import ways
+from harness.merging import merged
 from harness.plan import Plan, read_plan
 from harness.replays import read_replay
 from harness.session import describe
@@ -121,6 +123,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     metavar="KIND@TIME",
     help=f"TIME after load start, e.g., kill@6s; repeatable; 'none' for no fault. {_FAULTS}.",
 )
+@slo_options
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable."
 )
@@ -144,7 +147,8 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     metavar="TIME",
     help="How long to wait for the backlog after the load.  [default: 2m]",
 )
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options override it.")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options win over it.")
+@click.option("--dry-run", is_flag=True, help="Print the whole plan as TOML, with every default, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 @click.pass_context
@@ -155,6 +159,7 @@ def run(
     plan_file: Path | None,
     out: Path | None,
     json_to: str | None,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -173,7 +178,7 @@ def run(
         raise click.UsageError(
             f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {EXAMPLE}"
         )
-    values = ways.fill_in(ways.override(read_plan(plan_file) if plan_file is not None else {}, given))
+    values = ways.fill_in(merged(read_plan(plan_file) if plan_file is not None else {}, given))
     if scenarios:
         values["scenario"] = scenarios[0]
     if command is not None:
@@ -184,7 +189,7 @@ def run(
         raise click.UsageError(
             f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {EXAMPLE}"
         )
-    where = f"plan {plan_file}" if plan_file is not None else "options"
+    where = "options" if plan_file is None else f"plan {plan_file}" + (" with options" if given else "")
     is_own_app = "command" in values
     if is_own_app:
         # So that the plan can be run again from anywhere.
@@ -208,6 +213,11 @@ def run(
         click.echo(
             f"note: secret header values are not written to the run directory; to run its plan again, set {names}", err=True
         )
+    for doubt in doubts(plan):
+        click.echo(f"note: {doubt}", err=True)
+    if dry_run:
+        click.echo(plan.to_toml(), nl=False)
+        return
     outcome = run_session(plan, described, out=out)
     show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
@@ -215,8 +225,9 @@ def run(
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and value != ()}
-    if "faults" in given and "none" in given["faults"]:
-        given["faults"] = ()
+    for name in ("faults", "slos", "allow"):
+        if "none" in given.get(name, ()):
+            given[name] = ()
     if "settings" in given:
         pairs = [setting.partition("=") for setting in given["settings"]]
         for name, equals, _ in pairs:
