@@ -35,10 +35,13 @@ from harness.summary import build_summary
 __all__ = ["judge_run", "read_evidence"]
 
 
-def judge_run(rundir: RunDir) -> Summary:
-    """Judges a run from its directory. Raises UsageError if that holds no run."""
+def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summary:
+    """Judges a run from its directory; `changes` are keys of its plan to judge it by, e.g., other limits.
+
+    Raises UsageError if the directory holds no run.
+    """
     try:
-        plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
+        plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
         return build_summary(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
