@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
 
-__all__ = ["at_s", "counted", "duration_ms", "duration_s", "figure", "listed"]
+__all__ = ["at_s", "counted", "duration_ms", "duration_s", "figure", "lines_of", "listed"]
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def duration_ms(value_ms: float | None, none: str = "never") -> str:
@@ -55,6 +59,12 @@ def figure(value: float | None, unit: str, none: str = "none", never: str = "nev
     if unit == "/s":
         return f"{value:,.1f}/s" if value < 999.95 else f"{value:,.0f}/s"
     return f"{value:,.0f}{' bytes' if unit else ''}" if float(value).is_integer() else f"{value:,.2f}"
+
+
+def lines_of(text: str, width: int) -> list[str]:
+    """The text in lines; a number stays with its unit, and short brackets in one piece."""
+    kept = re.sub(r"\([^)]{,30}\)|\d (?:s|ms|min|h)\b", lambda found: found[0].replace(" ", _NO_BREAK), text)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)]
 
 
 def listed(parts: Sequence[str]) -> str:

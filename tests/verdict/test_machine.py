@@ -99,7 +99,7 @@ def noise(*intervals: dict[str, float], stalls: bool = True, warm_up_s: float = 
 def machine(*intervals: dict[str, float], stalls: bool = True, warm_up_s: float = 0.0) -> Evidence:
     """A machine with two processors, seen once a second from 1 s on; shares per interval."""
     rows = np.zeros(len(intervals) + 1, MACHINE_SAMPLE)
-    rows["t_ns"] = S + np.arange(len(rows)) * S
+    rows["t_ns"], rows["cpus"] = S + np.arange(len(rows)) * S, 2
     for name in ("busy", "idle", "steal", "own"):
         rows[f"{name}_ns"][1:] = np.cumsum([2 * S * interval.get(name, 0.0) for interval in intervals])
     rows["stalled_ns"] = stalls * (5 * S + np.cumsum([0.0, *(S * interval.get("stalled", 0.0) for interval in intervals)]))
