@@ -89,7 +89,7 @@ def slowed_by(evidence: Evidence) -> str:
     busy = [each for each in evidence.generators if each.cpu_share >= SATURATED_SHARE]
     if not evidence.is_closed or not busy:
         return ""
-    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --load-processes)"
+    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --processes)"
 
 
 def _broken(slo: SloResult) -> str:
@@ -199,7 +199,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 
 def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
-    advice = "Send fewer, from more processes (--load-processes), or from a machine with less to do"
+    advice = "Send fewer, from more processes (--processes), or from a machine with less to do"
     busy = [
         f"load process {each.process} used {each.cpu_share:.0%} of a core"
         for each in evidence.generators
