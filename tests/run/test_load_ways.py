@@ -192,6 +192,7 @@ def read(path: Path) -> str:
         ({"replay": "x", "replay_speed": 2, "for_s": 9}, {"users": 6}, {"users": 6}),
         ({"replay": "x", "for_s": 9}, {"replay_speed": 2}, {"replay": "x", "replay_speed": 2}),
         ({"rate": 5}, {"for_s": 3}, {"rate": 5, "for_s": 3}),
+        ({"rate": 5, "replay": "x", "replay_field": "t", "for_s": 9}, {"rate": 7}, {"rate": 7}),
     ],
 )
 def test_another_way_in_the_options_replaces_that_of_the_plan_file(
@@ -199,3 +200,12 @@ def test_another_way_in_the_options_replaces_that_of_the_plan_file(
 ) -> None:
     """With what belongs to it, and with the length that followed from it; everything else stays."""
     assert expected == ways.override(file, given)
+
+
+def test_stages_of_a_plan_file_may_be_a_list() -> None:
+    """It becomes one text, from which the same plan is made again."""
+    values = {"scenario": "email", "pool": 1, "warm_up_s": 0.0}
+    plan = Plan.of({**values, "stages": ["50 for 10s", "..200 for 20s"]}, "test")
+
+    assert (plan.stages, plan.for_s) == ("50 for 10s, ..200 for 20s", 30.0)
+    assert plan == Plan.of(tomllib.loads(plan.to_toml()), "test")
