@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -43,6 +44,10 @@ _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit":
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
 _OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
+
+
+_Text = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
+"""In a file it may be a list of texts, which become one (`ways.fill_in`)."""
 
 
 class Plan(BaseModel):
@@ -76,7 +81,7 @@ class Plan(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    stages: Annotated[str, Field(max_length=100_000)] | None = None
+    stages: Annotated[_Text, Field(max_length=100_000)] | None = None
     replay: Annotated[str, Field(min_length=1)] | None = None
     replay_field: str | None = None
     replay_speed: Annotated[float, Field(gt=0, le=1000)] | None = None

@@ -71,7 +71,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option(
     "--stages",
     metavar="STAGES",
-    help="The same, changing over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
+    help="The same at a rate that changes over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
 )
 @click.option("--replay", metavar="FILE", help="Start requests at the times in FILE: numbers, CSV, NDJSON, an access log.")
 @click.option("--replay-field", metavar="NAME", help="Column or key of FILE that holds the time.  [default: the usual names]")
