@@ -15,12 +15,13 @@ from pathlib import Path
 import click
 
 from docs.planschema import plan_schema_text
+from docs.reference import findings_text
 from harness.commands.main import main as cli
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
 
-__all__ = ["help_text", "scenarios_text", "schema_text"]
+__all__ = ["findings_text", "help_text", "scenarios_text", "schema_text"]
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -105,6 +106,7 @@ def main() -> None:
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
+    (DOCS / "findings-reference.md").write_text(findings_text(), encoding="utf-8")
     scenarios = DOCS / "scenarios.md"
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:

@@ -31,6 +31,7 @@ from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
 from harness.summary import build_summary
+from harness.tracebacks import errors_in
 
 __all__ = ["judge_run", "read_evidence"]
 
@@ -113,6 +114,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         machine=next((file for file in found if file.kind is Kind.MACHINE), None),
         notes=_notes(rundir),
+        errors=errors_in(sorted(rundir.path.glob("server-*.log"))),
         problems=problems,
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from docs.generate import help_text, scenarios_text, schema_text
+from docs.generate import findings_text, help_text, scenarios_text, schema_text
 from harness.commands.main import main
+from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
 from scenarios.registry import NAMES
@@ -22,6 +23,19 @@ def test_the_help_in_the_documentation_is_the_help_of_the_program() -> None:
 def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+
+
+def test_every_finding_is_in_the_reference() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "findings-reference.md").read_text() == findings_text()
+
+
+def test_no_finding_is_made_that_is_not_in_the_catalogue() -> None:
+    """Each FoundOut(...) of the source begins with an id of the catalogue, and each id of the catalogue is made somewhere."""
+    source = "".join(path.read_text() for path in sorted((ROOT / "harness" / "findings").glob("*.py")))
+    made = set(re.findall(r'FoundOut\(\s*"([a-z-]+)"', source)) | set(re.findall(r'kind(?:, advice)? = "([a-z-]+)"', source))
+
+    assert made == {entry.id for entry in CATALOGUE}
 
 
 def test_every_scenario_is_described_with_the_settings_that_it_has() -> None:
