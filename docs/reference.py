@@ -13,9 +13,10 @@ Sentences in the summary of a run, made from what was measured and from nothing 
 text shows the first eight. Graver ones come first (`critical`, `warning`, `info`), and among equals those that explain more. One
 cause makes one finding.
 
-Rates, run times and use of threads are those of the longest time in which one boot was up under load, without the warm-up. The mean
-run time is the time that tasks ran divided by the number that ended (the service demand of operational analysis: Denning and Buzen,
-The Operational Analysis of Queueing Network Models, 1978), so that tasks which hang count while they hang.
+Rates, run times and use of threads are those of the longest time in which one boot was up under load, without the warm-up.
+The mean run time is the time that tasks ran divided by the number that ended (the service demand of operational analysis:
+Denning and Buzen, The Operational Analysis of Queueing Network Models, 1978), so that tasks which hang count while they
+hang.
 
 """
 
