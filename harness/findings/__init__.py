@@ -43,11 +43,21 @@ _KINDS = (
     of_users,
 )
 
+_EXPLAINS = {
+    # While the world was slow its tasks were the slow ones, and they held the threads.
+    "world-slowed-down": {"few-slow-tasks"},
+}
+"""What is left out where its cause was found."""
+
 
 def find(facts: Facts) -> tuple[FoundOut, ...]:
     """All findings, the gravest first, and of equally grave ones those that explain most."""
     found = [finding for of_kind in _KINDS for finding in of_kind(facts)]
     found += of_moving(facts, found)
+    explained = {
+        finding for cause, results in _EXPLAINS.items() if any(each.id == cause for each in found) for finding in results
+    }
+    found = [each for each in found if each.id not in explained]
     found.sort(key=lambda each: (SEVERITIES.index(each.severity), rank_of(each.id)))
     return tuple(replace(each, evidence=_plain(each.evidence)) for each in found)
 

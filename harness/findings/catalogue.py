@@ -175,7 +175,8 @@ CATALOGUE: Final = (
     Entry(
         "memory-leaks",
         ("warning",),
-        "The server's memory grows steadily by 20 MB or more and 4 kB or more for each task, and not with what is pending.",
+        "The server's memory grows in a straight line, by 20 MB or more and 4 kB or more for each task, not with what is"
+        " pending.",
         "Look for what tasks append to; tracemalloc.",
     ),
     Entry(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
@@ -18,6 +19,7 @@ __all__ = ["of_processes"]
 _LEAST_PENDING: Final = 1000
 _LEAST_BYTES: Final = 20_000_000
 _EXPLAINED: Final = 0.8
+_STRAIGHT: Final = 0.9
 _PER_TASK: Final = 4096
 """A leak of less for each task cannot be told from an allocator that is not in a hurry."""
 
@@ -69,7 +71,7 @@ def _memory(facts: Facts, stretch: Stretch) -> FoundOut | None:
                 "Give tasks ids and not objects, or limit how many may be pending: at this growth memory ends before patience"
                 " does.",
             )
-    if n_ended <= 0 or grown / n_ended < _PER_TASK:
+    if n_ended <= 0 or grown / n_ended < _PER_TASK or not _goes_on(rss):
         return None
     return FoundOut(
         "memory-leaks",
@@ -81,6 +83,14 @@ def _memory(facts: Facts, stretch: Stretch) -> FoundOut | None:
         "Do tasks append to something that lives on (a list in a module, a cache without a limit)? tracemalloc tells where it was"
         " allocated.",
     )
+
+
+def _goes_on(rss: NDArray[np.float64]) -> bool:
+    """A straight line up to the end. What an allocator keeps after a peak, or a cache that fills up, levels off."""
+    x = np.arange(len(rss), dtype=np.float64)
+    half = len(rss) // 2
+    early, late = (float(np.polyfit(x[part], rss[part], 1)[0]) for part in (slice(None, half), slice(half, None)))
+    return float(np.corrcoef(x, rss)[0, 1]) ** 2 >= _STRAIGHT and late >= early / 2 > 0
 
 
 def _uneven(facts: Facts) -> Iterator[FoundOut]:
