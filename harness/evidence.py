@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.interpreters import server_versions
 from harness.model import (
     Boot,
     Evidence,
@@ -41,6 +42,8 @@ def judge_run(rundir: RunDir) -> Summary:
     try:
         plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
+        if server := server_versions(rundir):
+            environment["server"] = server
         return build_summary(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
         name = Path(error.filename or "").name

@@ -88,7 +88,7 @@ def run(
     if "traffic" not in scenario:
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
-    rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+    rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()

@@ -46,6 +46,8 @@ _KINDS = (
 _EXPLAINS = {
     # While the world was slow its tasks were the slow ones, and they held the threads.
     "world-slowed-down": {"few-slow-tasks"},
+    # Answers that wait for a thread are slow because of that.
+    "endpoints-starved": {"responses-slow-down"},
 }
 """What is left out where its cause was found."""
 

@@ -70,11 +70,11 @@ CASES = {
     "blocking": case("email --tasks blocking --set delay=400ms --rate 2 --for 6s --fault none", "loop-blocked"),
     "skipped": case("action --engine uvicorn --rate 20 --for 5s --fault none --pool 8", "tasks-skipped"),
     "no-drain": case(
-        "email --engine granian --pool 30 --set delay=300ms --rate 30 --for 6s --fault term@4s",
+        "email --engine granian --tasks async --set delay=300ms --rate 30 --for 6s --fault term@4s",
         "stops-without-draining",
         "move-to-queue",
     ),
-    "starving": case(STARVING, "endpoints-starved", "pool-saturated"),
+    "starving": case(STARVING, "endpoints-starved", "pool-saturated", "world-slowed-down"),
 }
 
 
