@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from harness.errors import UsageError
 
-__all__ = ["RunEntry", "State", "list_runs", "make_latest", "remove", "to_remove"]
+__all__ = ["RunEntry", "State", "list_runs", "make_latest", "remove", "size_on_disk", "to_remove"]
 
 State = Literal["done", "going on", "unfinished", "damaged", "no run"]
 
@@ -125,7 +125,7 @@ def make_latest(folder: Path) -> None:
 
 
 def _entry(path: Path) -> RunEntry:
-    size, began = _size_bytes(path), path.stat(follow_symlinks=False).st_mtime
+    size, began = size_on_disk(path), path.stat(follow_symlinks=False).st_mtime
     if not _is_run(path):
         return RunEntry(path, "no run", "no events.jsonl that begins with a run", "", began, size)
     with contextlib.suppress(OSError):
@@ -195,7 +195,7 @@ def _is_run(path: Path) -> bool:
     return isinstance(first, dict) and first.get("event") == "run" and "run_tag" in first
 
 
-def _size_bytes(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
     """What it takes on the disk, links not followed. What disappears meanwhile takes nothing."""
     total, folders = 0, [path]
     while folders:

@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from harness.commands.main import main
 from harness.evidence import judge_run
+from harness.leftovers import tidy_world
 from harness.rundir import RunDir
 from harness.runs import list_runs, make_latest, to_remove
+from harness.schema import Summary
 
 from ..findings.record import RUNS
 from .conftest import Done, wait_until
@@ -51,16 +55,23 @@ def place(folder: Path, recorded: Path) -> Callable[..., Path]:
     return put
 
 
+def runs(*args: object) -> Done:
+    """`afterload runs ...`, in this process: it starts none of its own."""
+    done = CliRunner().invoke(main, ["runs", *map(str, args)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
+
+
 def names(done: Done) -> list[str]:
     return [each["name"] for each in json.loads(done.out)]
 
 
-def test_runs_are_listed_the_newest_first_with_what_they_came_to(afterload: Callable[..., Done], place: Callable[..., Path]):
+def test_runs_are_listed_the_newest_first_with_what_they_came_to(place: Callable[..., Path]):
     place("old", days=3)
     new = place("new")
     summary = json.loads((new / "summary.json").read_text())
-    done = afterload("runs", "--json")
-    text = afterload("runs")
+    done = runs("--json")
+    text = runs()
 
     first, second = json.loads(done.out)
     assert (first["name"], second["name"]) == ("new", "old")
@@ -73,42 +84,40 @@ def test_runs_are_listed_the_newest_first_with_what_they_came_to(afterload: Call
     assert [line.split()[0] for line in text.out.splitlines()] == ["run", "new", "old", "2"]
 
 
-def test_filters_leave_what_fits(afterload: Callable[..., Done], place: Callable[..., Path]):
+def test_filters_leave_what_fits(place: Callable[..., Path]):
     place("email-a", days=3)
     place("email-b", verdict="INCONCLUSIVE")
     place("shop-c", plan={"command": ["uvicorn", "shop.main:app", "--port", "{port}"]})
 
-    assert names(afterload("runs", "--json", "--scenario", "email")) == ["email-b", "email-a"]
-    assert names(afterload("runs", "--json", "--scenario", "shop.main:app")) == ["shop-c"]
-    assert names(afterload("runs", "--json", "--verdict", "inconclusive")) == ["email-b"]
-    assert names(afterload("runs", "--json", "--since", "2d", "--match", "EMAIL")) == ["email-b"]
+    assert names(runs("--json", "--scenario", "email")) == ["email-b", "email-a"]
+    assert names(runs("--json", "--scenario", "shop.main:app")) == ["shop-c"]
+    assert names(runs("--json", "--verdict", "inconclusive")) == ["email-b"]
+    assert names(runs("--json", "--since", "2d", "--match", "EMAIL")) == ["email-b"]
 
 
-def test_what_is_damaged_or_no_run_is_told_as_such(afterload: Callable[..., Done], place: Callable[..., Path], folder: Path):
+def test_what_is_damaged_or_no_run_is_told_as_such(place: Callable[..., Path], folder: Path):
     (place("broken") / "summary.json").write_text('{"verdict": ')
     (place("other") / "summary.json").write_text('{"verdict": "PASS"}')
     (place("killed") / "summary.json").unlink()
     (folder / "runs" / "notes").mkdir()
     (folder / "runs" / "notes" / "todo.txt").write_text("buy milk")
-    done = afterload("runs", "--json")
+    done = runs("--json")
 
     assert {each["name"]: each["state"] for each in json.loads(done.out)} == {
         "broken": "damaged", "other": "damaged", "killed": "unfinished", "notes": "no run"
     }  # fmt: skip
-    assert "broken: damaged: summary.json cannot be read" in afterload("runs").out
+    assert "broken: damaged: summary.json cannot be read" in runs().out
 
 
-def test_pruning_keeps_the_newest_and_what_is_no_run_and_puts_latest_right(
-    afterload: Callable[..., Done], place: Callable[..., Path], folder: Path
-):
+def test_pruning_keeps_the_newest_and_what_is_no_run_and_puts_latest_right(place: Callable[..., Path], folder: Path):
     for days in range(5):
         place(f"r{days}", days=days)
     (folder / "runs" / "notes").mkdir()
     (folder / "runs" / "latest").symlink_to("r4")
 
-    would = afterload("runs", "prune", "--keep", 2, "--dry-run")
+    would = runs("prune", "--keep", 2, "--dry-run")
     assert sorted(path.name for path in (folder / "runs").iterdir()) == ["latest", "notes", "r0", "r1", "r2", "r3", "r4"]
-    done = afterload("runs", "prune", "--keep", 2)
+    done = runs("prune", "--keep", 2)
 
     assert done.status == would.status == 0
     assert sorted(path.name for path in (folder / "runs").iterdir()) == ["latest", "notes", "r0", "r1"]
@@ -131,7 +140,7 @@ def test_all_conditions_of_pruning_must_hold(place: Callable[..., Path], folder:
     assert chosen(larger_bytes=2_500_000, older_s=10 * 86_400) == []
 
 
-def test_nothing_is_removed_through_a_link(afterload: Callable[..., Done], place: Callable[..., Path], folder: Path):
+def test_nothing_is_removed_through_a_link(place: Callable[..., Path], folder: Path):
     """A link among the runs is no run, a link inside of one goes without what it points to, and a linked folder is refused."""
     precious = folder / "precious"
     place("one")
@@ -140,8 +149,8 @@ def test_nothing_is_removed_through_a_link(afterload: Callable[..., Done], place
     (folder / "runs" / "one" / "inside").symlink_to(precious)
     (folder / "elsewhere").symlink_to(folder / "runs")
 
-    refused = afterload("runs", "--in", "elsewhere", "prune", "--keep", 0)
-    done = afterload("runs", "prune", "--keep", 0)
+    refused = runs("--in", "elsewhere", "prune", "--keep", 0)
+    done = runs("prune", "--keep", 0)
 
     assert refused.status == 2
     assert "is a link" in refused.err
@@ -150,14 +159,14 @@ def test_nothing_is_removed_through_a_link(afterload: Callable[..., Done], place
     assert (precious / "summary.json").exists()
 
 
-def test_a_run_that_goes_on_is_shown_as_such_and_never_removed(afterload: Callable[..., Done], folder: Path):
+def test_a_run_that_goes_on_is_shown_as_such_and_never_removed(folder: Path):
     """Killed, it can be removed at once: the kernel has let go of its lock."""
     command = [sys.executable, "-m", "harness", "run", "email", "--rate", "5", "--for", "60s", "--fault", "none"]
     run = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: list(folder.glob("runs/*/events.jsonl")), timeout_s=60)
         seen = wait_until(lambda: [each for each in list_runs(folder / "runs") if each.state == "going on"], timeout_s=60)
-        done = afterload("runs", "prune", "--keep", 0)
+        done = runs("prune", "--keep", 0)
 
         assert "0 runs removed" in done.out
         assert seen[0].path.exists()
@@ -165,16 +174,16 @@ def test_a_run_that_goes_on_is_shown_as_such_and_never_removed(afterload: Callab
         run.send_signal(signal.SIGKILL)
         run.wait()
     assert [each.state for each in list_runs(folder / "runs")] == ["unfinished"]
-    wait_until(lambda: afterload("runs", "prune", "--keep", 0).status == 0, timeout_s=60)
+    wait_until(lambda: runs("prune", "--keep", 0).status == 0, timeout_s=60)
     assert not list(folder.glob("runs/*-*"))
 
 
-def test_a_prune_without_a_condition_and_a_folder_without_runs_are_told(afterload: Callable[..., Done], folder: Path):
+def test_a_prune_without_a_condition_and_a_folder_without_runs_are_told(folder: Path):
     (folder / "runs").mkdir()
     unsaid, missing, wrong = (
-        afterload("runs", "prune"),
-        afterload("runs", "--in", "nowhere"),
-        afterload("runs", "prune", "--larger", "1 meter"),
+        runs("prune"),
+        runs("--in", "nowhere"),
+        runs("prune", "--larger", "1 meter"),
     )
 
     assert (unsaid.status, missing.status, wrong.status) == (2, 2, 2)
@@ -204,3 +213,22 @@ def test_latest_is_left_alone_while_its_run_is_there(place: Callable[..., Path],
     make_latest(folder / "runs")
 
     assert os.readlink(folder / "runs" / "latest") == "a"
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "verdict", "is_removed"),
+    [(12_000_000, "PASS", True), (12_000_000, "FAIL", True), (12_000_000, "INCONCLUSIVE", False), (5_000_000, "PASS", False)],
+)
+def test_many_files_of_a_world_are_removed_once_they_were_checked(
+    place: Callable[..., Path], n_bytes: int, verdict: str, *, is_removed: bool
+):
+    """And the run can be judged again without them."""
+    run = RunDir(place("run", verdict=verdict))
+    (run.world / "done").mkdir(parents=True)
+    (run.world / "done" / "upload").write_bytes(os.urandom(n_bytes))
+    summary = Summary.model_validate_json(run.summary.read_bytes())
+    removed = tidy_world(run, summary)
+
+    assert (removed >= n_bytes) is is_removed
+    assert run.world.exists() is not is_removed
+    assert judge_run(run).verdict == "PASS"
