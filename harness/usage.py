@@ -83,7 +83,7 @@ class Usage:
 
 
 def usage_of(evidence: Evidence) -> Usage:
-    """One pass: about 50 ns for each task row."""
+    """One pass: about 100 ns for each task row."""
     load_ns = max(evidence.load_end_ns - evidence.load_start_ns, 1)
     bin_ns = max(BIN_NS, math.ceil(load_ns / MOST_BINS))
     n_bins = math.ceil(load_ns / bin_ns)

@@ -10,7 +10,7 @@ import numpy as np
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.rows import Gauge, Outcome
-from harness.statistics import quantiles_ms, response_ns
+from harness.statistics import quantiles_ms
 from harness.wording import duration_ms, duration_s
 
 __all__ = ["of_sharing"]
@@ -38,10 +38,11 @@ def of_sharing(facts: Facts) -> Iterator[FoundOut]:
         return
     ops = facts.account.tables.ops
     every = max(1, len(ops.op) // _MOST_ANSWERS)
-    due, outcome, response = ops.due_ns[::every], ops.outcome[::every], response_ns(ops)[::every]
+    due, outcome, answered = ops.due_ns[::every], ops.outcome[::every], ops.ack_ns[::every]
     acked = (outcome == Outcome.ACK) & (due >= t_ns[0]) & (due <= t_ns[-1])
-    in_full = full[np.searchsorted(t_ns, due[acked], side="right") - 1]
-    waiting, free = response[acked][in_full], response[acked][~in_full]
+    due, response = due[acked], answered[acked] - due[acked]
+    in_full = full[np.searchsorted(t_ns, due, side="right") - 1]
+    waiting, free = response[in_full], response[~in_full]
     if min(len(waiting), len(free)) < _FEWEST:
         return
     (slow_ms,), (usual_ms,) = quantiles_ms(waiting, (0.95,)), quantiles_ms(free, (0.95,))

@@ -14,7 +14,7 @@ from harness.accounting import Account
 from harness.findings.trend import Trend, trend_of
 from harness.model import Boot, Evidence
 from harness.rows import Gauge, Outcome
-from harness.statistics import quantiles_ms, response_ns
+from harness.statistics import quantiles_ms
 from harness.usage import Flow, Usage
 
 __all__ = ["Stretch", "Way", "stretches_of"]
@@ -169,12 +169,12 @@ def _answers_ms(account: Account, began_ns: int, ended_ns: int) -> tuple[float, 
     """p95 of the response of requests that were due in each third; those that got none count as never."""
     ops = account.tables.ops
     every = max(1, len(ops.op) // _MOST_ANSWERS)
-    due, outcome, response = ops.due_ns[::every], ops.outcome[::every], response_ns(ops)[::every]
+    due, outcome, acked = ops.due_ns[::every], ops.outcome[::every], ops.ack_ns[::every]
     edges = np.linspace(began_ns, ended_ns, 4)
     thirds = []
     for begin, end in pairwise(edges):
         chosen = (due >= begin) & (due < end) & (outcome == Outcome.ACK)
-        thirds.append(quantiles_ms(response[chosen], (0.95,))[0])
+        thirds.append(quantiles_ms(acked[chosen] - due[chosen], (0.95,))[0])
     return thirds[0], thirds[1], thirds[2]
 
 
