@@ -10,11 +10,14 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.findings.limits import Limit, limit_of
-from harness.findings.stretch import Stretch, Way
-from harness.wording import about, duration_ms, duration_s, per_second, roughly_s, share
+from harness.findings.stretch import LEAST_RISE, Stretch, Way
+from harness.findings.trend import trend_of
+from harness.wording import about, at_s, duration_ms, duration_s, per_second, roughly_s, share
 
 __all__ = ["COMFORTABLE", "of_backlog", "threads_needed"]
 
@@ -36,6 +39,8 @@ def of_backlog(facts: Facts) -> Iterator[FoundOut]:
         return
     if main.falls_behind:
         yield _grows(facts, main)
+    else:
+        yield from _from_here_on(facts)
     if main.in_threads is not None and main.threads:
         slow = list(_few_are_slow(facts, main))
         # More threads would hang as well: the few are the cause, and the pool only shows it.
@@ -82,6 +87,38 @@ def _grows(facts: Facts, main: Stretch) -> FoundOut:
         },
         advice,
     )
+
+
+_LEFT_OVER: Final = 0.03
+_TAIL_BINS: Final = 10
+
+
+def _from_here_on(facts: Facts) -> Iterator[FoundOut]:
+    """The rate up to which the work could follow, on the first way up on which it could no more."""
+    for stretch in facts.stretches:
+        if stretch.ramp is None or stretch.ramp[1] <= stretch.ramp[0] or not stretch.ways:
+            continue
+        pending = stretch.pending
+        busy = min(float(np.max(np.sum([way.busy for way in stretch.ways], axis=0))), stretch.threads or math.inf)
+        # From the last time on at which no more was pending than can be worked on at once.
+        low = np.flatnonzero(pending <= busy + _LEFT_OVER * pending[-1])
+        knee = int(low[-1]) if len(low) else 0
+        tail = pending[knee:]
+        if len(tail) < _TAIL_BINS or tail[-1] - tail[0] < LEAST_RISE or not trend_of(tail).rises:
+            continue
+        first, last = stretch.ramp
+        rate = first + (last - first) * (knee + 0.5) / len(pending)
+        ended = sum(int(way.ended_by_bin[knee:].sum()) for way in stretch.ways) / (len(tail) * stretch.bin_s)
+        at = stretch.from_s + knee * stretch.bin_s
+        yield FoundOut(
+            "falls-behind-from",
+            "warning",
+            f"On the way up from {per_second(first)} to {per_second(last)} the work could follow until about {per_second(rate)}"
+            f" ({at_s(at)} after load start): from then on more came in than got done, {per_second(ended)}.",
+            {"boot": stretch.boot, "at_s": round(at, 3), "rate_per_s": round(rate, 3), "ended_per_s": round(ended, 3)},
+            f"Run it at --rate {rate:.0f} for a while to see whether it holds there.",
+        )
+        return
 
 
 def threads_needed(way: Way, seconds: float) -> int:

@@ -94,6 +94,12 @@ CATALOGUE: Final = (
         "A rate below what gets done, more threads if they are the limit, a queue limit.",
     ),
     Entry(
+        "falls-behind-from",
+        ("warning",),
+        "On a ramp of the load (`--stages`) the work could follow up to a rate, and no more from then on.",
+        "A run at that rate, to see whether it holds.",
+    ),
+    Entry(
         "endpoints-starved",
         ("critical",),
         "Tasks and `def` endpoints share threads, and answers took three times as long while all were taken.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.accounting import Account
 from harness.findings.stretch import Stretch, stretches_of
+from harness.load.pacing import planned_profile
 from harness.model import Evidence
 from harness.statistics import Statistics
 from harness.timeline import Pool, Timeline
@@ -36,13 +37,19 @@ class Facts:
 
     @cached_property
     def stretches(self) -> tuple[Stretch, ...]:
-        """The times in which a boot was up and load was sent."""
-        return stretches_of(self.evidence, self.account, self.usage)
+        """The times in which a boot was up and load was sent as the plan has it: at one rate, or on one ramp."""
+        profile = None if self.evidence.is_closed else planned_profile(self.plan)
+        return stretches_of(self.evidence, self.account, self.usage, profile)
 
     @cached_property
     def main(self) -> Stretch | None:
-        """The longest of them: what is said of rates is said of this one."""
-        return max(self.stretches, key=lambda each: each.seconds, default=None)
+        """What is said of rates is said of this one: one that falls behind, the highest rate where that changes, the longest."""
+        changes = self.plan.get("stages") is not None or self.plan.get("replay") is not None
+        return max(
+            self.stretches,
+            key=lambda each: (each.falls_behind, each.accepted_per_s if changes else 0.0, each.seconds),
+            default=None,
+        )
 
     @property
     def cores(self) -> int:

@@ -86,7 +86,7 @@ def _given_up(facts: Facts, boot: Boot, count: BootAccount) -> FoundOut:
     waited_s = ((boot.reaped_ns or 0) - (boot.signalled_ns or 0)) / 1e9
     at, left = at_s(facts.at_s(boot.signalled_ns)), count.queued_at_death + count.running_at_death
     split = f"{count.queued_at_death:,} queued and {count.running_at_death:,} running tasks"
-    stretch = next((each for each in facts.stretches if each.boot == boot.boot), None)
+    stretch = next((each for each in reversed(facts.stretches) if each.boot == boot.boot), None)
     needed_s = (
         _to_work_off_s(stretch, round(float(stretch.pending[-1]))) if stretch is not None and len(stretch.pending) else None
     )

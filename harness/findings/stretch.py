@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from fractions import Fraction
+from itertools import groupby, pairwise
 from typing import Final
 
 import numpy as np
@@ -12,12 +14,13 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.findings.trend import Trend, trend_of
+from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.usage import Flow, Usage
 
-__all__ = ["Stretch", "Way", "stretches_of"]
+__all__ = ["LEAST_RISE", "Stretch", "Way", "stretches_of"]
 
 SHORTEST_S: Final = 1.0
 _MOST_ANSWERS: Final = 200_000
@@ -39,6 +42,7 @@ class Way:
     busy: NDArray[np.float64]
     run_by_bin_s: NDArray[np.float64]  # mean run time of tasks by the bin in which they started; NaN: none
     n_run: NDArray[np.int64]  # how many tasks that is
+    ended_by_bin: NDArray[np.int64]
 
     @property
     def pending(self) -> NDArray[np.float64]:
@@ -53,6 +57,7 @@ class Stretch:
     boot: int
     from_s: float  # since load start
     until_s: float
+    ramp: tuple[float, float] | None  # requests/s at its beginning and its end; None: planned at one rate, or not planned
     bin_s: float
     threads: int  # in the pool for `def` tasks, of all processes; 0: none is known
     processes: int  # that accepted tasks
@@ -95,8 +100,8 @@ class Stretch:
 
     @property
     def falls_behind(self) -> bool:
-        """More and more is pending: not for a moment, not by chance, and not by a trifle."""
-        if not self.growth.rises or self.pending[-1] - self.pending[0] < LEAST_RISE:
+        """More and more is pending at one rate: not for a moment, not by chance, and not by a trifle."""
+        if self.ramp is not None or not self.growth.rises or self.pending[-1] - self.pending[0] < LEAST_RISE:
             return False
         # Where the slope and the difference of the rates do not agree, something happened once, and nothing goes on.
         slope, least = self.growth.per_step / self.bin_s, LEAST_GROWTH * self.accepted_per_s
@@ -109,8 +114,8 @@ LEAST_GROWTH: Final = 0.03
 LEAST_RISE: Final = 15
 
 
-def stretches_of(evidence: Evidence, account: Account, usage: Usage) -> tuple[Stretch, ...]:
-    """Of each boot that was up for a second or more of the load, in order."""
+def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Profile | None = None) -> tuple[Stretch, ...]:
+    """Of each boot that was up for a second or more of the load, in order; cut where the rate changes, if it was planned."""
     found = []
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
         if boot.ready_ns is None:
@@ -118,12 +123,42 @@ def stretches_of(evidence: Evidence, account: Account, usage: Usage) -> tuple[St
         began_ns = max(boot.ready_ns, evidence.load_start_ns + round(evidence.warm_up_s * 1e9))
         ended_ns = min(boot.frozen_ns or boot.signalled_ns or boot.reaped_ns or evidence.load_end_ns, evidence.load_end_ns)
         flows = [flow for flow in usage.flows if flow.boot == boot.boot]
-        if (ended_ns - began_ns) / 1e9 >= SHORTEST_S and flows:
-            found.append(_stretch(evidence, account, boot, flows, began_ns, ended_ns))
+        for from_ns, until_ns, ramp in _parts(profile, evidence):
+            begin_ns, end_ns = max(began_ns, from_ns), min(ended_ns, until_ns)
+            if (end_ns - begin_ns) / 1e9 >= SHORTEST_S and flows:
+                found.append(_stretch(evidence, account, boot, flows, (begin_ns, end_ns), ramp))
     return tuple(found)
 
 
-def _stretch(evidence: Evidence, account: Account, boot: Boot, flows: list[Flow], began_ns: int, ended_ns: int) -> Stretch:
+def _parts(profile: Profile | None, evidence: Evidence) -> Iterator[tuple[int, int, tuple[float, float] | None]]:
+    """(from, until, rates of a ramp) of the parts of a profile in which the rate stays, or changes evenly."""
+    start_ns = at_ns = evidence.load_start_ns
+    if profile is None:
+        yield start_ns, evidence.load_end_ns, None
+        return
+    until_s = 0.0
+    for segments in (list(same) for _, same in groupby(profile.segments, key=_kind_of)):
+        until_s += float(sum(each.for_s for each in segments))
+        first, last = float(segments[0].start_per_s), float(segments[-1].end_per_s)
+        until_ns = start_ns + round(until_s * 1e9)
+        yield at_ns, until_ns, None if first == last else (first, last)
+        at_ns = until_ns
+
+
+def _kind_of(segment: Segment) -> tuple[Fraction, Fraction] | Segment:
+    """Those of the same rate belong together; each ramp stands alone."""
+    return (segment.start_per_s, segment.end_per_s) if segment.start_per_s == segment.end_per_s else segment
+
+
+def _stretch(
+    evidence: Evidence,
+    account: Account,
+    boot: Boot,
+    flows: list[Flow],
+    from_until_ns: tuple[int, int],
+    ramp: tuple[float, float] | None,
+) -> Stretch:
+    began_ns, ended_ns = from_until_ns
     bin_s = flows[0].bin_s
     first = math.ceil((began_ns - evidence.load_start_ns) / 1e9 / bin_s)
     last = max(math.floor((ended_ns - evidence.load_start_ns) / 1e9 / bin_s + 1e-9), first + 1)
@@ -135,6 +170,7 @@ def _stretch(evidence: Evidence, account: Account, boot: Boot, flows: list[Flow]
         boot=boot.boot,
         from_s=first * bin_s,
         until_s=last * bin_s,
+        ramp=ramp,
         bin_s=bin_s,
         threads=sum(file.gauges[Gauge.POOL_SIZE] for file in files),
         processes=len(files),
@@ -162,6 +198,7 @@ def _way(flow: Flow, first: int, last: int) -> Way:
         busy=flow.busy[inside],
         run_by_bin_s=by_bin,
         n_run=flow.started[inside],
+        ended_by_bin=flow.ended[inside],
     )
 
 

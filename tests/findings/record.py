@@ -45,6 +45,14 @@ CASES = {
     "healthy-term": case("email --pool 8 --set delay=20ms --rate 40 --for 6s --fault term@3s"),
     "healthy-uvicorn": case("email --engine uvicorn --set delay=20ms --rate 40 --for 6s --fault none"),
     "behind": case("email --pool 2 --set delay=100ms --rate 40 --for 7s --fault none", "backlog-grows", "pool-saturated"),
+    "rising": case(
+        "email --pool 4 --set delay=100ms --fault none --stages 10..100+for+9s", "falls-behind-from", "pool-saturated"
+    ),
+    "step": case(
+        "email --pool 8 --set delay=100ms --fault none --stages 20+for+4s,+150+for+4s,+20+for+6s",
+        "backlog-grows",
+        "pool-saturated",
+    ),
     "nearly-full": case("email --pool 5 --set delay=100ms --rate 40 --for 7s --fault none", "pool-nearly-full"),
     "killed": case("email --pool 8 --set delay=100ms --rate 40 --for 7s --fault kill@4s", "restart-lost", "move-to-queue"),
     "short-grace": case(

@@ -61,7 +61,7 @@ def test_a_server_with_room_to_spare_has_no_findings(seed: int, signal: str | No
     assert findings(calm(seed=seed, kills=kills, drain_ms=500)) == {}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(run=runs())
 def test_whatever_happens_findings_can_be_read_looked_up_and_written(run: Run) -> None:
     known = {entry.id: entry for entry in CATALOGUE}
@@ -72,7 +72,8 @@ def test_whatever_happens_findings_can_be_read_looked_up_and_written(run: Run) -
         assert not re.search(r"\b(nan|inf|None)\b", each.text + each.next), each
         assert each.text.endswith(".")
         assert json.loads(json.dumps(each.evidence, allow_nan=False)) == each.evidence
-    assert len({each.id for each in found}) == len(found)
+    # One for each restart, where there were several of the kind.
+    assert len({(each.id, each.evidence.get("boot")) for each in found}) == len(found)
     graveness = [("critical", "warning", "info").index(each.severity) for each in found]
     assert graveness == sorted(graveness)
 

@@ -71,6 +71,22 @@ def test_the_number_of_threads_that_would_do_follows_from_rate_and_run_time() ->
     assert "--pool 6" in finding("behind", "pool-saturated").next
 
 
+def test_on_a_ramp_the_rate_is_told_up_to_which_the_work_could_follow() -> None:
+    """Four threads and 100 ms each: somewhat less than 40/s."""
+    found = figures("rising", "falls-behind-from")
+
+    assert 28 < found["rate_per_s"] < 45
+    assert 30 < found["ended_per_s"] <= 40
+
+
+def test_of_stages_the_one_that_was_too_much_is_told() -> None:
+    found = figures("step", "backlog-grows")
+
+    assert (found["from_s"], found["until_s"]) == (4.0, 8.0)
+    assert found["accepted_per_s"] == pytest.approx(150, rel=0.02)
+    assert 60 < found["ended_per_s"] <= 80
+
+
 def test_more_threads_are_not_advised_to_tasks_that_compute() -> None:
     assert figures("computing", "pool-saturated")["limit"] in {"cores", "gil"}
     assert "More threads will not help" in finding("computing", "pool-saturated").next

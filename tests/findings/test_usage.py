@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.model import Boot, Evidence, Expectation
@@ -65,6 +65,7 @@ def mean_in(bin_number: int, spans: list[tuple[int, int]]) -> float:
     return sum(max(min(end, begin + BIN_NS) - max(start, begin), 0) for start, end in spans) / BIN_NS
 
 
+@settings(deadline=None)
 @given(st.lists(tasks(), min_size=1, max_size=30))
 def test_every_task_is_counted_where_it_belongs(rows: list[dict[str, Any]]) -> None:
     usage = usage_of(evidence_of(rows))
@@ -86,6 +87,7 @@ def test_every_task_is_counted_where_it_belongs(rows: list[dict[str, Any]]) -> N
             assert flow.wait_s.sum() == pytest.approx(wait_s)
 
 
+@settings(deadline=None)
 @given(st.lists(tasks(), min_size=1, max_size=30))
 def test_functions_have_the_sums_of_their_tasks(rows: list[dict[str, Any]]) -> None:
     usage = usage_of(evidence_of(rows))
