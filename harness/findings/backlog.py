@@ -26,6 +26,7 @@ COMFORTABLE: Final = 0.75
 
 _FLAT: Final = 2.0
 _FLAT_MS: Final = 10.0
+_FAST: Final = 0.25
 _LATER_S: Final = 600.0
 _FULL: Final = 0.9
 _OFTEN_FULL: Final = 0.2
@@ -52,11 +53,16 @@ def _grows(facts: Facts, main: Stretch) -> FoundOut:
     first, _, last = main.answers_ms
     rates = f"{per_second(main.accepted_per_s)} come in, {per_second(main.ended_per_s)} get done"
     is_flat = not last > max(_FLAT * first, first + _FLAT_MS)
+    # Whoever waits for an answer nearly as long as for the work is told something by it.
+    # (How long work takes on average is what is pending divided by what comes in: Little's law.)
+    is_fast = last / 1e3 <= _FAST * float(main.pending.mean()) / main.accepted_per_s
     more = f"{rates}, so {about(main.grows_per_s)} more are pending every second"
     if math.isnan(first) or math.isnan(last):
         text = f"The work falls behind: {more}."
-    elif is_flat:
+    elif is_flat and is_fast:
         text = f"The work falls behind, and no answer shows it: {more}, while p95 of the answers stays at {duration_ms(last)}."
+    elif is_flat:
+        text = f"The work falls behind: {more}; p95 of the answers is {duration_ms(last)}."
     else:
         text = (
             f"The work falls behind, and the answers get slower with it: {more}, and p95 of the answers went from"
@@ -83,7 +89,7 @@ def _grows(facts: Facts, main: Stretch) -> FoundOut:
             "p_value": main.growth.p_value,
             "response_p95_first_ms": first,
             "response_p95_last_ms": last,
-            "responses_flat": is_flat,
+            "responses_flat": is_flat and is_fast,
         },
         advice,
     )

@@ -50,12 +50,12 @@ def limit_of(stretch: Stretch, cores: int) -> Limit:
             numbers,
         )
     if cpu is not None and cpu >= ONE_CORE * max(stretch.processes, 1):
-        n = "one Python gets" if stretch.processes <= 1 else f"{stretch.processes} Pythons get"
+        of_all = f" of {cores}" if cores else ""
         return Limit(
             "gil",
-            f"More threads will not help: the tasks compute, and the server used {cpu:.1f} cores, about all that {n} (the"
-            " interpreter's lock lets one thread compute at a time). More processes (--workers) help, or computing outside of"
-            " this one.",
+            f"More threads will not help: the tasks compute, and the server used {cpu:.1f}{of_all} cores. What holds the"
+            " interpreter's lock gets one core for each process, however many threads there are: more processes (--workers) help,"
+            " or computing outside of them.",
             numbers,
         )
     if stretch.in_threads is not None and (found := contention_of(stretch.in_threads)):

@@ -51,8 +51,8 @@ def _crashed(facts: Facts, crashes: list[tuple[Boot, BootAccount]]) -> FoundOut:
     who = [f"{boot.signal or 'its own death'} at {at_s(facts.at_s(boot.signalled_ns or boot.reaped_ns))}" for boot, _ in crashes]
     shown = who[:_MOST_SHOWN] + ([f"{len(who) - _MOST_SHOWN} more"] if len(who) > _MOST_SHOWN else [])
     text = (
-        f"What a process holds in memory ends with it: {listed(shown)} left {queued:,} queued and {running:,} running tasks"
-        f" behind; {counted(broken, 'acknowledged task was', 'acknowledged tasks were')} never done."
+        f"What a process holds in memory ends with it: {listed(shown)} left {_split(queued, running)} behind;"
+        f" {counted(broken, 'acknowledged task was', 'acknowledged tasks were')} never done."
     )
     main = facts.main
     pending = np.concatenate([np.zeros(0), *(each.pending for each in facts.stretches)])
@@ -81,11 +81,17 @@ def _crashed(facts: Facts, crashes: list[tuple[Boot, BootAccount]]) -> FoundOut:
     )
 
 
+def _split(queued: int, running: int) -> str:
+    """`12 queued and 1 running task`, `8 running tasks`."""
+    parts = [f"{n:,} {word}" for n, word in ((queued, "queued"), (running, "running")) if n]
+    return f"{listed(parts)} {'task' if (running or queued) == 1 else 'tasks'}"
+
+
 def _given_up(facts: Facts, boot: Boot, count: BootAccount) -> FoundOut:
     """It was asked to end, and ended with work left."""
     waited_s = ((boot.reaped_ns or 0) - (boot.signalled_ns or 0)) / 1e9
     at, left = at_s(facts.at_s(boot.signalled_ns)), count.queued_at_death + count.running_at_death
-    split = f"{count.queued_at_death:,} queued and {count.running_at_death:,} running tasks"
+    split = _split(count.queued_at_death, count.running_at_death)
     stretch = next((each for each in reversed(facts.stretches) if each.boot == boot.boot), None)
     needed_s = (
         _to_work_off_s(stretch, round(float(stretch.pending[-1]))) if stretch is not None and len(stretch.pending) else None
