@@ -211,8 +211,8 @@ CATALOGUE: Final = (
     ),
     Entry(
         "workers-uneven",
-        ("warning",),
-        "Of several processes the busiest had at least twice as many tasks as the idlest.",
+        ("critical", "warning"),
+        "Of several processes the busiest had at least twice as many tasks as the idlest. Critical if the work fell behind.",
         "More connections, or a proxy that spreads requests.",
     ),
     Entry(

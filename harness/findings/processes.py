@@ -107,12 +107,12 @@ def _uneven(facts: Facts) -> Iterator[FoundOut]:
             continue
         yield FoundOut(
             "workers-uneven",
-            "warning",
+            "critical" if stretch.falls_behind else "warning",
             f"The work is spread unevenly over {len(n)} processes: the busiest had {counted(n[0], 'task')}, the idlest"
-            f" {n[-1]:,}.",
+            f" {n[-1]:,}. The threads of the others do not help the busiest one.",
             {"boot": boot.boot, "tasks": n},
-            "A connection stays with the process that took it. More connections even it out (--users, shorter keep-alive), or a"
-            " proxy"
-            " in front that spreads requests and not connections.",
+            "A connection stays with the process that took it, and this load needed few of them. Many clients even it out by"
+            " themselves (--users N); few, such as one proxy or service in front, do not, unless they spread requests and not"
+            " connections.",
         )
         return

@@ -163,7 +163,7 @@ def _stretch(
     first = math.ceil((began_ns - evidence.load_start_ns) / 1e9 / bin_s)
     last = max(math.floor((ended_ns - evidence.load_start_ns) / 1e9 / bin_s + 1e-9), first + 1)
     ways = {flow.on_loop: _way(flow, first, last) for flow in flows}
-    files = [file for file in evidence.tasks.get(boot.boot, ()) if len(file.rows)]
+    files = evidence.tasks.get(boot.boot, ())
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
     return Stretch(
@@ -173,7 +173,7 @@ def _stretch(
         ramp=ramp,
         bin_s=bin_s,
         threads=sum(file.gauges[Gauge.POOL_SIZE] for file in files),
-        processes=len(files),
+        processes=sum(len(file.rows) > 0 for file in files),
         in_threads=ways.get(False),
         on_loop=ways.get(True),
         growth=trend_of(pending),
