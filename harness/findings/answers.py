@@ -115,7 +115,7 @@ def _unconfirmed(facts: Facts) -> Iterator[FoundOut]:
 def _slower(facts: Facts) -> Iterator[FoundOut]:
     """Answers that get slower while nothing changes. Where the work falls behind too, that finding says it."""
     main = facts.main
-    if main is None or main.falls_behind or facts.evidence.is_closed:
+    if main is None or main.falls_behind or main.ramp is not None or facts.evidence.is_closed:
         return
     first, middle, last = main.answers_ms
     if not (last >= _LEAST_MS and last >= _SLOWER * first and first < middle < last):

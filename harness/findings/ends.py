@@ -18,7 +18,8 @@ def of_ends(facts: Facts) -> Iterator[FoundOut]:
     for boot in sorted(facts.evidence.boots, key=lambda each: each.boot):
         if boot.orphans:
             yield _orphans(facts, boot)
-        if boot.forced and boot.signal in {"SIGTERM", "SIGINT"}:
+        # A run that was interrupted does not wait as long as a server may take.
+        if boot.forced and boot.signal in {"SIGTERM", "SIGINT"} and not facts.evidence.interrupted_by:
             yield _too_slow(facts, boot)
         for pid in boot.dead_workers:
             files = facts.evidence.tasks.get(boot.boot, ())

@@ -26,7 +26,8 @@ _MOST_SHOWN: Final = 3
 
 def of_restarts(facts: Facts) -> Iterator[FoundOut]:
     """What the ends of boots lost, and what an orderly end needs."""
-    if not facts.account.server_is_witness:
+    # A run that was interrupted ends its servers in a hurry: what that loses is nobody's fault but the user's.
+    if not facts.account.server_is_witness or facts.evidence.interrupted_by:
         return
     counts = {each.boot: each for each in facts.account.boots}
     crashes: list[tuple[Boot, BootAccount]] = []

@@ -78,6 +78,13 @@ def test_whatever_happens_findings_can_be_read_looked_up_and_written(run: Run) -
     assert graveness == sorted(graveness)
 
 
+def test_an_interrupted_run_does_not_blame_the_server_for_its_hurried_end() -> None:
+    ended = simulate(Plan(n_requests=300, gap_ms=10, pool=2, run_ms=80, kills=(("SIGTERM", 2000),), drain_ms=50, seed=2)).evidence
+
+    assert "grace-too-short" in findings(ended)
+    assert not findings(dataclasses.replace(ended, interrupted_by="SIGINT")).keys() & {"grace-too-short", "drain-too-long"}
+
+
 def test_at_the_advised_number_of_threads_they_are_in_use_for_three_quarters_at_most() -> None:
     for pool in (2, 3, 4):
         found = findings(simulate(Plan(n_requests=900, gap_ms=10, pool=pool, run_ms=80, seed=3)).evidence)
