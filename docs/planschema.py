@@ -44,10 +44,6 @@ def plan_schema_text() -> str:
     schema.pop("required", None)
     schema["anyOf"] = [{"required": ["scenario"]}, {"required": ["command"]}]
     schema["properties"]["engine"].pop("default")
-    # One text, or its parts in a list: what is read is joined (harness/load/ways.py).
-    stages = schema["properties"]["stages"]
-    text = {key: stages.pop(key) for key in ("type", "maxLength")}
-    stages["anyOf"] = [text, {"type": "array", "items": {"type": "string"}}]
     schema["properties"]["slos"]["examples"] = [["p99<50ms", "lost==0", "done_p99<5s", "p99<50ms@5s"]]
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -31,7 +31,7 @@ from harness.load.profile import Profile
 from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
-from harness.traffic.secret import Mask
+from harness.traffic.secret import Mask, has_password
 
 __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
@@ -199,6 +199,17 @@ class Plan(BaseModel):
         for name in (name for name in _OF_OPENAPI if getattr(self, name) and self.openapi is None):
             msg = f"{name} chooses from an OpenAPI schema, and none is given: say with openapi where it is"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_secret(self) -> Plan:
+        for name, texts in (("openapi", [self.openapi or ""]), ("command", self.command)):
+            if any(has_password(text) for text in texts):
+                msg = (
+                    f"{name} has a URL with a password in it, which would be written into the run directory: leave it out and"
+                    f" {'send it with --header' if name == 'openapi' else 'export it in a variable, which the command inherits'}"
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.gauges import GaugeSampler
+from harness.leftovers import tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
@@ -41,6 +42,7 @@ from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
+from harness.wording import bytes_of
 
 __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
@@ -75,6 +77,7 @@ def run(
     out: Path | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    keep_world: bool = False,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
     session_progress = progress or Progress()
@@ -88,7 +91,7 @@ def run(
     if "traffic" not in scenario:
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
-    rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+    rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()
@@ -105,6 +108,8 @@ def run(
     except OSError as error:
         # It can be made again from the rest, which is there.
         session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
+    if not keep_world and (removed := tidy_world(rundir, summary)):
+        session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
     return Outcome(rundir, summary, interrupted_by)
 
 

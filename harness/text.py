@@ -29,6 +29,7 @@ _ANSI: Final[dict[Role, str]] = {
 }
 _RESET: Final = "\x1b[0m"
 _CHART_ROWS: Final = 7
+_MOST_FINDINGS: Final = 8
 _TOPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of the backlog chart, times a power of ten
 _LABEL_COLUMNS: Final = 10  # left of every chart and of every row of words
 _ORDER: Final = ("finished", "failed", "skipped", "rejected", "discarded", "interrupted", "never_started", "awaiting")
@@ -369,10 +370,15 @@ def _findings(summary: Summary, page: _Page) -> Iterator[str]:
     if not summary.findings:
         return
     yield page.paint("title", "Findings")
-    for each in summary.findings:
+    for each in summary.findings[:_MOST_FINDINGS]:
         lines = lines_of(each.text, page.width - 4)
         symbol = page.paint(roles[each.severity], symbols[each.severity]) if each.severity in roles else page.glyphs.dot
         yield from (f"  {symbol if number == 0 else ' '} {line}" for number, line in enumerate(lines))
+        for number, line in enumerate(lines_of(each.next, page.width - 6)):
+            yield f"    {page.glyphs.leads_to if number == 0 else ' '} {line}"
+    more = len(summary.findings) - _MOST_FINDINGS
+    if more > 0:
+        yield f"    and {counted(more, 'more finding')} in summary.json"
 
 
 def _invariants(summary: Summary, page: _Page) -> Iterator[str]:

@@ -150,6 +150,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options win over it.")
 @click.option("--dry-run", is_flag=True, help="Print the whole plan as TOML, with every default, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
+@click.option("--keep-world", is_flag=True, help="Keep what the scenario's world has written, also if it is more than 10 MB.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 @click.pass_context
 def run(
@@ -159,7 +160,9 @@ def run(
     plan_file: Path | None,
     out: Path | None,
     json_to: str | None,
+    *,
     dry_run: bool,
+    keep_world: bool,
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -218,7 +221,7 @@ def run(
     if dry_run:
         click.echo(plan.to_toml(), nl=False)
         return
-    outcome = run_session(plan, described, out=out)
+    outcome = run_session(plan, described, out=out, keep_world=keep_world)
     show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
 
