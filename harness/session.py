@@ -20,11 +20,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.disturbances import WorldControl
 from harness.engines import MODULE, Engine, engine_of
 from harness.environment import describe_environment
-from harness.errors import Interrupted, RunError
+from harness.errors import Interrupted, RunError, UsageError
 from harness.evidence import judge_run
-from harness.gauges import GaugeSampler
+from harness.faulting import Faulting
+from harness.faultmaking import FaultMaker
+from harness.gauges import GaugeSampler, Readings
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
@@ -120,7 +123,9 @@ class _Session:
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
+        self._world_control: WorldControl | None = None
         self._server: ServerUnderTest | None = None
+        self._faulting: Faulting | None = None
         self._loads: list[tuple[Child, Talk]] = []
         self._load_pages: list[LivePage] = []
 
@@ -165,6 +170,7 @@ class _Session:
         )
         if self._plan.scenario is not None:
             self._server.tell_scenario(entry_of(self._plan, self._start_world()))
+            self._check_world_faults()
         self._start_loads()
         self._server.start()
         # Not before the server is ready: what it can be asked may have to be read from itself.
@@ -172,14 +178,8 @@ class _Session:
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
         planned = [talk.hear(_READY_S, "before it was ready")["planned"] for _, talk in self._loads]
         self._begin_load(sum(planned))
-        for fault in self._plan.fault_plans:
-            self._wait_until(self._load_start_ns + int(fault.at_s * 1e9))
-            self._progress.event(f"{self._at_s():6.1f} s  {fault.name}: {fault.kind.signal.name} to pid {self._pid()}")
-            self._enter("fault")
-            self._server.hit(fault)
-            self._server.start()
-            self._enter("load")
-            self._progress.event(f"{self._at_s():6.1f} s  up again: boot {self._server.boot} is ready (pid {self._pid()})")
+        self._faulting = self._faults(self._server)
+        self._faulting.run(self._load_start_ns, self._load_start_ns + int(self._plan.for_s * 1e9))
         self._finish_loads()
         self._enter("drain")
         self._drain()
@@ -187,8 +187,35 @@ class _Session:
     def _start_world(self) -> dict[str, str]:
         command = world_command(self._plan, self._rundir)
         self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
-        addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
+        talk = Talk(self._world, self._tick)
+        ready = talk.hear(_READY_S, "before it was ready")
+        self._world_control = WorldControl(talk, ready.get("faults", ()))
+        addresses: dict[str, str] = ready["addresses"]
         return addresses
+
+    def _faults(self, server: ServerUnderTest) -> Faulting:
+        maker = FaultMaker(
+            server, self._rundir, self._events, self._world_control, self._world, [each for each, _ in self._loads]
+        )
+        return Faulting(
+            self._plan.fault_plans,
+            server,
+            self._events,
+            make=maker.make,
+            reading=Readings(server, self._sampler, self._pages_of_loads),
+            tick=self._tick,
+            tell=self._progress.event,
+            enter=self._enter,
+        )
+
+    def _check_world_faults(self) -> None:
+        can = self._world_control.can if self._world_control is not None else ()
+        for fault in self._plan.fault_plans:
+            if fault.name.endswith("-world") and fault.name not in can:
+                known = (
+                    f"it knows {' and '.join(can)}" if can else "it has no server of afterload's own that could be slow or dead"
+                )
+                raise UsageError(f"fault {fault} is not possible with the world of scenario {self._plan.scenario!r}: {known}")
 
     def _start_loads(self) -> None:
         for process in range(self._plan.load_processes):
@@ -271,6 +298,9 @@ class _Session:
             if self._server is not None:
                 steps.callback(self._server.close)
                 steps.callback(self._server.stop, self._is_hurried)
+            if self._faulting is not None:
+                # Before the server is asked to stop: one that is stopped already, by SIGSTOP, could not.
+                steps.callback(self._faulting.close)
             for child, talk in self._loads:
                 steps.callback(self._stop_load, child, talk)
         if self._interrupted_by is not None and not was_interrupted:
@@ -295,6 +325,8 @@ class _Session:
         if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
         server = self._server
+        if self._faulting is not None:
+            self._faulting.on_tick()
         load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, load_cpu_ns):
             return
@@ -304,7 +336,8 @@ class _Session:
     def _check_nobody_died(self, server: ServerUnderTest) -> None:
         if self._phase not in {"load", "drain"}:
             return
-        if death := server.note_own_death():
+        is_explained = self._faulting is not None and self._faulting.explains_death
+        if not is_explained and (death := server.note_own_death()):
             raise RunError(death)
         for pid in server.note_dead_workers():
             self._progress.event(

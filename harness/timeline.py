@@ -163,7 +163,7 @@ def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline
 
 
 def backlog_steps(evidence: Evidence) -> Steps:
-    """Tasks accepted and neither started nor dropped, until their boot's death."""
+    """Tasks accepted and neither started nor dropped, until the death of their process."""
 
     def waiting(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
         left = np.full(len(rows), reaped_ns, np.int64)
@@ -175,7 +175,7 @@ def backlog_steps(evidence: Evidence) -> Steps:
 
 
 def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only_def: bool = False) -> Steps:
-    """Tasks started and not ended, until their boot's death; of some boots, or of `def` tasks alone."""
+    """Tasks started and not ended, until the death of their process; of some boots, or of `def` tasks alone."""
 
     def running(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
         chosen = rows["started_ns"] != 0
@@ -269,15 +269,16 @@ def _shared_pool(evidence: Evidence, boot: Boot, until: int) -> _Sampled:
 
 
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:
-    reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
     starts, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for number in sorted(evidence.tasks):
         if number not in boots:
             continue
-        for rows in chunks(*evidence.tasks[number]):
-            start, end = of(rows, reaped.get(number) or NEVER_NS)
-            starts.append(start)
-            ends.append(np.maximum(start, end))
+        for file in evidence.tasks[number]:
+            dead_ns = evidence.death_ns(number, file.pid) or NEVER_NS
+            for rows in chunks(file):
+                start, end = of(rows, dead_ns)
+                starts.append(start)
+                ends.append(np.maximum(start, end))
     start_ns, end_ns = np.concatenate(starts), np.concatenate(ends)
     start_ns.sort()
     end_ns.sort()
