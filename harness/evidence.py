@@ -211,7 +211,19 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
             case "worker_ended":
                 deaths = (*boots[number].worker_deaths, (event["pid"], event["ended_ns"]))
                 boots[number] = replace(boots[number], worker_deaths=deaths)
-    return [_with_its_words(boot, tasks.get(number, ())) for number, boot in boots.items()]
+    return [_with_its_words(_explained(boot), tasks.get(number, ())) for number, boot in boots.items()]
+
+
+def _explained(boot: Boot) -> Boot:
+    """Processes that ended when the whole boot did, because of what was done to one of them, have not ended on their own."""
+    if boot.signalled_pid is None or boot.signalled_ns is None:
+        return boot
+    late = {pid for pid, dead_ns in boot.worker_deaths if dead_ns >= boot.signalled_ns}
+    return replace(
+        boot,
+        dead_workers=tuple(pid for pid in boot.dead_workers if pid not in late),
+        worker_deaths=tuple(each for each in boot.worker_deaths if each[0] not in late),
+    )
 
 
 def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:

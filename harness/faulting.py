@@ -131,8 +131,8 @@ class Faulting:
         for each in self._under_way:
             while (receipt := each.disturbance.ended()) is None and time.monotonic() < end:
                 time.sleep(_POLL_S)
-            if not isinstance(each.disturbance, Replacing):
-                self._over(each, time.monotonic_ns(), {**(receipt or {}), "ended_with_the_run": True})
+            if each.landed_ns is not None and each.plan.length_s is not None:
+                self._over(each, time.monotonic_ns() if receipt is not None else None, receipt or {})
         self._under_way.clear()
 
     # When.

@@ -77,7 +77,7 @@ class Fault:
     receipt: Mapping[str, Any] = field(default_factory=dict)  # what proves it: pids, signals, states, sizes
 
     def __str__(self) -> str:
-        return self.text or f"{self.name} at {self.planned_s:g} s"
+        return self.text or (f"{self.name} at {self.planned_s:g} s" if self.planned_s is not None else self.name)
 
 
 @dataclass(frozen=True, slots=True)

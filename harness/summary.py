@@ -11,13 +11,16 @@ from harness.accounting import Account, account
 from harness.findings import find
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
-from harness.model import Boot, Evidence
+from harness.model import Boot, Evidence, Fault
+from harness.recovery import Recovery
+from harness.rowscan import left_in
 from harness.schema import (
     BLOCKED_MS,
     SCHEMA_VERSION,
     BootSummary,
     Durations,
     EffectCount,
+    FaultSummary,
     Finding,
     Generator,
     InvariantSummary,
@@ -71,6 +74,7 @@ def build_summary(
             shed=sum(each.shed for each in evidence.generators),
         ),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
+        faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
@@ -163,6 +167,8 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         if boot.predicted_queued is None or boot.predicted_running is None
         else boot.predicted_queued + boot.predicted_running
     )
+    gone = {pid for pid, _ in boot.worker_deaths}
+    before = left_in([file for file in evidence.tasks.get(boot.boot, ()) if file.pid in gone])
     return BootSummary(
         boot=boot.boot,
         pid=boot.pid,
@@ -177,12 +183,34 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         finished=counts.finished,
         queued_at_death=counts.queued_at_death,
         running_at_death=counts.running_at_death,
+        queued_by_workers=before[0],
+        running_by_workers=before[1],
         predicted_lost=predicted,
         recovery_s=recovery_s(boot, result),
         port_free=boot.port_free,
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
         orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
         dead_workers=list(boot.dead_workers),
+    )
+
+
+def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
+    return FaultSummary(
+        fault=str(fault),
+        kind=fault.name,
+        condition=fault.condition,
+        planned_s=fault.planned_s,
+        landed_s=_since(evidence, fault.landed_ns),
+        ended_s=_since(evidence, fault.ended_ns),
+        boot=fault.boot,
+        ends_boot=fault.landed_ns is not None and (fault.effect == "ends" or bool(fault.receipt.get("boot_ended"))),
+        detail=fault.detail,
+        receipt=dict(fault.receipt),
+        recovery_s=after.answered_s,
+        backlog_before=after.backlog_before,
+        backlog_recovery_s=after.backlog_s,
+        left_queued=after.left_queued,
+        left_running=after.left_running,
     )
 
 

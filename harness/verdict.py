@@ -110,6 +110,9 @@ def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
         yield f"The fault {fault} landed only after the end of the load{why}."
     elif late_s > LATE_FAULT_S:
         yield f"The fault {fault} landed {late_s:.1f} s late{why}."
+    unwritten = sum(file.unwritten for files in (evidence.requests, evidence.effects, *evidence.tasks.values()) for file in files)
+    if fault.name == "full-disk" and unwritten:
+        yield f"The fault {fault} kept {unwritten:,} rows from being written: what became of those is not known."
     is_to_end = fault.effect == "replaces" or fault.length_s is not None
     if is_to_end and fault.ended_ns is None and not evidence.interrupted_by:
         yield f"The fault {fault} did not end{why}."
