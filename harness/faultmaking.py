@@ -19,12 +19,22 @@ from harness.disturbances import (
     WorldControl,
     WorldTrouble,
 )
-from harness.faults import FaultPlan
+from harness.errors import UsageError
+from harness.faults import OF_THE_WORLD, FaultPlan
 from harness.processes import Child
 from harness.rundir import EventLog, RunDir
 from harness.servers import ServerUnderTest
 
-__all__ = ["FaultMaker"]
+__all__ = ["FaultMaker", "require_known"]
+
+
+def require_known(faults: Sequence[FaultPlan], control: WorldControl | None, scenario: str) -> None:
+    """Raises UsageError if one is to be done to a world that cannot do it."""
+    can = control.can if control is not None else ()
+    for fault in faults:
+        if fault.name in OF_THE_WORLD and fault.name not in can:
+            why = f"it knows {' and '.join(can)}" if can else "it has no server of afterload's own that could be slow or dead"
+            raise UsageError(f"fault {fault} is not possible with the world of scenario {scenario!r}: {why}")
 
 
 class FaultMaker:

@@ -14,6 +14,7 @@ from harness.durations import show_duration
 __all__ = [
     "GAUGES",
     "KINDS",
+    "OF_THE_WORLD",
     "OPERATORS",
     "Condition",
     "FaultKind",
@@ -105,7 +106,7 @@ KINDS: Final[dict[str, FaultKind]] = {
 }
 
 _BESIDE_THE_SERVER: Final = frozenset({"slow-world", "dead-world", "hog"})
-_OF_THE_WORLD: Final = frozenset({"slow-world", "dead-world"})
+OF_THE_WORLD: Final = frozenset({"slow-world", "dead-world"})
 _ROLLING_COMMANDS: Final = ("gunicorn", "granian", "uvicorn --workers N")
 
 GAUGES: Final[dict[str, tuple[Unit, str]]] = {
@@ -262,7 +263,7 @@ def clash(lasting: str, other: str) -> str | None:
     """Why `other` cannot happen while `lasting` lasts, in words; None if it can."""
     if lasting == other and lasting != "hog":
         return f"two of {lasting} at once are one"
-    if {lasting, other} <= _OF_THE_WORLD:
+    if {lasting, other} <= OF_THE_WORLD:
         return "a world that is dead cannot be slow"
     if lasting in _BESIDE_THE_SERVER or other in _BESIDE_THE_SERVER or other in KINDS[lasting].lets:
         return None
@@ -275,7 +276,7 @@ def clash(lasting: str, other: str) -> str | None:
 
 def unfit(fault: FaultPlan, target: Target) -> str | None:
     """Why a plan's server or world cannot take this fault, in words, with what to do; None if it can, as far as is known."""
-    if fault.name in _OF_THE_WORLD and not target.has_world:
+    if fault.name in OF_THE_WORLD and not target.has_world:
         return (
             "an app of your own brings its own world, which afterload cannot reach: slow down or stop what it talks to yourself"
         )

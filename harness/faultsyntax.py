@@ -143,7 +143,7 @@ class _Reader:
     def _time(self, what: str) -> float:
         self._skip()
         if found := self._match(_DURATION):
-            return parse_duration_s(found[0])
+            return round(parse_duration_s(found[0]), 9)
         raise self._refused(f"{what} is a time with a unit (us, ms, s, m, h)", [_A_TIME])
 
     def _number(self, what: str, least: int, most: int) -> int:

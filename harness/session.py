@@ -23,10 +23,10 @@ from typing import Any
 from harness.disturbances import WorldControl
 from harness.engines import MODULE, Engine, engine_of
 from harness.environment import describe_environment
-from harness.errors import Interrupted, RunError, UsageError
+from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.faulting import Faulting
-from harness.faultmaking import FaultMaker
+from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
@@ -170,7 +170,7 @@ class _Session:
         )
         if self._plan.scenario is not None:
             self._server.tell_scenario(entry_of(self._plan, self._start_world()))
-            self._check_world_faults()
+            require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
         self._start_loads()
         self._server.start()
         # Not before the server is ready: what it can be asked may have to be read from itself.
@@ -207,15 +207,6 @@ class _Session:
             tell=self._progress.event,
             enter=self._enter,
         )
-
-    def _check_world_faults(self) -> None:
-        can = self._world_control.can if self._world_control is not None else ()
-        for fault in self._plan.fault_plans:
-            if fault.name.endswith("-world") and fault.name not in can:
-                known = (
-                    f"it knows {' and '.join(can)}" if can else "it has no server of afterload's own that could be slow or dead"
-                )
-                raise UsageError(f"fault {fault} is not possible with the world of scenario {self._plan.scenario!r}: {known}")
 
     def _start_loads(self) -> None:
         for process in range(self._plan.load_processes):
@@ -354,15 +345,17 @@ class _Session:
         if not self._load_start_ns:
             return
         loads, pages = self._pages_of_loads(), server.pages
-        ended = sum(pages.total(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
+        # What a worker that died has left waits for nobody any more; of a server that is down, it is what there is to see.
+        count = pages.now if server.is_up else pages.total
+        ended = sum(count(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
         self._progress.standing(
             Standing(
                 at_s=self._at_s(),
                 phase=self._phase,
                 sent=sum(each.gauge(Gauge.ACCEPTED) for each in loads),
                 answered=sum(each.gauge(Gauge.STARTED) for each in loads),
-                queued=max(0, pages.total(Gauge.ACCEPTED) - pages.total(Gauge.STARTED)) if pages.any else None,
-                running=max(0, pages.total(Gauge.STARTED) - ended),
+                queued=max(0, count(Gauge.ACCEPTED) - count(Gauge.STARTED)) if pages.any else None,
+                running=max(0, count(Gauge.STARTED) - ended),
                 pool_busy=pages.now(Gauge.POOL_BUSY),
                 pool_size=pages.now(Gauge.POOL_SIZE),
                 up=server.is_up,

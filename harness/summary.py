@@ -42,6 +42,9 @@ __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
 
 N_BINS: Final = 60
 
+_FIRST_BEAT_NS: Final = 100_000_000
+"""A process that goes on again has beaten by then."""
+
 
 def build_summary(
     evidence: Evidence, plan: Mapping[str, Any], environment: Mapping[str, Any], *, n_bins: int = N_BINS
@@ -152,11 +155,17 @@ def _loop(evidence: Evidence) -> Loop | None:
     if evidence.gauges is None or not len(evidence.gauges.rows):
         return None
     rows = np.asarray(evidence.gauges.rows)
-    lag_ns = rows["loop_lag_ns"].astype(np.int64)
+    t_ns, lag_ns = rows["t_ns"].astype(np.int64), rows["loop_lag_ns"].astype(np.int64)
+    between_ns = np.diff(t_ns, prepend=t_ns[:1])
+    # A loop that was stopped is neither blocked nor free: nothing is known of it.
+    known = np.ones(len(t_ns), np.bool_)
+    for fault in evidence.faults:
+        if fault.name == "stop" and fault.landed_ns is not None:
+            known &= (t_ns < fault.landed_ns) | (t_ns > (fault.ended_ns or int(t_ns[-1])) + _FIRST_BEAT_NS)
+    lag_ns, between_ns = lag_ns[known], between_ns[known]
     if not lag_ns.any():  # a server without an event loop has no lag
         return None
     late = lag_ns >= BLOCKED_MS * 1e6
-    between_ns = np.diff(rows["t_ns"].astype(np.int64), prepend=rows["t_ns"][:1].astype(np.int64))
     return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)
 
 

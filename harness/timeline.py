@@ -157,7 +157,8 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
         size = threads
         sampled = _shared_pool(evidence, boot, until)
         busiest = max([busiest, *sampled.busy.tolist()])
-        saturated_ns += max(busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until), sampled.full_ns)
+        busy = busy_steps(evidence, [boot.boot], only_def=True)
+        saturated_ns += max(_saturated_ns(evidence, boot, busy, size, until), sampled.full_ns)
         began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
         lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
     busy_max = max(busy_steps(evidence, only_def=True).highest(), busiest)
@@ -186,6 +187,21 @@ def recovery_s(boot: Boot, account: Account) -> float | None:
     began_ns = boot.frozen_ns or boot.signalled_ns
     back_ns = first_answer_ns(account.tables.ops, began_ns, boot.reaped_ns or boot.signalled_ns)
     return None if back_ns is None else (back_ns - began_ns) / 1e9
+
+
+def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_ns: int) -> int:
+    """For how long every thread of the pool was busy. While it was squeezed, it had fewer."""
+    saturated_ns = busy.duration_ns(size, until_ns)
+    for fault in evidence.faults:
+        if fault.name != "squeeze" or fault.boot != boot.boot or fault.landed_ns is None:
+            continue
+        squeezed = sum(fault.receipt["pool_size"].values())
+        begin, end = min(fault.landed_ns, until_ns), min(fault.ended_ns or until_ns, until_ns)
+        saturated_ns += sum(
+            sign * (busy.duration_ns(threads, end) - busy.duration_ns(threads, begin))
+            for sign, threads in ((1, squeezed), (-1, size))
+        )
+    return saturated_ns
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:
