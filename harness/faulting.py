@@ -124,11 +124,13 @@ class Faulting:
                 self._look_whether_ended(each, now)
 
     def close(self) -> None:
-        """Takes back whatever still lasts: the run is over, or given up."""
-        for each in self._under_way:
+        """Takes back whatever still lasts and was to be taken back: the run is over, or given up."""
+        # A disk that is full to the end is full when the server writes its last rows.
+        to_end = [each for each in self._under_way if not each.is_open_ended]
+        for each in to_end:
             each.disturbance.end()
         end = time.monotonic() + _CLOSE_S
-        for each in self._under_way:
+        for each in to_end:
             while (receipt := each.disturbance.ended()) is None and time.monotonic() < end:
                 time.sleep(_POLL_S)
             if each.landed_ns is not None and each.plan.length_s is not None:
@@ -162,7 +164,9 @@ class Faulting:
 
     def _is_free(self, each: _Waiting) -> bool:
         for other in self._under_way:
-            if other.plan.kind.effect == "lasts" and clash(other.plan.name, each.plan.name):
+            effects = (other.plan.kind.effect, each.plan.kind.effect)
+            # Who is to be replaced is known only when all that were being replaced have been.
+            if effects == ("replaces", "replaces") or (effects[0] == "lasts" and clash(other.plan.name, each.plan.name)):
                 each.blocked_by = str(other.plan)
                 return False
         return True

