@@ -289,11 +289,11 @@ class _Session:
             if self._server is not None:
                 steps.callback(self._server.close)
                 steps.callback(self._server.stop, self._is_hurried)
-            if self._faulting is not None:
-                # Before the server is asked to stop: one that is stopped already, by SIGSTOP, could not.
-                steps.callback(self._faulting.close)
             for child, talk in self._loads:
                 steps.callback(self._stop_load, child, talk)
+            if self._faulting is not None:
+                # Before all: a server that is stopped by SIGSTOP could neither answer what is in flight nor end.
+                steps.callback(self._faulting.close)
         if self._interrupted_by is not None and not was_interrupted:
             self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
 

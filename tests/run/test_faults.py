@@ -65,7 +65,7 @@ def test_what_lasts_is_done_proved_and_taken_back(afterload: Afterload, folder: 
     faults = (
         "stop@1s+500ms",
         "squeeze@1700ms+600ms",
-        "slow-world=300ms@2500ms+400ms",
+        "slow-world=200ms@2500ms+700ms",
         "dead-world@3400ms+400ms",
         "hog=1@3s+700ms",
     )
@@ -106,7 +106,7 @@ def test_what_lasts_is_done_proved_and_taken_back(afterload: Afterload, folder: 
     took_ms = (finished - started)[finished != 0] / 1e6
     during = (started[finished != 0] > begin) & (started[finished != 0] < end - 100_000_000)
     assert np.count_nonzero(during) > 1
-    assert took_ms[during].min() > 300
+    assert took_ms[during].min() > 200
     assert slow["late_answers"] >= np.count_nonzero(during)
     # A dead one: tasks fail, no effect arrives; afterwards they do.
     begin, end = window_ns("run", "dead-world")
@@ -215,16 +215,16 @@ def test_a_hang_up_ends_one_server_and_another_replaces_its_workers(
 
 def test_a_fault_waits_for_its_condition_and_one_that_never_comes_is_told_with_how_near_it_was(afterload: Afterload) -> None:
     """The backlog grows until it is met; the kill is exact all the same. A hang is ended by a kill while it lasts."""
-    faults = ("kill@backlog>20 after 300ms", "term@busy>=9", "stop@1500ms+1s", "kill@1800ms")
+    faults = ("kill@backlog>12 after 300ms", "term@busy>=9", "stop@1500ms+1s", "kill@1800ms")
     given = [part for each in faults for part in ("--fault", each)]
-    done = afterload(*EMAIL, "--pool", 4, "--for", "2600ms", *given, "--out", "run")
+    done = afterload(*EMAIL, "--rate", 60, "--pool", 4, "--for", "2600ms", *given, "--out", "run")
     summary = summary_of(done, "The fault term@busy>=9 did not land: busy was at most 4 (at ")
 
     first, second, _ = summary["boots"]
-    (met,) = [each for each in summary["faults"] if each["condition"] == "backlog>20"]
+    (met,) = [each for each in summary["faults"] if each["condition"] == "backlog>12"]
     assert met["planned_s"] is None
     assert met["landed_s"] >= 0.3
-    assert first["queued_at_death"] > 15, "some of them may have started before it was frozen"
+    assert first["queued_at_death"] > 8, "some of them may have started before it was frozen"
     assert first["predicted_lost"] == first["queued_at_death"] + first["running_at_death"]
     assert second["fault"]
     assert fault(summary, "stop")["receipt"]["ended_with_its_boot"]
