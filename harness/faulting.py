@@ -172,9 +172,10 @@ class Faulting:
         return True
 
     def _give_up_waiting(self) -> None:
-        for each in self._waiting:
+        """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""
+        for each in [each for each in self._waiting if each.plan.condition is not None]:
+            self._waiting.remove(each)
             self._receipt(each, None, detail=self._why_not(each))
-        self._waiting.clear()
 
     def _why_not(self, each: _Waiting) -> str:
         condition = each.plan.condition

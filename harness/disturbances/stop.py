@@ -20,6 +20,7 @@ class Stop(Disturbance):
         self._server = server
         self._members: list[psutil.Process] = []
         self._landed_ns = 0
+        self._continued_ns = 0
 
     def begin(self) -> str:
         """Stops them. Whoever was born while the others were being stopped is stopped too."""
@@ -35,16 +36,17 @@ class Stop(Disturbance):
     def landed(self) -> Receipt | None:
         """Their states."""
         states = {str(each.pid): each.status() for each in self._members if alive(each)}
-        return {"at_ns": self._landed_ns, "signal": "SIGSTOP", "states": states}
+        return {"at_ns": self._landed_ns, "signals": ["SIGSTOP"], "states": states}
 
     def end(self) -> None:
         """Lets them go on."""
+        self._continued_ns = self._continued_ns or time.monotonic_ns()
         thaw(self._members)
 
     def ended(self) -> Receipt | None:
         """None of them is stopped any more."""
         left = [each.pid for each in self._members if alive(each) and is_stopped(each.pid)]
-        return None if left else {"signal": "SIGCONT"}
+        return None if left else {"at_ns": self._continued_ns, "signals": ["SIGSTOP", "SIGCONT"]}
 
     def why_not_ended(self) -> str:
         """Who does not go on."""

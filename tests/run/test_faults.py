@@ -83,28 +83,28 @@ def test_what_lasts_is_done_proved_and_taken_back(afterload: Afterload, folder: 
     begin, end = window_ns("run", "stop")
     assert fault(summary, "stop")["receipt"]["states"] == {str(file.pid): "stopped"}
     seen = instants(tasks, "accepted_ns", "started_ns", "finished_ns")
-    assert not np.any((seen > begin) & (seen < end - 50_000_000))
+    assert not np.any((seen > begin) & (seen < end))
     assert end - begin >= 500_000_000
     assert fault(summary, "stop")["recovery_s"] >= 0.5
     waiting = answers[(answers["sent_ns"] > begin) & (answers["sent_ns"] < end)]
     assert len(waiting) > 10
-    assert np.all(waiting["done_ns"] > end - 50_000_000)
+    assert np.all(waiting["done_ns"] > end)
     # Squeezed: what started after it found no other running; before and after, there are.
     begin, end = window_ns("run", "squeeze")
     receipt = fault(summary, "squeeze")["receipt"]
     assert (receipt["pool_size_before"], receipt["pool_size"]) == ({str(file.pid): 4}, {str(file.pid): 1})
     assert receipt["pool_size_after"] == {str(file.pid): 4}
     started, finished = tasks["started_ns"].astype(np.int64), tasks["finished_ns"].astype(np.int64)
-    inside = np.flatnonzero((started > begin + 40_000_000) & (finished != 0) & (finished < end - 100_000_000))
+    inside = np.flatnonzero((started > begin + 40_000_000) & (finished != 0) & (finished < begin + 600_000_000))
     order = inside[np.argsort(started[inside])]
-    assert len(order) > 5
+    assert len(order) > 2
     assert np.all(finished[order[:-1]] <= started[order[1:]])
     assert fault(summary, "squeeze")["backlog_recovery_s"] > 0.6
     # A slow world: those that began to mail while it was slow took so much longer.
     begin, end = window_ns("run", "slow-world")
     slow = fault(summary, "slow-world")["receipt"]
     took_ms = (finished - started)[finished != 0] / 1e6
-    during = (started[finished != 0] > begin) & (started[finished != 0] < end - 100_000_000)
+    during = (started[finished != 0] > begin) & (started[finished != 0] < begin + 600_000_000)
     assert np.count_nonzero(during) > 1
     assert took_ms[during].min() > 200
     assert slow["late_answers"] >= np.count_nonzero(during)
