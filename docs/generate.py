@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from docs.planschema import plan_schema_text
 from harness.commands.main import main as cli
 from harness.schema import Summary
 from harness.text import render
@@ -103,6 +104,7 @@ def main() -> None:
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
+    (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
     scenarios = DOCS / "scenarios.md"
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:

@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 import psutil
 
+from harness.calibration import recorded
+
 __all__ = ["Check", "State", "examine"]
 
 State = Literal["ok", "warning", "absent", "missing"]
@@ -39,7 +41,7 @@ class Check:
 
 def examine(folder: Path) -> list[Check]:
     """Everything, in the order in which it matters. `folder` is where run directories would go."""
-    return [_system(), _python(), _native(), *_machine(folder), *_engines(), *_databases()]
+    return [_system(), _python(), _native(), *_machine(folder), _generator(), *_engines(), *_databases()]
 
 
 def _system() -> Check:
@@ -87,6 +89,20 @@ def _machine(folder: Path) -> Iterator[Check]:
     free = psutil.disk_usage(str(folder)).free
     little = "runs write some 100 bytes for each request and task, `files` some 100 MB" if free < _FREE_BYTES else ""
     yield Check("disk", "warning" if little else "ok", f"{free / 1e9:.1f} GB free", little)
+
+
+def _generator() -> Check:
+    found = recorded(1)
+    again = "afterload doctor --calibrate"
+    if found is None:
+        advice = f"{again} measures what it can send here (a run that asks for much does so by itself)"
+        return Check("load generator", "absent", "not calibrated on this machine", advice)
+    text = f"{found.ceiling_per_s:,.0f} requests/s from one process; at little load its lag is {found.lag_p99_ms:.2g} ms (p99)"
+    more = recorded(len(os.sched_getaffinity(0)))
+    if more is not None and more.processes > 1:
+        text += f"; {more.ceiling_per_s:,.0f} from {more.processes}"
+    disturbed = f"something else ran while it was measured: {again} measures it again" if found.is_disturbed else ""
+    return Check("load generator", "warning" if disturbed else "ok", text, disturbed)
 
 
 def _engines() -> Iterator[Check]:

@@ -104,10 +104,12 @@ def read_evidence(rundir: RunDir) -> Evidence:
             for event in events
             if event["event"] == "users_done"
         ],
+        lag_floor_ms=(_last(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=_planned(plan),
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
+        machine=next((file for file in found if file.kind is Kind.MACHINE), None),
         notes=_notes(rundir),
         problems=problems,
         scenario=scenario["name"],

@@ -21,6 +21,7 @@ from harness.disturbances import (
 )
 from harness.errors import UsageError
 from harness.faults import OF_THE_WORLD, FaultPlan
+from harness.loads import Loads
 from harness.processes import Child
 from harness.rundir import EventLog, RunDir
 from harness.servers import ServerUnderTest
@@ -47,7 +48,7 @@ class FaultMaker:
         events: EventLog,
         control: WorldControl | None,
         world: Child | None,
-        loads: Sequence[Child],
+        loads: Loads,
     ) -> None:
         """`control` and `world` are None for an app of one's own."""
         self._server = server
@@ -84,7 +85,7 @@ class FaultMaker:
     def _witnesses(self) -> Iterator[tuple[psutil.Process, Path]]:
         """The processes of the world and of the load, each with the file of its rows."""
         files = [(self._world, self._rundir.effects())]
-        files += [(load, self._rundir.requests(number)) for number, load in enumerate(self._loads)]
+        files += [(load, self._rundir.requests(number)) for number, load in enumerate(self._loads.processes)]
         for child, path in files:
             if child is not None:
                 yield from ((process, path) for process in child.members())

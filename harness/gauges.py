@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
 
+from harness.loads import Loads
 from harness.pages import BootPages
-from harness.rows import Gauge, Kind, LivePage, RowWriter
+from harness.rows import Gauge, Kind, RowWriter
 from harness.servers import ServerUnderTest
 
 __all__ = ["EVERY_NS", "GaugeSampler", "Readings"]
@@ -76,7 +76,7 @@ class GaugeSampler:
 class Readings:
     """What a fault may wait for, as it is now: gauges of `harness.faults.GAUGES`."""
 
-    def __init__(self, server: ServerUnderTest, sampler: GaugeSampler, loads: Callable[[], Iterable[LivePage]]) -> None:
+    def __init__(self, server: ServerUnderTest, sampler: GaugeSampler, loads: Loads) -> None:
         self._server = server
         self._sampler = sampler
         self._loads = loads
@@ -88,9 +88,9 @@ class Readings:
             return None
         match gauge:
             case "sent":
-                return sum(page.gauge(Gauge.ACCEPTED) for page in self._loads())
+                return self._loads.total(Gauge.ACCEPTED)
             case "answered":
-                return sum(page.gauge(Gauge.STARTED) for page in self._loads())
+                return self._loads.total(Gauge.STARTED)
             case "rss":
                 return self._sampler.rss_bytes or None
         if not pages.any:

@@ -118,6 +118,13 @@ class GeneratorReport:
     shed: int
     cpu_share: float  # of one core, over the time of the load
     exit_status: int
+    ceiling_per_s: float | None = None  # requests/s that it can send at most on this machine, as calibrated; None: not known
+    late: int = 0  # of those sent: more than 20 ms after they were due
+    overdue: int = 0  # of those shed: they could not be sent in time; of the others, too many were in flight
+    stalled_s: float = (
+        0.0  # in all, for which its loop stood still for more than 20 ms: it got no processor, or had too much to do
+    )
+    longest_stall_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +171,12 @@ class Evidence:
     generators: Sequence[GeneratorReport] = ()
     is_closed: bool = False  # users waited for answers before they sent more: nobody was due at a time of their own
     users: Sequence[UsersReport] = ()
+    lag_floor_ms: float | None = None  # p99 of the generator's lag on this machine when nothing is asked of it; None: not known
     planned_faults: Sequence[str] = ()  # as in the plan, e.g., "kill@6s"
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
+    machine: RowFile | None = None  # None: nobody looked at what else it did
     scenario: str = ""  # its name
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -21,9 +20,15 @@ from pydantic import (
     model_validator,
 )
 
+from harness.complaints import complaint
 from harness.errors import UsageError
 from harness.faults import FaultPlan, Target, contradiction, occurrences, unfit
 from harness.faultsyntax import parse_fault
+from harness.figures import check_slo
+from harness.load import ways
+from harness.load.pacing import planned_profile
+from harness.load.profile import Profile
+from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
 from harness.traffic.secret import Mask
@@ -32,12 +37,12 @@ __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
 
 MOST_REQUESTS = 20_000_000
+_SAME_S = 1e-6
 PORT_PLACEHOLDER = "{port}"
 
 _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit": None}
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
-_OF_USERS = ("spawn_rate", "think_s")
 _OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
 
 
@@ -61,6 +66,7 @@ class Plan(BaseModel):
     users: Annotated[int, Field(ge=1, le=60_000)] | None = None
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     think_s: Annotated[float, Field(ge=0, le=3600)] | None = None
+    think_spread: Literal["constant", "exponential"] | None = None
     tasks: Literal["sync", "async", "blocking", "inline"] | None = None
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     loop: Literal["auto", "asyncio", "uvloop"] | None = None
@@ -71,13 +77,21 @@ class Plan(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    stages: Annotated[str, Field(max_length=100_000)] | None = None
+    replay: Annotated[str, Field(min_length=1)] | None = None
+    replay_field: str | None = None
+    replay_speed: Annotated[float, Field(gt=0, le=1000)] | None = None
     arrivals: Literal["constant", "poisson"] = "constant"
+    send_within_s: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    above_ceiling: bool = False
     for_s: Annotated[float, Field(gt=0, le=86_400)]
     warm_up_s: Annotated[float, Field(ge=0)] = 1.0
     load_processes: Annotated[int, Field(ge=1, le=64)] = 1
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=60_000)] = 2000
     faults: tuple[str, ...] = ()
+    slos: tuple[str, ...] = ()
+    allow: tuple[Literal["noise", "few-samples"], ...] = ()
     horizon_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 1
     settings: dict[str, str] = {}
@@ -94,7 +108,7 @@ class Plan(BaseModel):
             defaults |= _OF_SCENARIOS
         if engine == "rust":
             defaults |= _OF_THE_BUNDLED
-        return {**defaults, **{name: value for name, value in values.items() if value is not None}}
+        return ways.fill_in({**defaults, **{name: value for name, value in values.items() if value is not None}})
 
     @field_validator("faults")
     @classmethod
@@ -102,6 +116,26 @@ class Plan(BaseModel):
         for fault in faults:
             parse_fault(fault)
         return faults
+
+    @field_validator("stages")
+    @classmethod
+    def _stages_can_be_read(cls, stages: str | None) -> str | None:
+        if stages is not None:
+            parse_stages(stages)
+        return stages
+
+    @field_validator("slos")
+    @classmethod
+    def _slos_can_be_judged(cls, slos: tuple[str, ...]) -> tuple[str, ...]:
+        problems = []
+        for slo in slos:
+            try:
+                check_slo(slo)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n  and ".join(problems))
+        return slos
 
     @field_validator("openapi_only", "openapi_exclude")
     @classmethod
@@ -151,15 +185,8 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _load_is_known(self) -> Plan:
-        if self.is_closed and self.rate is not None:
-            msg = "rate starts requests whether or not the last ones were answered, users wait for answers: give one of the two"
-            raise ValueError(msg)
-        if not self.is_closed and self.rate is None:
-            msg = "rate is missing: how many requests to start per second"
-            raise ValueError(msg)
-        for name in (name for name in _OF_USERS if getattr(self, name) is not None and self.users is None):
-            msg = f"{name} is {getattr(self, name):g}, which says how users go on, and there are none: say with users how many"
-            raise ValueError(msg)
+        if problem := ways.problem(self.__dict__):
+            raise ValueError(problem)
         if self.locustfile is not None:
             others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
             if others:
@@ -180,9 +207,21 @@ class Plan(BaseModel):
             if why := unfit(fault, target):
                 msg = f"fault {fault} is not possible: {why}"
                 raise ValueError(msg)
-        if self.rate is not None and self.rate * self.for_s > MOST_REQUESTS:
-            msg = f"rate {self.rate:g} for {self.for_s:g} s are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
+        profile = self.profile
+        if profile is not None and profile.expected > MOST_REQUESTS:
+            what = "the stages" if self.rate is None else f"rate {self.rate:g} for {self.for_s:g} s"
+            msg = f"{what} are more than {MOST_REQUESTS:,} requests: ask for fewer or shorter"
             raise ValueError(msg)
+        if self.stages is not None and profile is not None and abs(profile.duration_s - self.for_s) > _SAME_S:
+            msg = f"for_s is {self.for_s:g} and the stages last {profile.duration_s:g} s: leave for_s out, it follows from them"
+            raise ValueError(msg)
+        for slo in map(check_slo, self.slos):
+            if slo.window_s is not None and slo.window_s > self.for_s - self.warm_up_s:
+                msg = (
+                    f"slo {slo.text} asks for windows of {slo.window_s:g} s, and {self.for_s - self.warm_up_s:g} s of load are "
+                    "measured: make the windows shorter, or load longer"
+                )
+                raise ValueError(msg)
         if self.warm_up_s >= self.for_s:
             msg = f"warm_up_s is {self.warm_up_s:g} and the load lasts {self.for_s:g} s: nothing would be left to measure"
             raise ValueError(msg)
@@ -201,6 +240,11 @@ class Plan(BaseModel):
     def is_closed(self) -> bool:
         """True if users wait for answers before they send the next request: the closed model."""
         return self.users is not None or self.locustfile is not None
+
+    @property
+    def profile(self) -> Profile | None:
+        """How many requests to start per second, over time; None where that is not planned: of users, and of a replay."""
+        return planned_profile(self.__dict__)
 
     @property
     def hidden(self) -> dict[str, str]:
@@ -236,7 +280,7 @@ class Plan(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = [_say(dict(problem)) for problem in error.errors()]
+            problems = [complaint(dict(problem), cls) for problem in error.errors()]
             raise UsageError(f"{where}: " + "\n  and ".join(problems)) from None
 
 
@@ -256,28 +300,3 @@ def _who_has(name: str) -> str:
     if name == "loop":
         return "only the engines uvicorn and granian take"
     return "is for scenarios alone" if name in _OF_SCENARIOS else "is for an app of your own alone (afterload run -- COMMAND)"
-
-
-def _say(problem: dict[str, Any]) -> str:
-    key = ".".join(map(str, problem["loc"]))
-    kind, given, context = problem["type"], problem.get("input"), problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(key, Plan.model_fields, n=1)
-        return f"there is no key {key!r}" + (
-            f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(Plan.model_fields)}"
-        )
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "literal_error":
-        return f"{key} is {given!r}; allowed is {context['expected']}"
-    bounds = {
-        "greater_than": "more than {gt:g}",
-        "greater_than_equal": "{ge:g} or more",
-        "less_than": "less than {lt:g}",
-        "less_than_equal": "{le:g} or less",
-    }
-    if kind in bounds:
-        return f"{key} is {given}; allowed is {bounds[kind].format(**context)}"
-    if kind == "value_error":
-        return f"{key}: {context['error']}" if key else str(context["error"])
-    return f"{key} is {given!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

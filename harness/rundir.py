@@ -83,6 +83,10 @@ class RunDir:
         """Samples of the gauges."""
         return self.path / "gauges.rows"
 
+    def machine(self) -> Path:
+        """Samples of what else the machine did."""
+        return self.path / "machine.rows"
+
     def log(self, name: str) -> Path:
         """Output of a child."""
         return self.path / f"{name}.log"

@@ -24,11 +24,14 @@ __all__ = [
     "Generator",
     "InvariantSummary",
     "Loop",
+    "Machine",
     "OutageSummary",
     "PoolUse",
     "Requests",
     "ScenarioFigure",
     "ScenarioSummary",
+    "SloSummary",
+    "SloWindowsSummary",
     "Summary",
     "Tasks",
     "TimelineSummary",
@@ -148,7 +151,33 @@ class Generator(_Record):
 
     processes: int
     cpu_max: Number = Field(description="share of one core, of the busiest")
-    shed: int
+    shed: int = Field(description="due and never sent: too many were in flight, or it was overdue")
+    overdue: int = Field(
+        default=0, description="of those shed: they could not be sent within `send_within_s` after they were due"
+    )
+    late: int = Field(default=0, description="of those sent: more than 20 ms after they were due")
+    stalled_s: Number = Field(
+        default=None, description="how long load processes stood still, for more than 20 ms at a time; of the worst one"
+    )
+    longest_stall_s: Number = Field(default=None, description="at a stretch")
+    ceiling_per_s: Number = Field(
+        default=None, description="requests/s that the load processes can send at most on this machine; null: not calibrated"
+    )
+    lag_floor_ms: Number = Field(
+        default=None, description="lag p99 on this machine when little is asked of it; null: not calibrated"
+    )
+
+
+class Machine(_Record):
+    """What else the machine did while the run was measured: the processors that the run may use, all of them together being 1."""
+
+    other_cpu_share: Number = Field(description="of the processors' time, used by programs that are not of this run")
+    steal_share: Number = Field(description="of the processors' time, taken by the hypervisor")
+    stalled_share: Number = Field(
+        description="of the time, in which somebody waited for a processor; null: the kernel does not tell"
+    )
+    noisy_s: Number = Field(description="how long others left so little that the run had to wait (docs/verdict.md)")
+    seen_s: Number = Field(description="how long it was looked at, from the end of the warm-up on")
 
 
 class BootSummary(_Record):
@@ -214,6 +243,33 @@ class OutageSummary(_Record):
     until_s: Number
 
 
+class SloWindowsSummary(_Record):
+    """What became of an objective that has to hold in every window."""
+
+    length_s: Number
+    n: int
+    broken: int
+    undecided: int
+    worst_from_s: Number = Field(description="since load start: where the window begins whose value is shown")
+
+
+class SloSummary(_Record):
+    """One objective, and whether it holds. `value`, `low`, `high` and `limit` are in `unit`."""
+
+    text: str
+    holds: bool | None = Field(description="null: it cannot be told, and `why` says what stands in the way")
+    value: Number = Field(
+        description="as measured; windowed: of the worst window. Null: none, or at least that share never ended"
+    )
+    never: bool = Field(description="at least that share never ended")
+    low: Number = Field(description="at least; other than `value` where it is not known exactly")
+    high: Number = Field(description="at most; null: there is no bound")
+    limit: Number
+    unit: Literal["ms", "s", "/s", "%", "bytes", ""] = Field(description="empty: a count")
+    why: str = Field(description="why it cannot be told; empty where it can")
+    windows: SloWindowsSummary | None = Field(description="null: it is about the whole run")
+
+
 class TimelineSummary(_Record):
     """The run in equal bins; `t_s` is where each begins."""
 
@@ -268,7 +324,9 @@ class Summary(_Record):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     verdict: VerdictName
-    reasons: list[str]
+    trusted: bool = Field(default=True, description="false: INCONCLUSIVE for reasons that make every figure doubtful")
+    reasons: list[str] = Field(description="why it is not PASS, in sentences")
+    slos: list[SloSummary] = Field(default=[], description="the objectives of the plan, in its order")
     findings: list[Finding]
     plan: dict[str, Any]
     environment: dict[str, Any]
@@ -280,6 +338,7 @@ class Summary(_Record):
     pool: PoolUse | None = Field(description="null: no server said that it has one")
     loop: Loop | None = Field(description="null: nobody looked at it")
     generator: Generator
+    machine: Machine | None = Field(default=None, description="null: nobody looked at it")
     boots: list[BootSummary]
     faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     invariants: list[InvariantSummary]

@@ -7,11 +7,11 @@ progress (`_tick`).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,33 +20,35 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from harness.calibration import Calibration, measuring
+from harness.ceilings import known_ceiling
 from harness.disturbances import WorldControl
-from harness.engines import MODULE, Engine, engine_of
+from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
+from harness.loads import Loads
+from harness.machine import MachineSampler
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
-from harness.rows import Gauge, LivePage, RowFileError
+from harness.replays import peak_of
+from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
-from harness.traffic.jobs import load_job, requested_templates
+from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
 
 __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
 _READY_S = 30.0
-_LEAD_NS = 150_000_000
-"""From "all is ready" to the first request: time for the load process to wake up."""
 _WORLD_GRACE_S = 15.0
-_HURRY_S = 3.0
 _QUIET_POLL_S = 0.02
 
 
@@ -78,6 +80,9 @@ def run(
     engine: Engine | None = None,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
+    session_progress = progress or Progress()
+    peak_per_s = peak_of(plan)
+    calibration = known_ceiling(peak_per_s, plan.load_processes, insist=plan.above_ceiling, say=session_progress.event)
     require_free(plan.port)
     chosen = engine or engine_of(plan)
     rundir = RunDir.create(plan.title, out)
@@ -87,9 +92,9 @@ def run(
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
-    session_progress = progress or Progress()
-    session = _Session(plan, scenario, rundir, session_progress, chosen)
-    interrupted_by = session.run()
+    session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
+    with measuring(session_progress.event):
+        interrupted_by = session.run()
     if interrupted_by is None and scenario.get("has_check"):
         # From the rows and from what is left in the world, now that nothing moves any more.
         try:
@@ -109,7 +114,15 @@ def run(
 class _Session:
     """The processes of one run and the order in which things happen to them."""
 
-    def __init__(self, plan: Plan, scenario: dict[str, Any], rundir: RunDir, progress: Progress, engine: Engine) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        scenario: dict[str, Any],
+        rundir: RunDir,
+        progress: Progress,
+        engine: Engine,
+        calibration: Calibration | None,
+    ) -> None:
         self._plan = plan
         self._scenario = scenario
         self._rundir = rundir
@@ -118,20 +131,23 @@ class _Session:
         self._events = EventLog(rundir.events)
         self._run_tag = secrets.randbelow((1 << 31) - 1) + 1
         self._sampler = GaugeSampler(rundir.gauges())
+        self._machine = MachineSampler(rundir.machine())
         self._phase = "start"
-        self._load_start_ns = 0
+        ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
+        self._loads = Loads(plan, rundir, self._events, self._tick, ceiling_per_s=ceiling_per_s)
+        self._calibration = calibration
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
         self._world_control: WorldControl | None = None
         self._server: ServerUnderTest | None = None
         self._faulting: Faulting | None = None
-        self._loads: list[tuple[Child, Talk]] = []
-        self._load_pages: list[LivePage] = []
 
     def run(self) -> int | None:
         """The whole run. Returns the signal that interrupted it, if one did."""
         self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
+        if self._calibration is not None:
+            self._events.write("calibration", **dataclasses.asdict(self._calibration))
         try:
             with Janitor(self._rundir.run_id), adopt_orphans(), self._signals():
                 try:
@@ -142,7 +158,7 @@ class _Session:
                 except RunError as error:
                     # What has been measured so far is kept and judged; it cannot pass.
                     self._events.write("problem", text=str(error))
-                    if not self._load_start_ns:
+                    if not self._loads.start_ns:
                         raise
                     self._progress.event(f"error: {error}")
                 finally:
@@ -151,9 +167,9 @@ class _Session:
             return self._interrupted_by
         finally:
             self._sampler.close()
+            self._machine.close()
             self._progress.close()
-            for page in self._load_pages:
-                page.close()
+            self._loads.close()
             self._events.close()
             if self._events.error is not None:
                 self._progress.event(f"error: cannot write {self._rundir.events}: {self._events.error.strerror}")
@@ -171,16 +187,15 @@ class _Session:
         if self._plan.scenario is not None:
             self._server.tell_scenario(entry_of(self._plan, self._start_world()))
             require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
-        self._start_loads()
+        self._loads.start()
         self._server.start()
         # Not before the server is ready: what it can be asked may have to be read from itself.
         self._give_jobs(self._server.port)
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
-        planned = [talk.hear(_READY_S, "before it was ready")["planned"] for _, talk in self._loads]
-        self._begin_load(sum(planned))
+        self._begin_load()
         self._faulting = self._faults(self._server)
-        self._faulting.run(self._load_start_ns, self._load_start_ns + int(self._plan.for_s * 1e9))
-        self._finish_loads()
+        self._faulting.run(self._loads.start_ns, self._loads.start_ns + int(self._plan.for_s * 1e9))
+        self._loads.finish()
         self._enter("drain")
         self._drain()
 
@@ -194,27 +209,17 @@ class _Session:
         return addresses
 
     def _faults(self, server: ServerUnderTest) -> Faulting:
-        maker = FaultMaker(
-            server, self._rundir, self._events, self._world_control, self._world, [each for each, _ in self._loads]
-        )
+        maker = FaultMaker(server, self._rundir, self._events, self._world_control, self._world, self._loads)
         return Faulting(
             self._plan.fault_plans,
             server,
             self._events,
             make=maker.make,
-            reading=Readings(server, self._sampler, self._pages_of_loads),
+            reading=Readings(server, self._sampler, self._loads),
             tick=self._tick,
             tell=self._progress.event,
             enter=self._enter,
         )
-
-    def _start_loads(self) -> None:
-        for process in range(self._plan.load_processes):
-            name = f"load-{process}"
-            child = Child(
-                name, [sys.executable, *MODULE, "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
-            )
-            self._loads.append((child, Talk(child, self._tick)))
 
     def _give_jobs(self, port: int) -> None:
         told = ({key: value for key, value in each.items() if key != "has_tasks"} for each in self._scenario["traffic"])
@@ -228,39 +233,17 @@ class _Session:
             for each in about["left_out"]:
                 self._progress.event(f"traffic: {each['operation']} is left out: {each['why']}")
             templates = [*templates, *made]
-        for process, (_, talk) in enumerate(self._loads):
-            rows = self._rundir.requests(process)
-            talk.say(load_job(self._plan, templates, process=process, address=(HOST, port), run_tag=self._run_tag, rows=rows))
+        self._loads.give(templates, (HOST, port), self._run_tag)
 
-    def _begin_load(self, planned: int) -> None:
-        start_ns = time.monotonic_ns() + _LEAD_NS
-        for _, talk in self._loads:
-            talk.say({"t0_ns": start_ns})
-        self._load_start_ns = start_ns
+    def _begin_load(self) -> None:
+        planned = self._loads.planned()
+        start_ns = self._loads.begin()
         self._rundir.make_latest()
         end_ns = start_ns + int(self._plan.for_s * 1e9)
-        self._events.write("load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned)
+        self._events.write(
+            "load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned, schedule=self._loads.schedule
+        )
         self._enter("load")
-
-    def _finish_loads(self) -> None:
-        # In the closed model users are waited for first, and what they left in flight then.
-        patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + 10.0
-        left_s = max(0.0, self._load_start_ns / 1e9 + self._plan.for_s - time.monotonic())
-        for process, (child, talk) in enumerate(self._loads):
-            report = talk.hear(left_s + patience_s, "in the middle of the load")
-            ended = child.wait(patience_s, self._tick)
-            self._events.write(
-                "load_done",
-                process=process,
-                planned=report["planned"],
-                sent=report["sent"],
-                shed=report["shed"],
-                cpu_share=report["cpu_share"],
-                exit_status=ended.status if ended else -1,
-            )
-            if "users" in report:
-                told = {key: report.get(key, []) for key in ("user_errors", "notes")}
-                self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)
 
     def _drain(self) -> None:
         assert self._server is not None
@@ -289,20 +272,12 @@ class _Session:
             if self._server is not None:
                 steps.callback(self._server.close)
                 steps.callback(self._server.stop, self._is_hurried)
-            for child, talk in self._loads:
-                steps.callback(self._stop_load, child, talk)
+            steps.callback(self._loads.stop)
             if self._faulting is not None:
                 # Before all: a server that is stopped by SIGSTOP could neither answer what is in flight nor end.
                 steps.callback(self._faulting.close)
         if self._interrupted_by is not None and not was_interrupted:
             self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
-
-    def _stop_load(self, child: Child, talk: Talk) -> None:
-        if child.poll() is None:
-            # It sends nothing more and waits for what is in flight; its standard input must stay open for that.
-            talk.say({"stop": True})
-            child.wait(_HURRY_S, self._tick)
-        child.stop(_HURRY_S)
 
     def _is_hurried(self) -> bool:
         return self._interrupted_by is not None
@@ -315,11 +290,11 @@ class _Session:
     def _tick(self) -> None:
         if self._interrupted_by is not None and not self._stopping:
             raise Interrupted(self._interrupted_by)
+        self._machine.sample()
         server = self._server
         if self._faulting is not None:
             self._faulting.on_tick()
-        load_cpu_ns = sum(each.gauge(Gauge.CPU) for each in self._pages_of_loads())
-        if server is None or not self._sampler.sample(server.boot, server.pages, server.process, load_cpu_ns):
+        if server is None or not self._sampler.sample(server.boot, server.pages, server.process, self._loads.total(Gauge.CPU)):
             return
         self._check_nobody_died(server)
         self._show(server)
@@ -336,15 +311,12 @@ class _Session:
             )
         if self._world is not None and self._world.poll() is not None:
             raise self._world.died("in the middle of the run")
-        for child, _ in self._loads:
-            # Status 0 is the end of its load; what it reports is read in `_finish_loads`.
-            if (ended := child.poll()) is not None and ended.status != 0:
-                raise child.died("in the middle of the load")
+        self._loads.raise_if_one_died()
 
     def _show(self, server: ServerUnderTest) -> None:
-        if not self._load_start_ns:
+        if not self._loads.start_ns:
             return
-        loads, pages = self._pages_of_loads(), server.pages
+        pages = server.pages
         # What a worker that died has left waits for nobody any more; of a server that is down, it is what there is to see.
         count = pages.now if server.is_up else pages.total
         ended = sum(count(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
@@ -352,8 +324,8 @@ class _Session:
             Standing(
                 at_s=self._at_s(),
                 phase=self._phase,
-                sent=sum(each.gauge(Gauge.ACCEPTED) for each in loads),
-                answered=sum(each.gauge(Gauge.STARTED) for each in loads),
+                sent=self._loads.total(Gauge.ACCEPTED),
+                answered=self._loads.total(Gauge.STARTED),
                 queued=max(0, count(Gauge.ACCEPTED) - count(Gauge.STARTED)) if pages.any else None,
                 running=max(0, count(Gauge.STARTED) - ended),
                 pool_busy=pages.now(Gauge.POOL_BUSY),
@@ -362,21 +334,12 @@ class _Session:
             )
         )
 
-    def _pages_of_loads(self) -> list[LivePage]:
-        if len(self._load_pages) < len(self._loads):
-            try:
-                self._load_pages.append(LivePage(self._rundir.requests(len(self._load_pages))))
-            except (OSError, RowFileError):
-                # Not created yet: the load process is still importing.
-                return self._load_pages
-        return self._load_pages
-
     def _enter(self, phase: str) -> None:
         self._phase = phase
         self._events.write("phase", name=phase)
 
     def _at_s(self) -> float:
-        return (time.monotonic_ns() - self._load_start_ns) / 1e9
+        return (time.monotonic_ns() - self._loads.start_ns) / 1e9
 
     def _pid(self) -> int:
         return self._server.child.pid if self._server is not None and self._server.child is not None else 0

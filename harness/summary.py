@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from harness.accounting import Account, account
 from harness.findings import find
+from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
 from harness.model import Boot, Evidence, Fault
+from harness.noise import Noise, noise_of
 from harness.recovery import Recovery
 from harness.rowscan import left_in
 from harness.schema import (
@@ -25,18 +28,22 @@ from harness.schema import (
     Generator,
     InvariantSummary,
     Loop,
+    Machine,
     OutageSummary,
     PoolUse,
     Requests,
     ScenarioFigure,
     ScenarioSummary,
+    SloSummary,
+    SloWindowsSummary,
     Summary,
     Tasks,
     TimelineSummary,
 )
+from harness.slo import SloResult
 from harness.statistics import Quantiles, Statistics, measure, quantiles
 from harness.timeline import Timeline, outages, pool_of, recovery_s, timeline
-from harness.verdict import judge, unexplained
+from harness.verdict import judge, slowed_by, unexplained
 
 __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
 
@@ -53,11 +60,12 @@ def build_summary(
     result = account(evidence)
     invariants = check(evidence, result)
     statistics = measure(evidence, result)
-    verdict = judge(evidence, result, invariants, statistics)
     over_time = timeline(evidence, result, n_bins)
-    return Summary(
-        verdict=verdict.verdict,
-        reasons=list(verdict.reasons),
+    noise = noise_of(evidence)
+    # Complete but for its verdict, which rests on its figures.
+    figures = Summary(
+        verdict="INCONCLUSIVE",
+        reasons=[],
         findings=[
             Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
             for each in find(evidence, result)
@@ -71,16 +79,36 @@ def build_summary(
         tasks=_tasks(result, statistics, over_time),
         pool=_pool(evidence, result),
         loop=_loop(evidence),
-        generator=Generator(
-            processes=max(len(evidence.generators), len(evidence.requests)),
-            cpu_max=max((each.cpu_share for each in evidence.generators), default=None),
-            shed=sum(each.shed for each in evidence.generators),
-        ),
+        generator=_generator(evidence),
+        machine=_machine(noise),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
+    )
+    objectives, allowed = plan.get("slos", ()), plan.get("allow", ())
+    slos = evaluate(objectives, allowed, figures, evidence, result, noise, slowed=slowed_by(evidence))
+    verdict = judge(evidence, result, invariants, statistics, slos)
+    update: dict[str, Any] = {"verdict": verdict.verdict, "trusted": verdict.trusted, "reasons": list(verdict.reasons)}
+    update["slos"] = [_slo(each) for each in slos]
+    return figures.model_copy(update=update)
+
+
+def _generator(evidence: Evidence) -> Generator:
+    generators = evidence.generators
+    ceilings = [each.ceiling_per_s for each in generators if each.ceiling_per_s is not None]
+    return Generator(
+        processes=max(len(generators), len(evidence.requests)),
+        cpu_max=max((each.cpu_share for each in generators), default=None),
+        shed=sum(each.shed for each in generators),
+        overdue=sum(each.overdue for each in generators),
+        late=sum(each.late for each in generators),
+        stalled_s=max((each.stalled_s for each in generators), default=None),
+        longest_stall_s=max((each.longest_stall_s for each in generators), default=None),
+        # Of all or of none: a part of them says nothing about what they can do together.
+        ceiling_per_s=sum(ceilings) if ceilings and len(ceilings) == len(generators) else None,
+        lag_floor_ms=evidence.lag_floor_ms,
     )
 
 
@@ -220,6 +248,42 @@ def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
         backlog_recovery_s=after.backlog_s,
         left_queued=after.left_queued,
         left_running=after.left_running,
+    )
+
+
+def _machine(noise: Noise) -> Machine | None:
+    if not noise.seen_s:
+        return None
+    return Machine(
+        other_cpu_share=noise.other_share,
+        steal_share=noise.steal_share,
+        stalled_share=noise.stalled_share,
+        noisy_s=noise.noisy_s,
+        seen_s=noise.seen_s,
+    )
+
+
+def _slo(each: SloResult) -> SloSummary:
+    windows = each.windows
+    return SloSummary(
+        text=each.text,
+        holds=each.holds,
+        value=each.value,
+        never=each.value is not None and math.isinf(each.value),
+        low=each.low,
+        high=each.high,
+        limit=each.limit,
+        unit=each.unit,
+        why=each.why,
+        windows=None
+        if windows is None
+        else SloWindowsSummary(
+            length_s=windows.length_s,
+            n=windows.n,
+            broken=windows.n_broken,
+            undecided=windows.n_undecided,
+            worst_from_s=windows.worst_from_s,
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from harness.faultwords import fault_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
+from harness.slotext import slo_heading, slo_lines
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
 from harness.wording import at_s, counted, duration_ms, duration_s, listed
 
@@ -88,7 +89,7 @@ def headline(summary: Summary) -> str:
         return _unseen(summary)
     if tasks.broken_promises == 0:
         kept = _kept(summary)
-        return kept if summary.verdict != "INCONCLUSIVE" else f"Not proven: {kept[0].lower()}{kept[1:]}"
+        return kept if summary.trusted else f"Not proven: {kept[0].lower()}{kept[1:]}"
     low, high = tasks.broken_promises_low, tasks.broken_promises
     number = counted(high, "broken promise") if low == high else f"Between {low:,} and {high:,} broken promises"
     if tasks.inline:
@@ -153,20 +154,39 @@ def _culprits(summary: Summary) -> str:
 def _headline(summary: Summary, page: _Page) -> Iterator[str]:
     tasks = summary.tasks
     role: Role = "bad" if tasks.broken_promises else "good"
-    if not tasks.broken_promises_low and (summary.verdict == "INCONCLUSIVE" or not (tasks.server_is_witness or tasks.inline)):
+    if not tasks.broken_promises_low and (not summary.trusted or not (tasks.server_is_witness or tasks.inline)):
         role = "unsure"
     symbol = {"unsure": page.glyphs.unsure, "bad": page.glyphs.bad, "good": page.glyphs.good}[role]
     yield from page.sentence(symbol, headline(summary), role)
-    meaning: dict[str, tuple[Role, str, str]] = {
-        "PASS": ("good", page.glyphs.good, "the figures can be trusted (no limits were set)."),
-        "FAIL": ("bad", page.glyphs.bad, "a limit was broken:"),
-        "INCONCLUSIVE": ("unsure", page.glyphs.unsure, "the figures cannot be trusted:"),
+    shown: dict[str, tuple[Role, str]] = {
+        "PASS": ("good", page.glyphs.good),
+        "FAIL": ("bad", page.glyphs.bad),
+        "INCONCLUSIVE": ("unsure", page.glyphs.unsure),
     }
-    role, symbol, words = meaning[summary.verdict]
-    yield from page.sentence(symbol, f"{summary.verdict}: {words}", role)
-    for reason in summary.reasons:
+    role, symbol = shown[summary.verdict]
+    yield from page.sentence(symbol, f"{summary.verdict}: {slo_heading(summary)}", role)
+    # Reasons about limits are told by the limits themselves.
+    for reason in () if summary.trusted else summary.reasons:
         lines = _lines(reason, page.width - 6)
         yield from (f"    {page.glyphs.dot if number == 0 else ' '} {line}" for number, line in enumerate(lines))
+    yield from _limits(summary, page)
+
+
+def _limits(summary: Summary, page: _Page) -> Iterator[str]:
+    limits = list(slo_lines(summary))
+    column = min(max((len(limit.name) for limit in limits), default=0), 30)
+    shown: dict[bool | None, tuple[str, Role]] = {
+        True: (page.glyphs.good, "good"),
+        False: (page.glyphs.bad, "bad"),
+        None: (page.glyphs.unsure, "unsure"),
+    }
+    for limit in limits:
+        symbol, role = shown[limit.holds]
+        lines = _lines(limit.words, page.width - column - 8) or [""]
+        for number, line in enumerate(lines):
+            name = limit.name if number == 0 else ""
+            mark = page.paint(role, symbol) if number == 0 else " "
+            yield f"    {mark} {name:<{column}}{'  ' if column else ''}{line}".rstrip()
 
 
 def _latency(summary: Summary, page: _Page) -> Iterator[str]:
@@ -318,7 +338,9 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
     ]
     yield from page.wrapped(" requests", f"{requests.attempted:,} sent = {' + '.join(parts)}")
     if requests.unsent:
-        yield from page.wrapped("", f"and {requests.unsent:,} never sent: the generator had too many in flight")
+        yield from page.wrapped(
+            "", f"and {requests.unsent:,} never sent: {_why_shed(requests.unsent, summary.generator.overdue)}"
+        )
     if tasks.inline:
         yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
     elif tasks.server_is_witness or tasks.accepted:
@@ -335,6 +357,13 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
+
+
+def _why_shed(unsent: int, overdue: int) -> str:
+    too_many, too_late = "the generator had too many in flight", "the generator could not send them in time"
+    if not overdue:
+        return too_many
+    return too_late if overdue == unsent else f"{too_late} ({overdue:,}), or {too_many} ({unsent - overdue:,})"
 
 
 def _scenario(summary: Summary, page: _Page) -> Iterator[str]:

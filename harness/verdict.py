@@ -14,15 +14,24 @@ from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
 from harness.model import Boot, Evidence, Fault
 from harness.rows import RequestError
+from harness.slo import SloResult
+from harness.stalls import stall_reasons
 from harness.statistics import Statistics
 from harness.timeline import outages
+from harness.wording import counted, duration_s, figure, listed
 
-__all__ = ["Verdict", "VerdictName", "judge", "unexplained"]
+__all__ = ["Verdict", "VerdictName", "judge", "slowed_by", "unexplained"]
 
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 LAG_LIMIT_MS: Final = 20.0
 """A generator this late (p99) is no open model any more, if that is also a large part of what it measured."""
+
+LAG_NOTED_MS: Final = 5.0
+"""A generator that is on time to this (p99) was not too slow, whatever was measured of its ceiling before."""
+
+SATURATED_SHARE: Final = 0.9
+"""Of one core: from here on a load process has no time left to be on time."""
 
 LATE_FAULT_S: Final = 1.0
 """A fault that lands later than this hits another situation than the planned one: its time says so, and the figures do not."""
@@ -41,18 +50,57 @@ class Verdict:
 
     verdict: VerdictName
     reasons: tuple[str, ...]  # sentences with numbers; empty for PASS
+    trusted: bool = True  # False: the reasons make every figure doubtful
 
 
-def judge(evidence: Evidence, account: Account, invariants: Sequence[Invariant], statistics: Statistics) -> Verdict:
-    """The verdict. There are no SLOs yet, so it is PASS or INCONCLUSIVE; every reason is named, not only the first."""
+def judge(
+    evidence: Evidence,
+    account: Account,
+    invariants: Sequence[Invariant],
+    statistics: Statistics,
+    slos: Sequence[SloResult] = (),
+) -> Verdict:
+    """The verdict; every reason is named, not only the first.
+
+    Figures that cannot be trusted make it INCONCLUSIVE, whatever the SLOs say. Else one broken SLO is enough for FAIL,
+    and one that cannot be told for INCONCLUSIVE.
+    """
     reasons = (
         *_of_the_session(evidence),
         *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
         *(reason for boot in evidence.boots for reason in _of_a_boot(boot)),
         *_of_the_generator(evidence, account, statistics),
+        *stall_reasons(evidence, statistics),
         *_of_the_answers(evidence, account),
     )
-    return Verdict(verdict="INCONCLUSIVE" if reasons else "PASS", reasons=reasons)
+    if reasons:
+        return Verdict("INCONCLUSIVE", reasons, trusted=False)
+    if any(slo.holds is False for slo in slos):
+        return Verdict("FAIL", tuple(_broken(slo) for slo in slos if slo.holds is False))
+    if any(slo.holds is None for slo in slos):
+        return Verdict("INCONCLUSIVE", tuple(f"{slo.text} cannot be told: {slo.why}." for slo in slos if slo.holds is None))
+    return Verdict("PASS", ())
+
+
+def slowed_by(evidence: Evidence) -> str:
+    """What made all of the run slower than the server is, in words; empty if nothing did.
+
+    In the closed model nobody can be late: users of a saturated load process wait for it as they wait for the server.
+    """
+    busy = [each for each in evidence.generators if each.cpu_share >= SATURATED_SHARE]
+    if not evidence.is_closed or not busy:
+        return ""
+    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --load-processes)"
+
+
+def _broken(slo: SloResult) -> str:
+    value = figure(slo.value, slo.unit)
+    if slo.windows is None:
+        return f"{slo.text} is broken: {value}."
+    windows = slo.windows
+    where = "" if windows.worst_from_s is None else f", the worst from {windows.worst_from_s:.1f} s on: {value}"
+    of = counted(windows.n, f"window of {duration_s(windows.length_s)}", f"windows of {duration_s(windows.length_s)}")
+    return f"{slo.text} is broken in {windows.n_broken:,} of {of}{where}."
 
 
 def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArray[np.uint32]:
@@ -150,24 +198,47 @@ def _has_crashed(boot: Boot) -> bool:
 
 def _of_the_generator(evidence: Evidence, account: Account, statistics: Statistics) -> Iterator[str]:
     shed = sum(each.shed for each in evidence.generators)
-    if shed:
-        yield f"The generator shed {shed:,} requests: too many were in flight."
+    overdue = sum(each.overdue for each in evidence.generators)
+    if shed > overdue:
+        yield f"The generator shed {shed - overdue:,} requests: too many were in flight."
+    if overdue:
+        yield f"The generator shed {overdue:,} requests: it could not send them in time."
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
     planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
     n_sent = account.tables.ops.n_sent_rows
-    if not evidence.interrupted_by and account.n_attempted < planned:
+    if not evidence.interrupted_by and account.n_attempted + shed < planned:
         yield f"Only {account.n_attempted:,} of {planned:,} planned requests were sent."
     said = sum(each.sent for each in evidence.generators)
     if said > n_sent:
         yield f"The load processes say that they sent {said:,} requests, but wrote {n_sent:,} rows."
+    yield from _of_lag(evidence, statistics)
+
+
+def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
+    advice = "Send fewer, from more processes (--load-processes), or from a machine with less to do"
+    busy = [
+        f"load process {each.process} used {each.cpu_share:.0%} of a core"
+        for each in evidence.generators
+        if each.cpu_share >= SATURATED_SHARE
+    ]
     if lag > LAG_LIMIT_MS and not lag <= response / 2:
         yield (
             f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
-            f"more than half of the response p99 of {response:,.1f} ms."
+            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {advice}."
         )
+    elif lag > LAG_LIMIT_MS and busy:
+        yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {advice}."
+    load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
+    for each in evidence.generators:
+        asked = each.planned / load_s if load_s > 0 else 0.0
+        if each.ceiling_per_s is not None and asked > each.ceiling_per_s and lag > LAG_NOTED_MS:
+            yield (
+                f"Load process {each.process} was asked for {asked:,.0f} requests/s and reaches {each.ceiling_per_s:,.0f}/s"
+                f" on this machine; the lag was p99 {lag:,.1f} ms. {advice}."
+            )
 
 
 def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-__all__ = ["at_s", "counted", "duration_ms", "duration_s", "listed"]
+__all__ = ["at_s", "counted", "duration_ms", "duration_s", "figure", "listed"]
 
 
 def duration_ms(value_ms: float | None, none: str = "never") -> str:
@@ -39,6 +40,21 @@ def at_s(value_s: float | None, none: str = "never") -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 task`, `1,204 tasks`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def figure(value: float | None, unit: str, none: str = "none", never: str = "never ended") -> str:
+    """A figure of the summary in its unit (`ms`, `s`, `/s`, `%`, `bytes`, or `` of a count): `12.3 ms`, `1,204`, `0.40 %`."""
+    if value is None:
+        return none
+    if math.isinf(value):
+        return never
+    if unit in {"ms", "s"}:
+        return duration_ms(value) if unit == "ms" else duration_s(value)
+    if unit == "%":
+        return f"{value:.0f} %" if value >= 99.95 or not value else f"{_digits(value)} %"
+    if unit == "/s":
+        return f"{value:,.1f}/s" if value < 999.95 else f"{value:,.0f}/s"
+    return f"{value:,.0f}{' bytes' if unit else ''}" if float(value).is_integer() else f"{value:,.2f}"
 
 
 def listed(parts: Sequence[str]) -> str:

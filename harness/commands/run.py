@@ -8,11 +8,15 @@ from typing import Any
 
 import click
 
+from harness.commands.objectives import doubts, slo_options
 from harness.commands.params import EXAMPLE, Duration, Port
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
 from harness.faultsyntax import FAULT_HELP
+from harness.load import ways
+from harness.merging import merged
 from harness.plan import Plan, read_plan
+from harness.replays import read_replay
 from harness.session import describe
 from harness.session import run as run_session
 from harness.traffic.options import TrafficCommand, traffic_options
@@ -55,8 +59,23 @@ class _Run(TrafficCommand):
 @click.option(
     "--think", "think_s", type=Duration(), metavar="TIME", help="What a user waits after an answer.  [default: nothing]"
 )
+@click.option(
+    "--think-spread",
+    type=click.Choice(["constant", "exponential"]),
+    help="How that is spread; exponential: --think is the mean.  [default: constant]",
+)
 @click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not.")
-@click.option("--for", "for_s", type=Duration(), metavar="TIME", help="How long to send load, e.g., 30s.")
+@click.option(
+    "--stages",
+    metavar="STAGES",
+    help="The same, changing over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
+)
+@click.option("--replay", metavar="FILE", help="Start requests at the times in FILE: numbers, CSV, NDJSON, an access log.")
+@click.option("--replay-field", metavar="NAME", help="Column or key of FILE that holds the time.  [default: the usual names]")
+@click.option("--replay-speed", type=float, metavar="X", help="2: twice as fast as FILE.  [default: 1]")
+@click.option(
+    "--for", "for_s", type=Duration(), metavar="TIME", help="How long to send load, e.g., 30s; it follows from stages and replay."
+)
 @click.option(
     "--warm-up",
     "warm_up_s",
@@ -66,6 +85,13 @@ class _Run(TrafficCommand):
 )
 @click.option(
     "--arrivals", type=click.Choice(["constant", "poisson"]), help="How requests are spread in time.  [default: constant]"
+)
+@click.option(
+    "--send-within",
+    "send_within_s",
+    type=Duration(),
+    metavar="TIME",
+    help="Shed a request, and say so, that can't be sent so soon after it was due.  [default: 1s]",
 )
 @click.option(
     "--tasks",
@@ -94,6 +120,7 @@ class _Run(TrafficCommand):
     metavar="KIND@TIME",
     help="Something done to the server, e.g., kill@6s or stop@6s+2s; repeatable; 'none'; 'help' lists all that there are.",
 )
+@slo_options
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the scenario, e.g., delay=200ms; repeatable."
 )
@@ -103,7 +130,10 @@ class _Run(TrafficCommand):
 @click.option(
     "--port", type=Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
 )
-@click.option("--load-processes", type=int, metavar="N", help="Processes that send load.  [default: 1]")
+@click.option(
+    "--processes", "--load-processes", "load_processes", type=int, metavar="N", help="Processes that send load.  [default: 1]"
+)
+@click.option("--above-ceiling", is_flag=True, default=None, help="Ask for more than the load generator can send here.")
 @click.option(
     "--request-timeout", "request_timeout_s", type=Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
 )
@@ -114,7 +144,8 @@ class _Run(TrafficCommand):
     metavar="TIME",
     help="How long to wait for the backlog after the load.  [default: 2m]",
 )
-@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options override it.")
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options win over it.")
+@click.option("--dry-run", is_flag=True, help="Print the whole plan as TOML, with every default, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 @click.pass_context
@@ -125,6 +156,7 @@ def run(
     plan_file: Path | None,
     out: Path | None,
     json_to: str | None,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -146,8 +178,7 @@ def run(
         raise click.UsageError(
             f"{' '.join(scenarios)!r} is more than the name of one scenario; write -- before a command: {EXAMPLE}"
         )
-    values = read_plan(plan_file) if plan_file is not None else {}
-    values.update(given)
+    values = ways.fill_in(merged(read_plan(plan_file) if plan_file is not None else {}, given))
     if scenarios:
         values["scenario"] = scenarios[0]
     if command is not None:
@@ -158,15 +189,18 @@ def run(
         raise click.UsageError(
             f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {EXAMPLE}"
         )
-    where = f"plan {plan_file}" if plan_file is not None else "options"
+    where = "options" if plan_file is None else f"plan {plan_file}" + (" with options" if given else "")
     is_own_app = "command" in values
     if is_own_app:
         # So that the plan can be run again from anywhere.
         values["cwd"] = str(Path(values.get("cwd") or ".").absolute())
         values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
-    rate = {} if _is_closed(values) else {"rate": 1.0}
+    rate = {} if ways.given_ways(values) else {"rate": 1.0}
     first = Plan.of({"pool": 10_000, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
+    if first.replay is not None:
+        values["replay"] = str(Path(first.replay).absolute())
+        values["for_s"] = read_replay({**dict(first), "for_s": values.get("for_s")}).length_s
     if json_to is not None and json_to != "-":
         require_writable(Path(json_to))
     if is_own_app and not (first.requests or first.locustfile or first.openapi):
@@ -179,6 +213,11 @@ def run(
         click.echo(
             f"note: secret header values are not written to the run directory; to run its plan again, set {names}", err=True
         )
+    for doubt in doubts(plan):
+        click.echo(f"note: {doubt}", err=True)
+    if dry_run:
+        click.echo(plan.to_toml(), nl=False)
+        return
     outcome = run_session(plan, described, out=out)
     show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
@@ -186,8 +225,9 @@ def run(
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and value != ()}
-    if "faults" in given and "none" in given["faults"]:
-        given["faults"] = ()
+    for name in ("faults", "slos", "allow"):
+        if "none" in given.get(name, ()):
+            given[name] = ()
     if "settings" in given:
         pairs = [setting.partition("=") for setting in given["settings"]]
         for name, equals, _ in pairs:
@@ -200,10 +240,6 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _is_closed(values: dict[str, Any]) -> bool:
-    return values.get("users") is not None or values.get("locustfile") is not None
-
-
 def _files_in(values: dict[str, Any]) -> list[str]:
     names = [name for name in ("locustfile", "openapi") if isinstance(values.get(name), str)]
     return [name for name in names if values[name] != "auto" and "://" not in values[name]]
@@ -212,7 +248,7 @@ def _files_in(values: dict[str, Any]) -> list[str]:
 def _defaults(described: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     plan = described.get("plan", _OWN_APP)
     defaults = {"for_s": plan["duration_s"]}
-    if not _is_closed(values):
+    if not ways.given_ways(values):
         defaults["rate"] = plan["rate_per_s"]
     if plan["pool"] is not None:
         defaults["pool"] = plan["pool"]

@@ -8,43 +8,47 @@ from typing import ClassVar, NoReturn
 import gevent
 import gevent.event
 import locust
+import numpy as np
 from geventhttpclient.client import HTTPClient
 from geventhttpclient.url import URL
 from locust.env import Environment
 from locust.exception import StopUser
+from numpy.typing import NDArray
 
 from harness.load.connections import OneSendClientPool
-from harness.load.job import JobError
-from harness.load.pacing import operation_id, schedule_of_process
+from harness.load.job import JobError, LoadJob
+from harness.load.pacing import arrival_times_ns, operation_id, schedule_of_process
+from harness.load.profile import steady
+from harness.load.replay import unpacked_times_ns
+from harness.load.stages import parse_stages
 from harness.load.timer import AbsoluteTimer
 from harness.load.traffic import Sender, Stage
+from harness.rows import RequestError
 
 __all__ = ["ScheduledTraffic"]
 
 START_TIMEOUT_S = 10.0
+NS_PER_S = 1_000_000_000
 
 
 class ScheduledTraffic:
-    """Every arrival of the schedule is sent when it is due, or shed."""
+    """Every arrival of the schedule is sent when it is due, or within `send_within_s` after; or it is shed."""
 
     def __init__(self, stage: Stage) -> None:
         """Computes the schedule. Raises JobError if there can't be one."""
         job = stage.job
-        assert job.rate_per_s is not None
-        assert job.arrivals is not None
         try:
             self._schedule = schedule_of_process(
-                job.arrivals,
-                job.rate_per_s,
-                job.duration_s,
-                job.seed,
+                _due_ns(job),
                 [template.weight for template in job.templates],
+                job.seed,
                 process=job.process,
                 processes=job.processes,
             )
         except ValueError as error:
             raise JobError(f"job: {error}") from error
         self.planned = len(self._schedule.due_ns)
+        self.schedule: str | None = self._schedule.digest
         self._stage = stage
         self._timer = AbsoluteTimer()
         self._go = gevent.event.AsyncResult()  # the t0, monotonic ns
@@ -109,6 +113,7 @@ class ScheduledTraffic:
         hub = gevent.get_hub()
         watcher = hub.loop.io(self._timer.fileno(), 1)
         run_tag, max_in_flight = self._stage.job.run_tag, self._stage.job.max_in_flight
+        patience_ns = round(self._stage.job.send_within_s * NS_PER_S)
         position = 0
         while position < n_arrivals and not self._is_stopping:
             # Also when the next one is overdue: the loop has to run once for the batch before it to leave.
@@ -122,11 +127,24 @@ class ScheduledTraffic:
                 template = templates[choices[position]]
                 op = operation_id(run_tag, numbers[position])
                 if recorder.in_flight >= max_in_flight:
-                    recorder.shed(op, template.route, due_ns)
+                    recorder.shed(op, template.route, due_ns, RequestError.SHED)
+                elif now_ns - due_ns > patience_ns:
+                    recorder.shed(op, template.route, due_ns, RequestError.OVERDUE)
                 else:
                     recorder.launched()
                     gevent.spawn(send, client, template, op, due_ns)
                 position += 1
+
+
+def _due_ns(job: LoadJob) -> NDArray[np.int64]:
+    """When the requests of all processes are due. Raises ValueError."""
+    if job.replay is not None:
+        return unpacked_times_ns(job.replay)
+    assert job.arrivals is not None
+    if job.stages is not None:
+        return arrival_times_ns(job.arrivals, parse_stages(job.stages), job.seed)
+    assert job.rate_per_s is not None
+    return arrival_times_ns(job.arrivals, steady(job.rate_per_s, job.duration_s), job.seed)
 
 
 class Arrivals(locust.FastHttpUser):

@@ -23,6 +23,7 @@ class CrowdTraffic:
     """The users of this process: of all, user k is in process k % processes."""
 
     planned = 0
+    schedule: str | None = None
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -71,11 +72,15 @@ class CrowdTraffic:
     def _user(self, user: int, t0_ns: int) -> None:
         job, recorder, templates = self._stage.job, self._stage.recorder, self._stage.templates
         choices = random.Random(f"{job.seed}/{user}")
+        thoughts = random.Random(f"{job.seed}/{user}/think")  # of its own: how long somebody thinks must not change what is sent
         self._stop.wait(max(0.0, (t0_ns + self._start_ns(user)) / 1e9 - time.monotonic()))
         while not self._stop.is_set():
             (template,) = choices.choices(templates, cum_weights=self._weights)
             recorder.launched()
             answer = self._sender.send(self._client, template, operation_id(job.run_tag, next(self._numbers)), None)
             pause_s = REFUSED_PAUSE_S if answer.error in {RequestError.REFUSED, RequestError.NOT_CONNECTED} else 0.0
-            if max(pause_s, job.think_s):
-                self._stop.wait(max(pause_s, job.think_s))
+            think_s = job.think_s
+            if think_s and job.think_spread == "exponential":
+                think_s = thoughts.expovariate(1 / think_s)
+            if max(pause_s, think_s):
+                self._stop.wait(max(pause_s, think_s))

@@ -22,6 +22,7 @@ from harness.load.connections import resolve
 from harness.load.crowd import CrowdTraffic
 from harness.load.job import JobError, LoadJob, parse_command, parse_job
 from harness.load.locustfile import LocustfileTraffic
+from harness.load.pulse import Pulse
 from harness.load.recorder import RequestRecorder
 from harness.load.session import SessionGoneError, SessionTalk
 from harness.load.template import ReadyTemplate
@@ -34,7 +35,7 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 GRACE_S = 1.0  # beyond the requests' own time-out, for a busy loop to notice it
-CPU_PERIOD_S = 0.05
+BEAT_S = 0.02
 MIN_SHARE_NS = 100_000_000
 DRAIN_POLL_S = 0.005
 SPARE_FILES = 64  # descriptors beside those of the connections
@@ -94,17 +95,19 @@ class Load:
         self._is_done = False
         self._n_signals = 0
         self._cpu_share = 0.0  # of one core, while sending
+        self._pulse = Pulse()
 
     def run(self, talk: SessionTalk) -> None:
         """Says ready, sends from t0 on, waits for what is in flight, says done. Raises what went wrong."""
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self._on_signal, number)
         self._traffic.prepare()
-        gevent.spawn(self._watch_cpu)
+        gevent.spawn(self._beat)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        talk.say({"ready": True, "planned": self._traffic.planned})
+        schedule = {} if self._traffic.schedule is None else {"schedule": self._traffic.schedule}
+        talk.say({"ready": True, "planned": self._traffic.planned, **schedule})
         gevent.spawn(self._listen, talk)
         t0_ns = self._go.get()
         if t0_ns is not None:
@@ -117,13 +120,17 @@ class Load:
         self._is_done = True
         # Of the closed model nobody can say beforehand how many there will be: planned is what was sent.
         planned = self._recorder.n_sent if self._job.is_closed else self._traffic.planned
-        counts = {"planned": planned, "sent": self._recorder.n_sent, "shed": self._recorder.n_shed}
-        talk.say({"done": True, **counts, "cpu_share": round(self._cpu_share, 4), **self._traffic.report()})
+        recorder = self._recorder
+        counts = {"planned": planned, "sent": recorder.n_sent, "shed": recorder.n_shed, "overdue": recorder.n_overdue}
+        health = {"late": recorder.n_late, "cpu_share": round(self._cpu_share, 4), "ceiling_per_s": self._job.ceiling_per_s}
+        talk.say({"done": True, **counts, **health, **self._pulse.report(), **self._traffic.report()})
         self._traffic.close()
 
     def _send_all(self, t0_ns: int) -> None:
         began_ns, began_cpu_ns = max(t0_ns, time.monotonic_ns()), time.process_time_ns()
+        self._pulse.begin(began_ns)
         self._traffic.run(t0_ns)
+        self._pulse.end()
         # Of the time of sending alone, and never of less than would mean something: waiting at the end would dilute it.
         self._cpu_share = (time.process_time_ns() - began_cpu_ns) / max(time.monotonic_ns() - began_ns, MIN_SHARE_NS)
 
@@ -165,10 +172,13 @@ class Load:
             self._leave(f"{signal.Signals(number).name} a second time", 128 + number)
         self._stop()
 
-    def _watch_cpu(self) -> None:
+    def _beat(self) -> None:
         while True:
+            before_ns = time.monotonic_ns()
+            gevent.sleep(BEAT_S)
+            now_ns = time.monotonic_ns()
+            self._pulse.beat(now_ns, now_ns - before_ns - int(BEAT_S * 1e9))
             self._recorder.cpu(time.process_time_ns())
-            gevent.sleep(CPU_PERIOD_S)
 
     def _leave(self, text: str, status: int) -> NoReturn:
         # At once means at once: an orderly exit would run gevent's and Locust's, with requests still in flight.

@@ -68,9 +68,9 @@ class RequestTemplate(_Record):
 class LoadJob(_Record):
     """What one load process of `processes` has to send.
 
-    Open model: every `processes`-th arrival of a schedule that all of them share (`rate_per_s`, `arrivals`). Closed model: its
-    part of `users`, each of which sends the next request when the one before has been answered; from `templates`, or as their
-    `locustfile` says.
+    Open model: every `processes`-th arrival of a schedule that all of them share: `arrivals` at `rate_per_s`, or by `stages`, or
+    at the times in the file `replay`. Closed model: its part of `users`, each of which sends the next request when the one before
+    has been answered; from `templates`, or as their `locustfile` says.
     """
 
     process: int = Field(ge=0)
@@ -78,17 +78,22 @@ class LoadJob(_Record):
     host: str = Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_%\-]+$")  # a name or an address, no port, no brackets
     port: int = Field(ge=1, le=65_535)
     rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of all processes together; open model
+    stages: str | None = Field(default=None, min_length=1)  # the same as a profile (harness/load/stages.py)
+    replay: str | None = Field(default=None, min_length=1)  # the same as times, packed (harness/load/replay.py)
     duration_s: PositiveSeconds
-    arrivals: Literal["constant", "poisson"] | None = None  # open model
+    arrivals: Literal["constant", "poisson"] | None = None  # open model; of a replay it says nothing any more
+    send_within_s: PositiveSeconds = 1.0  # after due; what can't be sent by then is shed. Open model
     users: int | None = Field(default=None, ge=1, le=MOST_USERS)  # of all processes together; closed model
     spawn_rate_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of all processes; none: all at once
     think_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # between an answer and the next request; templates only
+    think_spread: Literal["constant", "exponential"] = "constant"  # exponential: with `think_s` as its mean
     locustfile: Path | None = None
     seed: int = Field(ge=0)
     run_tag: int = Field(ge=0, lt=1 << 31)  # upper bits of every op; the highest bit stays 0, it marks an op that no client made
     rows: Path
     request_timeout_s: PositiveSeconds
     max_in_flight: int = Field(ge=1, le=60_000)  # of this process; open model
+    ceiling_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of this process, as calibrated; reported back
     templates: tuple[RequestTemplate, ...] = Field(default=(), max_length=MOST_TEMPLATES)
 
     @property
@@ -113,9 +118,10 @@ class LoadJob(_Record):
 
     @model_validator(mode="after")
     def _is_one_model(self) -> LoadJob:
-        is_open = self.rate_per_s is not None or self.arrivals is not None
-        if is_open == self.is_closed or (is_open and (self.rate_per_s is None or self.arrivals is None)):
-            msg = "either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"
+        rates = sum(each is not None for each in (self.rate_per_s, self.stages, self.replay))
+        is_open = bool(rates) or self.arrivals is not None
+        if is_open == self.is_closed or (is_open and (rates != 1 or self.arrivals is None)):
+            msg = "either arrivals and one of rate_per_s, stages and replay (open model), or users or a locustfile (closed model)"
             raise ValueError(msg)
         if (self.locustfile is None) != bool(self.templates):
             msg = "either templates or a locustfile"

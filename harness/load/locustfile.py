@@ -42,6 +42,7 @@ class LocustfileTraffic:
     """The users of a Locust file, as many as are this process's part."""
 
     planned = 0
+    schedule: str | None = None
 
     def __init__(self, stage: Stage) -> None:
         """Imports the file. Raises JobError, naming the line, if that fails or there is nobody in it."""

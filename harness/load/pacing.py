@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_ARRIVALS", "Arrivals", "Schedule", "arrival_times_ns", "operation_id", "schedule_of_process", "template_choices"]
+from harness.load.profile import Profile, steady
+from harness.load.stages import parse_stages
+
+__all__ = [
+    "LATE_NS",
+    "MAX_ARRIVALS",
+    "Arrivals",
+    "Schedule",
+    "arrival_times_ns",
+    "operation_id",
+    "planned_profile",
+    "random_times",
+    "rate_at",
+    "schedule_of_process",
+    "template_choices",
+]
 
 Arrivals = Literal["constant", "poisson"]
 
 MAX_ARRIVALS = 20_000_000
 """Arrivals in one schedule. A longer one would need more memory than a load process should take; it is a mistake in the plan."""
 
-NS_PER_S = 1_000_000_000
+LATE_NS = 20_000_000
+"""A request that is sent later than this after it was due is counted as late: beyond the pauses of a machine that keeps up."""
+
 # Independent streams of one seed: another choice of templates must not move an arrival.
 ARRIVAL_STREAM = 0
 TEMPLATE_STREAM = 1
@@ -30,34 +48,45 @@ class Schedule:
     due_ns: NDArray[np.int64]  # from t0
     number: NDArray[np.int64]  # k, the index in the schedule of all processes
     template: NDArray[np.int64]  # index of the template
+    digest: str  # of the whole schedule: the same in every process that sends a part of it
 
 
-def arrival_times_ns(arrivals: Arrivals, rate_per_s: float, duration_s: float, seed: int) -> NDArray[np.int64]:
-    """Nanoseconds from t0 of every arrival of all processes: sorted, each in [0, duration).
+def arrival_times_ns(arrivals: Arrivals, profile: Profile, seed: int) -> NDArray[np.int64]:
+    """Nanoseconds from t0 of every arrival of all processes: sorted, each in [0, duration of the profile).
 
-    `constant`: arrival k at k / rate. `poisson`: gaps drawn from an exponential distribution with mean 1 / rate; the first gap
-    begins at t0. The same arguments give the same times. Raises ValueError if rate or duration is not a positive number, the seed
-    is negative, or there were more than MAX_ARRIVALS.
+    `constant`: arrival k where the area under the rate reaches k (steady: at k / rate), so that their number is that area,
+    rounded up. `poisson`: where it reaches the sum of k + 1 draws from an exponential distribution with mean 1: the Poisson
+    process whose rate at each time is the profile's (a change of time; Cinlar, Introduction to Stochastic Processes, chapter 4).
+    The same arguments give the same times. Raises ValueError if the seed is negative, or there were more than MAX_ARRIVALS.
     """
-    _require_positive("rate_per_s", rate_per_s)
-    _require_positive("duration_s", duration_s)
     _require_seed(seed)
-    expected = rate_per_s * duration_s
-    if expected > MAX_ARRIVALS:
-        msg = f"{rate_per_s:g} requests/s for {duration_s:g} s are {expected:.0f} arrivals; allowed: at most {MAX_ARRIVALS}"
+    if profile.expected > MAX_ARRIVALS:
+        msg = f"{float(profile.expected):.0f} arrivals in {profile.duration_s:g} s; allowed: at most {MAX_ARRIVALS}"
         raise ValueError(msg)
-    duration_ns = round(duration_s * NS_PER_S)
     if arrivals == "constant":
-        # One more than expected, then cut: the product may round either way, the comparison below does not.
-        times = np.arange(math.ceil(expected) + 1, dtype=np.float64) * NS_PER_S / rate_per_s
-    elif arrivals == "poisson":
-        times = _poisson_times_ns(rate_per_s, duration_ns, expected, seed)
-    else:
-        msg = f"arrivals: given {arrivals!r}; allowed: 'constant', 'poisson'"
-        raise ValueError(msg)
-    due_ns = times.astype(np.int64)
-    in_time: NDArray[np.int64] = due_ns[due_ns < duration_ns]
-    return in_time
+        return profile.whole_times_ns()
+    if arrivals == "poisson":
+        return profile.times_ns(_poisson_areas(float(profile.expected), seed))
+    msg = f"arrivals: given {arrivals!r}; allowed: 'constant', 'poisson'"
+    raise ValueError(msg)
+
+
+def rate_at(values: Mapping[str, Any], t_s: float) -> float | None:
+    """Requests per second that a plan (its keys and values) wants at a time after load start.
+
+    None where no rate is planned: of users, and of a replay, whose rate is that of its times (count `due` of the request rows).
+    """
+    profile = planned_profile(values)
+    return None if profile is None else profile.rate_at(t_s)
+
+
+def planned_profile(values: Mapping[str, Any]) -> Profile | None:
+    """The rate profile of a plan (its keys and values); None where no rate is planned. Raises ValueError if it is none."""
+    if values.get("stages") is not None:
+        return parse_stages(values["stages"])
+    if values.get("rate") is not None:
+        return steady(values["rate"], values["for_s"])
+    return None
 
 
 def template_choices(weights: Sequence[float], n_arrivals: int, seed: int) -> NDArray[np.int64]:
@@ -81,31 +110,26 @@ def template_choices(weights: Sequence[float], n_arrivals: int, seed: int) -> ND
 
 
 def schedule_of_process(
-    arrivals: Arrivals,
-    rate_per_s: float,
-    duration_s: float,
-    seed: int,
-    weights: Sequence[float],
-    *,
-    process: int,
-    processes: int,
+    due_ns: NDArray[np.int64], weights: Sequence[float], seed: int, *, process: int, processes: int
 ) -> Schedule:
-    """What process `process` of `processes` sends: every arrival k of the whole schedule with k % processes == process.
+    """What process `process` of `processes` sends: of all arrivals, every k with k % processes == process.
 
-    Each process computes the whole and takes its part, so any number of processes sends the same schedule.
-    Raises ValueError as `arrival_times_ns` and `template_choices` do, and if there is no such process.
+    Each process has the whole and takes its part, so any number of processes sends the same schedule.
+    Raises ValueError as `template_choices` does, and if there is no such process.
     """
     if not 0 <= process < processes:
         msg = f"process: given {process}; allowed: 0 to {processes - 1}"
         raise ValueError(msg)
-    due_ns = arrival_times_ns(arrivals, rate_per_s, duration_s, seed)
     template = template_choices(weights, len(due_ns), seed)
     number = np.arange(len(due_ns), dtype=np.int64)
     part = slice(process, None, processes)
+    digest = hashlib.sha256(due_ns.tobytes())
+    digest.update(template.tobytes())
     return Schedule(
         due_ns=np.ascontiguousarray(due_ns[part]),
         number=np.ascontiguousarray(number[part]),
         template=np.ascontiguousarray(template[part]),
+        digest=digest.hexdigest(),
     )
 
 
@@ -114,19 +138,24 @@ def operation_id(run_tag: int, number: int) -> int:
     return (run_tag << 32) | (number + 1)
 
 
-def _poisson_times_ns(rate_per_s: float, duration_ns: int, expected: float, seed: int) -> NDArray[np.float64]:
-    stream = _stream(seed, ARRIVAL_STREAM)
+def random_times(seed: int) -> np.random.Generator:
+    """The stream that arrivals are drawn from."""
+    return _stream(seed, ARRIVAL_STREAM)
+
+
+def _poisson_areas(expected: float, seed: int) -> NDArray[np.float64]:
+    """The arrivals of a Poisson process of rate 1 below `expected`."""
+    stream = random_times(seed)
     # Ten standard deviations more than expected, so that nearly always one draw is enough; the rest is for the other times.
     chunk = math.ceil(expected + 10 * math.sqrt(expected)) + 10
     chunks: list[NDArray[np.float64]] = []
-    reached_ns = 0.0
-    while reached_ns < duration_ns:
-        times = reached_ns + np.cumsum(stream.exponential(NS_PER_S / rate_per_s, chunk))
-        reached_ns = float(times[-1])
-        chunks.append(times)
-    times = np.concatenate(chunks) if chunks else np.empty(0, dtype=np.float64)
-    # Cut before the conversion to integers: at very low rates a late time exceeds 64 bits.
-    return times[times < duration_ns]
+    reached = 0.0
+    while reached < expected:
+        areas = reached + np.cumsum(stream.standard_exponential(chunk))
+        reached = float(areas[-1])
+        chunks.append(areas)
+    areas = np.concatenate(chunks)
+    return areas[areas < expected]
 
 
 def _stream(seed: int, stream: int) -> np.random.Generator:

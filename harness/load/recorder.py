@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.load.pacing import LATE_NS
 from harness.rows import Gauge, Outcome, RequestError, RowWriter
 
 __all__ = ["Answer", "RequestRecorder"]
@@ -38,7 +39,9 @@ class RequestRecorder:
         self.routes = [writer.name(name) for name in names]
         self.n_sent = 0
         self.n_answered = 0
+        self.n_late = 0  # of those sent
         self.n_shed = 0
+        self.n_overdue = 0  # of those shed
         self.in_flight = 0
         self.is_closed = False
 
@@ -59,6 +62,8 @@ class RequestRecorder:
         """Publishes the row of a request that is about to leave; returns its index for `ended`."""
         index = self._writer.append((op, _meta(Outcome.OPEN, RequestError.NONE, 0, 1, route), due_ns, sent_ns))
         self.n_sent += 1
+        if sent_ns - due_ns > LATE_NS:
+            self.n_late += 1
         self._writer.gauge(Gauge.ACCEPTED, self.n_sent)
         return index
 
@@ -81,11 +86,22 @@ class RequestRecorder:
         if not self.is_closed:
             self._writer.gauge(Gauge.REQUESTS_IN_FLIGHT, self.in_flight)
 
-    def shed(self, op: int, route: int, due_ns: int) -> None:
-        """Records an arrival that was due and was not sent, because too many were in flight. It has no attempt."""
-        self._writer.append((op, _meta(Outcome.REJ, RequestError.SHED, 0, 0, route), due_ns))
+    def shed(self, op: int, route: int, due_ns: int, why: RequestError) -> None:
+        """Records an arrival that was due and was not sent: SHED, too many were in flight; OVERDUE, its turn came too late.
+
+        It has no attempt.
+        """
+        self._writer.append((op, _meta(Outcome.REJ, why, 0, 0, route), due_ns))
         self.n_shed += 1
+        self.n_overdue += why is RequestError.OVERDUE
         self._writer.gauge(Gauge.REFUSED, self.n_shed)
+
+    def given_up(self, op: int, route: int, due_ns: int) -> None:
+        """Records one that was `launched`, and is overdue before it has left."""
+        self.in_flight -= 1
+        if not self.is_closed:
+            self.shed(op, route, due_ns, RequestError.OVERDUE)
+            self._writer.gauge(Gauge.REQUESTS_IN_FLIGHT, self.in_flight)
 
     def cpu(self, cpu_ns: int) -> None:
         """Says how much processor time this process has used, ns."""

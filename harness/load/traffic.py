@@ -20,6 +20,7 @@ from harness.rows import Outcome, RequestError
 __all__ = ["REFUSED_PAUSE_S", "Complaints", "Sender", "Stage", "Traffic"]
 
 NS_PER_MS = 1_000_000
+_TOO_LATE = Answer(Outcome.REJ, RequestError.OVERDUE)
 MAX_COMPLAINTS = 20
 REFUSED_PAUSE_S = 0.05
 """What a user waits after a connection that could not be made. Without it, a user who never pauses would make a thousand such
@@ -67,6 +68,10 @@ class Traffic(Protocol):
     planned: int
     """Requests in the plan; 0 where their number depends on the answers."""
 
+    @property
+    def schedule(self) -> str | None:
+        """Tells schedules apart: the same in all processes that send one together. None where there is none."""
+
     def prepare(self) -> None:
         """All that takes time, before the start."""
 
@@ -90,14 +95,22 @@ class Sender:
         self._recorder = stage.recorder
         self._complaints = stage.complaints
         self._timeout_s = stage.job.request_timeout_s
+        self._patience_ns = round(stage.job.send_within_s * 1e9)
         self._requests = environment.events.request
 
     def send(self, client: HTTPClient, template: ReadyTemplate, op: int, due_ns: int | None) -> Answer:
-        """Sends one request and waits for what becomes of it. `due_ns`: when it should have left; None: when it does."""
+        """Sends one request and waits for what becomes of it. `due_ns`: when it should have left; None: when it does.
+
+        What cannot be sent within the job's `send_within_s` after it was due is shed.
+        """
         # The Locust user's HTTP client is called directly, not through the user's session (`client.request`): that would add its
         # own time to the measured one (40 us of 100), share cookies between requests, ask for compressed bodies and decode
         # them, and wrap errors so that a refused connection can't be told from a broken one. Locust's event gets our times.
         sent_ns = time.monotonic_ns()
+        if due_ns is not None and sent_ns - due_ns > self._patience_ns:
+            # Its turn came too late: this process had more to do than it can. Sent now, it would be another request.
+            self._recorder.given_up(op, template.route, due_ns)
+            return _TOO_LATE
         index = self._recorder.sent(op, template.route, sent_ns if due_ns is None else due_ns, sent_ns)
         try:
             # The client's own time-outs are per wait for bytes; this one is for the whole request, against answers that trickle.

@@ -51,6 +51,7 @@ class Kind(IntEnum):
     TASKS = 2
     EFFECTS = 3
     GAUGES = 4
+    MACHINE = 5
 
 
 class HeaderField(IntEnum):
@@ -116,6 +117,7 @@ class RequestError(IntEnum):
     CLOSED_EARLY = 5
     SHED = 6
     OTHER = 7
+    OVERDUE = 8  # shed as well: it could not be sent in time
 
 
 class TaskKind(IntEnum):
@@ -204,9 +206,23 @@ GAUGE_SAMPLE = np.dtype(
     ]
 )
 
+MACHINE_SAMPLE = np.dtype(
+    [
+        ("t_ns", "<u8"),
+        ("busy_ns", "<u8"),
+        ("idle_ns", "<u8"),
+        ("steal_ns", "<u8"),
+        ("own_ns", "<u8"),
+        ("stalled_ns", "<u8"),
+        ("runnable", "<u8"),
+        ("cpus", "<u8"),
+    ]
+)
+
 ROW_TYPES: Final[dict[Kind, np.dtype[np.void]]] = {
     Kind.REQUESTS: REQUEST,
     Kind.TASKS: TASK,
     Kind.EFFECTS: EFFECT,
     Kind.GAUGES: GAUGE_SAMPLE,
+    Kind.MACHINE: MACHINE_SAMPLE,
 }

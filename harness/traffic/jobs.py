@@ -23,8 +23,13 @@ def load_job(
     address: tuple[str, int],
     run_tag: int,
     rows: Path,
+    replay: str | None = None,
+    ceiling_per_s: float | None = None,
 ) -> dict[str, Any]:
-    """The job of load process `process` (harness/load/job.py)."""
+    """The job of load process `process` (harness/load/job.py). `replay`: the times of the plan's file, packed.
+
+    `ceiling_per_s`: what one such process can send at most, if that is known.
+    """
     job: dict[str, Any] = {
         "process": process,
         "processes": plan.load_processes,
@@ -36,14 +41,22 @@ def load_job(
         "rows": str(rows),
         "request_timeout_s": plan.request_timeout_s,
         "max_in_flight": plan.max_in_flight,
+        "ceiling_per_s": ceiling_per_s,
     }
     if plan.is_closed:
         job |= {"users": plan.users, "spawn_rate_per_s": plan.spawn_rate, "think_s": plan.think_s or 0.0}
+        job |= {"think_spread": plan.think_spread or "constant"}
     else:
-        job |= {"rate_per_s": plan.rate, "arrivals": plan.arrivals}
+        job |= {"arrivals": plan.arrivals, "send_within_s": plan.send_within_s, **_when(plan, replay)}
     if plan.locustfile is not None:
         return {**job, "locustfile": str(Path(plan.locustfile).absolute())}
     return {**job, "templates": list(templates)}
+
+
+def _when(plan: Plan, replay: str | None) -> dict[str, Any]:
+    if plan.replay is not None:
+        return {"replay": replay}
+    return {"rate_per_s": plan.rate} if plan.stages is None else {"stages": plan.stages}
 
 
 def requested_templates(plan: Plan, environment: Mapping[str, str]) -> list[dict[str, Any]]:

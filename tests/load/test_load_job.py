@@ -18,6 +18,9 @@ def test_the_documented_job_is_accepted(job: dict[str, Any]) -> None:
     assert parsed.model_dump(mode="json", exclude_unset=True) == job
 
 
+ONE_MODEL = "allowed: either arrivals and one of rate_per_s, stages and replay (open model), or users or a locustfile (closed"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -29,8 +32,9 @@ def test_the_documented_job_is_accepted(job: dict[str, Any]) -> None:
         ("rows", "requests.rows", "job.rows: given 'requests.rows'; allowed: an absolute path"),
         ("run_tag", 1 << 31, "job.run_tag: given 2147483648; allowed: less than 2147483648"),
         ("templates", [], "allowed: either templates or a locustfile"),
-        ("arrivals", None, "allowed: either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"),
-        ("users", 5, "allowed: either rate_per_s and arrivals (open model), or users or a locustfile (closed model)"),
+        ("arrivals", None, ONE_MODEL),
+        ("stages", "5 for 1s", ONE_MODEL),
+        ("users", 5, ONE_MODEL),
         ("users", 0, "job.users: given 0; allowed: greater than or equal to 1"),
         ("colour", "red", "job.colour: given, and no such key is known"),
         ("process", 3, "allowed: process below processes (1), not 3"),

@@ -63,7 +63,7 @@ def test_the_gauges_follow_what_is_in_flight(writer: StoresInOrder, account: Cal
         recorder.sent(op, 1, 1, 2)
     recorder.ended(0, 1, 3, Answer(Outcome.ACK, status=200))
     recorder.ended(1, 1, 3, Answer(Outcome.IND, RequestError.RESET))
-    recorder.shed(4, 1, 5)
+    recorder.shed(4, 1, 5, RequestError.SHED)
     recorder.cpu(99)
     gauges = account().gauges
 

@@ -18,6 +18,7 @@ def test_it_says_what_is_there_and_runs_are_possible_here(afterload: Callable[..
     assert done.status == 0, done.err
     assert [line.split("  ")[0][2:] for line in done.out.splitlines() if line[:1] != " "] == [
         "system", "python", "bundled server", "cores", "load average", "open files", "ports", "clock", "disk",
+            "load generator",
         "--engine uvicorn", "--engine granian", "Redis", "PostgreSQL",
     ]  # fmt: skip
 

@@ -1,0 +1,60 @@
+"""The options that say what a run has to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import click
+
+from harness.figures import check_slo, figure_of
+from harness.plan import Plan
+from harness.samples import least_to_bound, least_to_measure
+
+__all__ = ["doubts", "slo_options"]
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def slo_options(command: Decorated) -> Decorated:
+    """Adds `--slo` and `--allow`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def doubts(plan: Plan) -> Iterator[str]:
+    """What can be seen in advance: objectives that this plan cannot decide."""
+    for slo in map(check_slo, plan.slos):
+        figure = figure_of(slo, slo.figure)
+        if figure.name == "recovery" and not plan.faults:
+            yield f"{slo.text} will be inconclusive: there is no fault to recover from"
+        if figure.share is None or figure.share == 1 or plan.rate is None or "few-samples" in plan.allow:
+            continue
+        expected = round(plan.rate * (slo.window_s or plan.for_s - plan.warm_up_s))
+        least = least_to_bound(figure.share)
+        if expected < least:
+            each = f"in each {slo.window_s:g} s " if slo.window_s else ""
+            yield (
+                f"{slo.text} will hardly be decided: about {expected:,} values are expected {each}and {figure.name} needs "
+                f"{least_to_measure(figure.share):,}, or {least:,} that all hold (docs/verdict.md)"
+            )
+
+
+_OPTIONS = (
+    click.option(
+        "--slo",
+        "slos",
+        multiple=True,
+        metavar="SLO",
+        help="What has to hold, e.g., p99<50ms, lost==0, backlog<1000, done_p99<5s, achieved>=95%, or in every 5 s p99<50ms@5s; "
+        "repeatable; 'none' for none. Any figure of the summary will do (docs/verdict.md).",
+    ),
+    click.option(
+        "--allow",
+        "allow",
+        multiple=True,
+        type=click.Choice(["noise", "few-samples", "none"]),
+        help="What may not make an SLO inconclusive: other programs on the machine, few requests; repeatable.",
+    ),
+)

@@ -1,0 +1,164 @@
+"""The load processes of a run: started, given jobs, begun together, waited for, stopped; and what their pages say meanwhile.
+
+Knows nothing of servers and faults; the session says when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.engines import MODULE
+from harness.errors import RunError
+from harness.load.replay import packed_times
+from harness.plan import Plan
+from harness.processes import Child
+from harness.replays import read_replay
+from harness.rows import Gauge, LivePage, RowFileError
+from harness.rundir import EventLog, RunDir
+from harness.talk import Talk
+from harness.traffic.jobs import load_job
+
+__all__ = ["Loads"]
+
+_REPORTED = (
+    "planned",
+    "sent",
+    "shed",
+    "overdue",
+    "late",
+    "cpu_share",
+    "ceiling_per_s",
+    "stalled_s",
+    "longest_stall_s",
+)
+_READY_S = 30.0
+_LEAD_NS = 150_000_000
+"""From "all is ready" to the first request: time for the load process to wake up."""
+_PATIENCE_S = 10.0
+_HURRY_S = 3.0
+
+
+class Loads:
+    """All load processes of one run, as one thing."""
+
+    def __init__(
+        self, plan: Plan, rundir: RunDir, events: EventLog, tick: Callable[[], None], *, ceiling_per_s: float | None = None
+    ) -> None:
+        """`tick` is called about every 5 ms during a wait. `ceiling_per_s`: what one process can send at most, if known."""
+        self._plan = plan
+        self._ceiling_per_s = ceiling_per_s
+        self._rundir = rundir
+        self._events = events
+        self._tick = tick
+        self._started: list[tuple[Child, Talk]] = []
+        self._pages: list[LivePage] = []
+        self.start_ns = 0
+        """When the load begins, monotonic ns; 0 until that is known."""
+        self.schedule: str | None = None
+        """What tells its schedule from any other; None where there is none: users go by the answers."""
+
+    def start(self) -> None:
+        """Starts the processes, which import what they need while the server starts."""
+        for process in range(self._plan.load_processes):
+            name = f"load-{process}"
+            child = Child(
+                name, [sys.executable, *MODULE, "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
+            )
+            self._started.append((child, Talk(child, self._tick)))
+
+    def give(self, templates: Sequence[Mapping[str, Any]], address: tuple[str, int], run_tag: int) -> None:
+        """Gives each its job: what to send, and where to."""
+        replay = None if self._plan.replay is None else packed_times(read_replay(dict(self._plan)).due_ns)
+        for process, (_, talk) in enumerate(self._started):
+            job = load_job(
+                self._plan,
+                templates,
+                process=process,
+                address=address,
+                run_tag=run_tag,
+                rows=self._rundir.requests(process),
+                replay=replay,
+                ceiling_per_s=self._ceiling_per_s,
+            )
+            talk.say(job)
+
+    def planned(self) -> int:
+        """Waits until all are ready. How many requests they have in their schedules. Raises ChildDied or ChildNotReady."""
+        ready = [talk.hear(_READY_S, "before it was ready") for _, talk in self._started]
+        schedules = {each.get("schedule") for each in ready}
+        if len(schedules) > 1:
+            raise RunError(f"the load processes made {len(schedules)} different schedules of one plan, so that none was sent")
+        (self.schedule,) = schedules
+        return sum(each["planned"] for each in ready)
+
+    def begin(self) -> int:
+        """Tells all the same start, and returns it, monotonic ns."""
+        self.start_ns = time.monotonic_ns() + _LEAD_NS
+        for _, talk in self._started:
+            talk.say({"t0_ns": self.start_ns})
+        return self.start_ns
+
+    def finish(self) -> None:
+        """Waits until all have sent what they had to, and writes down what they report. Raises ChildDied or ChildNotReady."""
+        # In the closed model users are waited for first, and what they left in flight then.
+        patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + _PATIENCE_S
+        left_s = max(0.0, self.start_ns / 1e9 + self._plan.for_s - time.monotonic())
+        for process, (child, talk) in enumerate(self._started):
+            report = talk.hear(left_s + patience_s, "in the middle of the load")
+            ended = child.wait(patience_s, self._tick)
+            self._note(process, report, ended.status if ended else -1)
+
+    def raise_if_one_died(self) -> None:
+        """Raises ChildDied if one ended before its time."""
+        for child, _ in self._started:
+            # Status 0 is the end of its load; what it reports is read in `finish`.
+            if (ended := child.poll()) is not None and ended.status != 0:
+                raise child.died("in the middle of the load")
+
+    def total(self, gauge: Gauge) -> int:
+        """The sum of one gauge of theirs, as it is now."""
+        return sum(page.gauge(gauge) for page in self._live())
+
+    def stop(self) -> None:
+        """Stops all that still run: each is asked, waited for, and forced."""
+        with contextlib.ExitStack() as steps:
+            for child, talk in self._started:
+                steps.callback(self._stop_one, child, talk)
+
+    @property
+    def processes(self) -> list[Child]:
+        """Those that were started here, in the order of their row files."""
+        return [child for child, _ in self._started]
+
+    def close(self) -> None:
+        """Closes the pages."""
+        for page in self._pages:
+            page.close()
+        self._pages.clear()
+
+    def _stop_one(self, child: Child, talk: Talk) -> None:
+        if child.poll() is None:
+            # It sends nothing more and waits for what is in flight; its standard input must stay open for that.
+            talk.say({"stop": True})
+            child.wait(_HURRY_S, self._tick)
+        child.stop(_HURRY_S)
+
+    def _note(self, process: int, report: Mapping[str, Any], exit_status: int) -> None:
+        said = {key: report[key] for key in _REPORTED}
+        self._events.write("load_done", process=process, **said, exit_status=exit_status)
+        if "users" in report:
+            told = {key: report.get(key, []) for key in ("user_errors", "notes")}
+            self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)
+
+    def _live(self) -> list[LivePage]:
+        while len(self._pages) < len(self._started):
+            try:
+                self._pages.append(LivePage(self._rundir.requests(len(self._pages))))
+            except (OSError, RowFileError):
+                # Not created yet: the load process is still importing.
+                break
+        return self._pages
