@@ -231,6 +231,29 @@ def test_a_fault_waits_for_its_condition_and_one_that_never_comes_is_told_with_h
     assert "boot 2 was ended by kill@1.8s" in fault(summary, "stop")["detail"]
 
 
+def test_every_world_with_servers_can_be_slow_and_dead(afterload: Afterload) -> None:
+    """A web server, a cache and a mail server beside a database: late answers, then none and no effect, then as before."""
+    faults = ("--fault", "slow-world=200ms@500ms+400ms", "--fault", "dead-world@1200ms+500ms")
+    given = ("--rate", 40, "--for", "2200ms", "--seed", 1, "--warm-up", "0ms", *faults, "--json", "-")
+    index = {"webhook": 0, "cache": 0, "action": 2}
+    with ThreadPoolExecutor(len(index)) as pool:
+        runs = {name: pool.submit(afterload, "run", name, *given, "--out", name) for name in index}
+    for name, run in runs.items():
+        summary = summary_of(run.result())
+
+        slow, dead = fault(summary, "slow-world")["receipt"], fault(summary, "dead-world")["receipt"]
+        assert slow["late_answers"] > 0
+        assert slow["servers"] == dead["servers"]
+        assert dead["refused"] == 1
+        begin, end = window_ns(name, "dead-world")
+        effects = read_rows(Path(name, "effects-1.rows")).rows
+        arrived = instants(effects[effects["index"] == index[name]], "arrived_ns")
+        assert not np.any((arrived > begin) & (arrived < end)), name
+        assert np.any(arrived < begin)
+        assert np.any(arrived > end)
+        assert end - begin < 5_000_000_000
+
+
 MANY = '''
 from fastapi import BackgroundTasks, FastAPI
 
