@@ -13,14 +13,17 @@ from harness.findings import Facts, find
 from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
-from harness.model import Boot, Evidence
+from harness.model import Boot, Evidence, Fault
 from harness.noise import Noise, noise_of
+from harness.recovery import Recovery
+from harness.rowscan import left_in
 from harness.schema import (
     BLOCKED_MS,
     SCHEMA_VERSION,
     BootSummary,
     Durations,
     EffectCount,
+    FaultSummary,
     Finding,
     Generator,
     InvariantSummary,
@@ -45,6 +48,9 @@ from harness.verdict import judge, slowed_by, unexplained
 __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
 
 N_BINS: Final = 60
+
+_FIRST_BEAT_NS: Final = 100_000_000
+"""A process that goes on again has beaten by then."""
 
 
 def build_summary(
@@ -77,6 +83,7 @@ def build_summary(
         generator=_generator(evidence),
         machine=_machine(noise),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
+        faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
@@ -176,11 +183,17 @@ def _loop(evidence: Evidence) -> Loop | None:
     if evidence.gauges is None or not len(evidence.gauges.rows):
         return None
     rows = np.asarray(evidence.gauges.rows)
-    lag_ns = rows["loop_lag_ns"].astype(np.int64)
+    t_ns, lag_ns = rows["t_ns"].astype(np.int64), rows["loop_lag_ns"].astype(np.int64)
+    between_ns = np.diff(t_ns, prepend=t_ns[:1])
+    # A loop that was stopped is neither blocked nor free: nothing is known of it.
+    known = np.ones(len(t_ns), np.bool_)
+    for fault in evidence.faults:
+        if fault.name == "stop" and fault.landed_ns is not None:
+            known &= (t_ns < fault.landed_ns) | (t_ns > (fault.ended_ns or int(t_ns[-1])) + _FIRST_BEAT_NS)
+    lag_ns, between_ns = lag_ns[known], between_ns[known]
     if not lag_ns.any():  # a server without an event loop has no lag
         return None
     late = lag_ns >= BLOCKED_MS * 1e6
-    between_ns = np.diff(rows["t_ns"].astype(np.int64), prepend=rows["t_ns"][:1].astype(np.int64))
     return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)
 
 
@@ -191,6 +204,8 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         if boot.predicted_queued is None or boot.predicted_running is None
         else boot.predicted_queued + boot.predicted_running
     )
+    gone = {pid for pid, _ in boot.worker_deaths}
+    before = left_in([file for file in evidence.tasks.get(boot.boot, ()) if file.pid in gone])
     return BootSummary(
         boot=boot.boot,
         pid=boot.pid,
@@ -205,12 +220,34 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         finished=counts.finished,
         queued_at_death=counts.queued_at_death,
         running_at_death=counts.running_at_death,
+        queued_by_workers=before[0],
+        running_by_workers=before[1],
         predicted_lost=predicted,
         recovery_s=recovery_s(boot, result),
         port_free=boot.port_free,
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
         orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
         dead_workers=list(boot.dead_workers),
+    )
+
+
+def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
+    return FaultSummary(
+        fault=str(fault),
+        kind=fault.name,
+        condition=fault.condition,
+        planned_s=fault.planned_s,
+        landed_s=_since(evidence, fault.landed_ns),
+        ended_s=_since(evidence, fault.ended_ns),
+        boot=fault.boot,
+        ends_boot=fault.landed_ns is not None and (fault.effect == "ends" or bool(fault.receipt.get("boot_ended"))),
+        detail=fault.detail,
+        receipt=dict(fault.receipt),
+        recovery_s=after.answered_s,
+        backlog_before=after.backlog_before,
+        backlog_recovery_s=after.backlog_s,
+        left_queued=after.left_queued,
+        left_running=after.left_running,
     )
 
 

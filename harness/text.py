@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.faultwords import fault_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
@@ -69,6 +70,7 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
         _strips(summary, page),
         _pool(summary, page),
         _restarts(summary, page),
+        _faults(summary, page),
         _accounting(summary, page),
         _scenario(summary, page),
         _invariants(summary, page),
@@ -127,9 +129,14 @@ def _kept(summary: Summary) -> str:
 
 def _culprits(summary: Summary) -> str:
     """Which ends of boots the losses are due to: ` by SIGKILL at 6.0 s`."""
-    found = []
+    found = [
+        f"by the fault {fault.kind} at {at_s(fault.landed_s)}"
+        for fault in summary.faults
+        if not fault.ends_boot and fault.left_queued + fault.left_running
+    ]
     for boot in summary.boots:
-        if boot.queued_at_death + boot.running_at_death == 0:
+        queued, running = _left_by(boot)
+        if queued + running == 0:
             continue
         if boot.signal is None:
             found.append(f"when boot {boot.boot} died at {at_s(boot.died_s)}")
@@ -246,7 +253,7 @@ def _axis(columns: Columns, page: _Page, zero: str) -> Iterator[str]:
     yield f"{'':<{_LABEL_COLUMNS}}{times}"
     legend = f"{glyphs.load} load  {glyphs.rest} afterwards"
     if columns.faults:
-        legend += f"  {glyphs.fault} restart"
+        legend += f"  {glyphs.fault} fault" if columns.other_faults else f"  {glyphs.fault} restart"
         drawn = {fault.column for fault in columns.faults}
         if any(is_outage and column not in drawn for column, is_outage in enumerate(columns.is_outage)):
             legend += f"  {glyphs.outage} nobody answers"
@@ -271,14 +278,22 @@ def _restarts(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped(f"  boot {boot.boot}", _boot_words(boot, after, witnessed=summary.tasks.server_is_witness))
 
 
+def _faults(summary: Summary, page: _Page) -> Iterator[str]:
+    """What was done on purpose and did not end a boot: those are told with the boots."""
+    lines = [(fault.fault, fault_words(fault)) for fault in summary.faults if not fault.ends_boot]
+    if not lines:
+        return
+    yield page.paint("title", "Faults")
+    for name, words in lines:
+        yield from page.sentence(f" {page.glyphs.dot}", f"{name}: {words}", None)
+
+
 def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool) -> str:
     words = f"pid {boot.pid}, "
     words += "never ready" if boot.ready_s is None else f"ready at {at_s(boot.ready_s)}"
     if boot.died_s is None:
         return f"{words}; still running"
-    left = [
-        f"{number:,} {word}" for number, word in ((boot.queued_at_death, "queued"), (boot.running_at_death, "running")) if number
-    ]
+    left = [f"{number:,} {word}" for number, word in zip(_left_by(boot), ("queued", "running"), strict=True) if number]
     # Where the server wrote no rows, nobody knows what it had left.
     with_it = f" with {' + '.join(left)}" if left else " with nothing left to do" if witnessed else ""
     if boot.signal is None:
@@ -299,6 +314,11 @@ def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool
         else:
             words += "; nothing answered after it"
     return words
+
+
+def _left_by(boot: BootSummary) -> tuple[int, int]:
+    """What the end of the boot left queued and running; not what workers had left that ended before."""
+    return boot.queued_at_death - boot.queued_by_workers, boot.running_at_death - boot.running_by_workers
 
 
 def _accounting(summary: Summary, page: _Page) -> Iterator[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
-from harness.model import Boot, Evidence
+from harness.model import Boot, Evidence, Fault
 from harness.rows import RequestError
 from harness.slo import SloResult
 from harness.stalls import stall_reasons
@@ -42,6 +42,7 @@ EXPECTED_EXITS: Final = {
     "SIGKILL": (-9, 137),
     "SIGTERM": (0, -15, 143),
     "SIGINT": (0, -2, 130),
+    "SIGHUP": (0, -1, 129),
 }
 
 
@@ -123,6 +124,10 @@ def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArra
 
 
 def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
+    for fault in evidence.faults:
+        # What lasts explains why there is no answer meanwhile. What came of it later does not.
+        if fault.landed_ns is not None and fault.effect != "ends":
+            yield fault.landed_ns, fault.ended_ns or NEVER_NS
     for outage in outages(evidence):
         yield outage.from_ns, NEVER_NS if outage.until_ns is None else outage.until_ns
     for boot in evidence.boots:
@@ -137,18 +142,30 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     yield from evidence.problems
     if evidence.check is not None:
         yield from (f"The scenario's own check: {text}." for text in evidence.check.problems)
-    for fault in evidence.faults:
-        if fault.landed_ns is None:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."
-            continue
-        late_s = (fault.landed_ns - evidence.load_start_ns) / 1e9 - fault.planned_s
-        if fault.landed_ns > evidence.load_end_ns:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s landed only after the end of the load."
-        elif late_s > LATE_FAULT_S:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s landed {late_s:.1f} s late."
+    yield from (reason for fault in evidence.faults for reason in _of_a_fault(evidence, fault))
     missing = len(evidence.planned_faults) - len(evidence.faults)
     if missing > 0 and not evidence.interrupted_by:
         yield f"{missing} of {len(evidence.planned_faults)} planned faults never happened."
+
+
+def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
+    why = f": {fault.detail}" if fault.detail else ""
+    if fault.landed_ns is None:
+        yield f"The fault {fault} did not land{why}."
+        return
+    # One on a condition is due when that was first seen to be true.
+    due_ns = fault.met_ns if fault.planned_s is None else evidence.load_start_ns + int(fault.planned_s * 1e9)
+    late_s = (fault.landed_ns - (due_ns or fault.landed_ns)) / 1e9
+    if fault.landed_ns > evidence.load_end_ns:
+        yield f"The fault {fault} landed only after the end of the load{why}."
+    elif late_s > LATE_FAULT_S:
+        yield f"The fault {fault} landed {late_s:.1f} s late{why}."
+    unwritten = sum(file.unwritten for files in (evidence.requests, evidence.effects, *evidence.tasks.values()) for file in files)
+    if fault.name == "full-disk" and unwritten:
+        yield f"The fault {fault} kept {unwritten:,} rows from being written: what became of those is not known."
+    is_to_end = fault.effect == "replaces" or fault.length_s is not None
+    if is_to_end and fault.ended_ns is None and not evidence.interrupted_by:
+        yield f"The fault {fault} did not end{why}."
 
 
 def _of_a_boot(boot: Boot) -> Iterator[str]:
@@ -172,6 +189,8 @@ def _has_crashed(boot: Boot) -> bool:
     if (
         boot.forced
         or boot.exit_status is None
+        # What a server does when one of its workers is killed, it may choose.
+        or (boot.signalled_pid is not None and boot.signalled_pid != boot.pid)
         or boot.signal not in EXPECTED_EXITS
         or boot.exit_status in EXPECTED_EXITS[boot.signal]
     ):

@@ -12,7 +12,7 @@ from harness.commands.objectives import doubts, slo_options
 from harness.commands.params import EXAMPLE, Duration, Port
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
-from harness.faults import KINDS
+from harness.faultsyntax import FAULT_HELP
 from harness.load import ways
 from harness.merging import merged
 from harness.plan import Plan, read_plan
@@ -41,9 +41,6 @@ class _Run(TrafficCommand):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return ["[OPTIONS]", "[SCENARIO | -- COMMAND...]"]
-
-
-_FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 
 
 @click.command(cls=_Run)
@@ -121,7 +118,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     "faults",
     multiple=True,
     metavar="KIND@TIME",
-    help=f"TIME after load start, e.g., kill@6s; repeatable; 'none' for no fault. {_FAULTS}.",
+    help="Something done to the server, e.g., kill@6s or stop@6s+2s; repeatable; 'none'; 'help' lists all that there are.",
 )
 @slo_options
 @click.option(
@@ -175,6 +172,9 @@ def run(
 
     Exit status: 0 pass, 1 afterload failed, 2 usage, 3 an SLO is broken, 4 inconclusive, 130/143 interrupted.
     """
+    if "help" in options["faults"]:
+        click.echo(FAULT_HELP, nl=False)
+        return
     given = _given(options)
     command: tuple[str, ...] | None = context.meta.get(_COMMAND)
     if len(scenarios) > 1 or (scenarios and command is not None):
@@ -200,7 +200,7 @@ def run(
         values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
     rate = {} if ways.given_ways(values) else {"rate": 1.0}
-    first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
+    first = Plan.of({"pool": 10_000, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
     if first.replay is not None:
         values["replay"] = str(Path(first.replay).absolute())
         values["for_s"] = read_replay({**dict(first), "for_s": values.get("for_s")}).length_s
