@@ -30,17 +30,22 @@ from harness.model import (
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
-from harness.summary import build_summary
+from harness.summary import Judged, judge_evidence
 
-__all__ = ["judge_run", "read_evidence"]
+__all__ = ["judge_run", "judged_run", "read_evidence"]
 
 
 def judge_run(rundir: RunDir) -> Summary:
     """Judges a run from its directory. Raises UsageError if that holds no run."""
+    return judged_run(rundir).summary
+
+
+def judged_run(rundir: RunDir) -> Judged:
+    """The same, with what a report is made from."""
     try:
         plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
-        return build_summary(read_evidence(rundir), plan, environment)
+        return judge_evidence(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
         name = Path(error.filename or "").name
         raise UsageError(f"{rundir.path} holds no run that can be judged: {name} is missing") from None

@@ -21,7 +21,7 @@ from harness.model import Evidence
 from harness.rows import Outcome
 from harness.spans import NONE_NS, TaskSpans, task_spans
 
-__all__ = ["SHARES", "Quantiles", "Statistics", "measure", "measured_from_ns", "quantiles", "quantiles_ms", "response_ns"]
+__all__ = ["SHARES", "Quantiles", "Statistics", "measure", "measured_from_ns", "quantiles", "quantiles_ms", "rank", "response_ns"]
 
 SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999)
 
@@ -68,7 +68,7 @@ def quantiles_ms(values_ns: NDArray[np.int64], shares: Sequence[float]) -> tuple
     if not n:
         return (math.nan,) * len(shares)
     ordered = np.sort(values_ns)
-    return tuple(_ms(int(ordered[_rank(share, n) - 1])) for share in shares)
+    return tuple(_ms(int(ordered[rank(share, n) - 1])) for share in shares)
 
 
 def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
@@ -134,7 +134,7 @@ def measured_from_ns(evidence: Evidence) -> int:
     return evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
 
 
-def _rank(share: float, n: int) -> int:
+def rank(share: float, n: int) -> int:
     """The rank from 1: ceil(share * n), where the product is what it is in floating point, as numpy's `inverted_cdf` does."""
     return min(n, max(1, math.ceil(share * n)))
 
