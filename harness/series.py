@@ -44,6 +44,8 @@ class Series:
     started: Counts
     finished: Counts
     failed: Counts
+    undone: Counts  # tasks that will never finish (failed, skipped, interrupted, never started), by when their operation was due
+    of_done: Counts  # finished tasks, by when their operation was due
     done_ms: Figures  # shape (3, n_bins): of finished tasks, by when their operation was due
     backlog_max: Counts
     backlog_end: Counts  # at the bin's right edge
@@ -110,6 +112,8 @@ def series(
         started=_count(tasks.started_ns, edges_ns),
         finished=_count(finished_at, edges_ns),
         failed=_count(tasks.ended_ns[is_failed], edges_ns),
+        undone=_count(spans.due_ns[spans.is_undone], edges_ns),
+        of_done=_count(spans.due_ns[is_finished], edges_ns),
         done_ms=quantiles_by_bin(spans.due_ns[is_finished], spans.done_ns[is_finished], edges_ns, SHARES),
         backlog_max=backlog.highest_in(edges_ns),
         backlog_end=backlog.at(edges_ns[1:]),

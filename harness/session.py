@@ -25,7 +25,7 @@ from harness.ceilings import known_ceiling
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
-from harness.evidence import judge_run
+from harness.evidence import judged_run
 from harness.gauges import GaugeSampler
 from harness.loads import Loads
 from harness.machine import MachineSampler
@@ -33,6 +33,7 @@ from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
+from harness.report.writing import write_page
 from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
@@ -99,13 +100,14 @@ def run(
         except RunError as error:
             rundir.note_problem(f"the scenario's own check failed: {error}")
             session_progress.event(f"error: {error}")
-    summary = judge_run(rundir)
+    judged = judged_run(rundir)
     try:
-        rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
+        rundir.summary.write_text(judged.summary.model_dump_json(indent=1), encoding="utf-8")
+        write_page(judged, rundir)
     except OSError as error:
-        # It can be made again from the rest, which is there.
-        session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
-    return Outcome(rundir, summary, interrupted_by)
+        # They can be made again from the rest, which is there.
+        session_progress.event(f"error: cannot write {error.filename}: {error.strerror}")
+    return Outcome(rundir, judged.summary, interrupted_by)
 
 
 class _Session:
