@@ -21,6 +21,7 @@ from harness.report.figures import figure, in_words
 from harness.report.story import Story, tell
 from harness.report.sums import sums
 from harness.schema import Summary
+from harness.slotext import slo_heading, slo_lines
 from harness.summary import Judged
 from harness.text import headline
 from harness.wording import at_s, counted, duration_ms, duration_s
@@ -53,6 +54,8 @@ def page(judged: Judged, *, name: str, version: str) -> str:
         summary=judged.summary,
         values=values,
         headline=headline(judged.summary),
+        heading=slo_heading(judged.summary),
+        limits=list(slo_lines(judged.summary)),
         symbol=_symbol(judged.summary),
         sums=list(sums(judged.summary)),
         story=story,

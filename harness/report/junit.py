@@ -12,6 +12,7 @@ from typing import Literal
 from xml.etree import ElementTree
 
 from harness.schema import Summary
+from harness.slotext import slo_lines
 from harness.text import headline, render
 
 __all__ = ["junit"]
@@ -60,12 +61,11 @@ def _verdict(summary: Summary) -> _Case:
 
 
 def _limits(summary: Summary) -> Sequence[_Case]:
-    cases = []
-    for slo in getattr(summary, "slos", []):
-        measured = f"{slo.text}: measured {'nothing' if slo.value is None else f'{slo.value:g} {slo.unit or str()}'.strip()}"
-        outcome: Literal["passed", "failure", "error"] = "error" if slo.holds is None else "passed" if slo.holds else "failure"
-        cases.append(_Case("limit", slo.text, outcome, measured))
-    return cases
+    outcomes: dict[bool | None, Literal["passed", "failure", "error"]] = {True: "passed", False: "failure", None: "error"}
+    return [
+        _Case("limit", limit.name or "limits", outcomes[limit.holds], f"{limit.name}: {limit.words}")
+        for limit in slo_lines(summary)
+    ]
 
 
 def _invariants(summary: Summary) -> Sequence[_Case]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.schema import Durations, Summary
+from harness.slotext import slo_lines
 from harness.text import headline
 from harness.wording import at_s, counted, duration_ms, duration_s
 
@@ -27,11 +28,12 @@ def _parts(summary: Summary, name: str) -> Iterator[str]:
     yield "\n".join(f"- {_plain(reason)}" for reason in summary.reasons)
     yield "\n".join(_durations(summary))
     yield "\n".join(_facts(summary))
-    slos = getattr(summary, "slos", [])
-    if slos:
-        measured = ["–" if slo.value is None else f"{slo.value:g} {slo.unit or ''}".strip() for slo in slos]
-        rows = [f"| {_code(slo.text)} | {_holds(slo.holds)} | {value} |" for slo, value in zip(slos, measured, strict=True)]
-        yield "\n".join(["| limit | | measured |", "|---|---|---:|", *rows])
+    limits = list(slo_lines(summary))
+    if limits:
+        rows = [
+            f"| {_holds(limit.holds)} | {_code(limit.name) if limit.name else ''} | {_plain(limit.words)} |" for limit in limits
+        ]
+        yield "\n".join(["| | limit | measured |", "|---|---|---|", *rows])
     if summary.findings:
         yield "\n".join(f"- {_SEVERITIES[each.severity]} {_plain(each.text)}" for each in summary.findings)
     broken = [each for each in summary.invariants if not each.holds]
