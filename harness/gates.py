@@ -184,7 +184,7 @@ class _Judge:
         if not found.n and not found.n_unknown:
             return nothing(f"there is no value of {what.name}")
         measured = None if math.isnan(found.measured) else found.measured
-        return Value(measured, found.low, found.high, self._why(what, found))
+        return Value(measured, found.low, found.high, self._why(what, found), self._noise_in(found))
 
     def _why(self, what: Figure, found: Bounds) -> str:
         assert what.share is not None
@@ -196,12 +196,15 @@ class _Judge:
                 + (f" (or {least:,} that all hold)" if found.n < least else "")
                 + ": load for longer, or take it as it is with --allow few-samples"
             )
-        if found.n_noisy:
-            why = self._slowed or self._noise_words()
-            causes.append(f"{found.n_noisy:,} of {found.n:,} values were measured while {why}{_QUIETER}")
         if found.n_unknown:
             causes.append(f"of {counted(found.n_unknown, 'request')} the server told nothing")
         return "; ".join(causes)
+
+    def _noise_in(self, found: Bounds) -> str:
+        if not found.n_noisy:
+            return ""
+        why = self._slowed or self._noise_words()
+        return f"{found.n_noisy:,} of {found.n:,} values were measured while {why}{_QUIETER}"
 
     def _noise_words(self) -> str:
         noise = self._noise
@@ -334,7 +337,7 @@ class _Judge:
             value,
             low=value.low if low is None else min(low, value.low),
             high=value.high if high is None else max(high, value.high),
-            why="; ".join(filter(None, (value.why, why))),
+            noise=why,
         )
 
     def _at_s(self, instant_ns: int) -> float:

@@ -22,6 +22,7 @@ class Value:
     low: float
     high: float
     why: str = ""  # what makes it an interval, or why there is none; a sentence without its end
+    noise: str = ""  # what may have made it larger than it is, beside that
 
     def times(self, factor: float) -> Value:
         """A share of it."""
@@ -39,7 +40,11 @@ def result_of(slo: Slo, what: Figure, value: Value, limit: Value, from_s: float 
     holds = _holds(slo.operator, value, limit)
     why = ""
     if holds is None:
-        why = "; ".join(dict.fromkeys(filter(None, (value.why, limit.why))))
+        # Where what was measured would hold, noise is not in the way: without it the value would be better still.
+        causes = [value.why, limit.why]
+        if not any(causes) or not _holds(slo.operator, _point(value), _point(limit)):
+            causes += [value.noise, limit.noise]
+        why = "; ".join(dict.fromkeys(filter(None, causes)))
         is_wide = value.measured is not None and value.low != value.high
         if is_wide and not (value.low == 0.0 and math.isinf(value.high)):
             why += f"; it lies between {figure(value.low, what.unit)} and {figure(value.high, what.unit, never='never')}"
@@ -54,6 +59,11 @@ def result_of(slo: Slo, what: Figure, value: Value, limit: Value, from_s: float 
         why=why,
         windows=None if from_s is None else SloWindows(slo.window_s or 0.0, 1, 0, 0, from_s),
     )
+
+
+def _point(value: Value) -> Value:
+    """As if what was measured were known exactly."""
+    return value if value.measured is None else Value(value.measured, value.measured, value.measured)
 
 
 def _holds(operator: Operator, value: Value, limit: Value) -> bool | None:

@@ -246,6 +246,16 @@ def test_few_values_in_a_window_leave_it_open(healthy: Simulated) -> None:
     assert one(healthy, "p99<1s@1s", allow=("few-samples",)).holds is True
 
 
+def test_noise_is_no_reason_where_what_was_measured_would_hold(healthy: Simulated) -> None:
+    """There are too few values, and without noise they would only be smaller; of a limit that breaks, it is the reason."""
+    healthy.machine(other=0.65)
+    few, broken = judged(healthy, "p99.9<1s", "p95<1ms").slos
+    assert (few.holds, broken.holds) == (None, None)
+    assert "too few for p99.9" in few.why
+    assert "others used" not in few.why
+    assert "others used 65% of the processors" in broken.why
+
+
 def test_a_window_in_which_nothing_was_due_says_nothing(healthy: Simulated) -> None:
     """As users cause it who wait for a server that stands still."""
     gap = (healthy.requests["due_ns"] >= START_NS + 5 * S) & (healthy.requests["due_ns"] < START_NS + 9 * S)
