@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.commands.doctor import doctor
+from harness.commands.load import load
 from harness.commands.new import new
 from harness.commands.report import report
 from harness.commands.run import run
@@ -53,7 +54,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, new, report, run):
+for _command in (doctor, load, new, report, run):
     main.add_command(_command)
 
 
