@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from harness.load.pacing import arrival_times_ns
+from harness.load.profile import steady
 
 from .conftest import Command, Place, wait_until
 
@@ -78,7 +80,7 @@ def test_a_joined_run_sends_and_is_judged_as_one_with_local_processes(place: Pla
     there = place.start("load", "--join", at, "--processes", 2, "--yes-this-target-is-mine", OURS, before=elsewhere.before)
     assert (there.end(), here.end()) == (0, 0), there.text() + here.text()
 
-    due = arrival_times_ns("poisson", 120.0, 1.5, 1)
+    due = arrival_times_ns("poisson", steady(120.0, 1.5), 1)
     files, summary = place.rows(), place.summary()
     (started,), (clock,) = place.events("load_started"), place.events("load_machine_clock")
     uncertainty_ns = clock["relation"]["uncertainty_ns"]
@@ -163,7 +165,7 @@ def test_when_the_machine_that_measures_dies_the_load_machine_ends_and_leaves_no
     here.process.kill()
 
     assert there.end() == 1
-    assert "is gone: the connection to it broke; nothing more is sent" in there.text()
+    assert re.search(r"is gone: .*; nothing more is sent", there.text())
 
 
 def test_too_many_rows_come_back_as_histograms_and_whose_promise_was_broken_is_an_interval(place: Place) -> None:
