@@ -75,7 +75,7 @@ class Loads:
         self._started: list[tuple[Child, Talk]] = []
         self._pages: list[LivePage] = []
         self._machines = LoadMachines(plan, rundir, events, tick, tell) if plan.expect_loads else None
-        self.processes = 0
+        self.n_processes = 0
         """Of all machines together, once that is known."""
         self.start_ns = 0
         """When the load begins, monotonic ns; 0 until that is known."""
@@ -96,7 +96,7 @@ class Loads:
     def give(self, templates: Sequence[Mapping[str, Any]], address: tuple[str, int], run_tag: int) -> None:
         """Gives each its job: what to send, and where to. Waits for load machines to join. Raises RunError."""
         joined = self._machines.wait_for_all() if self._machines is not None else {}
-        self.processes = len(self._started) + sum(joined.values())
+        self.n_processes = len(self._started) + sum(joined.values())
         replay = None if self._plan.replay is None else packed_times(read_replay(dict(self._plan)).due_ns)
 
         def job(process: int) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Loads:
                 self._plan,
                 templates,
                 process=process,
-                processes=self.processes,
+                processes=self.n_processes,
                 address=address,
                 run_tag=run_tag,
                 rows=self._rundir.requests(process),
@@ -115,7 +115,7 @@ class Loads:
         for process, (_, talk) in enumerate(self._started):
             talk.say(job(process))
         if self._machines is not None:
-            numbers = iter(range(len(self._started), self.processes))
+            numbers = iter(range(len(self._started), self.n_processes))
             jobs = {machine: [_for_elsewhere(job(next(numbers))) for _ in range(n)] for machine, n in joined.items()}
             self._machines.give(jobs, without_secrets(self._plan, templates, os.environ))
 
@@ -176,6 +176,11 @@ class Loads:
                 steps.callback(self._machines.stop)
             for child, talk in self._started:
                 steps.callback(self._stop_one, child, talk)
+
+    @property
+    def processes(self) -> list[Child]:
+        """Those that were started here, in the order of their row files."""
+        return [child for child, _ in self._started]
 
     def close(self) -> None:
         """Closes the pages."""

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -23,7 +24,8 @@ from pydantic import (
 from harness.address import split_address
 from harness.complaints import complaint
 from harness.errors import UsageError
-from harness.faults import FaultPlan, parse_fault
+from harness.faults import FaultPlan, Target, contradiction, occurrences, unfit
+from harness.faultsyntax import parse_fault
 from harness.figures import check_slo
 from harness.load import ways
 from harness.load.pacing import planned_profile
@@ -31,7 +33,7 @@ from harness.load.profile import Profile
 from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
-from harness.traffic.secret import Mask
+from harness.traffic.secret import Mask, has_password
 
 __all__ = ["HOST_PLACEHOLDER", "PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
@@ -46,6 +48,10 @@ _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit":
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
 _OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
+
+
+_Text = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
+"""In a file it may be a list of texts, which become one (`ways.fill_in`)."""
 
 
 class Plan(BaseModel):
@@ -80,7 +86,7 @@ class Plan(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     host: Annotated[str, Field(pattern=_IPV4)] = "127.0.0.1"
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    stages: Annotated[str, Field(max_length=100_000)] | None = None
+    stages: Annotated[_Text, Field(max_length=100_000)] | None = None
     replay: Annotated[str, Field(min_length=1)] | None = None
     replay_field: str | None = None
     replay_speed: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -213,10 +219,25 @@ class Plan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _nothing_secret(self) -> Plan:
+        for name, texts in (("openapi", [self.openapi or ""]), ("command", self.command)):
+            if any(has_password(text) for text in texts):
+                msg = (
+                    f"{name} has a URL with a password in it, which would be written into the run directory: leave it out and"
+                    f" {'send it with --header' if name == 'openapi' else 'export it in a variable, which the command inherits'}"
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _times_fit(self) -> Plan:
-        for fault in self.fault_plans:
-            if fault.at_s >= self.for_s:
-                msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
+        if why := contradiction(self.fault_plans):
+            msg = f"faults: {why}"
+            raise ValueError(msg)
+        target = Target(self.engine, self.workers, self.pool, self.scenario is not None, self.command)
+        for fault in map(parse_fault, self.faults):
+            if why := unfit(fault, target):
+                msg = f"fault {fault} is not possible: {why}"
                 raise ValueError(msg)
         profile = self.profile
         if profile is not None and profile.expected > MOST_REQUESTS:
@@ -277,8 +298,8 @@ class Plan(BaseModel):
 
     @property
     def fault_plans(self) -> list[FaultPlan]:
-        """The faults in the order in which they happen."""
-        return sorted((parse_fault(fault) for fault in self.faults), key=lambda fault: fault.at_s)
+        """Each single fault: those at a time in the order in which they happen, then those on a condition."""
+        return occurrences([parse_fault(fault) for fault in self.faults], self.for_s)
 
     def to_toml(self) -> str:
         """The plan as it can be run again."""

@@ -15,11 +15,14 @@ from harness.verdict import VerdictName
 
 __all__ = [
     "BLOCKED_MS",
+    "N_GROUPS",
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
     "EffectCount",
+    "FaultSummary",
     "Finding",
+    "FunctionSummary",
     "Generator",
     "InvariantSummary",
     "Loop",
@@ -27,6 +30,7 @@ __all__ = [
     "OutageSummary",
     "PoolUse",
     "Requests",
+    "RouteSummary",
     "ScenarioFigure",
     "ScenarioSummary",
     "SloSummary",
@@ -37,6 +41,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+N_GROUPS: Final = 50
+"""So many routes and functions are in a summary; the busiest ones."""
 BLOCKED_MS: Final = 100.0
 """An event loop that is this late is called blocked."""
 
@@ -198,12 +204,34 @@ class BootSummary(_Record):
     finished: int
     queued_at_death: int
     running_at_death: int
+    queued_by_workers: int = Field(default=0, description="of queued_at_death: left by processes that had ended before")
+    running_by_workers: int = Field(default=0, description="of running_at_death, likewise")
     predicted_lost: int | None = Field(description="queued + running, read while it was frozen and before it was killed")
     recovery_s: Number = Field(description="from the signal to the first acknowledgement by the next boot")
     port_free: bool | None
     survivors: list[str]
     orphans: list[str] = Field(description="went on after the process that was signalled had ended, and were ended by afterload")
     dead_workers: list[int] = Field(description="pids of processes that ended on their own while the boot went on")
+
+
+class FaultSummary(_Record):
+    """One fault that was planned, in the order in which they landed. Times after it are counted from when it landed."""
+
+    fault: str = Field(description="as planned, e.g., stop@6s+2s")
+    kind: str
+    condition: str | None = Field(description="null: it had a time")
+    planned_s: Number = Field(description="null: it had a condition")
+    landed_s: Number = Field(description="null: it did not land")
+    ended_s: Number = Field(description="when it was taken back, or the processes were replaced; null: neither")
+    boot: int | None = Field(description="the boot that it hit")
+    ends_boot: bool = Field(description="the boot ended by it")
+    detail: str = Field(description="why it did not land, did not end, or was late")
+    receipt: dict[str, Any] = Field(description="what proves it")
+    recovery_s: Number = Field(description="until the first acknowledgement of a request that was sent after it; null: none came")
+    backlog_before: int = Field(description="the highest within one second before it")
+    backlog_recovery_s: Number = Field(description="until, after its end, the backlog was no higher than that; null: never")
+    left_queued: int = Field(description="tasks that the processes which it ended had not started")
+    left_running: int = Field(description="tasks that those processes were running")
 
 
 class InvariantSummary(_Record):
@@ -264,6 +292,31 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
+class RouteSummary(_Record):
+    """The requests of one route. Counts are of the whole run, durations without the warm-up."""
+
+    name: str
+    attempted: int
+    acked: int
+    rejected: int
+    indeterminate: int
+    response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
+
+
+class FunctionSummary(_Record):
+    """The tasks of one function. Counts are of the whole run, durations without the warm-up."""
+
+    name: str = Field(description="empty: its server did not say it")
+    kind: Literal["def", "async", "spawned", "unknown"]
+    accepted: int
+    finished: int
+    failed: int
+    lost: int = Field(description="interrupted or never started, and without an effect: at most")
+    wait_ms: Durations = Field(description="started - accepted, of tasks that started")
+    run_ms: Durations = Field(description="finished or failed - started")
+    done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
+
+
 class ScenarioFigure(_Record):
     """Something that a scenario found in its world, e.g., half-written files."""
 
@@ -297,6 +350,7 @@ class Finding(_Record):
     severity: Literal["info", "warning", "critical"]
     text: str
     evidence: dict[str, Any] = Field(description="the figures that the text is about")
+    next: str = Field(default="", description="what to try next; empty: nothing")
 
 
 class Summary(_Record):
@@ -320,6 +374,9 @@ class Summary(_Record):
     generator: Generator
     machine: Machine | None = Field(default=None, description="null: nobody looked at it")
     boots: list[BootSummary]
+    faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
+    routes: list[RouteSummary] = Field(default=[], description=f"the busiest first, at most {N_GROUPS}")
+    functions: list[FunctionSummary] = Field(default=[], description=f"of tasks; the busiest first, at most {N_GROUPS}")
     timeline: TimelineSummary

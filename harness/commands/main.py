@@ -12,6 +12,7 @@ from harness.commands.load import load
 from harness.commands.new import new
 from harness.commands.report import report
 from harness.commands.run import run
+from harness.commands.runs import runs
 from harness.errors import RunError
 
 __all__ = ["main"]
@@ -54,7 +55,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, load, new, report, run):
+for _command in (doctor, load, new, report, run, runs):
     main.add_command(_command)
 
 

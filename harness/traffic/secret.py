@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Mask", "is_secret", "refers", "resolve"]
+__all__ = ["Mask", "has_password", "is_secret", "refers", "resolve"]
 
 _NAMES = re.compile(r"auth|cookie|token|secret|passw|credential|session|signature|api-?key|access-?key", re.IGNORECASE)
+_USERINFO = re.compile(r"[A-Za-z][\w+.-]*://[^\s/@:?#]*:(?!\$)[^\s/@?#]+@")
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
@@ -19,6 +20,11 @@ def is_secret(header: str) -> bool:
 def refers(value: str) -> bool:
     """True if a part of it is taken from the environment."""
     return any(match[1] is None for match in _REFERENCE.finditer(value))
+
+
+def has_password(text: str) -> bool:
+    """True if there is a URL in it that carries a password: `postgresql://me:secret@host/db`, and not `://me:$PASSWORD@`."""
+    return _USERINFO.search(text) is not None
 
 
 def resolve(header: str, value: str, environment: Mapping[str, str]) -> str:
