@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
+from harness.clocks import clock_reasons
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
 from harness.model import Boot, Evidence, Fault
@@ -74,6 +75,7 @@ def judge(
         *_of_the_generator(evidence, account, statistics),
         *stall_reasons(evidence, statistics),
         *_of_the_answers(evidence, account),
+        *clock_reasons(evidence, statistics),
     )
     if reasons:
         return Verdict("INCONCLUSIVE", reasons, trusted=False)
@@ -210,7 +212,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
     planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
-    n_sent = account.tables.ops.n_sent_rows
+    n_sent = account.tables.ops.n_sent_rows + account.n_counted
     if not evidence.interrupted_by and account.n_attempted + shed < planned:
         sent = f"{account.n_attempted:,} of {planned:,} planned requests"
         yield f"Only {sent} were sent. The logs of the load processes may say why."
