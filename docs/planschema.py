@@ -19,6 +19,8 @@ _KEYS: Final[Mapping[str, str]] = {
     "requests": "What is sent to an app of one's own.",
     "openapi_headers": "Headers of the requests that are made from the OpenAPI schema.",
     "max_in_flight": "Requests that one load process may have without an answer; more are shed, and counted.",
+    "stages": "Instead of rate: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...). Or a list of these.",
+    "replay": "A file of times at which to start requests: numbers, CSV, NDJSON, an access log.",
     "settings": 'Settings of the scenario, as text, e.g., {delay = "200ms"}.',
     "method": "The HTTP method.",
     "path": "The path, with {op}, {uuid} or {n} for what is different in each request.",

@@ -17,6 +17,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.faults import KINDS, occurrences
 from harness.faultsyntax import parse_fault
+from harness.interpreters import server_versions
 from harness.model import (
     Boot,
     Evidence,
@@ -33,15 +34,21 @@ from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
 from harness.summary import build_summary
+from harness.tracebacks import errors_in
 
 __all__ = ["judge_run", "read_evidence"]
 
 
-def judge_run(rundir: RunDir) -> Summary:
-    """Judges a run from its directory. Raises UsageError if that holds no run."""
+def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summary:
+    """Judges a run from its directory; `changes` are keys of its plan to judge it by, e.g., other limits.
+
+    Raises UsageError if the directory holds no run.
+    """
     try:
-        plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
+        plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
+        if server := server_versions(rundir):
+            environment["server"] = server
         return build_summary(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
         name = Path(error.filename or "").name
@@ -111,6 +118,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         machine=next((file for file in found if file.kind is Kind.MACHINE), None),
         notes=_notes(rundir),
+        errors=errors_in(sorted(rundir.path.glob("server-*.log"))),
         problems=problems,
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),

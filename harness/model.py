@@ -181,6 +181,7 @@ class Evidence:
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked
     notes: Sequence[Note] = ()
+    errors: Sequence[tuple[str, int]] = ()  # what the tracebacks in the server's logs end with, and how often
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive
 
     def death_ns(self, boot: int, pid: int) -> int | None:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
@@ -31,7 +32,7 @@ from harness.load.profile import Profile
 from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
-from harness.traffic.secret import Mask
+from harness.traffic.secret import Mask, has_password
 
 __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
@@ -44,6 +45,10 @@ _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit":
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
 _OF_COMMANDS = ("cwd", "ready", "requests", "locustfile", "openapi", *_OF_OPENAPI)
+
+
+_Text = Annotated[str, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})]
+"""In a file it may be a list of texts, which become one (`ways.fill_in`)."""
 
 
 class Plan(BaseModel):
@@ -77,7 +82,7 @@ class Plan(BaseModel):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
-    stages: Annotated[str, Field(max_length=100_000)] | None = None
+    stages: Annotated[_Text, Field(max_length=100_000)] | None = None
     replay: Annotated[str, Field(min_length=1)] | None = None
     replay_field: str | None = None
     replay_speed: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -195,6 +200,17 @@ class Plan(BaseModel):
         for name in (name for name in _OF_OPENAPI if getattr(self, name) and self.openapi is None):
             msg = f"{name} chooses from an OpenAPI schema, and none is given: say with openapi where it is"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_secret(self) -> Plan:
+        for name, texts in (("openapi", [self.openapi or ""]), ("command", self.command)):
+            if any(has_password(text) for text in texts):
+                msg = (
+                    f"{name} has a URL with a password in it, which would be written into the run directory: leave it out and"
+                    f" {'send it with --header' if name == 'openapi' else 'export it in a variable, which the command inherits'}"
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

@@ -317,6 +317,7 @@ class Finding(_Record):
     severity: Literal["info", "warning", "critical"]
     text: str
     evidence: dict[str, Any] = Field(description="the figures that the text is about")
+    next: str = Field(default="", description="what to try next; empty: nothing")
 
 
 class Summary(_Record):

@@ -30,6 +30,7 @@ from harness.evidence import judge_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
+from harness.leftovers import tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
@@ -44,6 +45,7 @@ from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
+from harness.wording import bytes_of
 
 __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
@@ -78,6 +80,7 @@ def run(
     out: Path | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    keep_world: bool = False,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
     session_progress = progress or Progress()
@@ -91,7 +94,7 @@ def run(
     if "traffic" not in scenario:
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
-    rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+    rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()
@@ -108,6 +111,8 @@ def run(
     except OSError as error:
         # It can be made again from the rest, which is there.
         session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
+    if not keep_world and (removed := tidy_world(rundir, summary)):
+        session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
     return Outcome(rundir, summary, interrupted_by)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.accounting import Account, account
-from harness.findings import find
+from harness.findings import Facts, find
 from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
@@ -42,7 +42,7 @@ from harness.schema import (
 )
 from harness.slo import SloResult
 from harness.statistics import Quantiles, Statistics, measure, quantiles
-from harness.timeline import Timeline, outages, pool_of, recovery_s, timeline
+from harness.timeline import Pool, Timeline, outages, pool_of, recovery_s, timeline
 from harness.verdict import judge, slowed_by, unexplained
 
 __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
@@ -61,14 +61,15 @@ def build_summary(
     invariants = check(evidence, result)
     statistics = measure(evidence, result)
     over_time = timeline(evidence, result, n_bins)
+    pool = pool_of(evidence, result)
     noise = noise_of(evidence)
     # Complete but for its verdict, which rests on its figures.
     figures = Summary(
         verdict="INCONCLUSIVE",
         reasons=[],
         findings=[
-            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
-            for each in find(evidence, result)
+            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence), next=each.next)
+            for each in find(Facts(evidence, result, statistics, over_time, pool, plan, environment))
         ],
         plan=dict(plan),
         environment=dict(environment),
@@ -77,7 +78,7 @@ def build_summary(
         warm_up_s=evidence.warm_up_s,
         requests=_requests(evidence, result, statistics),
         tasks=_tasks(result, statistics, over_time),
-        pool=_pool(evidence, result),
+        pool=_pool(pool),
         loop=_loop(evidence),
         generator=_generator(evidence),
         machine=_machine(noise),
@@ -172,8 +173,7 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
     )
 
 
-def _pool(evidence: Evidence, result: Account) -> PoolUse | None:
-    pool = pool_of(evidence, result)
+def _pool(pool: Pool) -> PoolUse | None:
     if not pool.size:
         return None
     return PoolUse(size=pool.size, busy_max=pool.busy_max, saturated_s=pool.saturated_s, lived_s=pool.lived_s)

@@ -6,17 +6,15 @@ Every meaning is in a word or a symbol; colour (Okabe and Ito's, which colour-bl
 from __future__ import annotations
 
 import math
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.faultwords import fault_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
-from harness.slotext import slo_heading, slo_lines
+from harness.slotext import slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
-from harness.wording import at_s, counted, duration_ms, duration_s, listed
+from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed
 
 __all__ = ["headline", "render"]
 
@@ -31,8 +29,8 @@ _ANSI: Final[dict[Role, str]] = {
     "work": "\x1b[38;2;230;159;0m",
 }
 _RESET: Final = "\x1b[0m"
-_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _CHART_ROWS: Final = 7
+_MOST_FINDINGS: Final = 8
 _TOPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of the backlog chart, times a power of ten
 _LABEL_COLUMNS: Final = 10  # left of every chart and of every row of words
 _ORDER: Final = ("finished", "failed", "skipped", "rejected", "discarded", "interrupted", "never_started", "awaiting")
@@ -49,14 +47,14 @@ class _Page:
 
     def wrapped(self, label: str, text: str, role: Role | None = None) -> Iterator[str]:
         """A row of words beside its label, as many lines as it needs."""
-        for number, line in enumerate(_lines(text, self.width - _LABEL_COLUMNS) or [""]):
+        for number, line in enumerate(lines_of(text, self.width - _LABEL_COLUMNS) or [""]):
             painted = self.paint(role, line) if role else line
             yield f"{label if number == 0 else '':<{_LABEL_COLUMNS}}{painted}".rstrip()
 
     def sentence(self, symbol: str, text: str, role: Role | None) -> Iterator[str]:
         """A sentence behind a symbol, as many lines as it needs."""
         indent = len(symbol) + 1
-        for number, line in enumerate(_lines(text, self.width - indent)):
+        for number, line in enumerate(lines_of(text, self.width - indent)):
             shown = f"{symbol} {line}" if number == 0 else " " * indent + line
             yield self.paint(role, shown) if role else shown
 
@@ -167,26 +165,21 @@ def _headline(summary: Summary, page: _Page) -> Iterator[str]:
     yield from page.sentence(symbol, f"{summary.verdict}: {slo_heading(summary)}", role)
     # Reasons about limits are told by the limits themselves.
     for reason in () if summary.trusted else summary.reasons:
-        lines = _lines(reason, page.width - 6)
+        lines = lines_of(reason, page.width - 6)
         yield from (f"    {page.glyphs.dot if number == 0 else ' '} {line}" for number, line in enumerate(lines))
     yield from _limits(summary, page)
 
 
 def _limits(summary: Summary, page: _Page) -> Iterator[str]:
-    limits = list(slo_lines(summary))
-    column = min(max((len(limit.name) for limit in limits), default=0), 30)
     shown: dict[bool | None, tuple[str, Role]] = {
         True: (page.glyphs.good, "good"),
         False: (page.glyphs.bad, "bad"),
         None: (page.glyphs.unsure, "unsure"),
     }
-    for limit in limits:
-        symbol, role = shown[limit.holds]
-        lines = _lines(limit.words, page.width - column - 8) or [""]
+    for holds, lines in slo_table(summary, page.width - 6):
+        symbol, role = shown[holds]
         for number, line in enumerate(lines):
-            name = limit.name if number == 0 else ""
-            mark = page.paint(role, symbol) if number == 0 else " "
-            yield f"    {mark} {name:<{column}}{'  ' if column else ''}{line}".rstrip()
+            yield f"    {page.paint(role, symbol) if number == 0 else ' ' * len(symbol)} {line}".rstrip()
 
 
 def _latency(summary: Summary, page: _Page) -> Iterator[str]:
@@ -397,10 +390,15 @@ def _findings(summary: Summary, page: _Page) -> Iterator[str]:
     if not summary.findings:
         return
     yield page.paint("title", "Findings")
-    for each in summary.findings:
-        lines = _lines(each.text, page.width - 4)
+    for each in summary.findings[:_MOST_FINDINGS]:
+        lines = lines_of(each.text, page.width - 4)
         symbol = page.paint(roles[each.severity], symbols[each.severity]) if each.severity in roles else page.glyphs.dot
         yield from (f"  {symbol if number == 0 else ' '} {line}" for number, line in enumerate(lines))
+        for number, line in enumerate(lines_of(each.next, page.width - 6)):
+            yield f"    {page.glyphs.leads_to if number == 0 else ' '} {line}"
+    more = len(summary.findings) - _MOST_FINDINGS
+    if more > 0:
+        yield f"    and {counted(more, 'more finding')} in summary.json"
 
 
 def _invariants(summary: Summary, page: _Page) -> Iterator[str]:
@@ -412,12 +410,6 @@ def _invariants(summary: Summary, page: _Page) -> Iterator[str]:
     yield page.paint("bad", f"{page.glyphs.bad} {len(broken)} of {n} invariants {'is' if len(broken) == 1 else 'are'} broken")
     for each in broken:
         yield from page.wrapped(f"  {each.id}", f"{each.title}: {each.detail}")
-
-
-def _lines(text: str, width: int) -> list[str]:
-    """The text in lines; a number stays with its unit, and short brackets in one piece."""
-    kept = re.sub(r"\([^)]{,30}\)|\d (?:s|ms|min|h)\b", lambda found: found[0].replace(" ", _NO_BREAK), text)
-    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)]
 
 
 def _to_ascii(text: str) -> str:

@@ -46,6 +46,7 @@ class Glyphs:
     unsure: str
     dot: str
     none: str
+    leads_to: str
 
 
 BLOCKS: Final = Glyphs(
@@ -63,6 +64,7 @@ BLOCKS: Final = Glyphs(
     unsure="▲",
     dot="·",
     none="–",
+    leads_to="→",
 )
 ASCII: Final = Glyphs(
     levels=".:|#",
@@ -79,6 +81,7 @@ ASCII: Final = Glyphs(
     unsure="?",
     dot="-",
     none="-",
+    leads_to=">",
 )
 
 

@@ -33,6 +33,8 @@ LAG_NOTED_MS: Final = 5.0
 SATURATED_SHARE: Final = 0.9
 """Of one core: from here on a load process has no time left to be on time."""
 
+SEND_FEWER: Final = "Send fewer, from more processes (--processes), or from a machine with less to do"
+
 LATE_FAULT_S: Final = 1.0
 """A fault that lands later than this hits another situation than the planned one: its time says so, and the figures do not."""
 
@@ -90,7 +92,7 @@ def slowed_by(evidence: Evidence) -> str:
     busy = [each for each in evidence.generators if each.cpu_share >= SATURATED_SHARE]
     if not evidence.is_closed or not busy:
         return ""
-    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --load-processes)"
+    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --processes)"
 
 
 def _broken(slo: SloResult) -> str:
@@ -206,16 +208,18 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
     shed = sum(each.shed for each in evidence.generators)
     overdue = sum(each.overdue for each in evidence.generators)
     if shed > overdue:
-        yield f"The generator shed {shed - overdue:,} requests: too many were in flight."
+        advice = "The server answers too slowly for this rate: send fewer, or allow more (max_in_flight)"
+        yield f"The generator shed {counted(shed - overdue, 'request')}: too many were in flight. {advice}."
     if overdue:
-        yield f"The generator shed {overdue:,} requests: it could not send them in time."
+        yield f"The generator shed {counted(overdue, 'request')}: it could not send them in time. {SEND_FEWER}."
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
     planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
     n_sent = account.tables.ops.n_sent_rows
     if not evidence.interrupted_by and account.n_attempted + shed < planned:
-        yield f"Only {account.n_attempted:,} of {planned:,} planned requests were sent."
+        sent = f"{account.n_attempted:,} of {planned:,} planned requests"
+        yield f"Only {sent} were sent. The logs of the load processes may say why."
     said = sum(each.sent for each in evidence.generators)
     if said > n_sent:
         yield f"The load processes say that they sent {said:,} requests, but wrote {n_sent:,} rows."
@@ -224,7 +228,6 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 
 def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
-    advice = "Send fewer, from more processes (--load-processes), or from a machine with less to do"
     busy = [
         f"load process {each.process} used {each.cpu_share:.0%} of a core"
         for each in evidence.generators
@@ -233,25 +236,27 @@ def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     if lag > LAG_LIMIT_MS and not lag <= response / 2:
         yield (
             f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
-            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {advice}."
+            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {SEND_FEWER}."
         )
     elif lag > LAG_LIMIT_MS and busy:
-        yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {advice}."
+        yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
     load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
     for each in evidence.generators:
         asked = each.planned / load_s if load_s > 0 else 0.0
         if each.ceiling_per_s is not None and asked > each.ceiling_per_s and lag > LAG_NOTED_MS:
             yield (
                 f"Load process {each.process} was asked for {asked:,.0f} requests/s and reaches {each.ceiling_per_s:,.0f}/s"
-                f" on this machine; the lag was p99 {lag:,.1f} ms. {advice}."
+                f" on this machine; the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
             )
 
 
 def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:
     if account.n_acked == 0:
-        yield f"No request was acknowledged, of {account.n_attempted:,} that were sent."
+        refused = " The findings say what was answered instead." if account.n_rejected else ""
+        yield f"No request was acknowledged, of {account.n_attempted:,} that were sent.{refused}"
     silent = unexplained(evidence, account, closed=False)
     if len(silent):
         examples = ", ".join(f"{(evidence.run_tag << 32) | int(op):016x}" for op in silent[:5])
         were = "request was" if len(silent) == 1 else "requests were"
-        yield f"{len(silent):,} {were} never answered although the server was up (op {examples})."
+        advice = "See its log, or wait longer (--request-timeout)"
+        yield f"{len(silent):,} {were} never answered although the server was up (op {examples}). {advice}."

@@ -68,7 +68,7 @@ class _Run(TrafficCommand):
 @click.option(
     "--stages",
     metavar="STAGES",
-    help="The same, changing over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
+    help="The same at a rate that changes over time: '50 for 10s, 50..200 for 20s, 500 for 2s'; also pause, 3x(...).",
 )
 @click.option("--replay", metavar="FILE", help="Start requests at the times in FILE: numbers, CSV, NDJSON, an access log.")
 @click.option("--replay-field", metavar="NAME", help="Column or key of FILE that holds the time.  [default: the usual names]")
@@ -147,6 +147,7 @@ class _Run(TrafficCommand):
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options win over it.")
 @click.option("--dry-run", is_flag=True, help="Print the whole plan as TOML, with every default, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
+@click.option("--keep-world", is_flag=True, help="Keep what the scenario's world has written, also if it is more than 10 MB.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 @click.pass_context
 def run(
@@ -156,7 +157,9 @@ def run(
     plan_file: Path | None,
     out: Path | None,
     json_to: str | None,
+    *,
     dry_run: bool,
+    keep_world: bool,
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -218,7 +221,7 @@ def run(
     if dry_run:
         click.echo(plan.to_toml(), nl=False)
         return
-    outcome = run_session(plan, described, out=out)
+    outcome = run_session(plan, described, out=out, keep_world=keep_world)
     show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
 

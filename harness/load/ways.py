@@ -73,8 +73,8 @@ def override(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     kept = dict(values)
     new = given_ways(given)
     old = given_ways(values)
-    if new and not {WAYS[name] for name in new} & {WAYS[name] for name in old}:
-        for name in old:
+    for name in old if new else ():
+        if WAYS[name] not in {WAYS[other] for other in new}:
             for each in (name, *_BELONGS_TO[name]):
                 kept.pop(each, None)
     if (new and _LENGTH_FOLLOWS & {*new, *old}) or ("replay_speed" in given and "replay" in old):

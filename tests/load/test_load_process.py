@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.load.pacing import arrival_times_ns, schedule_of_process
+from harness.load.profile import steady
 from harness.rows import Gauge, Kind, Outcome, RequestError
 
 from .helpers import OK, ROOT, LoadProcess, RawServer, Reply
@@ -194,7 +196,10 @@ def test_two_processes_send_one_schedule_between_them(serve: Serve, start_load: 
     for process in range(2):
         rows = str(tmp_path / f"r-{process}.rows")
         loads.append(start_load({**job, "port": server.port, "process": process, "processes": 2, "rows": rows}))
-    assert [load.read()["planned"] for load in loads] == [5, 5]
+    ready = [load.read() for load in loads]
+    assert [each["planned"] for each in ready] == [5, 5]
+    whole = schedule_of_process(arrival_times_ns("constant", steady(100, 0.1), 1), [1.0], 1, process=0, processes=1)
+    assert {whole.digest} == {each["schedule"] for each in ready}, "each says which schedule it has a part of"
     t0_ns = time.monotonic_ns() + 50_000_000
     for load in loads:
         load.send({"t0_ns": t0_ns})

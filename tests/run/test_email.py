@@ -99,9 +99,7 @@ def test_a_run_without_a_backlog_loses_nothing_at_a_kill(afterload: Afterload) -
 
 def test_load_from_several_processes_is_one_load(afterload: Afterload) -> None:
     """Two processes share one schedule; nobody sends twice."""
-    done = afterload(
-        "run", "email", *SHORT, "--fault", "kill@1500ms", "--load-processes", 2, "--arrivals", "poisson", "--json", "-"
-    )
+    done = afterload("run", "email", *SHORT, "--fault", "kill@1500ms", "--processes", 2, "--arrivals", "poisson", "--json", "-")
 
     check_every_invariant_holds(done.json)
     assert done.json["generator"]["processes"] == 2
