@@ -17,6 +17,7 @@ from harness.model import Evidence, Note
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile, TaskKind
 from harness.schema import Finding
 from harness.summary import build_summary
+from harness.text import render
 
 from ..accounting.memory import row_file, with_task_rows
 from ..accounting.test_accounting_truth import runs
@@ -262,3 +263,13 @@ def test_a_run_that_nobody_saw_into_has_no_findings_about_what_was_inside() -> N
     )
 
     assert set(findings(unseen)) == {"server-unseen"}
+
+
+def test_the_text_shows_the_first_eight_with_what_to_try_and_says_how_many_there_are() -> None:
+    summary = build_summary(calm(), {}, {})
+    made = [Finding(id="refusals", severity="info", text=f"Finding {n}.", evidence={}, next=f"Try {n}.") for n in range(11)]
+    text = render(summary.model_copy(update={"findings": made}))
+
+    assert [line.strip() for line in text.splitlines() if "Finding " in line] == [f"· Finding {n}." for n in range(8)]
+    assert [line.strip() for line in text.splitlines() if "Try " in line] == [f"→ Try {n}." for n in range(8)]
+    assert "and 3 more findings in summary.json" in text
