@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.findings.trend import Trend, trend_of
+from harness.grouping import NEVER_NS
 from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.usage import Flow, Usage
 
-__all__ = ["LEAST_RISE", "Stretch", "Way", "stretches_of"]
+__all__ = ["LEAST_RISE", "Stretch", "Way", "lasting_of", "stretches_of"]
 
 SHORTEST_S: Final = 1.0
 _MOST_ANSWERS: Final = 200_000
@@ -134,15 +135,35 @@ def _parts(profile: Profile | None, evidence: Evidence) -> Iterator[tuple[int, i
     """(from, until, rates of a ramp) of the parts of a profile in which the rate stays, or changes evenly."""
     start_ns = at_ns = evidence.load_start_ns
     if profile is None:
-        yield start_ns, evidence.load_end_ns, None
+        yield from ((begin, end, None) for begin, end in _undisturbed(evidence, start_ns, evidence.load_end_ns))
         return
     until_s = 0.0
     for segments in (list(same) for _, same in groupby(profile.segments, key=_kind_of)):
         until_s += float(sum(each.for_s for each in segments))
         first, last = float(segments[0].start_per_s), float(segments[-1].end_per_s)
         until_ns = start_ns + round(until_s * 1e9)
-        yield at_ns, until_ns, None if first == last else (first, last)
+        if first == last:
+            yield from ((begin, end, None) for begin, end in _undisturbed(evidence, at_ns, until_ns))
+        elif list(_undisturbed(evidence, at_ns, until_ns)) == [(at_ns, until_ns)]:
+            yield at_ns, until_ns, (first, last)
         at_ns = until_ns
+
+
+def _undisturbed(evidence: Evidence, from_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
+    """What is left of a time without the faults that lasted: what happened then was meant to, and is told of with them."""
+    at_ns = from_ns
+    for began_ns, ended_ns in lasting_of(evidence):
+        if at_ns < min(began_ns, until_ns):
+            yield at_ns, min(began_ns, until_ns)
+        at_ns = max(at_ns, ended_ns)
+    if at_ns < until_ns:
+        yield at_ns, until_ns
+
+
+def lasting_of(evidence: Evidence) -> list[tuple[int, int]]:
+    """(from, until) of the faults that lasted and were taken back, or not, in order."""
+    lasting = (fault for fault in evidence.faults if fault.effect == "lasts" and fault.landed_ns is not None)
+    return sorted((fault.landed_ns or 0, NEVER_NS if fault.ended_ns is None else fault.ended_ns) for fault in lasting)
 
 
 def _kind_of(segment: Segment) -> tuple[Fraction, Fraction] | Segment:
