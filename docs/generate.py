@@ -9,18 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
 import click
 
+from docs.errors import errors_text
 from docs.planschema import plan_schema_text
+from docs.reference import findings_text
 from harness.commands.main import main as cli
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
 
-__all__ = ["help_text", "scenarios_text", "schema_text"]
+__all__ = ["findings_text", "help_text", "scenarios_text", "schema_text"]
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -33,13 +36,17 @@ _NAMED = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "34": "#56b4e9", "3
 
 def help_text() -> str:
     """`--help` of every command, 80 columns wide."""
-    parts = []
     # With the settings that the program itself has; click remembers the names of --help from whoever asked first.
     root = click.Context(cli, info_name="afterload", terminal_width=80, max_content_width=80, **cli.context_settings)
-    for name in (None, *sorted(cli.commands)):
-        context = root if name is None else click.Context(cli.commands[name], parent=root, info_name=name)
-        parts.append(f"$ {context.command_path} --help\n{context.get_help()}\n")
-    return "\n".join(parts)
+    return "\n".join(f"$ {context.command_path} --help\n{context.get_help()}\n" for context in _contexts(root))
+
+
+def _contexts(context: click.Context) -> Iterator[click.Context]:
+    """Of a command and all commands below it."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name, command in sorted(context.command.commands.items()):
+            yield from _contexts(click.Context(command, parent=context, info_name=name))
 
 
 def schema_text() -> str:
@@ -105,6 +112,8 @@ def main() -> None:
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
+    (DOCS / "errors.md").write_text(errors_text(), encoding="utf-8")
+    (DOCS / "findings-reference.md").write_text(findings_text(), encoding="utf-8")
     scenarios = DOCS / "scenarios.md"
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:

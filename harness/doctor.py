@@ -5,43 +5,33 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import resource
 import shutil
+import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal
-
-import psutil
 
 from harness.calibration import recorded
+from harness.check import Check, State
+from harness.host import Host
+from harness.machine_checks import machine_checks
 
 __all__ = ["Check", "State", "examine"]
-
-State = Literal["ok", "warning", "absent", "missing"]
-"""`absent` is something that only some runs need; without what is `missing` there is no run at all."""
-
-_FILES: Final = 4096
-_PORTS: Final = 10_000
-_FREE_BYTES: Final = 1 << 30
-_GOOD_CLOCKS: Final = frozenset({"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"})
-"""Clock sources of Linux that are read without a system call: each row costs several readings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    text: str
-    advice: str = ""
 
 
 def examine(folder: Path) -> list[Check]:
     """Everything, in the order in which it matters. `folder` is where run directories would go."""
-    return [_system(), _python(), _native(), *_machine(folder), _generator(), *_engines(), *_databases()]
+    return [
+        _system(),
+        _python(),
+        _packages(),
+        _native(),
+        *machine_checks(folder, Host()),
+        _generator(),
+        *_engines(),
+        *_databases(),
+        *_tools(),
+    ]
 
 
 def _system() -> Check:
@@ -54,7 +44,23 @@ def _system() -> Check:
 
 
 def _python() -> Check:
-    return Check("python", "ok", f"{platform.python_implementation()} {platform.python_version()}")
+    text = f"{platform.python_implementation()} {platform.python_version()}"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        gil = "the bundled server is not tried on a free-threaded build: use an ordinary one for it"
+        return Check("python", "warning", f"{text}, free-threaded", gil)
+    return Check("python", "ok", text)
+
+
+_LOAD = ("locust", "gevent", "geventhttpclient", "numpy", "psutil", "httpx", "pydantic")
+
+
+def _packages() -> Check:
+    found = {name: _version(name) for name in _LOAD}
+    gone = [name for name, version in found.items() if not version]
+    text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    if gone:
+        return Check("packages", "missing", text, f"not installed: {', '.join(gone)}: pip install afterload brings them")
+    return Check("packages", "ok", text)
 
 
 def _native() -> Check:
@@ -64,31 +70,6 @@ def _native() -> Check:
     if built:
         return Check("bundled server", "ok", f"built ({built[0].name})")
     return Check("bundled server", "missing", "its compiled part is not there", "build it with `make install`")
-
-
-def _machine(folder: Path) -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0))
-    few = "server, load and world share one core: the figures will say more about that than about the server" if cores < 2 else ""
-    yield Check("cores", "warning" if few else "ok", f"{cores}", few)
-    load = os.getloadavg()[0]
-    busy = "something else runs here: look at it with top, or the load comes late" if load > cores / 2 else ""
-    yield Check("load average", "warning" if busy else "ok", f"{load:.2f}", busy)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = f"more than {soft - 100} requests at a time will fail: ulimit -n {min(65_536, hard)}" if soft < _FILES else ""
-    yield Check("open files", "warning" if few else "ok", f"{soft:,} for each process", few)
-    low, high = _numbers("/proc/sys/net/ipv4/ip_local_port_range", (32_768, 60_999))
-    few = "sysctl net.ipv4.ip_local_port_range='10240 60999'" if high - low < _PORTS else ""
-    yield Check("ports", "warning" if few else "ok", f"{high - low + 1:,} for connections of the load", few)
-    clock = _text("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-    slow = (
-        ""
-        if not clock or clock in _GOOD_CLOCKS
-        else f"{clock} takes a system call for each reading, and each row several of them"
-    )
-    yield Check("clock", "warning" if slow else "ok", clock or "unknown source", slow)
-    free = psutil.disk_usage(str(folder)).free
-    little = "runs write some 100 bytes for each request and task, `files` some 100 MB" if free < _FREE_BYTES else ""
-    yield Check("disk", "warning" if little else "ok", f"{free / 1e9:.1f} GB free", little)
 
 
 def _generator() -> Check:
@@ -136,20 +117,18 @@ def _databases() -> Iterator[Check]:
     yield Check("PostgreSQL", "absent", f"not there: {', '.join(lacking)}", "; ".join(advice))
 
 
+def _tools() -> Iterator[Check]:
+    """What only building from source, benches and the repository's state need."""
+    cargo = shutil.which("cargo")
+    built = "" if cargo else "only for building the bundled server from source: https://rustup.rs"
+    yield Check("Rust", "ok" if cargo else "absent", "cargo is there" if cargo else "no cargo", built)
+    git = shutil.which("git")
+    unsaid = "" if git else "without it runs do not say which commit they were made of"
+    yield Check("git", "ok" if git else "absent", "git is there" if git else "no git", unsaid)
+
+
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
-def _numbers(path: str, otherwise: tuple[int, int]) -> tuple[int, int]:
-    parts = _text(path).split()
-    return (int(parts[0]), int(parts[1])) if len(parts) == 2 else otherwise

@@ -21,5 +21,5 @@ def parse_duration_s(text: str) -> float:
 def show_duration(seconds: float) -> str:
     """The shortest way to write it."""
     if seconds and seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    return f"{seconds:g}s"
+        return f"{seconds * 1000:.10g}ms"
+    return f"{seconds:.10g}s"

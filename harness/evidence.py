@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.faults import KINDS, occurrences
+from harness.faultsyntax import parse_fault
+from harness.interpreters import server_versions
 from harness.model import (
     Boot,
     Evidence,
@@ -31,15 +34,21 @@ from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
 from harness.summary import build_summary
+from harness.tracebacks import errors_in
 
 __all__ = ["judge_run", "read_evidence"]
 
 
-def judge_run(rundir: RunDir) -> Summary:
-    """Judges a run from its directory. Raises UsageError if that holds no run."""
+def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summary:
+    """Judges a run from its directory; `changes` are keys of its plan to judge it by, e.g., other limits.
+
+    Raises UsageError if the directory holds no run.
+    """
     try:
-        plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
+        plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
+        if server := server_versions(rundir):
+            environment["server"] = server
         return build_summary(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
         name = Path(error.filename or "").name
@@ -84,11 +93,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         tasks=tasks,
         effects=[file for file in found if file.kind is Kind.EFFECTS],
         boots=boots,
-        faults=[
-            Fault(event["name"], event["planned_s"], event["landed_ns"], event["boot"], event["detail"])
-            for event in events
-            if event["event"] == "fault"
-        ],
+        faults=_faults(events),
         generators=[
             GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
             for event in events
@@ -108,11 +113,12 @@ def read_evidence(rundir: RunDir) -> Evidence:
         ],
         lag_floor_ms=(_last(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
-        planned_faults=tuple(plan.get("faults", ())),
+        planned_faults=_planned(plan),
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         machine=next((file for file in found if file.kind is Kind.MACHINE), None),
         notes=_notes(rundir),
+        errors=errors_in(sorted(rundir.path.glob("server-*.log"))),
         problems=problems,
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),
@@ -128,6 +134,42 @@ def _check(rundir: RunDir, *, has_check: bool | None) -> ScenarioCheck | None:
     except FileNotFoundError:
         return None
     return ScenarioCheck(tuple(Figure(**figure) for figure in found["figures"]), tuple(found["problems"]))
+
+
+def _faults(events: list[dict[str, Any]]) -> list[Fault]:
+    """In the order in which they landed, or did not."""
+    ends = {event["number"]: event for event in events if event["event"] == "fault_ended"}
+    found = []
+    for event in events:
+        if event["event"] != "fault":
+            continue
+        end = ends.get(event.get("number"), {})
+        found.append(
+            Fault(
+                name=event["name"],
+                planned_s=event["planned_s"],
+                landed_ns=event["landed_ns"],
+                boot=event["boot"],
+                detail="; ".join(text for text in (event["detail"], end.get("detail")) if text),
+                text=event.get("text", ""),
+                condition=event.get("condition"),
+                met_ns=event.get("met_ns"),
+                effect=KINDS[event["name"]].effect if event["name"] in KINDS else "ends",
+                length_s=event.get("length_s"),
+                ended_ns=end.get("ended_ns"),
+                receipt={**event.get("receipt", {}), **end.get("receipt", {})},
+            )
+        )
+    return found
+
+
+def _planned(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """Each single fault of the plan."""
+    try:
+        return tuple(map(str, occurrences([parse_fault(text) for text in plan.get("faults", ())], float(plan["for_s"]))))
+    except ValueError:
+        # A plan of another version: its faults are at least counted.
+        return tuple(plan.get("faults", ()))
 
 
 def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]]) -> list[Boot]:
@@ -148,7 +190,11 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
                 )
             case "boot_signalled":
                 boots[number] = replace(
-                    boots[number], signal=event["signal"], fault=event["fault"], signalled_ns=event["signalled_ns"]
+                    boots[number],
+                    signal=event["signal"],
+                    fault=event["fault"],
+                    signalled_ns=event["signalled_ns"],
+                    signalled_pid=event.get("pid"),
                 )
             case "boot_reaped":
                 boots[number] = replace(
@@ -167,8 +213,27 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
                     orphans_served=event["orphans_served"],
                 )
             case "worker_died":
-                boots[number] = replace(boots[number], dead_workers=(*boots[number].dead_workers, event["pid"]))
-    return [_with_its_words(boot, tasks.get(number, ())) for number, boot in boots.items()]
+                boots[number] = replace(
+                    boots[number],
+                    dead_workers=(*boots[number].dead_workers, event["pid"]),
+                    worker_deaths=(*boots[number].worker_deaths, (event["pid"], event["t_ns"])),
+                )
+            case "worker_ended":
+                deaths = (*boots[number].worker_deaths, (event["pid"], event["ended_ns"]))
+                boots[number] = replace(boots[number], worker_deaths=deaths)
+    return [_with_its_words(_explained(boot), tasks.get(number, ())) for number, boot in boots.items()]
+
+
+def _explained(boot: Boot) -> Boot:
+    """Processes that ended when the whole boot did, because of what was done to one of them, have not ended on their own."""
+    if boot.signalled_pid is None or boot.signalled_ns is None:
+        return boot
+    late = {pid for pid, dead_ns in boot.worker_deaths if dead_ns >= boot.signalled_ns}
+    return replace(
+        boot,
+        dead_workers=tuple(pid for pid in boot.dead_workers if pid not in late),
+        worker_deaths=tuple(each for each in boot.worker_deaths if each[0] not in late),
+    )
 
 
 def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:

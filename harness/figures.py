@@ -55,8 +55,9 @@ _SHARE_OF: Final = {"requests.achieved_per_s": "requests.offered_per_s"}
 """Whose share is meant where none is named."""
 
 _PERCENTILE: Final = re.compile(r"(?:(response|service|lag|wait|run|done)_)?(?:(max)|p(\d+)(?:\.(\d+))?)")
-_KEYS: Final = ("boot", "id", "name", "route", "function", "op", "index")
-"""Fields that say which item of a list is meant; the first that its model has."""
+_KEYS: Final = ("fault", "id", "name", "route", "function", "op", "boot", "index")
+"""Fields that say which item of a list is meant: the first that its model has as text, or as a number."""
+_NUMBERED: Final = frozenset({"boot", "index"})
 _SUFFIXES: Final[tuple[tuple[str, Unit], ...]] = (
     ("_ms", "ms"),
     ("_per_s", "/s"),
@@ -181,7 +182,7 @@ def _in_the_summary(slo: Slo, parts: Sequence[Part], names: tuple[str, ...]) -> 
         if in_list is not None:
             if is_last or part.name in in_list.model_fields:
                 which, field = names[place - 1], part.name if part.name in in_list.model_fields else next(_numbers(in_list))
-                message = f"{which} is a list: say which one by its {_key(in_list)}, e.g., {which}.1.{field}"
+                message = f"{which} is a list: say which one by its {_key(in_list) or 'number'}, e.g., {which}.1.{field}"
                 raise slo.error(message, part.at)
             model, in_list = in_list, None
             continue
@@ -205,19 +206,19 @@ def _in_the_summary(slo: Slo, parts: Sequence[Part], names: tuple[str, ...]) -> 
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 raise slo.error(f"{path} is a record: go on with one of {', '.join(_numbers(kind))}", part.at)
             if item is not None:
-                raise slo.error(f"{path} is a list: go on with the {_key(item)} of an item", part.at)
+                raise slo.error(f"{path} is a list: go on with the {_key(item) or 'number'} of an item", part.at)
             raise slo.error(f"{path} is no number, and only numbers can be compared", part.at)
     message = f"{'.'.join(names)} is no number"
     raise slo.error(message, parts[-1].at)
 
 
 def _item(items: Sequence[Any], name: str) -> Any:
-    key = next((key for key in _KEYS if items and hasattr(items[0], key)), None)
+    key = _key(type(items[0])) if items else None
     if key is not None:
         for item in items:
             if str(getattr(item, key)) == name:
                 return item
-    if key not in {"boot", "index"} and name.isdigit() and 1 <= int(name) <= len(items):
+    if key not in _NUMBERED and name.isdigit() and 1 <= int(name) <= len(items):
         return items[int(name) - 1]
     known = ", ".join(str(getattr(item, key)) for item in items) if key else f"1 to {len(items)}"
     msg = f"there is no {key or 'item'} {name}: this run has {known if items else 'none'}"
@@ -265,8 +266,10 @@ def _record_of_list(kind: Any) -> type[BaseModel] | None:
     return item if isinstance(item, type) and issubclass(item, BaseModel) else None
 
 
-def _key(item: type[BaseModel]) -> str:
-    return next((key for key in _KEYS if key in item.model_fields), "number, from 1")
+def _key(item: type[BaseModel]) -> str | None:
+    """The field that tells the items of a list apart; None: they have but their numbers."""
+    kinds = {name: _plain(field.annotation) for name, field in item.model_fields.items()}
+    return next((key for key in _KEYS if kinds.get(key) is (int if key in _NUMBERED else str)), None)
 
 
 def _numbers(model: type[BaseModel]) -> Iterator[str]:

@@ -235,8 +235,11 @@ class _Judge:
     def _recovery(self) -> _Value:
         """Of the slowest fault. What ended no boot is told by its own entry in the summary, where there is one."""
         values = [self._recovery_of(boot.boot) for boot in self._summary.boots if boot.fault]
-        others = [fault.recovery_s for fault in getattr(self._summary, "faults", ()) if fault.recovery_s is not None]
-        values += [_Value(recovery_s, recovery_s, recovery_s) for recovery_s in others]
+        values += [
+            self._back_after(fault.recovery_s, self._evidence.load_start_ns + round(fault.landed_s * 1e9), str(fault.fault))
+            for fault in getattr(self._summary, "faults", ())
+            if fault.landed_s is not None and not fault.ends_boot
+        ]
         if not values:
             return _nothing("there was no fault to recover from")
         none = next((value for value in values if value.measured is None), None)
@@ -245,14 +248,17 @@ class _Judge:
     def _recovery_of(self, number: int) -> _Value:
         boot = next(boot for boot in self._evidence.boots if boot.boot == number)
         said = next(each for each in self._summary.boots if each.boot == number).recovery_s
-        if said is not None:
-            return _Value(said, said, said)
         began = boot.frozen_ns or boot.signalled_ns
         if not boot.fault or began is None:
             return _nothing(f"no fault ended boot {number}")
-        if not bool((self._account.tables.ops.sent_ns > max(began, boot.reaped_ns or 0)).any()):
-            return _nothing(f"no request was sent any more after boot {number} had ended")
-        return _Value(math.inf, math.inf, math.inf)
+        return self._back_after(said, max(began, boot.reaped_ns or 0), f"the end of boot {number}")
+
+    def _back_after(self, recovery_s: float | None, since_ns: int, what: str) -> _Value:
+        """Without an answer it never recovered, if anybody asked."""
+        if recovery_s is None and not bool((self._account.tables.ops.sent_ns > since_ns).any()):
+            return _nothing(f"no request was sent any more after {what}")
+        seconds = math.inf if recovery_s is None else recovery_s
+        return _Value(seconds, seconds, seconds)
 
     def _in_window(self, what: Figure, span: _Span) -> _Value:
         if what.path == ("tasks", "backlog_max"):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import psutil
 
+from harness.loads import Loads
 from harness.pages import BootPages
 from harness.rows import Gauge, Kind, RowWriter
+from harness.servers import ServerUnderTest
 
-__all__ = ["EVERY_NS", "GaugeSampler"]
+__all__ = ["EVERY_NS", "GaugeSampler", "Readings"]
 
 EVERY_NS = 50_000_000
 
@@ -29,6 +31,8 @@ class GaugeSampler:
         self._server: psutil.Process | None = None
         self._tree: list[psutil.Process] = []
         self._next_tree_ns = 0
+        self.rss_bytes = 0
+        """Memory of the server's processes at the last sample."""
 
     def sample(self, boot: int, pages: BootPages | None, server: psutil.Process | None, load_cpu_ns: int) -> bool:
         """Takes a sample if it is time to. True: it did."""
@@ -44,6 +48,7 @@ class GaugeSampler:
             gauges.append(pages.now(Gauge.REQUESTS_IN_FLIGHT))
             lag_ns = pages.loop_lag_ns(now)
         cpu_ns, rss = self._use_of(server, now)
+        self.rss_bytes = rss
         self._rows.append((now, boot, *gauges, lag_ns, cpu_ns, rss, load_cpu_ns, 0))
         return True
 
@@ -66,3 +71,41 @@ class GaugeSampler:
                 cpu_s += times.user + times.system
                 rss += process.memory_info().rss
         return int(cpu_s * 1e9), rss
+
+
+class Readings:
+    """What a fault may wait for, as it is now: gauges of `harness.faults.GAUGES`."""
+
+    def __init__(self, server: ServerUnderTest, sampler: GaugeSampler, loads: Loads) -> None:
+        self._server = server
+        self._sampler = sampler
+        self._loads = loads
+
+    def __call__(self, gauge: str) -> float | None:
+        """The value; None if the server is down, or nobody tells."""
+        server, pages = self._server, self._server.pages
+        if not server.is_up:
+            return None
+        match gauge:
+            case "sent":
+                return self._loads.total(Gauge.ACCEPTED)
+            case "answered":
+                return self._loads.total(Gauge.STARTED)
+            case "rss":
+                return self._sampler.rss_bytes or None
+        if not pages.any:
+            return None
+        match gauge:
+            case "backlog":
+                gone = pages.now(Gauge.STARTED) + pages.now(Gauge.DROPPED)
+                return max(0, pages.now(Gauge.ACCEPTED) - gone)
+            case "busy":
+                return max(0, pages.now(Gauge.STARTED) - pages.now(Gauge.FINISHED) - pages.now(Gauge.FAILED))
+            case "waiting":
+                return pages.now(Gauge.POOL_WAITING)
+            case "in-flight":
+                return pages.now(Gauge.REQUESTS_IN_FLIGHT)
+            case "loop-lag":
+                return pages.loop_lag_ns(time.monotonic_ns()) / 1e9
+        counted = {"accepted": Gauge.ACCEPTED, "finished": Gauge.FINISHED, "failed": Gauge.FAILED}[gauge]
+        return server.counted_before[counted] + pages.total(counted)

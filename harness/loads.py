@@ -129,6 +129,11 @@ class Loads:
             for child, talk in self._started:
                 steps.callback(self._stop_one, child, talk)
 
+    @property
+    def processes(self) -> list[Child]:
+        """Those that were started here, in the order of their row files."""
+        return [child for child, _ in self._started]
+
     def close(self) -> None:
         """Closes the pages."""
         for page in self._pages:

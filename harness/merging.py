@@ -14,7 +14,7 @@ from harness.load import ways
 __all__ = ["merged"]
 
 _REPLACES: Final[Mapping[str, tuple[str, ...]]] = {
-    "locustfile": ("requests", "openapi", "openapi_only", "openapi_exclude", "openapi_headers", "think_s"),
+    "locustfile": ("requests", "openapi", "openapi_only", "openapi_exclude", "openapi_headers", "think_s", "think_spread"),
     "requests": ("locustfile",),
     "openapi": ("locustfile",),
 }

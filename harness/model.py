@@ -1,9 +1,10 @@
-"""The records that the stages of a run hand to each other. Values only: no clock, no file, no process, no behaviour."""
+"""The records that the stages of a run hand to each other. Values only: no clock, no file, no process."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.rows import RowFile
 
@@ -54,17 +55,29 @@ class Boot:
     orphans_served: bool = False  # ... and something still listened on the port
     served_to_the_end: bool = False  # it was killed because it had not ended when asked, and listened on its port until then
     dead_workers: tuple[int, ...] = ()  # pids of processes that ended on their own while the boot went on
+    worker_deaths: tuple[tuple[int, int], ...] = ()  # pid and time of each process that ended while the boot went on
+    signalled_pid: int | None = None  # who was sent the signal, if not the first process or all of them
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """The receipt of one planned fault."""
 
-    name: str  # "kill", "term", "int"
-    planned_s: float  # after load start
+    name: str  # "kill", "stop", ...
+    planned_s: float | None  # after load start; None: on a condition
     landed_ns: int | None  # None: it did not land
     boot: int | None  # the boot that it hit
-    detail: str = ""  # why it did not land
+    detail: str = ""  # why it did not land, did not end, or was late
+    text: str = ""  # as planned, e.g., "stop@6s+2s"
+    condition: str | None = None  # e.g., "backlog>500"
+    met_ns: int | None = None  # when the condition was first seen to be true
+    effect: str = "ends"  # what faults of its kind do: "ends" the boot, "lasts", "replaces" processes, "asks" the server
+    length_s: float | None = None  # of one that lasts; None: until the end of the run
+    ended_ns: int | None = None  # None: it did not end, or does not last
+    receipt: Mapping[str, Any] = field(default_factory=dict)  # what proves it: pids, signals, states, sizes
+
+    def __str__(self) -> str:
+        return self.text or (f"{self.name} at {self.planned_s:g} s" if self.planned_s is not None else self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +181,12 @@ class Evidence:
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked
     notes: Sequence[Note] = ()
+    errors: Sequence[tuple[str, int]] = ()  # what the tracebacks in the server's logs end with, and how often
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive
+
+    def death_ns(self, boot: int, pid: int) -> int | None:
+        """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""
+        found = next((each for each in self.boots if each.boot == boot), None)
+        if found is None:
+            return None
+        return next((dead_ns for dead_pid, dead_ns in found.worker_deaths if dead_pid == pid), found.reaped_ns)

@@ -105,11 +105,13 @@ def noise_of(evidence: Evidence) -> Noise:
 def _of_rows(rows: Rows) -> Noise:
     t_ns = rows["t_ns"].astype(np.int64)
     lengths = np.maximum(np.diff(t_ns), 1)
-    busy, idle, steal, own, stalled = (
-        np.maximum(np.diff(rows[name].astype(np.int64)), 0) for name in ("busy_ns", "idle_ns", "steal_ns", "own_ns", "stalled_ns")
+    idle, steal, own, stalled = (
+        np.maximum(np.diff(rows[name].astype(np.int64)), 0) for name in ("idle_ns", "steal_ns", "own_ns", "stalled_ns")
     )
-    whole = np.maximum(busy + idle + steal, 1)
-    # Processors are counted by ticks and processes exactly: the difference may come out below zero.
+    # Not what the kernel says is busy: that is counted by whoever runs at a tick, and idle time (without ticks) exactly.
+    whole = lengths * np.maximum(rows["cpus"][1:].astype(np.int64), 1)
+    busy = whole - idle - steal
+    # What is left of ticks: the difference may come out below zero.
     other = np.maximum(busy - own, 0)
     tells_stalls = bool(rows["stalled_ns"][-1])
     scarce = stalled / lengths >= STALLED_SHARE if tells_stalls else idle / whole < IDLE_SHARE

@@ -62,6 +62,10 @@ class BootPages:
         """Writers that have died without closing their file."""
         return [pid for page in self._pages.values() if not page.field(HeaderField.CLOSED) and not _is_alive(pid := _pid(page))]
 
+    def living(self) -> dict[int, LivePage]:
+        """The pages of the processes that live, by pid."""
+        return {_pid(page): page for page in self._living()}
+
     def pending(self) -> int:
         """Tasks of living processes that have not ended; of the dead ones nothing will end any more."""
         return sum(self._pending_of(page) for page in self._living())

@@ -23,7 +23,8 @@ from pydantic import (
 
 from harness.complaints import complaint
 from harness.errors import UsageError
-from harness.faults import FaultPlan, parse_fault
+from harness.faults import FaultPlan, Target, contradiction, occurrences, unfit
+from harness.faultsyntax import parse_fault
 from harness.figures import check_slo
 from harness.load import ways
 from harness.load.pacing import planned_profile
@@ -31,7 +32,7 @@ from harness.load.profile import Profile
 from harness.load.stages import parse_stages
 from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
-from harness.traffic.secret import Mask
+from harness.traffic.secret import Mask, has_password
 
 __all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
@@ -202,10 +203,25 @@ class Plan(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _nothing_secret(self) -> Plan:
+        for name, texts in (("openapi", [self.openapi or ""]), ("command", self.command)):
+            if any(has_password(text) for text in texts):
+                msg = (
+                    f"{name} has a URL with a password in it, which would be written into the run directory: leave it out and"
+                    f" {'send it with --header' if name == 'openapi' else 'export it in a variable, which the command inherits'}"
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _times_fit(self) -> Plan:
-        for fault in self.fault_plans:
-            if fault.at_s >= self.for_s:
-                msg = f"fault {fault} comes after the end of the load ({self.for_s:g} s): make it earlier, or load longer"
+        if why := contradiction(self.fault_plans):
+            msg = f"faults: {why}"
+            raise ValueError(msg)
+        target = Target(self.engine, self.workers, self.pool, self.scenario is not None, self.command)
+        for fault in map(parse_fault, self.faults):
+            if why := unfit(fault, target):
+                msg = f"fault {fault} is not possible: {why}"
                 raise ValueError(msg)
         profile = self.profile
         if profile is not None and profile.expected > MOST_REQUESTS:
@@ -266,8 +282,8 @@ class Plan(BaseModel):
 
     @property
     def fault_plans(self) -> list[FaultPlan]:
-        """The faults in the order in which they happen."""
-        return sorted((parse_fault(fault) for fault in self.faults), key=lambda fault: fault.at_s)
+        """Each single fault: those at a time in the order in which they happen, then those on a condition."""
+        return occurrences([parse_fault(fault) for fault in self.faults], self.for_s)
 
     def to_toml(self) -> str:
         """The plan as it can be run again."""

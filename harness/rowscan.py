@@ -13,7 +13,7 @@ from harness.grouping import TaskState, chunks, is_own, states
 from harness.model import Evidence
 from harness.rows import UNTAGGED, DropReason, Outcome, RowFile, Rows
 
-__all__ = ["FileScan", "RequestScan", "left_in", "scan_requests", "scan_tasks"]
+__all__ = ["FileScan", "RequestScan", "latest_ns", "left_in", "scan_requests", "scan_tasks"]
 
 N_EXAMPLES: Final = 5
 
@@ -84,6 +84,14 @@ class _Tally:
             kept.extend(int(op) for op in ops[np.flatnonzero(true)[: N_EXAMPLES - len(kept)]])
 
 
+def latest_ns(rows: Rows) -> NDArray[np.uint64]:
+    """The last instant of each task row."""
+    last: NDArray[np.uint64] = rows[_TASK_INSTANTS[0]]
+    for name in _TASK_INSTANTS[1:]:
+        last = np.maximum(last, rows[name])
+    return last
+
+
 def scan_tasks(files: Sequence[RowFile], evidence: Evidence, boot: int) -> FileScan:
     """Scans the task rows of one boot, of all its processes."""
     reaped_ns = next((each.reaped_ns for each in evidence.boots if each.boot == boot), None)
@@ -117,9 +125,7 @@ def scan_tasks(files: Sequence[RowFile], evidence: Evidence, boot: int) -> FileS
         single.add("started_without_end", op, is_started & is_put_aside & ~is_finished & ~is_failed)
         single.add("ended_without_start", op, ~is_started & (is_finished | is_failed))
         if reaped_ns is not None:
-            last = rows[_TASK_INSTANTS[0]]
-            for name in _TASK_INSTANTS[1:]:
-                last = np.maximum(last, rows[name])
+            last = latest_ns(rows)
             late = last > np.uint64(reaped_ns)
             single.add("after_death", op, late)
             latest = max(latest, int(last.max()) - reaped_ns if len(last) else 0)

@@ -6,6 +6,7 @@ Everything that a verdict rests on is here, so a run can be judged again.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import time
@@ -23,6 +24,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._claim: _Claim | None = None
 
     @classmethod
     def create(cls, scenario: str, out: Path | None) -> RunDir:
@@ -33,7 +35,7 @@ class RunDir:
                 if any(out.iterdir()):
                     raise UsageError(f"the run directory {out} is not empty: a run never overwrites another one's account")
                 (out / "plan.toml").touch()
-                return cls(out.resolve())
+                return cls(out.resolve()).claimed()
             base = Path("runs")
             base.mkdir(exist_ok=True)
             for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
@@ -46,7 +48,12 @@ class RunDir:
             raise UsageError(
                 f"cannot write the run directory {where}: {error.strerror}", "name another one with --out DIR"
             ) from None
-        return cls(path.resolve())
+        return cls(path.resolve()).claimed()
+
+    def claimed(self) -> RunDir:
+        """Itself, marked as that of a run that goes on, for as long as this object or the process is there."""
+        self._claim = _Claim(self.path)
+        return self
 
     def make_latest(self) -> None:
         """Lets `latest`, beside it, point to this run, if it is one of a series."""
@@ -136,6 +143,21 @@ class RunDir:
     def summary(self) -> Path:
         """The figures and the verdict."""
         return self.path / "summary.json"
+
+
+class _Claim:
+    """A lock on a directory for as long as this object, or the process: whoever tidies up sees that its run goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = -1
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        # On a file system without locks there is none: then nobody else can ask for one either.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 class EventLog:

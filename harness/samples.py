@@ -177,10 +177,10 @@ def bounds_of(sample: Sample, share: float, *, allow_few: bool = False, allow_no
         return Bounds(measured, measured, measured, n)
     unknown = np.zeros(n_unknown, np.int64)
     least = np.concatenate([np.where(sample.noisy, 0, values) if n_noisy else values, unknown])
-    most = np.concatenate([values, unknown + NEVER_NS])
     low_rank, high_rank = _ranks(n + n_unknown, share) if is_few else (_rank(share, n + n_unknown),) * 2
     low = _at_rank(least, low_rank) if low_rank else 0.0
-    high = _at_rank(most, high_rank) if high_rank <= len(most) else math.inf
+    # The unknown ones may be longer than all that are known.
+    high = _at_rank(values, high_rank) if high_rank <= n else math.inf
     return Bounds(measured, low, high, n, is_few=is_few, n_noisy=n_noisy, n_unknown=n_unknown)
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "BootSummary",
     "Durations",
     "EffectCount",
+    "FaultSummary",
     "Finding",
     "Generator",
     "InvariantSummary",
@@ -195,12 +196,34 @@ class BootSummary(_Record):
     finished: int
     queued_at_death: int
     running_at_death: int
+    queued_by_workers: int = Field(default=0, description="of queued_at_death: left by processes that had ended before")
+    running_by_workers: int = Field(default=0, description="of running_at_death, likewise")
     predicted_lost: int | None = Field(description="queued + running, read while it was frozen and before it was killed")
     recovery_s: Number = Field(description="from the signal to the first acknowledgement by the next boot")
     port_free: bool | None
     survivors: list[str]
     orphans: list[str] = Field(description="went on after the process that was signalled had ended, and were ended by afterload")
     dead_workers: list[int] = Field(description="pids of processes that ended on their own while the boot went on")
+
+
+class FaultSummary(_Record):
+    """One fault that was planned, in the order in which they landed. Times after it are counted from when it landed."""
+
+    fault: str = Field(description="as planned, e.g., stop@6s+2s")
+    kind: str
+    condition: str | None = Field(description="null: it had a time")
+    planned_s: Number = Field(description="null: it had a condition")
+    landed_s: Number = Field(description="null: it did not land")
+    ended_s: Number = Field(description="when it was taken back, or the processes were replaced; null: neither")
+    boot: int | None = Field(description="the boot that it hit")
+    ends_boot: bool = Field(description="the boot ended by it")
+    detail: str = Field(description="why it did not land, did not end, or was late")
+    receipt: dict[str, Any] = Field(description="what proves it")
+    recovery_s: Number = Field(description="until the first acknowledgement of a request that was sent after it; null: none came")
+    backlog_before: int = Field(description="the highest within one second before it")
+    backlog_recovery_s: Number = Field(description="until, after its end, the backlog was no higher than that; null: never")
+    left_queued: int = Field(description="tasks that the processes which it ended had not started")
+    left_running: int = Field(description="tasks that those processes were running")
 
 
 class InvariantSummary(_Record):
@@ -294,6 +317,7 @@ class Finding(_Record):
     severity: Literal["info", "warning", "critical"]
     text: str
     evidence: dict[str, Any] = Field(description="the figures that the text is about")
+    next: str = Field(default="", description="what to try next; empty: nothing")
 
 
 class Summary(_Record):
@@ -317,6 +341,7 @@ class Summary(_Record):
     generator: Generator
     machine: Machine | None = Field(default=None, description="null: nobody looked at it")
     boots: list[BootSummary]
+    faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
     timeline: TimelineSummary

@@ -9,21 +9,24 @@ import contextlib
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
 from harness.engines import Engine, Start
-from harness.errors import ChildNotReady, RunError, UsageError
+from harness.errors import ChildNotReady, UsageError
 from harness.faults import FaultPlan
 from harness.model import SurvivingProcess
 from harness.pages import BootPages, unfinished
 from harness.processes import Child, alive, freeze, kill_all, survivors
 from harness.readiness import Answer, ask
-from harness.rows import RowFileError
+from harness.rows import Gauge, RowFileError
 from harness.rundir import EventLog, RunDir
 
-__all__ = ["ServerUnderTest", "free_port"]
+__all__ = ["HOST", "Landing", "ServerUnderTest", "free_port", "require_free"]
 
 HOST = "127.0.0.1"
 FORCE_AFTER_S = 5.0
@@ -39,6 +42,15 @@ _ORPHANS_S = 1.0
 
 _LAST_WORDS_S = 2.0
 _PORT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """The receipt of a fault that ended a boot."""
+
+    landed_ns: int | None  # None: it did not land
+    detail: str = ""  # why not
+    receipt: dict[str, Any] | None = None
 
 
 class ServerUnderTest:
@@ -65,6 +77,8 @@ class ServerUnderTest:
         self.child: Child | None = None
         self.pages = BootPages(rundir, 0)
         self.process: psutil.Process | None = None
+        self.counted_before: Counter[Gauge] = Counter()
+        """What the pages of earlier boots have counted."""
         self._told_dead: set[int] = set()
         self._served_to_the_end = False
         self._next_look_s = 0.0
@@ -85,6 +99,8 @@ class ServerUnderTest:
             cwd=engine.cwd,
             is_own=engine.is_own,
         )
+        for gauge in (Gauge.ACCEPTED, Gauge.FINISHED, Gauge.FAILED):
+            self.counted_before[gauge] += self.pages.total(gauge)
         self.pages.close()
         self.pages = BootPages(self._rundir, self.boot)
         self._told_dead.clear()
@@ -111,6 +127,36 @@ class ServerUnderTest:
         """Whether its process runs."""
         return self.child is not None and self.child.poll() is None
 
+    @property
+    def patience_s(self) -> float:
+        """How long it may take to end when asked."""
+        return self._engine.drain_s + (FORCE_AFTER_S if self._engine.keeps_deadline else 0.0)
+
+    @property
+    def ready_s(self) -> float:
+        """How long a start may take."""
+        return self._engine.ready_s
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something listens on its port."""
+        return ask(HOST, self.port).is_open
+
+    def members(self) -> list[psutil.Process]:
+        """All its processes."""
+        return self.child.members() if self.child is not None else []
+
+    def serving(self) -> list[int]:
+        """Pids of the processes that serve, as far as they tell."""
+        self.pages.refresh()
+        living = self.pages.living()
+        says_ready = self._engine.ready_by == "page"
+        return [pid for pid, page in living.items() if not says_ready or page.gauge(Gauge.READY)]
+
+    def expect_end_of(self, pids: list[int]) -> None:
+        """Deaths of these processes are somebody's doing, and not told as their own."""
+        self._told_dead.update(pids)
+
     def note_own_death(self) -> str | None:
         """Writes down a death that nobody planned, and says so; None while the server lives."""
         if self.child is None or self.is_up or self.child.exit is None:
@@ -132,17 +178,12 @@ class ServerUnderTest:
             self._events.write("worker_died", boot=self.boot, pid=pid)
         return found
 
-    def hit(self, fault: FaultPlan) -> None:
-        """Does `fault` to the server, waits for its end and writes it down. The next boot is the caller's to start.
-
-        Raises RunError if the server had died on its own before.
-        """
+    def hit(self, fault: FaultPlan) -> Landing:
+        """Does a fault that ends the boot, waits for the end and writes that down. The next boot is the caller's to start."""
         child = self.child
-        if death := self.note_own_death():
-            self._receipt(fault, None, "the server had died before")
-            raise RunError(death)
         assert child is not None, "a fault comes between start() and stop()"
         kind = fault.kind
+        assert kind.signal is not None
         members = child.members()
         if kind.freezes:
             frozen_ns = time.monotonic_ns()
@@ -150,9 +191,8 @@ class ServerUnderTest:
             # Whoever was born while the others were being frozen is frozen too; then nothing of the server moves any more.
             members = child.members()
             if not (is_frozen and freeze(members)):
-                self._receipt(fault, None, "not all processes of the server could be frozen within 2 s")
                 self._kill(fault=True)
-                return
+                return Landing(None, "not all processes of the server could be frozen within 2 s")
             self._predict(frozen_ns)
         signalled_ns = time.monotonic_ns()
         self._events.write("boot_signalled", boot=self.boot, signal=kind.signal.name, fault=True, signalled_ns=signalled_ns)
@@ -160,15 +200,30 @@ class ServerUnderTest:
             kill_all(members)
         else:
             child.signal(kind.signal, group=kind.group)
-        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self._patience_s
+        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self.patience_s
         if child.wait(patience_s, self._tick) is None:
             if kind.signal is signal.SIGKILL or self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
             self._served_to_the_end = ask(HOST, self.port).is_open
             child.kill()
         self._reaped(members, killed_all=kind.signal is signal.SIGKILL and kind.group)
-        self._receipt(fault, signalled_ns, "")
         self.child = None
+        assert child.exit is not None
+        pids = [process.pid for process in members] if kind.group else [child.pid]
+        receipt = {"signal": kind.signal.name, "pids": pids, "exit_status": child.exit.status, "reaped_ns": child.exit.reaped_ns}
+        return Landing(signalled_ns, receipt=receipt)
+
+    def note_end_by(self, number: signal.Signals, pid: int, signalled_ns: int) -> int | None:
+        """Writes down the end of the boot as that of a fault that need not have ended it: a signal to its process `pid`.
+
+        Returns the exit status.
+        """
+        assert self.child is not None
+        self._events.write("boot_signalled", boot=self.boot, signal=number.name, fault=True, signalled_ns=signalled_ns, pid=pid)
+        ended = self.child.poll()
+        self._reaped([])
+        self.child = None
+        return ended.status if ended is not None else None
 
     def stop(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
         """Ends the server in good order at the end of a run: SIGTERM, its drain, then force; sooner in a hurry."""
@@ -180,7 +235,7 @@ class ServerUnderTest:
             members = child.members()
             self._events.write("boot_signalled", boot=self.boot, signal="SIGTERM", fault=False, signalled_ns=time.monotonic_ns())
             child.signal(signal.SIGTERM)
-            patience_s = self._patience_s
+            patience_s = self.patience_s
             if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried() and self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(signal.SIGTERM, patience_s))
             if child.wait(_HURRY_S if is_hurried() else 0.0, self._tick) is None:
@@ -206,10 +261,6 @@ class ServerUnderTest:
         if self.child is not None and self.is_up:
             self._kill(fault=False)
         self.pages.close()
-
-    @property
-    def _patience_s(self) -> float:
-        return self._engine.drain_s + (FORCE_AFTER_S if self._engine.keeps_deadline else 0.0)
 
     def _ready_ns(self) -> int | None:
         if self._engine.ready_by == "page":
@@ -299,14 +350,11 @@ class ServerUnderTest:
         while any(alive(process) for process, _ in left) and not is_hurried():
             waited_s = time.monotonic() - begun
             is_draining = self.pending() > 0 and not ask(HOST, self.port).is_open
-            if waited_s > (self._patience_s if is_draining else _ORPHANS_S):
+            if waited_s > (self.patience_s if is_draining else _ORPHANS_S):
                 break
             self._tick()
             time.sleep(_LOOK_EVERY_S)
         return [(process, who) for process, who in left if alive(process)]
-
-    def _receipt(self, fault: FaultPlan, landed_ns: int | None, detail: str) -> None:
-        self._events.write("fault", name=fault.name, planned_s=fault.at_s, landed_ns=landed_ns, boot=self.boot, detail=detail)
 
     def _too_slow(self, number: signal.Signals, waited_s: float) -> str:
         return f"boot {self.boot} had not ended {waited_s:g} s after {number.name} and was killed"

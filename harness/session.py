@@ -22,11 +22,15 @@ from typing import Any
 
 from harness.calibration import Calibration, measuring
 from harness.ceilings import known_ceiling
+from harness.disturbances import WorldControl
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
 from harness.evidence import judge_run
-from harness.gauges import GaugeSampler
+from harness.faulting import Faulting
+from harness.faultmaking import FaultMaker, require_known
+from harness.gauges import GaugeSampler, Readings
+from harness.leftovers import tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
@@ -41,6 +45,7 @@ from harness.servers import HOST, ServerUnderTest, require_free
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
+from harness.wording import bytes_of
 
 __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 
@@ -75,6 +80,7 @@ def run(
     out: Path | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    keep_world: bool = False,
 ) -> Outcome:
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
     session_progress = progress or Progress()
@@ -88,7 +94,7 @@ def run(
     if "traffic" not in scenario:
         scenario = {**scenario, "traffic": traffic_of(plan, rundir)}
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
-    rundir.environment.write_text(json.dumps(describe_environment(), indent=1), encoding="utf-8")
+    rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()
@@ -105,6 +111,8 @@ def run(
     except OSError as error:
         # It can be made again from the rest, which is there.
         session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
+    if not keep_world and (removed := tidy_world(rundir, summary)):
+        session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
     return Outcome(rundir, summary, interrupted_by)
 
 
@@ -136,7 +144,9 @@ class _Session:
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
+        self._world_control: WorldControl | None = None
         self._server: ServerUnderTest | None = None
+        self._faulting: Faulting | None = None
 
     def run(self) -> int | None:
         """The whole run. Returns the signal that interrupted it, if one did."""
@@ -181,20 +191,15 @@ class _Session:
         )
         if self._plan.scenario is not None:
             self._server.tell_scenario(entry_of(self._plan, self._start_world()))
+            require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
         self._loads.start()
         self._server.start()
         # Not before the server is ready: what it can be asked may have to be read from itself.
         self._give_jobs(self._server.port)
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
         self._begin_load()
-        for fault in self._plan.fault_plans:
-            self._wait_until(self._loads.start_ns + int(fault.at_s * 1e9))
-            self._progress.event(f"{self._at_s():6.1f} s  {fault.name}: {fault.kind.signal.name} to pid {self._pid()}")
-            self._enter("fault")
-            self._server.hit(fault)
-            self._server.start()
-            self._enter("load")
-            self._progress.event(f"{self._at_s():6.1f} s  up again: boot {self._server.boot} is ready (pid {self._pid()})")
+        self._faulting = self._faults(self._server)
+        self._faulting.run(self._loads.start_ns, self._loads.start_ns + int(self._plan.for_s * 1e9))
         self._loads.finish()
         self._enter("drain")
         self._drain()
@@ -202,8 +207,24 @@ class _Session:
     def _start_world(self) -> dict[str, str]:
         command = world_command(self._plan, self._rundir)
         self._world = Child("world", command, self._rundir.log("world"), run_id=self._rundir.run_id, piped=True)
-        addresses: dict[str, str] = Talk(self._world, self._tick).hear(_READY_S, "before it was ready")["addresses"]
+        talk = Talk(self._world, self._tick)
+        ready = talk.hear(_READY_S, "before it was ready")
+        self._world_control = WorldControl(talk, ready.get("faults", ()))
+        addresses: dict[str, str] = ready["addresses"]
         return addresses
+
+    def _faults(self, server: ServerUnderTest) -> Faulting:
+        maker = FaultMaker(server, self._rundir, self._events, self._world_control, self._world, self._loads)
+        return Faulting(
+            self._plan.fault_plans,
+            server,
+            self._events,
+            make=maker.make,
+            reading=Readings(server, self._sampler, self._loads),
+            tick=self._tick,
+            tell=self._progress.event,
+            enter=self._enter,
+        )
 
     def _give_jobs(self, port: int) -> None:
         told = ({key: value for key, value in each.items() if key != "has_tasks"} for each in self._scenario["traffic"])
@@ -257,6 +278,9 @@ class _Session:
                 steps.callback(self._server.close)
                 steps.callback(self._server.stop, self._is_hurried)
             steps.callback(self._loads.stop)
+            if self._faulting is not None:
+                # Before all: a server that is stopped by SIGSTOP could neither answer what is in flight nor end.
+                steps.callback(self._faulting.close)
         if self._interrupted_by is not None and not was_interrupted:
             self._events.write("interrupted", signal=signal.Signals(self._interrupted_by).name)
 
@@ -273,6 +297,8 @@ class _Session:
             raise Interrupted(self._interrupted_by)
         self._machine.sample()
         server = self._server
+        if self._faulting is not None:
+            self._faulting.on_tick()
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, self._loads.total(Gauge.CPU)):
             return
         self._check_nobody_died(server)
@@ -281,7 +307,8 @@ class _Session:
     def _check_nobody_died(self, server: ServerUnderTest) -> None:
         if self._phase not in {"load", "drain"}:
             return
-        if death := server.note_own_death():
+        is_explained = self._faulting is not None and self._faulting.explains_death
+        if not is_explained and (death := server.note_own_death()):
             raise RunError(death)
         for pid in server.note_dead_workers():
             self._progress.event(
@@ -295,15 +322,17 @@ class _Session:
         if not self._loads.start_ns:
             return
         pages = server.pages
-        ended = sum(pages.total(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
+        # What a worker that died has left waits for nobody any more; of a server that is down, it is what there is to see.
+        count = pages.now if server.is_up else pages.total
+        ended = sum(count(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
         self._progress.standing(
             Standing(
                 at_s=self._at_s(),
                 phase=self._phase,
                 sent=self._loads.total(Gauge.ACCEPTED),
                 answered=self._loads.total(Gauge.STARTED),
-                queued=max(0, pages.total(Gauge.ACCEPTED) - pages.total(Gauge.STARTED)) if pages.any else None,
-                running=max(0, pages.total(Gauge.STARTED) - ended),
+                queued=max(0, count(Gauge.ACCEPTED) - count(Gauge.STARTED)) if pages.any else None,
+                running=max(0, count(Gauge.STARTED) - ended),
                 pool_busy=pages.now(Gauge.POOL_BUSY),
                 pool_size=pages.now(Gauge.POOL_SIZE),
                 up=server.is_up,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from harness.schema import SloSummary, Summary
-from harness.wording import at_s, counted, duration_s, figure
+from harness.wording import at_s, counted, duration_s, figure, lines_of
 
-__all__ = ["SloLine", "slo_heading", "slo_lines"]
+__all__ = ["SloLine", "slo_heading", "slo_lines", "slo_table"]
+
+_NAME_COLUMNS: Final = 30  # a longer name has lines of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,19 @@ def slo_lines(summary: Summary) -> Iterator[SloLine]:
         return
     for slo in summary.slos:
         yield SloLine(slo.holds, slo.text, _words(slo))
+
+
+def slo_table(summary: Summary, width: int) -> Iterator[tuple[bool | None, list[str]]]:
+    """Whether each objective holds, and its lines in two columns."""
+    limits = list(slo_lines(summary))
+    column = max((len(limit.name) for limit in limits if len(limit.name) <= _NAME_COLUMNS), default=0)
+    gap = "  " if column else ""
+    for limit in limits:
+        words = lines_of(limit.words, width - column - len(gap)) or [""]
+        if len(limit.name) <= column:
+            yield limit.holds, [f"{limit.name if number == 0 else '':<{column}}{gap}{line}" for number, line in enumerate(words)]
+        else:
+            yield limit.holds, [*textwrap.wrap(limit.name, width), *(f"{'':<{column}}{gap}{line}" for line in words)]
 
 
 def _words(slo: SloSummary) -> str:

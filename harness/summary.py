@@ -9,18 +9,21 @@ from typing import Any, Final
 import numpy as np
 
 from harness.accounting import Account, account
-from harness.findings import find
+from harness.findings import Facts, find
 from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
-from harness.model import Boot, Evidence
+from harness.model import Boot, Evidence, Fault
 from harness.noise import Noise, noise_of
+from harness.recovery import Recovery
+from harness.rowscan import left_in
 from harness.schema import (
     BLOCKED_MS,
     SCHEMA_VERSION,
     BootSummary,
     Durations,
     EffectCount,
+    FaultSummary,
     Finding,
     Generator,
     InvariantSummary,
@@ -39,12 +42,15 @@ from harness.schema import (
 )
 from harness.slo import SloResult
 from harness.statistics import Quantiles, Statistics, measure, quantiles
-from harness.timeline import Timeline, outages, pool_of, recovery_s, timeline
+from harness.timeline import Pool, Timeline, outages, pool_of, recovery_s, timeline
 from harness.verdict import judge, slowed_by, unexplained
 
 __all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
 
 N_BINS: Final = 60
+
+_FIRST_BEAT_NS: Final = 100_000_000
+"""A process that goes on again has beaten by then."""
 
 
 def build_summary(
@@ -55,14 +61,15 @@ def build_summary(
     invariants = check(evidence, result)
     statistics = measure(evidence, result)
     over_time = timeline(evidence, result, n_bins)
+    pool = pool_of(evidence, result)
     noise = noise_of(evidence)
     # Complete but for its verdict, which rests on its figures.
     figures = Summary(
         verdict="INCONCLUSIVE",
         reasons=[],
         findings=[
-            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence))
-            for each in find(evidence, result)
+            Finding(id=each.id, severity=each.severity, text=each.text, evidence=dict(each.evidence), next=each.next)
+            for each in find(Facts(evidence, result, statistics, over_time, pool, plan, environment))
         ],
         plan=dict(plan),
         environment=dict(environment),
@@ -71,11 +78,12 @@ def build_summary(
         warm_up_s=evidence.warm_up_s,
         requests=_requests(evidence, result, statistics),
         tasks=_tasks(result, statistics, over_time),
-        pool=_pool(evidence, result),
+        pool=_pool(pool),
         loop=_loop(evidence),
         generator=_generator(evidence),
         machine=_machine(noise),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
+        faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         timeline=_timeline(evidence, over_time),
@@ -165,8 +173,7 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
     )
 
 
-def _pool(evidence: Evidence, result: Account) -> PoolUse | None:
-    pool = pool_of(evidence, result)
+def _pool(pool: Pool) -> PoolUse | None:
     if not pool.size:
         return None
     return PoolUse(size=pool.size, busy_max=pool.busy_max, saturated_s=pool.saturated_s, lived_s=pool.lived_s)
@@ -176,11 +183,17 @@ def _loop(evidence: Evidence) -> Loop | None:
     if evidence.gauges is None or not len(evidence.gauges.rows):
         return None
     rows = np.asarray(evidence.gauges.rows)
-    lag_ns = rows["loop_lag_ns"].astype(np.int64)
+    t_ns, lag_ns = rows["t_ns"].astype(np.int64), rows["loop_lag_ns"].astype(np.int64)
+    between_ns = np.diff(t_ns, prepend=t_ns[:1])
+    # A loop that was stopped is neither blocked nor free: nothing is known of it.
+    known = np.ones(len(t_ns), np.bool_)
+    for fault in evidence.faults:
+        if fault.name == "stop" and fault.landed_ns is not None:
+            known &= (t_ns < fault.landed_ns) | (t_ns > (fault.ended_ns or int(t_ns[-1])) + _FIRST_BEAT_NS)
+    lag_ns, between_ns = lag_ns[known], between_ns[known]
     if not lag_ns.any():  # a server without an event loop has no lag
         return None
     late = lag_ns >= BLOCKED_MS * 1e6
-    between_ns = np.diff(rows["t_ns"].astype(np.int64), prepend=rows["t_ns"][:1].astype(np.int64))
     return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)
 
 
@@ -191,6 +204,8 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         if boot.predicted_queued is None or boot.predicted_running is None
         else boot.predicted_queued + boot.predicted_running
     )
+    gone = {pid for pid, _ in boot.worker_deaths}
+    before = left_in([file for file in evidence.tasks.get(boot.boot, ()) if file.pid in gone])
     return BootSummary(
         boot=boot.boot,
         pid=boot.pid,
@@ -205,12 +220,34 @@ def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
         finished=counts.finished,
         queued_at_death=counts.queued_at_death,
         running_at_death=counts.running_at_death,
+        queued_by_workers=before[0],
+        running_by_workers=before[1],
         predicted_lost=predicted,
         recovery_s=recovery_s(boot, result),
         port_free=boot.port_free,
         survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
         orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
         dead_workers=list(boot.dead_workers),
+    )
+
+
+def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
+    return FaultSummary(
+        fault=str(fault),
+        kind=fault.name,
+        condition=fault.condition,
+        planned_s=fault.planned_s,
+        landed_s=_since(evidence, fault.landed_ns),
+        ended_s=_since(evidence, fault.ended_ns),
+        boot=fault.boot,
+        ends_boot=fault.landed_ns is not None and (fault.effect == "ends" or bool(fault.receipt.get("boot_ended"))),
+        detail=fault.detail,
+        receipt=dict(fault.receipt),
+        recovery_s=after.answered_s,
+        backlog_before=after.backlog_before,
+        backlog_recovery_s=after.backlog_s,
+        left_queued=after.left_queued,
+        left_running=after.left_running,
     )
 
 

@@ -6,16 +6,15 @@ Every meaning is in a word or a symbol; colour (Okabe and Ito's, which colour-bl
 from __future__ import annotations
 
 import math
-import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.faultwords import fault_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
-from harness.slotext import slo_heading, slo_lines
+from harness.slotext import slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
-from harness.wording import at_s, counted, duration_ms, duration_s, listed
+from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed
 
 __all__ = ["headline", "render"]
 
@@ -30,8 +29,8 @@ _ANSI: Final[dict[Role, str]] = {
     "work": "\x1b[38;2;230;159;0m",
 }
 _RESET: Final = "\x1b[0m"
-_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 _CHART_ROWS: Final = 7
+_MOST_FINDINGS: Final = 8
 _TOPS: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of the backlog chart, times a power of ten
 _LABEL_COLUMNS: Final = 10  # left of every chart and of every row of words
 _ORDER: Final = ("finished", "failed", "skipped", "rejected", "discarded", "interrupted", "never_started", "awaiting")
@@ -48,14 +47,14 @@ class _Page:
 
     def wrapped(self, label: str, text: str, role: Role | None = None) -> Iterator[str]:
         """A row of words beside its label, as many lines as it needs."""
-        for number, line in enumerate(_lines(text, self.width - _LABEL_COLUMNS) or [""]):
+        for number, line in enumerate(lines_of(text, self.width - _LABEL_COLUMNS) or [""]):
             painted = self.paint(role, line) if role else line
             yield f"{label if number == 0 else '':<{_LABEL_COLUMNS}}{painted}".rstrip()
 
     def sentence(self, symbol: str, text: str, role: Role | None) -> Iterator[str]:
         """A sentence behind a symbol, as many lines as it needs."""
         indent = len(symbol) + 1
-        for number, line in enumerate(_lines(text, self.width - indent)):
+        for number, line in enumerate(lines_of(text, self.width - indent)):
             shown = f"{symbol} {line}" if number == 0 else " " * indent + line
             yield self.paint(role, shown) if role else shown
 
@@ -71,6 +70,7 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
         _strips(summary, page),
         _pool(summary, page),
         _restarts(summary, page),
+        _faults(summary, page),
         _accounting(summary, page),
         _scenario(summary, page),
         _invariants(summary, page),
@@ -129,9 +129,14 @@ def _kept(summary: Summary) -> str:
 
 def _culprits(summary: Summary) -> str:
     """Which ends of boots the losses are due to: ` by SIGKILL at 6.0 s`."""
-    found = []
+    found = [
+        f"by the fault {fault.kind} at {at_s(fault.landed_s)}"
+        for fault in summary.faults
+        if not fault.ends_boot and fault.left_queued + fault.left_running
+    ]
     for boot in summary.boots:
-        if boot.queued_at_death + boot.running_at_death == 0:
+        queued, running = _left_by(boot)
+        if queued + running == 0:
             continue
         if boot.signal is None:
             found.append(f"when boot {boot.boot} died at {at_s(boot.died_s)}")
@@ -160,26 +165,21 @@ def _headline(summary: Summary, page: _Page) -> Iterator[str]:
     yield from page.sentence(symbol, f"{summary.verdict}: {slo_heading(summary)}", role)
     # Reasons about limits are told by the limits themselves.
     for reason in () if summary.trusted else summary.reasons:
-        lines = _lines(reason, page.width - 6)
+        lines = lines_of(reason, page.width - 6)
         yield from (f"    {page.glyphs.dot if number == 0 else ' '} {line}" for number, line in enumerate(lines))
     yield from _limits(summary, page)
 
 
 def _limits(summary: Summary, page: _Page) -> Iterator[str]:
-    limits = list(slo_lines(summary))
-    column = min(max((len(limit.name) for limit in limits), default=0), 30)
     shown: dict[bool | None, tuple[str, Role]] = {
         True: (page.glyphs.good, "good"),
         False: (page.glyphs.bad, "bad"),
         None: (page.glyphs.unsure, "unsure"),
     }
-    for limit in limits:
-        symbol, role = shown[limit.holds]
-        lines = _lines(limit.words, page.width - column - 8) or [""]
+    for holds, lines in slo_table(summary, page.width - 6):
+        symbol, role = shown[holds]
         for number, line in enumerate(lines):
-            name = limit.name if number == 0 else ""
-            mark = page.paint(role, symbol) if number == 0 else " "
-            yield f"    {mark} {name:<{column}}{'  ' if column else ''}{line}".rstrip()
+            yield f"    {page.paint(role, symbol) if number == 0 else ' ' * len(symbol)} {line}".rstrip()
 
 
 def _latency(summary: Summary, page: _Page) -> Iterator[str]:
@@ -253,7 +253,7 @@ def _axis(columns: Columns, page: _Page, zero: str) -> Iterator[str]:
     yield f"{'':<{_LABEL_COLUMNS}}{times}"
     legend = f"{glyphs.load} load  {glyphs.rest} afterwards"
     if columns.faults:
-        legend += f"  {glyphs.fault} restart"
+        legend += f"  {glyphs.fault} fault" if columns.other_faults else f"  {glyphs.fault} restart"
         drawn = {fault.column for fault in columns.faults}
         if any(is_outage and column not in drawn for column, is_outage in enumerate(columns.is_outage)):
             legend += f"  {glyphs.outage} nobody answers"
@@ -278,14 +278,22 @@ def _restarts(summary: Summary, page: _Page) -> Iterator[str]:
         yield from page.wrapped(f"  boot {boot.boot}", _boot_words(boot, after, witnessed=summary.tasks.server_is_witness))
 
 
+def _faults(summary: Summary, page: _Page) -> Iterator[str]:
+    """What was done on purpose and did not end a boot: those are told with the boots."""
+    lines = [(fault.fault, fault_words(fault)) for fault in summary.faults if not fault.ends_boot]
+    if not lines:
+        return
+    yield page.paint("title", "Faults")
+    for name, words in lines:
+        yield from page.sentence(f" {page.glyphs.dot}", f"{name}: {words}", None)
+
+
 def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool) -> str:
     words = f"pid {boot.pid}, "
     words += "never ready" if boot.ready_s is None else f"ready at {at_s(boot.ready_s)}"
     if boot.died_s is None:
         return f"{words}; still running"
-    left = [
-        f"{number:,} {word}" for number, word in ((boot.queued_at_death, "queued"), (boot.running_at_death, "running")) if number
-    ]
+    left = [f"{number:,} {word}" for number, word in zip(_left_by(boot), ("queued", "running"), strict=True) if number]
     # Where the server wrote no rows, nobody knows what it had left.
     with_it = f" with {' + '.join(left)}" if left else " with nothing left to do" if witnessed else ""
     if boot.signal is None:
@@ -306,6 +314,11 @@ def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool
         else:
             words += "; nothing answered after it"
     return words
+
+
+def _left_by(boot: BootSummary) -> tuple[int, int]:
+    """What the end of the boot left queued and running; not what workers had left that ended before."""
+    return boot.queued_at_death - boot.queued_by_workers, boot.running_at_death - boot.running_by_workers
 
 
 def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
@@ -377,10 +390,15 @@ def _findings(summary: Summary, page: _Page) -> Iterator[str]:
     if not summary.findings:
         return
     yield page.paint("title", "Findings")
-    for each in summary.findings:
-        lines = _lines(each.text, page.width - 4)
+    for each in summary.findings[:_MOST_FINDINGS]:
+        lines = lines_of(each.text, page.width - 4)
         symbol = page.paint(roles[each.severity], symbols[each.severity]) if each.severity in roles else page.glyphs.dot
         yield from (f"  {symbol if number == 0 else ' '} {line}" for number, line in enumerate(lines))
+        for number, line in enumerate(lines_of(each.next, page.width - 6)):
+            yield f"    {page.glyphs.leads_to if number == 0 else ' '} {line}"
+    more = len(summary.findings) - _MOST_FINDINGS
+    if more > 0:
+        yield f"    and {counted(more, 'more finding')} in summary.json"
 
 
 def _invariants(summary: Summary, page: _Page) -> Iterator[str]:
@@ -392,12 +410,6 @@ def _invariants(summary: Summary, page: _Page) -> Iterator[str]:
     yield page.paint("bad", f"{page.glyphs.bad} {len(broken)} of {n} invariants {'is' if len(broken) == 1 else 'are'} broken")
     for each in broken:
         yield from page.wrapped(f"  {each.id}", f"{each.title}: {each.detail}")
-
-
-def _lines(text: str, width: int) -> list[str]:
-    """The text in lines; a number stays with its unit, and short brackets in one piece."""
-    kept = re.sub(r"\([^)]{,30}\)|\d (?:s|ms|min|h)\b", lambda found: found[0].replace(" ", _NO_BREAK), text)
-    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)]
 
 
 def _to_ascii(text: str) -> str:

@@ -46,6 +46,7 @@ class Glyphs:
     unsure: str
     dot: str
     none: str
+    leads_to: str
 
 
 BLOCKS: Final = Glyphs(
@@ -63,6 +64,7 @@ BLOCKS: Final = Glyphs(
     unsure="▲",
     dot="·",
     none="–",
+    leads_to="→",
 )
 ASCII: Final = Glyphs(
     levels=".:|#",
@@ -79,6 +81,7 @@ ASCII: Final = Glyphs(
     unsure="?",
     dot="-",
     none="-",
+    leads_to=">",
 )
 
 
@@ -101,6 +104,7 @@ class Columns:
     is_outage: Sequence[bool]
     faults: Sequence[Mark]
     n_load: int  # columns in which load was sent
+    other_faults: bool = False  # some of the faults are no end of a boot
 
 
 def columns_of(summary: Summary, n_columns: int) -> Columns:
@@ -140,6 +144,15 @@ def columns_of(summary: Summary, n_columns: int) -> Columns:
         for boot in summary.boots
         if boot.signal is None and boot.died_s is not None
     ]
+    # What did not end a boot: a line where it landed, and for a stop nobody answers until it is over.
+    for fault in summary.faults:
+        if fault.ends_boot or fault.landed_s is None:
+            continue
+        faults.append(Mark(column=column(fault.landed_s), words=f"{fault.kind} {fault.landed_s:.1f} s"))
+        if fault.kind == "stop":
+            last = n - 1 if fault.ended_s is None else column(fault.ended_s)
+            for number in range(column(fault.landed_s), last + (fault.ended_s is None)):
+                is_outage[number] = True
     return Columns(
         column_s=column_s,
         backlog_max=[max(timeline.backlog_max[start : start + per_column]) for start in starts],
@@ -147,6 +160,7 @@ def columns_of(summary: Summary, n_columns: int) -> Columns:
         done_p95_ms=[_highest(timeline.done_p95_ms[start : start + per_column]) for start in starts],
         is_outage=is_outage,
         faults=sorted(faults, key=lambda fault: fault.column),
+        other_faults=any(not fault.ends_boot and fault.landed_s is not None for fault in summary.faults),
         n_load=min(n, math.ceil((summary.load_s or 0.0) / column_s)) if column_s else n,
     )
 

@@ -7,7 +7,7 @@ interval [start, end). All task rows of a server count here, also those without 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.grouping import NEVER_NS, chunks, is_own
 from harness.model import Boot, Evidence
+from harness.recovery import Recovery, first_answer_ns, recoveries
 from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
 from harness.statistics import done_after_ns, quantiles_ms, response_ns
+from harness.steps import Instants, Steps
 
 __all__ = [
     "Outage",
@@ -35,57 +37,6 @@ __all__ = [
 
 SHARE: Final = 0.95
 """The quantile of responses and to-done times that is shown over time."""
-
-_BLOCK: Final = 1 << 18
-
-Instants = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How many intervals cover an instant. Both arrays are sorted on their own: the count needs no pairs."""
-
-    start_ns: Instants
-    end_ns: Instants  # NEVER_NS: without an end
-
-    def at(self, instants_ns: Instants) -> NDArray[np.int64]:
-        """The count at each instant: shape of `instants_ns`."""
-        begun = np.searchsorted(self.start_ns, instants_ns, side="right")
-        return begun - np.searchsorted(self.end_ns, instants_ns, side="right")
-
-    def highest(self) -> int:
-        """The largest count that there ever was; 0 without intervals. It is reached at a start."""
-        return max((int(counts.max()) for _, counts in self._at_starts(0, len(self.start_ns))), default=0)
-
-    def highest_in(self, edges_ns: Instants) -> NDArray[np.int64]:
-        """The largest count in each [edge, next edge): shape (n_edges - 1,)."""
-        highest = self.at(edges_ns[:-1])
-        first, last = (int(place) for place in np.searchsorted(self.start_ns, edges_ns[[0, -1]]))
-        for block, counts in self._at_starts(first, last):
-            limits = np.searchsorted(self.start_ns[block], edges_ns)
-            filled = np.flatnonzero(np.diff(limits))
-            if len(filled):
-                highest[filled] = np.maximum(highest[filled], np.maximum.reduceat(counts, limits[filled]))
-        return highest
-
-    def _at_starts(self, first: int, last: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """The count at each start, some at a time. Of equal starts the last one alone sees all: enough for a maximum."""
-        for begin in range(first, last, _BLOCK):
-            block = slice(begin, min(begin + _BLOCK, last))
-            ended = np.searchsorted(self.end_ns, self.start_ns[block], side="right")
-            yield block, np.arange(block.start + 1, block.stop + 1) - ended
-
-    def duration_ns(self, at_least: int, until_ns: int) -> int:
-        """For how long, up to `until_ns`, the count was at least `at_least` (> 0).
-
-        While m intervals have ended, the count is that high from the start number m + at_least on: no events need be merged.
-        """
-        n = len(self.start_ns) - at_least + 1
-        if n <= 0:
-            return 0
-        ends = np.minimum(self.end_ns[:n], until_ns)
-        began = np.maximum(np.concatenate(([0], ends[:-1])), self.start_ns[at_least - 1 :])
-        return int(np.maximum(ends - began, 0).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +74,7 @@ class Timeline:
     backlog_peak: int  # exact, over the whole run
     busy_peak: int
     drain_s: float | None  # from the last due request to the last finished task; None: no task finished
+    recoveries: tuple[Recovery, ...]  # of each fault
 
 
 def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline:
@@ -142,6 +94,7 @@ def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline
     edges += evidence.load_start_ns
     backlog = backlog_steps(evidence)
     backlog_max, backlog_end, backlog_peak = backlog.highest_in(edges), backlog.at(edges[1:]), backlog.highest()
+    recovered = recoveries(evidence, ops, backlog)
     del backlog
     busy = busy_steps(evidence)
     answered = ops.outcome != Outcome.REJ
@@ -159,11 +112,12 @@ def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline
         backlog_peak=backlog_peak,
         busy_peak=busy.highest(),
         drain_s=None if drain_ns is None else drain_ns / 1e9,
+        recoveries=recovered,
     )
 
 
 def backlog_steps(evidence: Evidence) -> Steps:
-    """Tasks accepted and neither started nor dropped, until their boot's death."""
+    """Tasks accepted and neither started nor dropped, until the death of their process."""
 
     def waiting(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
         left = np.full(len(rows), reaped_ns, np.int64)
@@ -175,7 +129,7 @@ def backlog_steps(evidence: Evidence) -> Steps:
 
 
 def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only_def: bool = False) -> Steps:
-    """Tasks started and not ended, until their boot's death; of some boots, or of `def` tasks alone."""
+    """Tasks started and not ended, until the death of their process; of some boots, or of `def` tasks alone."""
 
     def running(rows: Rows, reaped_ns: int) -> tuple[Instants, Instants]:
         chosen = rows["started_ns"] != 0
@@ -203,7 +157,8 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
         size = threads
         sampled = _shared_pool(evidence, boot, until)
         busiest = max([busiest, *sampled.busy.tolist()])
-        saturated_ns += max(busy_steps(evidence, [boot.boot], only_def=True).duration_ns(size, until), sampled.full_ns)
+        busy = busy_steps(evidence, [boot.boot], only_def=True)
+        saturated_ns += max(_saturated_ns(evidence, boot, busy, size, until), sampled.full_ns)
         began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
         lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
     busy_max = max(busy_steps(evidence, only_def=True).highest(), busiest)
@@ -229,11 +184,24 @@ def recovery_s(boot: Boot, account: Account) -> float | None:
     """
     if not boot.fault or boot.signalled_ns is None:
         return None
-    ops = account.tables.ops
     began_ns = boot.frozen_ns or boot.signalled_ns
-    dead_ns = boot.reaped_ns or boot.signalled_ns
-    back = ops.ack_ns[(ops.ack_ns != NEVER_NS) & (ops.sent_ns > began_ns) & (ops.ack_ns > dead_ns)]
-    return (int(back.min()) - began_ns) / 1e9 if len(back) else None
+    back_ns = first_answer_ns(account.tables.ops, began_ns, boot.reaped_ns or boot.signalled_ns)
+    return None if back_ns is None else (back_ns - began_ns) / 1e9
+
+
+def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_ns: int) -> int:
+    """For how long every thread of the pool was busy. While it was squeezed, it had fewer."""
+    saturated_ns = busy.duration_ns(size, until_ns)
+    for fault in evidence.faults:
+        if fault.name != "squeeze" or fault.boot != boot.boot or fault.landed_ns is None:
+            continue
+        squeezed = sum(fault.receipt["pool_size"].values())
+        begin, end = min(fault.landed_ns, until_ns), min(fault.ended_ns or until_ns, until_ns)
+        saturated_ns += sum(
+            sign * (busy.duration_ns(threads, end) - busy.duration_ns(threads, begin))
+            for sign, threads in ((1, squeezed), (-1, size))
+        )
+    return saturated_ns
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:
@@ -269,15 +237,16 @@ def _shared_pool(evidence: Evidence, boot: Boot, until: int) -> _Sampled:
 
 
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:
-    reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
     starts, ends = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for number in sorted(evidence.tasks):
         if number not in boots:
             continue
-        for rows in chunks(*evidence.tasks[number]):
-            start, end = of(rows, reaped.get(number) or NEVER_NS)
-            starts.append(start)
-            ends.append(np.maximum(start, end))
+        for file in evidence.tasks[number]:
+            dead_ns = evidence.death_ns(number, file.pid) or NEVER_NS
+            for rows in chunks(file):
+                start, end = of(rows, dead_ns)
+                starts.append(start)
+                ends.append(np.maximum(start, end))
     start_ns, end_ns = np.concatenate(starts), np.concatenate(ends)
     start_ns.sort()
     end_ns.sort()

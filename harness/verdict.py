@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
-from harness.model import Boot, Evidence
+from harness.model import Boot, Evidence, Fault
 from harness.rows import RequestError
 from harness.slo import SloResult
 from harness.stalls import stall_reasons
@@ -33,6 +33,8 @@ LAG_NOTED_MS: Final = 5.0
 SATURATED_SHARE: Final = 0.9
 """Of one core: from here on a load process has no time left to be on time."""
 
+SEND_FEWER: Final = "Send fewer, from more processes (--processes), or from a machine with less to do"
+
 LATE_FAULT_S: Final = 1.0
 """A fault that lands later than this hits another situation than the planned one: its time says so, and the figures do not."""
 
@@ -40,6 +42,7 @@ EXPECTED_EXITS: Final = {
     "SIGKILL": (-9, 137),
     "SIGTERM": (0, -15, 143),
     "SIGINT": (0, -2, 130),
+    "SIGHUP": (0, -1, 129),
 }
 
 
@@ -121,6 +124,10 @@ def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArra
 
 
 def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
+    for fault in evidence.faults:
+        # What lasts explains why there is no answer meanwhile. What came of it later does not.
+        if fault.landed_ns is not None and fault.effect != "ends":
+            yield fault.landed_ns, fault.ended_ns or NEVER_NS
     for outage in outages(evidence):
         yield outage.from_ns, NEVER_NS if outage.until_ns is None else outage.until_ns
     for boot in evidence.boots:
@@ -135,18 +142,30 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     yield from evidence.problems
     if evidence.check is not None:
         yield from (f"The scenario's own check: {text}." for text in evidence.check.problems)
-    for fault in evidence.faults:
-        if fault.landed_ns is None:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s did not land{': ' + fault.detail if fault.detail else ''}."
-            continue
-        late_s = (fault.landed_ns - evidence.load_start_ns) / 1e9 - fault.planned_s
-        if fault.landed_ns > evidence.load_end_ns:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s landed only after the end of the load."
-        elif late_s > LATE_FAULT_S:
-            yield f"The fault {fault.name} at {fault.planned_s:g} s landed {late_s:.1f} s late."
+    yield from (reason for fault in evidence.faults for reason in _of_a_fault(evidence, fault))
     missing = len(evidence.planned_faults) - len(evidence.faults)
     if missing > 0 and not evidence.interrupted_by:
         yield f"{missing} of {len(evidence.planned_faults)} planned faults never happened."
+
+
+def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
+    why = f": {fault.detail}" if fault.detail else ""
+    if fault.landed_ns is None:
+        yield f"The fault {fault} did not land{why}."
+        return
+    # One on a condition is due when that was first seen to be true.
+    due_ns = fault.met_ns if fault.planned_s is None else evidence.load_start_ns + int(fault.planned_s * 1e9)
+    late_s = (fault.landed_ns - (due_ns or fault.landed_ns)) / 1e9
+    if fault.landed_ns > evidence.load_end_ns:
+        yield f"The fault {fault} landed only after the end of the load{why}."
+    elif late_s > LATE_FAULT_S:
+        yield f"The fault {fault} landed {late_s:.1f} s late{why}."
+    unwritten = sum(file.unwritten for files in (evidence.requests, evidence.effects, *evidence.tasks.values()) for file in files)
+    if fault.name == "full-disk" and unwritten:
+        yield f"The fault {fault} kept {unwritten:,} rows from being written: what became of those is not known."
+    is_to_end = fault.effect == "replaces" or fault.length_s is not None
+    if is_to_end and fault.ended_ns is None and not evidence.interrupted_by:
+        yield f"The fault {fault} did not end{why}."
 
 
 def _of_a_boot(boot: Boot) -> Iterator[str]:
@@ -170,6 +189,8 @@ def _has_crashed(boot: Boot) -> bool:
     if (
         boot.forced
         or boot.exit_status is None
+        # What a server does when one of its workers is killed, it may choose.
+        or (boot.signalled_pid is not None and boot.signalled_pid != boot.pid)
         or boot.signal not in EXPECTED_EXITS
         or boot.exit_status in EXPECTED_EXITS[boot.signal]
     ):
@@ -181,16 +202,18 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
     shed = sum(each.shed for each in evidence.generators)
     overdue = sum(each.overdue for each in evidence.generators)
     if shed > overdue:
-        yield f"The generator shed {shed - overdue:,} requests: too many were in flight."
+        advice = "The server answers too slowly for this rate: send fewer, or allow more (max_in_flight)"
+        yield f"The generator shed {counted(shed - overdue, 'request')}: too many were in flight. {advice}."
     if overdue:
-        yield f"The generator shed {overdue:,} requests: it could not send them in time."
+        yield f"The generator shed {counted(overdue, 'request')}: it could not send them in time. {SEND_FEWER}."
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
     planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
     n_sent = account.tables.ops.n_sent_rows
     if not evidence.interrupted_by and account.n_attempted + shed < planned:
-        yield f"Only {account.n_attempted:,} of {planned:,} planned requests were sent."
+        sent = f"{account.n_attempted:,} of {planned:,} planned requests"
+        yield f"Only {sent} were sent. The logs of the load processes may say why."
     said = sum(each.sent for each in evidence.generators)
     if said > n_sent:
         yield f"The load processes say that they sent {said:,} requests, but wrote {n_sent:,} rows."
@@ -199,7 +222,6 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 
 def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
-    advice = "Send fewer, from more processes (--processes), or from a machine with less to do"
     busy = [
         f"load process {each.process} used {each.cpu_share:.0%} of a core"
         for each in evidence.generators
@@ -208,25 +230,27 @@ def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     if lag > LAG_LIMIT_MS and not lag <= response / 2:
         yield (
             f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
-            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {advice}."
+            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {SEND_FEWER}."
         )
     elif lag > LAG_LIMIT_MS and busy:
-        yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {advice}."
+        yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
     load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
     for each in evidence.generators:
         asked = each.planned / load_s if load_s > 0 else 0.0
         if each.ceiling_per_s is not None and asked > each.ceiling_per_s and lag > LAG_NOTED_MS:
             yield (
                 f"Load process {each.process} was asked for {asked:,.0f} requests/s and reaches {each.ceiling_per_s:,.0f}/s"
-                f" on this machine; the lag was p99 {lag:,.1f} ms. {advice}."
+                f" on this machine; the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
             )
 
 
 def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:
     if account.n_acked == 0:
-        yield f"No request was acknowledged, of {account.n_attempted:,} that were sent."
+        refused = " The findings say what was answered instead." if account.n_rejected else ""
+        yield f"No request was acknowledged, of {account.n_attempted:,} that were sent.{refused}"
     silent = unexplained(evidence, account, closed=False)
     if len(silent):
         examples = ", ".join(f"{(evidence.run_tag << 32) | int(op):016x}" for op in silent[:5])
         were = "request was" if len(silent) == 1 else "requests were"
-        yield f"{len(silent):,} {were} never answered although the server was up (op {examples})."
+        advice = "See its log, or wait longer (--request-timeout)"
+        yield f"{len(silent):,} {were} never answered although the server was up (op {examples}). {advice}."

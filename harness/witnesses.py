@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from harness.accounting import Account
+from harness.grouping import chunks
 from harness.model import Evidence
 from harness.rows import Gauge, RowFile
-from harness.rowscan import FileScan
+from harness.rowscan import FileScan, latest_ns, left_in
 
-__all__ = ["gauge_contradictions", "missing_parts", "threads_of", "wrong_predictions"]
+__all__ = ["after_death_of_workers", "gauge_contradictions", "missing_parts", "threads_of", "wrong_predictions"]
 
 
 def threads_of(file: RowFile) -> int:
@@ -26,15 +29,16 @@ def missing_parts(evidence: Evidence) -> list[str]:
         *((f"effects file {number}", file) for number, file in enumerate(evidence.effects)),
     ]
     for name, file in files:
-        if file.missing:
-            found.append(f"{name}: {file.missing:,} rows are cut off")
+        # A writer may have claimed the rows that it then had no room for.
+        if (cut := file.missing - file.unwritten) > 0:
+            found.append(f"{name}: {cut:,} rows are cut off")
         if file.unwritten:
             found.append(f"{name}: {file.unwritten:,} rows could not be written")
     for name, file in files:
         is_tasks = name.startswith("the task file")
         if not is_tasks and not file.closed_ns:
             found.append(f"{name}: never closed by its writer")
-        allowed = threads_of(file) if is_tasks and not file.closed_ns else 0
+        allowed = (threads_of(file) if is_tasks and not file.closed_ns else 0) + file.unwritten
         if file.holes > allowed:
             found.append(f"{name}: {file.holes:,} rows claimed and never published (at most {allowed} can be explained)")
     if not evidence.requests:
@@ -72,7 +76,8 @@ def gauge_contradictions(evidence: Evidence, scans: Mapping[int, FileScan]) -> l
         files = evidence.tasks[boot]
         if boot not in reaped and not all(file.closed_ns for file in files):
             continue
-        allowed = sum(0 if file.closed_ns else threads_of(file) for file in files)
+        # A task without a row for want of room was counted all the same; that it is missing is said elsewhere.
+        allowed = sum((0 if file.closed_ns else threads_of(file)) + file.unwritten for file in files)
         pairs = (
             ("accepted", Gauge.ACCEPTED, scan.n_rows),
             ("started", Gauge.STARTED, scan.n_started),
@@ -113,4 +118,30 @@ def wrong_predictions(evidence: Evidence, account: Account) -> tuple[list[str], 
             n_compared += 1
             if said != was:
                 found.append(f"boot {boot.boot}: {who} {said:,} {what}, found {was:,}")
+    for fault in evidence.faults:
+        for file in evidence.tasks.get(fault.boot or 0, ()):
+            if file.pid != fault.receipt.get("pid") or "queued" not in fault.receipt:
+                continue
+            for what, was in zip(("queued", "running"), left_in([file]), strict=True):
+                n_compared += 1
+                if fault.receipt[what] != was:
+                    found.append(
+                        f"worker {file.pid} of boot {fault.boot}: predicted {fault.receipt[what]:,} {what}, found {was:,}"
+                    )
     return found, n_compared
+
+
+def after_death_of_workers(evidence: Evidence) -> list[str]:
+    """Rows of processes that were killed while their boot went on, with an instant later than that, in words."""
+    found: list[str] = []
+    for fault in evidence.faults:
+        dead_ns = fault.receipt.get("dead_ns")
+        if dead_ns is None or fault.receipt.get("signal") != "SIGKILL":
+            continue
+        for file in evidence.tasks.get(fault.boot or 0, ()):
+            if file.pid != fault.receipt["pid"]:
+                continue
+            late = sum(int(np.count_nonzero(latest_ns(rows) > np.uint64(dead_ns))) for rows in chunks(file))
+            if late:
+                found.append(f"worker {file.pid} of boot {fault.boot}: {late:,} rows with an instant after its death")
+    return found

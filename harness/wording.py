@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
 
-__all__ = ["at_s", "counted", "duration_ms", "duration_s", "figure", "listed"]
+__all__ = [
+    "about",
+    "at_s",
+    "bytes_of",
+    "counted",
+    "duration_ms",
+    "duration_s",
+    "figure",
+    "lines_of",
+    "listed",
+    "per_second",
+    "roughly_s",
+    "share",
+]
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def duration_ms(value_ms: float | None, none: str = "never") -> str:
@@ -37,6 +54,30 @@ def at_s(value_s: float | None, none: str = "never") -> str:
     return none if value_s is None else f"{value_s:.1f} s"
 
 
+def about(number: float) -> str:
+    """Two significant digits: `about 19,000`. Exact up to a hundred."""
+    if number < 99.5:
+        return f"{number:.0f}"
+    size = 10 ** (len(f"{number:.0f}") - 2)
+    return f"about {round(number / size) * size:,}"
+
+
+def bytes_of(number: float) -> str:
+    """`812 bytes`, `12 kB`, `1.4 MB`, `44 MB`, `2.1 GB`: powers of ten, two digits or three."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(number) >= 0.9995 * size:
+            value = number / size
+            return f"{value:,.0f} {unit}" if abs(value) >= 9.95 else f"{value:.1f} {unit}"
+    return f"{number:,.0f} bytes"
+
+
+def per_second(rate: float) -> str:
+    """Two or three digits: `104/s`, `9.8/s`, `0.5/s`."""
+    if rate >= 9.95:
+        return f"{rate:,.0f}/s"
+    return f"{rate:.1f}/s" if rate >= 0.095 else f"{rate:.2g}/s"
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 task`, `1,204 tasks`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -57,9 +98,27 @@ def figure(value: float | None, unit: str, none: str = "none", never: str = "nev
     return f"{value:,.0f}{' bytes' if unit else ''}" if float(value).is_integer() else f"{value:,.2f}"
 
 
+def lines_of(text: str, width: int) -> list[str]:
+    """The text in lines; a number stays with its unit, and short brackets in one piece."""
+    kept = re.sub(r"\([^)]{,30}\)|\d (?:s|ms|min|h)\b", lambda found: found[0].replace(" ", _NO_BREAK), text)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(kept, width, break_on_hyphens=False)]
+
+
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def roughly_s(value_s: float) -> str:
+    """What is only an estimate: `4.3 s`, `52 s`, `4 min`, `3 h`."""
+    if value_s < 90:
+        return f"{value_s:.1f} s" if value_s < 9.95 else f"{value_s:.0f} s"
+    return f"{value_s / 60:.0f} min" if value_s < 90 * 60 else f"{value_s / 3600:.0f} h"
+
+
+def share(value: float, digits: int = 0) -> str:
+    """`92 %`."""
+    return f"{value * 100:.{digits}f} %"
 
 
 def _digits(value: float) -> str:

@@ -6,7 +6,7 @@ What a scenario is made of is imported from here, by ours and by yours (`afterlo
 
 from scenarios.kinds import TaskKind, endpoint_of, task_of
 from scenarios.rows import Rows
-from scenarios.scenario import CannotStart, Check, Figure, Plan, Request, Scenario, Task, World
+from scenarios.scenario import CannotStart, Check, Figure, Plan, Request, Scenario, Task, Troubled, World
 from scenarios.settings import BadSetting, Setting, Settings, choice, count, duration, share, size, url
 from server import EffectRows
 
@@ -24,6 +24,7 @@ __all__ = [
     "Settings",
     "Task",
     "TaskKind",
+    "Troubled",
     "World",
     "choice",
     "count",

@@ -1,9 +1,9 @@
 """`python -m scenarios`: how the harness, which imports nothing of this folder, learns about scenarios and starts their worlds.
 
 `describe NAME` prints one JSON object, with the requests unless their bodies are large: `traffic NAME` writes those into a folder
-and prints the requests. `world NAME` starts the servers that the tasks talk to, prints one JSON line with their addresses, and
-ends when its standard input is closed (so also when whoever started it has died) or at SIGTERM. `check NAME` says what is left
-when all has ended. NAME may be a file.
+and prints the requests. `world NAME` starts the servers that the tasks talk to, prints one JSON line with their addresses,
+obeys lines on its standard input that make them slow or dead for a while, and ends when that is closed (so also when whoever
+started it has died) or at SIGTERM. `check NAME` says what is left when all has ended. NAME may be a file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from scenarios import own
 from scenarios.kinds import TaskKind
 from scenarios.registry import NAMES, UnknownScenario, find
 from scenarios.rows import Rows
-from scenarios.scenario import CannotStart, Check, Scenario
+from scenarios.scenario import CannotStart, Check, Scenario, Troubled
 from scenarios.settings import BadSetting, Settings
 from server import EffectRows
 
@@ -135,16 +136,42 @@ async def _world(scenario: Scenario, path: Path, settings: Settings, folder: Pat
         loop.add_signal_handler(number, stopped.set)
     rows = EffectRows(path, scenario.name)
     servers = await scenario.world(rows, settings, folder)
+    troubled = getattr(servers, "troubled", ())
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    click.echo(json.dumps({"ready": True, "addresses": servers.addresses()}))
-    sys.stdout.flush()
-    parent_gone = asyncio.create_task(reader.read())
-    parent_gone.add_done_callback(lambda _: stopped.set())
+    _say({"ready": True, "addresses": servers.addresses(), "faults": ["slow-world", "dead-world"] if troubled else []})
+    orders = asyncio.create_task(_obey(reader, troubled))
+    orders.add_done_callback(lambda _: stopped.set())
     await stopped.wait()
     await servers.close()
     rows.close()
-    parent_gone.cancel()
+    orders.cancel()
+
+
+async def _obey(reader: asyncio.StreamReader, troubled: Sequence[Troubled]) -> None:
+    """Does to the servers what a line on standard input says, and says so; ends with the input."""
+    late_before = 0
+    while line := await reader.readline():
+        order = json.loads(line)
+        said = {"number": order["number"], "on": order["on"], "servers": [each for one in troubled for each in one.listening()]}
+        late = sum(server.late for server in troubled)
+        match order["fault"], order["on"]:
+            case "slow-world", is_on:
+                for server in troubled:
+                    server.slow(order["delay_s"] if is_on else 0.0)
+                said["late"] = late - late_before
+                late_before = late
+            case "dead-world", True:
+                said["dropped"] = sum([await server.leave() for server in troubled])
+            case "dead-world", False:
+                for server in troubled:
+                    await server.come_back()
+        _say({**said, "at_ns": time.monotonic_ns()})
+
+
+def _say(message: dict[str, Any]) -> None:
+    click.echo(json.dumps(message))
+    sys.stdout.flush()
 
 
 def _find(name: str) -> Scenario:

@@ -15,7 +15,7 @@ from scenarios.rows import Rows
 from scenarios.settings import Setting, Settings, resolve
 from server import EffectRows
 
-__all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "World"]
+__all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "Troubled", "World"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,29 @@ class World(Protocol):
 
     async def close(self) -> None:
         """Finishes what is under way, writes down what has arrived, and stops."""
+
+
+class Troubled(Protocol):
+    """A server that can be slow, or gone, for a while: the faults slow-world and dead-world.
+
+    A world that has such servers says so by an attribute `troubled`, a sequence of them; one without it cannot be in trouble.
+    """
+
+    @property
+    def late(self) -> int:
+        """Answers that were late so far."""
+
+    def listening(self) -> list[tuple[str, int]]:
+        """Where it listens when it is not gone: host and port."""
+
+    def slow(self, delay_s: float) -> None:
+        """Lets it answer so much later from now on; 0: as usual."""
+
+    async def leave(self) -> int:
+        """Drops all connections and refuses new ones. Returns how many it dropped."""
+
+    async def come_back(self) -> None:
+        """Listens again, on the same port."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
+from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
+from docs.reference import findings_text
 from harness.commands.main import main
+from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
 from scenarios.registry import NAMES
@@ -19,9 +25,60 @@ def test_the_help_in_the_documentation_is_the_help_of_the_program() -> None:
     assert (ROOT / "docs" / "cli.txt").read_text() == help_text()
 
 
+def commands_of(group: click.Group, path: str = "afterload") -> Iterator[tuple[str, click.Command]]:
+    yield path, group
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+def test_every_command_and_option_is_in_the_pinned_help() -> None:
+    """Also those of commands within commands, and none that is not shown."""
+    sections = dict(re.findall(r"^\$ (afterload[\w ]*) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
+
+    assert sections.keys() == {path for path, _ in commands_of(main)}
+    for path, command in commands_of(main):
+        assert command.help, path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (path, parameter.name)
+                assert all(option in sections[path] for option in parameter.opts), (path, parameter.opts)
+
+
 def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+
+
+def test_every_finding_is_in_the_reference() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "findings-reference.md").read_text() == findings_text()
+
+
+def test_every_error_is_in_the_documentation() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "errors.md").read_text() == errors_text()
+
+
+def test_the_errors_are_those_that_are_raised() -> None:
+    """Some that are made in different ways: raised at once, from a variable, by a click type, returned by a function."""
+    found = {message.text: message for message in messages()}
+
+    assert found["nothing says what to send"].hint.startswith("name a request, e.g., --request")
+    assert found["{text} is no fault; allowed are {allowed}, TIME counted from the start of the load, e.g., kill@6s"].status == 2
+    assert any(text.startswith("{value} is no size") for text in found)
+    assert any(message.status == 1 and "was not ready after" in text for text, message in found.items())
+    assert all("{ctx}" not in message.hint for message in found.values())
+
+
+def test_no_finding_is_made_that_is_not_in_the_catalogue() -> None:
+    """Each FoundOut(...) of the source begins with an id of the catalogue, and each id of the catalogue is made somewhere."""
+    source = "".join(path.read_text() for path in sorted((ROOT / "harness" / "findings").glob("*.py")))
+    made = set(re.findall(r'FoundOut\(\s*"([a-z-]+)"', source)) | set(re.findall(r'kind(?:, advice)? = "([a-z-]+)"', source))
+
+    assert made == {entry.id for entry in CATALOGUE}
 
 
 def test_every_scenario_is_described_with_the_settings_that_it_has() -> None:
@@ -39,7 +96,7 @@ def test_every_scenario_is_described_with_the_settings_that_it_has() -> None:
 def test_every_command_and_option_of_the_readme_exists() -> None:
     """A README that names what is not there costs its reader's trust."""
     readme = (ROOT / "README.md").read_text()
-    options = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
+    options = {option for _, command in commands_of(main) for parameter in command.params for option in parameter.opts}
 
     assert set(re.findall(r"^\s*afterload (\w+)", readme, re.MULTILINE)) <= set(main.commands)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", readme)) <= options | {"--help"}

@@ -11,6 +11,7 @@ from harness.commands.doctor import doctor
 from harness.commands.new import new
 from harness.commands.report import report
 from harness.commands.run import run
+from harness.commands.runs import runs
 from harness.errors import RunError
 
 __all__ = ["main"]
@@ -53,7 +54,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, new, report, run):
+for _command in (doctor, new, report, run, runs):
     main.add_command(_command)
 
 

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import click
 
+from harness.errors import UsageError
 from harness.figures import check_slo, figure_of
 from harness.plan import Plan
 from harness.samples import least_to_bound, least_to_measure
 
-__all__ = ["doubts", "slo_options"]
+__all__ = ["doubts", "given_limits", "slo_options"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -23,15 +24,30 @@ def slo_options(command: Decorated) -> Decorated:
     return command
 
 
+def given_limits(slos: tuple[str, ...], allow: tuple[str, ...]) -> dict[str, list[str]]:
+    """The keys of a plan that these options give, `none` being an empty list. Raises UsageError for a limit without sense."""
+    given = {name: list(values) for name, values in (("slos", slos), ("allow", allow)) if values}
+    for name, values in given.items():
+        if "none" in values:
+            given[name] = []
+    for slo in given.get("slos", ()):
+        try:
+            check_slo(slo)
+        except ValueError as error:
+            raise UsageError(f"options: slos: {error}") from None
+    return given
+
+
 def doubts(plan: Plan) -> Iterator[str]:
     """What can be seen in advance: objectives that this plan cannot decide."""
     for slo in map(check_slo, plan.slos):
         figure = figure_of(slo, slo.figure)
         if figure.name == "recovery" and not plan.faults:
             yield f"{slo.text} will be inconclusive: there is no fault to recover from"
-        if figure.share is None or figure.share == 1 or plan.rate is None or "few-samples" in plan.allow:
+        if figure.share is None or figure.share == 1 or plan.profile is None or "few-samples" in plan.allow:
             continue
-        expected = round(plan.rate * (slo.window_s or plan.for_s - plan.warm_up_s))
+        rate_per_s = plan.profile.expected / plan.for_s
+        expected = round(rate_per_s * (slo.window_s or plan.for_s - plan.warm_up_s))
         least = least_to_bound(figure.share)
         if expected < least:
             each = f"in each {slo.window_s:g} s " if slo.window_s else ""

@@ -12,7 +12,7 @@ from harness.commands.objectives import doubts, slo_options
 from harness.commands.params import EXAMPLE, Duration, Port
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
-from harness.faults import KINDS
+from harness.faultsyntax import FAULT_HELP
 from harness.load import ways
 from harness.merging import merged
 from harness.plan import Plan, read_plan
@@ -41,9 +41,6 @@ class _Run(TrafficCommand):
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return ["[OPTIONS]", "[SCENARIO | -- COMMAND...]"]
-
-
-_FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 
 
 @click.command(cls=_Run)
@@ -121,7 +118,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
     "faults",
     multiple=True,
     metavar="KIND@TIME",
-    help=f"TIME after load start, e.g., kill@6s; repeatable; 'none' for no fault. {_FAULTS}.",
+    help="Something done to the server, e.g., kill@6s or stop@6s+2s; repeatable; 'none'; 'help' lists all that there are.",
 )
 @slo_options
 @click.option(
@@ -150,6 +147,7 @@ _FAULTS = "; ".join(f"{name}: {kind.help}" for name, kind in KINDS.items())
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), metavar="FILE", help="A plan.toml; options win over it.")
 @click.option("--dry-run", is_flag=True, help="Print the whole plan as TOML, with every default, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Run directory.  [default: runs/SCENARIO-DATE-TIME]")
+@click.option("--keep-world", is_flag=True, help="Keep what the scenario's world has written, also if it is more than 10 MB.")
 @click.option("--json", "json_to", metavar="FILE", help="Write the summary as JSON; - for standard output.")
 @click.pass_context
 def run(
@@ -159,7 +157,9 @@ def run(
     plan_file: Path | None,
     out: Path | None,
     json_to: str | None,
+    *,
     dry_run: bool,
+    keep_world: bool,
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -172,6 +172,9 @@ def run(
 
     Exit status: 0 pass, 1 afterload failed, 2 usage, 3 an SLO is broken, 4 inconclusive, 130/143 interrupted.
     """
+    if "help" in options["faults"]:
+        click.echo(FAULT_HELP, nl=False)
+        return
     given = _given(options)
     command: tuple[str, ...] | None = context.meta.get(_COMMAND)
     if len(scenarios) > 1 or (scenarios and command is not None):
@@ -197,7 +200,7 @@ def run(
         values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
     # Once with what any scenario would do, so that a wrong value is told before anything is started.
     rate = {} if ways.given_ways(values) else {"rate": 1.0}
-    first = Plan.of({"pool": 1, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
+    first = Plan.of({"pool": 10_000, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
     if first.replay is not None:
         values["replay"] = str(Path(first.replay).absolute())
         values["for_s"] = read_replay({**dict(first), "for_s": values.get("for_s")}).length_s
@@ -218,7 +221,7 @@ def run(
     if dry_run:
         click.echo(plan.to_toml(), nl=False)
         return
-    outcome = run_session(plan, described, out=out)
+    outcome = run_session(plan, described, out=out, keep_world=keep_world)
     show_outcome(outcome, json_to)
     sys.exit(128 + outcome.interrupted_by if outcome.interrupted_by else EXIT_STATUS[outcome.summary.verdict])
 

@@ -4,7 +4,19 @@ If afterload dies, the kernel (guard) and the janitor end them.
 """
 
 from harness.processes.child import Child, Exit
-from harness.processes.group import adopt_orphans, alive, freeze, kill_all, snapshot, survivors
+from harness.processes.group import adopt_orphans, alive, freeze, is_stopped, kill_all, snapshot, survivors, thaw
 from harness.processes.janitor import Janitor
 
-__all__ = ["Child", "Exit", "Janitor", "adopt_orphans", "alive", "freeze", "kill_all", "snapshot", "survivors"]
+__all__ = [
+    "Child",
+    "Exit",
+    "Janitor",
+    "adopt_orphans",
+    "alive",
+    "freeze",
+    "is_stopped",
+    "kill_all",
+    "snapshot",
+    "survivors",
+    "thaw",
+]

@@ -19,7 +19,18 @@ import psutil
 
 from harness.model import SurvivingProcess
 
-__all__ = ["MARK", "STARTED", "adopt_orphans", "alive", "freeze", "kill_all", "snapshot", "survivors"]
+__all__ = [
+    "MARK",
+    "STARTED",
+    "adopt_orphans",
+    "alive",
+    "freeze",
+    "is_stopped",
+    "kill_all",
+    "snapshot",
+    "survivors",
+    "thaw",
+]
 
 MARK = "AFTERLOAD_CHILD"
 """Environment variable that names the child to which a process belongs: `<run id>/<name of the child>`."""
@@ -72,11 +83,18 @@ def freeze(members: Iterable[psutil.Process], timeout_s: float = 2.0) -> bool:
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             process.send_signal(signal.SIGSTOP)
     end = time.monotonic() + timeout_s
-    while not all(_is_stopped(process.pid) for process in members):
+    while not all(is_stopped(process.pid) for process in members):
         if time.monotonic() > end:
             return False
         time.sleep(0.0005)
     return True
+
+
+def thaw(members: Iterable[psutil.Process]) -> None:
+    """Lets all members go on (SIGCONT)."""
+    for process in members:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
 
 
 def kill_all(members: Iterable[psutil.Process]) -> None:
@@ -123,7 +141,8 @@ def _carries(process: psutil.Process, mark: str) -> bool:
     return process.environ().get(MARK) == mark
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process can run: all are stopped, or it has ended."""
     # The state of the first thread alone would not do: the others stop each in its own time.
     try:
         threads = list(Path(f"/proc/{pid}/task").iterdir())

@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Mask", "is_secret", "resolve"]
+__all__ = ["Mask", "has_password", "is_secret", "resolve"]
 
 _NAMES = re.compile(r"auth|cookie|token|secret|passw|credential|session|signature|api-?key|access-?key", re.IGNORECASE)
+_USERINFO = re.compile(r"[A-Za-z][\w+.-]*://[^\s/@:?#]*:(?!\$)[^\s/@?#]+@")
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 
 
 def is_secret(header: str) -> bool:
     """True for the headers that carry credentials, by their name."""
     return _NAMES.search(header) is not None
+
+
+def has_password(text: str) -> bool:
+    """True if there is a URL in it that carries a password: `postgresql://me:secret@host/db`, and not `://me:$PASSWORD@`."""
+    return _USERINFO.search(text) is not None
 
 
 def resolve(header: str, value: str, environment: Mapping[str, str]) -> str:

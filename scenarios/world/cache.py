@@ -14,6 +14,7 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,9 +23,10 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from scenarios.rows import Rows
-from scenarios.scenario import CannotStart, Check, Figure
+from scenarios.scenario import CannotStart, Check, Figure, Troubled
 from scenarios.settings import Settings
 from scenarios.world.cachebox import CacheBox, start_cachebox
+from scenarios.world.listener import HOST, Listener
 from scenarios.world.users import N_USERS, UserStore, cache_entry, create_users, popular_user, user_key
 from server import EffectRows
 
@@ -102,23 +104,29 @@ class EmbeddedCache:
     def __init__(self, rows: EffectRows) -> None:
         self._rows = rows
         self._box = CacheBox(self._on_set)
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
     async def start(self, entries: dict[str, str]) -> None:
         """Listens, with these entries to begin with."""
         for key, value in entries.items():
             self._box.answer([b"SET", key.encode(), value.encode()])
-        self._server = await start_cachebox(self._box)
+        self._listener = await start_cachebox(self._box)
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"redis://{host}:{port}"
+        assert self._listener is not None
+        return f"redis://{HOST}:{self._listener.port}"
+
+    @property
+    def troubled(self) -> Sequence[Troubled]:
+        """The server."""
+        return () if self._listener is None else (self._listener,)
 
     async def get(self, keys: list[str]) -> list[bytes | None]:
-        """The values of some keys."""
+        """The values of some keys. Raises ConnectionRefusedError while it is gone."""
+        if self._listener is not None and self._listener.is_gone:
+            raise ConnectionRefusedError("the cache is gone")
         return [self._box.get(key.encode()) for key in keys]
 
     async def finish(self) -> None:
@@ -126,8 +134,8 @@ class EmbeddedCache:
 
     async def close(self, keys: list[str]) -> None:
         """Listens no more."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _on_set(self, key: bytes, value: bytes) -> None:
         write_row(self._rows, value.decode(errors="replace"))
@@ -205,6 +213,7 @@ class CacheWorld:
         self._users = users
         self._folder = folder
         self._prefix = prefix
+        self.troubled: Sequence[Troubled] = cache.troubled if isinstance(cache, EmbeddedCache) else ()
         self._reading = asyncio.create_task(reader.read_again_and_again())
 
     def addresses(self) -> dict[str, str]:

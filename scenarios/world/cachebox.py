@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -15,10 +16,14 @@ from typing import Final
 import hiredis
 from cachetools import TLRUCache
 
+from scenarios.world.listener import Listener
+
 __all__ = ["CacheBox", "start_cachebox"]
 
 _MOST_ENTRIES: Final = 100_000
 _FOREVER: Final = float("inf")
+_APART_S: Final = 1e-6
+"""Between two late answers: timers at the same instant have no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,25 @@ class CacheBox:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, box: CacheBox) -> None:
+    """One client. Its commands are answered in their order, also when the server becomes slow or fast again."""
+
+    def __init__(self, box: CacheBox, listener: Callable[[], Listener]) -> None:
         self._box = box
+        self._listener = listener
         self._reader = hiredis.Reader()
         self._transport: asyncio.Transport | None = None
+        self._late: deque[asyncio.TimerHandle] = deque()
+        self._last_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._listener().opened(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._listener().closed(self._transport)
+        for handle in self._late:
+            handle.cancel()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
@@ -85,12 +101,31 @@ class _Connection(asyncio.Protocol):
             while (command := self._reader.gets()) is not False:
                 if not isinstance(command, list) or not command or not all(isinstance(part, bytes) for part in command):
                     raise hiredis.ProtocolError("a command is a list of strings")
-                self._transport.write(self._box.answer(command))
+                self._obey(command)
         except hiredis.ProtocolError as error:
             self._transport.write(f"-ERR protocol error: {error}\r\n".encode())
             self._transport.close()
 
+    def _obey(self, command: list[bytes]) -> None:
+        delay_s = self._listener().take_s()
+        if not delay_s and not self._late:
+            self._answer(command)
+            return
+        loop = asyncio.get_running_loop()
+        self._last_at = max(loop.time() + delay_s, self._last_at + _APART_S)
+        self._late.append(loop.call_at(self._last_at, self._answer_late, command))
 
-async def start_cachebox(box: CacheBox) -> asyncio.Server:
+    def _answer_late(self, command: list[bytes]) -> None:
+        self._late.popleft()
+        self._answer(command)
+
+    def _answer(self, command: list[bytes]) -> None:
+        assert self._transport is not None
+        self._transport.write(self._box.answer(command))
+
+
+async def start_cachebox(box: CacheBox) -> Listener:
     """Serves it on a free loopback port."""
-    return await asyncio.get_running_loop().create_server(lambda: _Connection(box), "127.0.0.1", 0, backlog=1024)
+    listener = Listener(lambda: _Connection(box, lambda: listener))
+    await listener.come_back()
+    return listener

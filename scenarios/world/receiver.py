@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,19 +19,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from scenarios.rows import Rows
-from scenarios.scenario import Check, Figure
+from scenarios.scenario import Check, Figure, Troubled
 from scenarios.settings import Settings
 from scenarios.world.jobs import create_store
+from scenarios.world.listener import HOST, Delay, Reserved
 from server import EffectRows
 
 __all__ = ["ReceiverWorld", "check_deliveries", "start_receiver"]
 
-_HOST: Final = "127.0.0.1"
 _STORE: Final = "jobs.sqlite3"
 _TALLY: Final = "receiver.json"
 _GRACE_S: Final = 2.0
 _TIME_OUTS: Final = 2  # a slow answer takes so many
-_REBIND_S: Final = 0.02
 
 
 @dataclass
@@ -53,6 +51,7 @@ class Receiver:
     def __init__(self, rows: EffectRows, settings: Settings) -> None:
         self._rows = rows
         self._settings = settings
+        self.delay = Delay()
         self._deliveries: Counter[str] = Counter()
         self._taken: set[str] = set()
         self.tally = Tally()
@@ -71,7 +70,7 @@ class Receiver:
         self.first.set()
         self.tally.deliveries += 1
         self._deliveries[event] += 1
-        await asyncio.sleep(self._settings.seconds("delay"))
+        await asyncio.sleep(self._settings.seconds("delay") + self.delay.take_s())
         if self._settings.happens("fail", op, self._deliveries[event]):
             self.tally.refused += 1
             return JSONResponse({"detail": "come back later"}, 503)
@@ -102,10 +101,14 @@ class ReceiverWorld:
         self._receiver = receiver
         self._settings = settings
         self._folder = folder
-        self._port = 0
+        self._reserved = Reserved()
+        self._is_dead = False
+        self._leaving: asyncio.Task[None] | None = None
+        self.troubled: Sequence[Troubled] = (self,)
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._absence: asyncio.Task[None] | None = None
+        self._is_absent = False
 
     async def start(self) -> None:
         """Makes the store and begins to listen."""
@@ -116,7 +119,7 @@ class ReceiverWorld:
 
     def addresses(self) -> dict[str, str]:
         """The receiver's URL, and the path of the store."""
-        return {"receiver": f"http://{_HOST}:{self._port}", "jobs": str((self._folder / _STORE).resolve())}
+        return {"receiver": f"http://{HOST}:{self._reserved.port}", "jobs": str((self._folder / _STORE).resolve())}
 
     async def close(self) -> None:
         """Lets deliveries that are being taken finish, up to the longest that one takes, and writes down what was counted."""
@@ -124,21 +127,52 @@ class ReceiverWorld:
             self._absence.cancel()
             await asyncio.gather(self._absence, return_exceptions=True)
         await self._go(self._settings.seconds("delay") + _GRACE_S)
+        self._reserved.close()
         (self._folder / _TALLY).write_text(json.dumps(asdict(self._receiver.tally)), encoding="utf-8")
 
+    # What can be done to it from outside.
+
+    @property
+    def late(self) -> int:
+        """Answers that were late so far."""
+        return self._receiver.delay.late
+
+    def slow(self, delay_s: float) -> None:
+        """Lets it answer so much later from now on."""
+        self._receiver.delay.slow(delay_s)
+
+    def listening(self) -> list[tuple[str, int]]:
+        """Where it listens when it is not gone."""
+        return [(HOST, self._reserved.port)]
+
+    async def leave(self) -> int:
+        """Is gone at once: what is being taken in is cut off, and not taken in later."""
+        self._is_dead = True
+        server = self._server
+        if server is None:
+            return 0
+        connections = list(server.server_state.connections)
+        for listener in server.servers:
+            listener.close()
+        for task in list(server.server_state.tasks):
+            task.cancel()
+        for connection in connections:
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+        # The server itself notices within a tenth of a second; nobody can tell the difference from outside.
+        self._leaving = asyncio.create_task(self._go(0.0))
+        return len(connections)
+
+    async def come_back(self) -> None:
+        """Listens again, unless it is absent for reasons of its own."""
+        self._is_dead = False
+        if self._leaving is not None:
+            await self._leaving
+        if self._server is None and (self._absence is None or not self._is_absent):
+            await self._come()
+
     async def _come(self) -> None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        while True:
-            try:
-                listener.bind((_HOST, self._port))
-                break
-            except OSError:
-                if not self._port:
-                    raise
-                # Somebody has our port for the moment: one of our own sockets that is being closed, most likely.
-                await asyncio.sleep(_REBIND_S)
-        self._port = listener.getsockname()[1]
+        listener = await self._reserved.listener()
         config = uvicorn.Config(self._receiver.app, log_level="warning", lifespan="off", access_log=False, backlog=1024)
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
@@ -164,12 +198,15 @@ class ReceiverWorld:
         await self._receiver.first.wait()
         await asyncio.sleep(self._settings.seconds("gone_at"))
         began = loop.time()
+        self._is_absent = True
         try:
             # What is being taken in is finished; whoever comes now is refused a connection.
             await self._go(self._settings.seconds("delay") + _GRACE_S)
             await asyncio.sleep(max(0.0, began + self._settings.seconds("gone_for") - loop.time()))
-            await self._come()
+            if not self._is_dead:
+                await self._come()
         finally:
+            self._is_absent = False
             self._receiver.tally.gone_s = loop.time() - began
 
 

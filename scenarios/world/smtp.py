@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from scenarios.scenario import Troubled
+from scenarios.world.listener import HOST, Listener
 from server import EffectRows
 
 __all__ = ["SmtpWorld", "start_smtp"]
@@ -24,6 +26,7 @@ class _Sink:
     def __init__(self, rows: EffectRows, delay_s: float, refusal: Refusal, index: int) -> None:
         self._rows = rows
         self._delay_s = delay_s
+        self.extra_s: Callable[[], float] = lambda: 0.0
         self._refusal = refusal
         self._index = index
         self._attempts: Counter[int] = Counter()
@@ -40,7 +43,7 @@ class _Sink:
         self._attempts[op] += 1
         self.receiving += 1
         try:
-            await asyncio.sleep(self._delay_s)
+            await asyncio.sleep(self._delay_s + self.extra_s())
             if refusal := self._refusal(f"{op:016x}", attempt):
                 return refusal
             self._rows.append(op, index=self._index, value=len(data))
@@ -52,13 +55,21 @@ class _Sink:
 class _Counted(SMTP):
     """One connection."""
 
-    def __init__(self, sink: _Sink) -> None:
+    def __init__(self, sink: _Sink, listener: Callable[[], Listener]) -> None:
         super().__init__(sink, hostname="localhost", ident="afterload", enable_SMTPUTF8=True)
         self._sink = sink
+        self._listener = listener
+        self._counted: asyncio.BaseTransport | None = None
         sink.open += 1
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._counted = transport
+        self._listener().opened(transport)
+        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._sink.open -= 1
+        self._listener().closed(self._counted)
         super().connection_lost(error)
 
 
@@ -74,19 +85,19 @@ class _OneTooMany(asyncio.Protocol):
 class SmtpWorld:
     """The server and its address."""
 
-    def __init__(self, server: asyncio.Server, sink: _Sink, grace_s: float) -> None:
-        self._server = server
+    def __init__(self, listener: Listener, sink: _Sink, grace_s: float) -> None:
+        self._listener = listener
         self._sink = sink
         self._grace_s = grace_s
+        self.troubled: Sequence[Troubled] = (listener,)
 
     def addresses(self) -> dict[str, str]:
         """Where it listens."""
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return {"smtp": f"{host}:{port}"}
+        return {"smtp": f"{HOST}:{self._listener.port}"}
 
     async def close(self) -> None:
         """Waits for mails that are being received, up to their delay and two seconds."""
-        self._server.close()
+        self._listener.close()
         end = asyncio.get_running_loop().time() + self._grace_s
         while self._sink.receiving and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # a last look, not a protocol
             await asyncio.sleep(0.01)
@@ -104,10 +115,12 @@ async def start_smtp(
     sink = _Sink(rows, delay_s, refusal, index)
 
     def protocol() -> asyncio.Protocol:
-        return _OneTooMany() if connections and sink.open >= connections else _Counted(sink)
+        return _OneTooMany() if connections and sink.open >= connections else _Counted(sink, lambda: listener)
 
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
-    return SmtpWorld(server, sink, delay_s + 2.0)
+    listener = Listener(protocol)
+    sink.extra_s = listener.take_s
+    await listener.come_back()
+    return SmtpWorld(listener, sink, delay_s + 2.0)
 
 
 def operation_of(mail: bytes) -> int | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
-from scenarios.scenario import World
+from scenarios.scenario import Troubled, World
 
 __all__ = ["Together"]
 
@@ -18,6 +19,11 @@ class Together:
     def addresses(self) -> dict[str, str]:
         """Those of all parts."""
         return {name: address for part in self._parts for name, address in part.addresses().items()}
+
+    @property
+    def troubled(self) -> Sequence[Troubled]:
+        """Those of all parts."""
+        return [server for part in self._parts for server in getattr(part, "troubled", ())]
 
     async def close(self) -> None:
         """Closes every part, the last one first, whatever becomes of the others."""

@@ -21,8 +21,11 @@ Afterload = Callable[..., Done]
         (("run", "email", "--rate", "0"), "rate is 0.0; allowed is more than 0"),
         (("run", "email", "--pool", "0"), "pool is 0; allowed is 1 or more"),
         (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
-        (("run", "email", "--fault", "kil@5s"), "'kil@5s' is no fault; allowed are kill@TIME"),
-        (("run", "email", "--fault", "kill@soon"), "'soon' is no duration"),
+        (
+            ("run", "email", "--fault", "kil@5s"),
+            "'kil' is not a kind of fault; did you mean 'kill'? kil@5s ^ allowed here: one of",
+        ),
+        (("run", "email", "--fault", "kill@soon"), "'soon' is neither a time nor a gauge kill@soon ^ allowed here: a time"),
         (("run", "email", "--for", "5"), "'5' is no duration: write a number and a unit"),
         (("run", "email", "--set", "dealy=1s"), "has no setting 'dealy'; it has delay"),
         (("run", "email", "--set", "delay=fast"), "setting delay: 'fast' is no duration"),

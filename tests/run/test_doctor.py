@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.host import Host
+
 from .conftest import Done
 
 
@@ -17,9 +19,12 @@ def test_it_says_what_is_there_and_runs_are_possible_here(afterload: Callable[..
 
     assert done.status == 0, done.err
     assert [line.split("  ")[0][2:] for line in done.out.splitlines() if line[:1] != " "] == [
-        "system", "python", "bundled server", "cores", "load average", "open files", "ports", "clock", "disk",
-            "load generator",
-        "--engine uvicorn", "--engine granian", "Redis", "PostgreSQL",
+        "system", "python", "packages", "bundled server", "cores",
+        *(["CPU quota"] if Host().cpu_quota is not None else []),
+        *(["CPU governor"] if Host().governor else []),
+        *(["CPU turbo"] if Host().turbo is not None else []),
+        "load average", "memory", "open files", "ports", "clock", "disk", "/dev/shm", "load generator",
+        "--engine uvicorn", "--engine granian", "Redis", "PostgreSQL", "Rust", "git",
     ]  # fmt: skip
 
 
@@ -42,3 +47,11 @@ def test_few_open_files_are_warned_of_with_the_number_to_set(folder: Path):
     assert done.returncode == 0, done.stderr
     assert "▲ open files         300 for each process\n" in done.stdout
     assert "more than 200 requests at a time will fail: ulimit -n 2000" in done.stdout
+
+
+def test_its_json_has_the_same_keys_for_everything(afterload: Callable[..., Done]):
+    checks = json.loads(afterload("doctor", "--json").out)
+
+    assert {tuple(each) for each in checks} == {("name", "state", "text", "advice")}
+    assert {each["state"] for each in checks} <= {"ok", "warning", "absent", "missing"}
+    assert all(each["advice"] for each in checks if each["state"] != "ok")

@@ -185,6 +185,34 @@ def test_a_window_is_judged_on_its_own_and_the_worst_is_shown(healthy: Simulated
     assert summary.reasons[0].startswith("p95<100ms@3s is broken in 1 of 4 windows of 3.00 s, the worst from 8.0 s on: ")
 
 
+def test_the_last_window_ends_with_the_load(healthy: Simulated) -> None:
+    """It is as long as the others: half a second of stall in its last second is seen beside all of its three."""
+    hit = healthy.requests["due_ns"] >= START_NS + 11.5 * S
+    healthy.requests["done_ns"][hit] += np.uint64(500 * MS)
+    windows = one(healthy, "p90<100ms@3s").windows
+    assert windows is not None
+    assert (windows.n, windows.broken, windows.worst_from_s) == (4, 1, 9.0)
+
+
+def test_of_windows_that_are_broken_the_worst_is_shown_and_not_one_that_cannot_be_told(healthy: Simulated) -> None:
+    """The slowest was measured in noise; another is broken without any."""
+    due_s = (healthy.requests["due_ns"].astype(np.int64) - START_NS) / S
+    healthy.requests["done_ns"][(due_s >= 4) & (due_s < 6)] += np.uint64(900 * MS)
+    healthy.requests["done_ns"][(due_s >= 8) & (due_s < 10)] += np.uint64(200 * MS)
+    healthy.machine(other=0.65, from_s=3.5, until_s=6.5)
+    slo = one(healthy, "p90<100ms@2s")
+    assert slo.windows is not None
+    assert (slo.windows.broken, slo.windows.undecided, slo.windows.worst_from_s) == (1, 1, 8.0)
+
+
+def test_what_never_ended_is_not_excused_by_noise(healthy: Simulated) -> None:
+    """It would not have ended on a quiet machine either, as far as anybody knows; slow answers might have been fast."""
+    healthy.machine(other=0.65)
+    silent = healthy.random.choice(len(healthy.requests), len(healthy.requests) * 3 // 100, replace=False)
+    healthy.requests["outcome"][silent], healthy.requests["error"][silent] = Outcome.IND, RequestError.CLOSED_EARLY
+    assert [slo.holds for slo in judged(healthy, "p99<1h", "p95<1ms").slos] == [False, None]
+
+
 def test_counts_and_rates_have_windows_too(killed: Simulated) -> None:
     summary = judged(killed, "error_rate<1%@2s", "achieved>=90%@2s", "offered>190/s@2s", "backlog<5@2s", "error_rate<60%@1s")
     assert [slo.holds for slo in summary.slos] == [False, False, True, False, True]

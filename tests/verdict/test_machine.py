@@ -91,17 +91,20 @@ def test_samples_are_half_a_second_apart_and_say_what_the_processors_did(tmp_pat
 
 
 def noise(*intervals: dict[str, float], stalls: bool = True, warm_up_s: float = 0.0) -> tuple[list[bool], float, float]:
-    """Whether each second was noisy, and the shares; of a machine with two processors, shares per interval."""
+    """Whether each second was noisy, and the shares."""
+    found = noise_of(machine(*intervals, stalls=stalls, warm_up_s=warm_up_s))
+    return found.noisy.tolist(), found.other_share, found.steal_share
+
+
+def machine(*intervals: dict[str, float], stalls: bool = True, warm_up_s: float = 0.0) -> Evidence:
+    """A machine with two processors, seen once a second from 1 s on; shares per interval."""
     rows = np.zeros(len(intervals) + 1, MACHINE_SAMPLE)
-    rows["t_ns"] = S + np.arange(len(rows)) * S
+    rows["t_ns"], rows["cpus"] = S + np.arange(len(rows)) * S, 2
     for name in ("busy", "idle", "steal", "own"):
         rows[f"{name}_ns"][1:] = np.cumsum([2 * S * interval.get(name, 0.0) for interval in intervals])
     rows["stalled_ns"] = stalls * (5 * S + np.cumsum([0.0, *(S * interval.get("stalled", 0.0) for interval in intervals)]))
-    evidence = Evidence(
-        1, S, 10 * S, 0, Expectation(0, 0), [], {}, [], [], warm_up_s=warm_up_s, machine=row_file(Kind.MACHINE, rows)
-    )
-    found = noise_of(evidence)
-    return found.noisy.tolist(), found.other_share, found.steal_share
+    samples = row_file(Kind.MACHINE, rows)
+    return Evidence(1, S, 10 * S, 0, Expectation(0, 0), [], {}, [], [], warm_up_s=warm_up_s, machine=samples)
 
 
 QUIET = {"busy": 0.5, "own": 0.48, "idle": 0.5, "stalled": 0.02}
@@ -114,6 +117,27 @@ STOLEN = {"busy": 0.5, "own": 0.49, "idle": 0.44, "steal": 0.06}
 def test_noise_is_where_others_leave_too_little() -> None:
     """A run that saturates the machine itself, and others beside idle processors, are none."""
     assert noise(QUIET, CROWDED, OWN_WORK, BESIDE, STOLEN)[0] == [False, True, False, False, True]
+
+
+def test_a_time_is_noisy_if_it_touches_noise_or_its_aftermath() -> None:
+    """Noise from second 2 to 3, and half a second in which its work is worked off; then from 4 to 6."""
+    found = noise_of(machine(QUIET, CROWDED, QUIET, CROWDED, CROWDED, QUIET))
+    spans_s = [
+        (0.0, 1.0),
+        (1.0, 0.9),
+        (1.5, 1.0),
+        (0.5, 9.0),
+        (2.2, 0.1),
+        (3.4, 0.1),
+        (3.6, 0.2),
+        (3.6, 0.5),
+        (6.4, 0.0),
+        (6.6, 1e9),
+    ]
+    at_ns, length_ns = (np.array([int(each * S) for each in column]) for column in zip(*spans_s, strict=True))
+
+    expected = [False, False, True, True, True, True, False, True, True, False]
+    assert found.covers(at_ns, length_ns).tolist() == expected
 
 
 def test_without_stall_information_a_full_machine_is_what_counts() -> None:

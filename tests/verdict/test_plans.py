@@ -33,6 +33,9 @@ PLANS: list[dict[str, Any]] = [
     {**EMAIL, "order": "parallel", "on_error": "stop", "queue_limit": 10, "faults": ("kill@3s", "term@6s"), "seed": 7},
     {**EMAIL, "slos": ("p99<50ms", 'scenario.figures."a b".value<1', "p99<50ms@2s"), "allow": ("noise",)},
     {**EMAIL, "settings": {"delay": "5ms", "failures": "0.1"}, "arrivals": "poisson", "warm_up_s": 0.25},
+    {**EMAIL, "rate": None, "for_s": None, "stages": ("50 for 10s", "50..200 for 20s"), "arrivals": "poisson"},
+    {**EMAIL, "rate": None, "replay": "/somewhere/times.jsonl", "replay_field": "at", "replay_speed": 2.0},
+    {**EMAIL, "rate": None, "users": 20, "think_s": 1.0, "think_spread": "exponential"},
     {**EMAIL, "rate": None, "users": 20, "spawn_rate": 5.0, "think_s": 0.5},
     OWN,
     {
@@ -68,6 +71,12 @@ def test_the_published_schema_allows_what_afterload_writes(values: dict[str, Any
     """Editors check a plan by it."""
     validator = jsonschema_rs.validator_for(json.loads(plan_schema_text()))
     assert [error.message for error in validator.iter_errors(tomllib.loads(Plan.of(values, "test").to_toml()))] == []
+
+
+def test_the_published_schema_allows_stages_as_a_list() -> None:
+    validator = jsonschema_rs.validator_for(json.loads(plan_schema_text()))
+    assert validator.is_valid(tomllib.loads('scenario = "email"\nstages = ["50 for 10s", "50..200 for 20s"]'))
+    assert not validator.is_valid(tomllib.loads('scenario = "email"\nstages = [50]'))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Findings about tasks that did not get done though no process ended: raised, skipped, discarded. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from harness.findings.facts import Facts
+from harness.findings.finding import FoundOut
+from harness.grouping import chunks, is_own
+from harness.model import Evidence
+from harness.rows import DropReason, RowFile, Rows
+from harness.wording import counted, listed
+
+__all__ = ["of_raised"]
+
+_MOST_SHOWN: Final = 3
+
+
+def of_raised(facts: Facts) -> Iterator[FoundOut]:
+    """Tasks that raised, those that never started because of it, and those whose endpoint raised."""
+    account, evidence = facts.account, facts.evidence
+    if account.skipped:
+        raised = _functions(evidence, lambda rows: rows["failed_ns"] != 0)
+        yield FoundOut(
+            "tasks-skipped",
+            "critical",
+            f"{counted(account.skipped, 'later task')} never started because an earlier one of the same request raised"
+            f" ({account.failed:,} raised{_named(raised)}){_why(evidence)}.",
+            {"skipped": account.skipped, "failed": account.failed, "functions": dict(raised), "errors": dict(evidence.errors)},
+            "Let tasks catch their own errors, or add them one per request.",
+        )
+    elif account.failed:
+        raised = _functions(evidence, lambda rows: rows["failed_ns"] != 0)
+        started = dict(_functions(evidence, lambda rows: rows["started_ns"] != 0))
+        by_function = [(f"{name} ({n:,} of {started[name]:,})", n) for name, n in raised if name]
+        yield FoundOut(
+            "tasks-failed",
+            "warning",
+            f"{counted(account.failed, 'task')} raised{_named(by_function)}{_why(evidence)}. No client was told, for each had its"
+            " answer before.",
+            {"failed": account.failed, "functions": dict(raised), "errors": dict(evidence.errors)},
+            "The log of the server, in the run directory, has the tracebacks. What may fail for a moment wants a retry inside"
+            " the task; what must be noticed wants a record that somebody looks at.",
+        )
+    if account.discarded:
+        who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
+        yield FoundOut(
+            "tasks-discarded",
+            "warning",
+            f"{counted(account.discarded, 'task was', 'tasks were')} discarded{_named(who)}. The endpoint raised after it had"
+            " added them, or answered with a response that has a background of its own, for which FastAPI drops the others.",
+            {"discarded": account.discarded, "functions": dict(who)},
+            "What must happen in any case cannot be a background task of the request.",
+        )
+
+
+def _why(evidence: Evidence) -> str:
+    """What the log of the server says most often."""
+    if not evidence.errors:
+        return ""
+    shown = [f"{text} ({n:,} times)" if n > 1 else text for text, n in evidence.errors[:2]]
+    return f"; its log says {listed(shown)}"
+
+
+def _functions(evidence: Evidence, chosen: Any) -> list[tuple[str, int]]:
+    """The functions of chosen task rows of this run, and how many rows each has; the most frequent first."""
+    counts: Counter[str] = Counter()
+    for files in evidence.tasks.values():
+        for file in files:
+            for number, n in _per_function(file, evidence.run_tag, chosen):
+                counts[file.names[number] if number < len(file.names) else ""] += n
+    return counts.most_common()
+
+
+def _per_function(file: RowFile, run_tag: int, chosen: Any) -> Iterator[tuple[int, int]]:
+    total = np.zeros(0, np.int64)
+    for rows in chunks(file):
+        own: Rows = rows["func"][is_own(rows["op"], run_tag) & chosen(rows)]
+        counted_ = np.bincount(own, minlength=len(total))
+        counted_[: len(total)] += total
+        total = counted_
+    for number in np.flatnonzero(total):
+        yield int(number), int(total[number])
+
+
+def _named(functions: list[tuple[str, int]]) -> str:
+    names = [name for name, _ in functions if name]
+    if not names:
+        return ""
+    shown = names[:_MOST_SHOWN] + ([f"{len(names) - _MOST_SHOWN} more"] if len(names) > _MOST_SHOWN else [])
+    return f": {listed(shown)}"

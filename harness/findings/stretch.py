@@ -1,0 +1,228 @@
+"""A stretch of a run: one boot, up and under load. Rates, run times, use of threads and CPU in it. Pure functions on arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby, pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.accounting import Account
+from harness.findings.trend import Trend, trend_of
+from harness.load.profile import Profile, Segment
+from harness.model import Boot, Evidence
+from harness.rows import Gauge, Outcome
+from harness.statistics import quantiles_ms
+from harness.usage import Flow, Usage
+
+__all__ = ["LEAST_RISE", "Stretch", "Way", "stretches_of"]
+
+SHORTEST_S: Final = 1.0
+_MOST_ANSWERS: Final = 200_000
+"""Responses that are looked at for a percentile; of more, every nth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Tasks of one kind in a stretch: those that threads run, or those on the event loop. Arrays have an entry for each bin."""
+
+    accepted: int
+    started: int
+    ended: int
+    run_s: (
+        float  # mean: the time that tasks ran in the stretch, divided by those that ended in it (service demand); NaN: none did
+    )
+    wait_s: float  # mean of those that were started in it; NaN without any
+    backlog: NDArray[np.float64]  # mean in the bin
+    busy: NDArray[np.float64]
+    run_by_bin_s: NDArray[np.float64]  # mean run time of tasks by the bin in which they started; NaN: none
+    n_run: NDArray[np.int64]  # how many tasks that is
+    ended_by_bin: NDArray[np.int64]
+
+    @property
+    def pending(self) -> NDArray[np.float64]:
+        """Accepted and not ended."""
+        return self.backlog + self.busy
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A boot while it was up and load was sent, without the warm-up."""
+
+    boot: int
+    from_s: float  # since load start
+    until_s: float
+    ramp: tuple[float, float] | None  # requests/s at its beginning and its end; None: planned at one rate, or not planned
+    bin_s: float
+    threads: int  # in the pool for `def` tasks, of all processes; 0: none is known
+    processes: int  # that accepted tasks
+    in_threads: Way | None  # None: there were no such tasks
+    on_loop: Way | None
+    growth: Trend  # of what is pending, per bin
+    answers_ms: tuple[float, float, float]  # p95 of the response in the first, middle and last third; NaN: nothing was due then
+    cpu_share: float | None  # of one core, by the server's processes; None: not sampled
+    load_cpu_share: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.until_s - self.from_s
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Both, as far as there are tasks of them."""
+        return tuple(way for way in (self.in_threads, self.on_loop) if way is not None)
+
+    @property
+    def pending(self) -> NDArray[np.float64]:
+        """Accepted and not ended, mean in each bin."""
+        return np.asarray(np.sum([way.pending for way in self.ways], axis=0)) if self.ways else np.zeros(0)
+
+    @property
+    def accepted_per_s(self) -> float:
+        """Tasks that came in."""
+        return sum(way.accepted for way in self.ways) / self.seconds
+
+    @property
+    def ended_per_s(self) -> float:
+        """Tasks that got done."""
+        return sum(way.ended for way in self.ways) / self.seconds
+
+    @property
+    def grows_per_s(self) -> float:
+        """By how much more is pending from second to second."""
+        return self.accepted_per_s - self.ended_per_s
+
+    @property
+    def falls_behind(self) -> bool:
+        """More and more is pending at one rate: not for a moment, not by chance, and not by a trifle."""
+        if self.ramp is not None or not self.growth.rises or self.pending[-1] - self.pending[0] < LEAST_RISE:
+            return False
+        # Where the slope and the difference of the rates do not agree, something happened once, and nothing goes on.
+        slope, least = self.growth.per_step / self.bin_s, LEAST_GROWTH * self.accepted_per_s
+        return min(slope, self.grows_per_s) >= least and max(slope, self.grows_per_s) <= 2 * min(slope, self.grows_per_s)
+
+
+LEAST_GROWTH: Final = 0.03
+"""Of the tasks that come in. Simulated queues that keep up (up to 90 % use) show more in 1 of 600 runs."""
+
+LEAST_RISE: Final = 15
+
+
+def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Profile | None = None) -> tuple[Stretch, ...]:
+    """Of each boot that was up for a second or more of the load, in order; cut where the rate changes, if it was planned."""
+    found = []
+    for boot in sorted(evidence.boots, key=lambda each: each.boot):
+        if boot.ready_ns is None:
+            continue
+        began_ns = max(boot.ready_ns, evidence.load_start_ns + round(evidence.warm_up_s * 1e9))
+        ended_ns = min(boot.frozen_ns or boot.signalled_ns or boot.reaped_ns or evidence.load_end_ns, evidence.load_end_ns)
+        flows = [flow for flow in usage.flows if flow.boot == boot.boot]
+        for from_ns, until_ns, ramp in _parts(profile, evidence):
+            begin_ns, end_ns = max(began_ns, from_ns), min(ended_ns, until_ns)
+            if (end_ns - begin_ns) / 1e9 >= SHORTEST_S and flows:
+                found.append(_stretch(evidence, account, boot, flows, (begin_ns, end_ns), ramp))
+    return tuple(found)
+
+
+def _parts(profile: Profile | None, evidence: Evidence) -> Iterator[tuple[int, int, tuple[float, float] | None]]:
+    """(from, until, rates of a ramp) of the parts of a profile in which the rate stays, or changes evenly."""
+    start_ns = at_ns = evidence.load_start_ns
+    if profile is None:
+        yield start_ns, evidence.load_end_ns, None
+        return
+    until_s = 0.0
+    for segments in (list(same) for _, same in groupby(profile.segments, key=_kind_of)):
+        until_s += float(sum(each.for_s for each in segments))
+        first, last = float(segments[0].start_per_s), float(segments[-1].end_per_s)
+        until_ns = start_ns + round(until_s * 1e9)
+        yield at_ns, until_ns, None if first == last else (first, last)
+        at_ns = until_ns
+
+
+def _kind_of(segment: Segment) -> tuple[Fraction, Fraction] | Segment:
+    """Those of the same rate belong together; each ramp stands alone."""
+    return (segment.start_per_s, segment.end_per_s) if segment.start_per_s == segment.end_per_s else segment
+
+
+def _stretch(
+    evidence: Evidence,
+    account: Account,
+    boot: Boot,
+    flows: list[Flow],
+    from_until_ns: tuple[int, int],
+    ramp: tuple[float, float] | None,
+) -> Stretch:
+    began_ns, ended_ns = from_until_ns
+    bin_s = flows[0].bin_s
+    first = math.ceil((began_ns - evidence.load_start_ns) / 1e9 / bin_s)
+    last = max(math.floor((ended_ns - evidence.load_start_ns) / 1e9 / bin_s + 1e-9), first + 1)
+    ways = {flow.on_loop: _way(flow, first, last) for flow in flows}
+    files = evidence.tasks.get(boot.boot, ())
+    pending = np.sum([way.pending for way in ways.values()], axis=0)
+    cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
+    return Stretch(
+        boot=boot.boot,
+        from_s=first * bin_s,
+        until_s=last * bin_s,
+        ramp=ramp,
+        bin_s=bin_s,
+        threads=sum(file.gauges[Gauge.POOL_SIZE] for file in files),
+        processes=sum(len(file.rows) > 0 for file in files),
+        in_threads=ways.get(False),
+        on_loop=ways.get(True),
+        growth=trend_of(pending),
+        answers_ms=_answers_ms(account, began_ns, ended_ns),
+        cpu_share=cpu,
+        load_cpu_share=load_cpu,
+    )
+
+
+def _way(flow: Flow, first: int, last: int) -> Way:
+    inside = slice(first, last)
+    started, ended = int(flow.started[inside].sum()), int(flow.ended[inside].sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_bin = flow.run_s[inside] / flow.started[inside]
+    return Way(
+        accepted=int(flow.accepted[inside].sum()),
+        started=started,
+        ended=ended,
+        run_s=float(flow.busy[inside].sum()) * flow.bin_s / ended if ended else math.nan,
+        wait_s=float(flow.wait_s[inside].sum()) / started if started else math.nan,
+        backlog=flow.backlog[inside],
+        busy=flow.busy[inside],
+        run_by_bin_s=by_bin,
+        n_run=flow.started[inside],
+        ended_by_bin=flow.ended[inside],
+    )
+
+
+def _answers_ms(account: Account, began_ns: int, ended_ns: int) -> tuple[float, float, float]:
+    """p95 of the response of requests that were due in each third; those that got none count as never."""
+    ops = account.tables.ops
+    every = max(1, len(ops.op) // _MOST_ANSWERS)
+    due, outcome, acked = ops.due_ns[::every], ops.outcome[::every], ops.ack_ns[::every]
+    edges = np.linspace(began_ns, ended_ns, 4)
+    thirds = []
+    for begin, end in pairwise(edges):
+        chosen = (due >= begin) & (due < end) & (outcome == Outcome.ACK)
+        thirds.append(quantiles_ms(acked[chosen] - due[chosen], (0.95,))[0])
+    return thirds[0], thirds[1], thirds[2]
+
+
+def _cpu_shares(evidence: Evidence, boot: Boot, began_ns: int, ended_ns: int) -> tuple[float | None, float | None]:
+    """CPU time of the server's processes and of the load's, each as a share of one core."""
+    if evidence.gauges is None:
+        return None, None
+    rows = evidence.gauges.rows
+    inside = rows[(rows["boot"] == boot.boot) & (rows["t_ns"] >= began_ns) & (rows["t_ns"] <= ended_ns)]
+    if len(inside) < 2:
+        return None, None
+    lasted = float(inside["t_ns"][-1]) - float(inside["t_ns"][0])
+    server, load = ((float(inside[name][-1]) - float(inside[name][0])) / lasted for name in ("server_cpu_ns", "load_cpu_ns"))
+    return (server if inside["server_cpu_ns"][-1] else None), max(load, 0.0)
