@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Final
 
-from harness.calibration import Calibration, calibrate, keep, recorded
+from harness.calibration import Calibration, calibrate, keep, recorded, usable_cores
 from harness.errors import RunError, UsageError
 
 __all__ = ["SAFE_SHARE", "calibrate_now", "known_ceiling"]
@@ -31,8 +30,7 @@ def known_ceiling(peak_per_s: float | None, processes: int, *, insist: bool, say
     much for them. Raises UsageError if it is more than they can send, unless `insist`.
     """
     found = recorded(processes)
-    cores = len(os.sched_getaffinity(0))
-    if peak_per_s is None or peak_per_s <= ANY_MACHINE_PER_S * min(processes, cores):
+    if peak_per_s is None or peak_per_s <= ANY_MACHINE_PER_S * min(processes, usable_cores()):
         return found
     if found is None or (found.is_disturbed and peak_per_s > found.ceiling_per_s * SAFE_SHARE):
         found = _measured(processes, say) or found
