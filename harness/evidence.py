@@ -33,10 +33,10 @@ from harness.model import (
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
-from harness.summary import build_summary
+from harness.summary import Judged, judge_evidence
 from harness.tracebacks import errors_in
 
-__all__ = ["judge_run", "read_evidence"]
+__all__ = ["judge_run", "judged_run", "read_evidence"]
 
 
 def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summary:
@@ -44,12 +44,17 @@ def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summa
 
     Raises UsageError if the directory holds no run.
     """
+    return judged_run(rundir, changes).summary
+
+
+def judged_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Judged:
+    """The same, with what a report is made from."""
     try:
         plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
         if server := server_versions(rundir):
             environment["server"] = server
-        return build_summary(read_evidence(rundir), plan, environment)
+        return judge_evidence(read_evidence(rundir), plan, environment)
     except FileNotFoundError as error:
         name = Path(error.filename or "").name
         raise UsageError(f"{rundir.path} holds no run that can be judged: {name} is missing") from None

@@ -5,16 +5,17 @@ A *task* is (op, index). Inside a run an op is told by its lower 32 bits (`local
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.model import Evidence
-from harness.rows import DropReason, Outcome, RowFile, Rows
+from harness.rows import DropReason, Outcome, RowFile, Rows, TaskKind
+from harness.rows.layout import N_NAMES
 
 __all__ = [
     "NEVER_NS",
@@ -39,6 +40,11 @@ NEVER_NS: Final = np.iinfo(np.int64).max
 """Stands for an instant that never came where the earliest of several is wanted."""
 
 
+_N_KINDS: Final = len(TaskKind) + 1
+
+_Name = TypeVar("_Name", bound=Hashable)
+
+
 class TaskState(IntEnum):
     """Where a task is at the end of the run (docs/accounting.md). Each row, and each task, is in exactly one."""
 
@@ -60,6 +66,8 @@ class OpTable:
     op: NDArray[np.uint32]
     n_sends: NDArray[np.uint32]
     idle: NDArray[np.bool_]  # it has neither tasks nor effects
+    route: NDArray[np.uint16]  # of the first send, as an index of `route_names`
+    route_names: tuple[str, ...]
     outcome: NDArray[np.uint8]  # ACK if any send was acknowledged, else IND if any is open or indeterminate, else REJ
     due_ns: NDArray[np.int64]  # of the first send
     sent_ns: NDArray[np.int64]  # of the first send
@@ -80,10 +88,19 @@ class TaskTable:
     key: NDArray[np.uint64]
     boot: NDArray[np.uint16]
     state: NDArray[np.uint8]  # a TaskState
-    started: NDArray[np.bool_]
+    function: NDArray[np.uint16]  # an index of `function_names`
     rerun: NDArray[np.bool_]  # a later attempt at a task that an earlier boot had accepted
     accepted_ns: NDArray[np.int64]
+    started_ns: NDArray[np.int64]  # 0: it has not
+    ended_ns: NDArray[np.int64]  # finished or failed; 0: neither
     first: NDArray[np.uint32]  # where each task's rows begin: shape (n_tasks,)
+    function_names: tuple[tuple[str, int], ...]  # name and TaskKind
+
+    @property
+    def started(self) -> NDArray[np.bool_]:
+        """Which rows' attempts started."""
+        begun: NDArray[np.bool_] = self.started_ns != 0
+        return begun
 
     @property
     def task_key(self) -> NDArray[np.uint64]:
@@ -133,7 +150,7 @@ class Tables:
 
 
 def group(evidence: Evidence) -> Tables:
-    """Groups the rows of all witnesses. It keeps about 25 bytes per task row, 30 per request and 12 per effect."""
+    """Groups the rows of all witnesses. It keeps about 45 bytes per task row, 32 per request and 12 per effect."""
     return Tables(ops=_ops(evidence), tasks=_tasks(evidence), effects=_effects(evidence))
 
 
@@ -210,17 +227,15 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
 
 def _ops(evidence: Evidence) -> OpTable:
     columns: list[tuple[NDArray[Any], ...]] = []
-    idles = [np.empty(0, np.bool_)]
+    numbers: dict[str, int] = {}
     n_unsent = n_foreign = 0
     for file in evidence.requests:
-        is_idle = np.isin(np.array(file.names), list(evidence.expectation.idle))
+        number_of = _numbers(file.names, numbers)
         for rows in chunks(file):
             own = is_own(rows["op"], evidence.run_tag)
             sent = own & (rows["sent_ns"] != 0)
             n_foreign += len(rows) - int(np.count_nonzero(own))
             n_unsent += int(np.count_nonzero(own)) - int(np.count_nonzero(sent))
-            route = rows["route"][sent]
-            idles.append(is_idle[np.minimum(route, len(is_idle) - 1)] & (route < len(is_idle)))
             columns.append(
                 (
                     rows["op"][sent].astype(np.uint32),
@@ -229,6 +244,7 @@ def _ops(evidence: Evidence) -> OpTable:
                     rows["sent_ns"][sent].astype(np.int64),
                     rows["done_ns"][sent].astype(np.int64),
                     rows["error"][sent],
+                    number_of[np.minimum(rows["route"][sent], N_NAMES)],
                 )
             )
     op = np.concatenate([np.empty(0, np.uint32), *(part[0] for part in columns)])
@@ -237,12 +253,12 @@ def _ops(evidence: Evidence) -> OpTable:
         np.concatenate([np.empty(0, np.int64), *times])
         for times in ([part[2] for part in columns], [part[3] for part in columns], [part[4] for part in columns])
     )
-    idle = np.concatenate(idles)
     error = np.concatenate([np.empty(0, np.uint8), *(part[5] for part in columns)])
+    route = np.concatenate([np.empty(0, np.uint16), *(part[6] for part in columns)])
     columns.clear()
     if np.any(op[1:] < op[:-1]):
         order = np.argsort(op, kind="stable")
-        op, outcome, due, sent_at, done, error, idle = (each[order] for each in (op, outcome, due, sent_at, done, error, idle))
+        op, outcome, due, sent_at, done, error, route = (each[order] for each in (op, outcome, due, sent_at, done, error, route))
     is_ack = outcome == Outcome.ACK
     is_open = (outcome == Outcome.OPEN) | (done == 0)
     is_unknown = (outcome == Outcome.OPEN) | (outcome == Outcome.IND)
@@ -251,7 +267,7 @@ def _ops(evidence: Evidence) -> OpTable:
     first = _group_starts(op)
     n_sends = _group_sizes(first, len(op))
     if len(first) != len(op):
-        idle = idle[first]
+        route = route[first]
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
         acked_at, ended_at = np.minimum.reduceat(acked_at, first), np.maximum.reduceat(ended_at, first)
         error = error[first + n_sends - 1]
@@ -260,10 +276,13 @@ def _ops(evidence: Evidence) -> OpTable:
     del done
     merged = np.where(is_ack, Outcome.ACK, np.where(is_unknown, Outcome.IND, Outcome.REJ)).astype(np.uint8)
     unanswered = np.flatnonzero(merged == Outcome.IND)
+    is_idle = np.array([name in evidence.expectation.idle for name in numbers] or [False])
     return OpTable(
         op=op,
         n_sends=n_sends,
-        idle=idle,
+        idle=is_idle[route],
+        route=route,
+        route_names=tuple(numbers),
         outcome=merged,
         due_ns=due,
         sent_ns=sent_at,
@@ -283,30 +302,48 @@ def _tasks(evidence: Evidence) -> TaskTable:
     key = np.empty(room, np.uint64)
     boot = np.empty(room, np.uint16)
     state = np.empty(room, np.uint8)
-    started = np.empty(room, np.bool_)
+    function = np.empty(room, np.uint16)
     rerun = np.empty(room, np.bool_)
     accepted = np.empty(room, np.int64)
+    started = np.empty(room, np.int64)
+    ended = np.empty(room, np.int64)
+    numbers: dict[tuple[str, int], int] = {}
     reaped = {each.boot for each in evidence.boots if each.reaped_ns is not None}
     end = 0
-    for number in sorted(evidence.tasks):
-        for all_rows in chunks(*evidence.tasks[number]):
+    files = [(number, file) for number in sorted(evidence.tasks) for file in evidence.tasks[number]]
+    for number, file in files:
+        number_of = np.stack([_numbers([(name, kind) for name in file.names], numbers) for kind in range(_N_KINDS)])
+        for all_rows in chunks(file):
             own = is_own(all_rows["op"], evidence.run_tag)
             rows = all_rows if own.all() else all_rows[own]
             into = slice(end, end + len(rows))
             key[into] = key_of(rows["op"], rows["index"])
             boot[into] = number
             state[into] = states(rows, reaped=number in reaped)
-            started[into] = rows["started_ns"] != 0
+            function[into] = number_of[np.where(rows["kind"] < _N_KINDS, rows["kind"], 0), np.minimum(rows["func"], N_NAMES)]
             rerun[into] = rows["attempt"] > 1
             accepted[into] = rows["accepted_ns"]
+            started[into] = rows["started_ns"]
+            ended[into] = np.where(rows["finished_ns"] != 0, rows["finished_ns"], rows["failed_ns"])
             end += len(rows)
-    key, boot, state, started, rerun, accepted = key[:end], boot[:end], state[:end], started[:end], rerun[:end], accepted[:end]
+    key, boot, state, function, rerun = key[:end], boot[:end], state[:end], function[:end], rerun[:end]
+    accepted, started, ended = accepted[:end], started[:end], ended[:end]
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
         key, boot, state = key[order], boot[order], state[order]
-        started, rerun, accepted = started[order], rerun[order], accepted[order]
+        function, rerun = function[order], rerun[order]
+        accepted, started, ended = accepted[order], started[order], ended[order]
     return TaskTable(
-        key=key, boot=boot, state=state, started=started, rerun=rerun, accepted_ns=accepted, first=_group_starts(key)
+        key=key,
+        boot=boot,
+        state=state,
+        function=function,
+        rerun=rerun,
+        accepted_ns=accepted,
+        started_ns=started,
+        ended_ns=ended,
+        first=_group_starts(key),
+        function_names=tuple(numbers),
     )
 
 
@@ -321,6 +358,12 @@ def _effects(evidence: Evidence) -> EffectTable:
     key = np.sort(np.concatenate(keys))
     first = _group_starts(key)
     return EffectTable(key=key[first], n=_group_sizes(first, len(key)), n_own=len(key), foreign_ops=np.concatenate(foreign))
+
+
+def _numbers(names: Sequence[_Name], numbers: dict[_Name, int]) -> NDArray[np.uint16]:
+    """The number of each of a file's names in all files together: shape (N_NAMES + 1,). Ids that have no name are as id 0."""
+    of_id = [numbers.setdefault(name, len(numbers)) for name in names]
+    return np.array([*of_id, *[of_id[0]] * (N_NAMES + 1 - len(of_id))], np.uint16)
 
 
 def _group_starts(values: NDArray[np.unsignedinteger]) -> NDArray[np.uint32]:

@@ -140,6 +140,11 @@ class RunDir:
         return self.path / "environment.json"
 
     @property
+    def report(self) -> Path:
+        """The figures as a page for people."""
+        return self.path / "report.html"
+
+    @property
     def summary(self) -> Path:
         """The figures and the verdict."""
         return self.path / "summary.json"

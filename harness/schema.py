@@ -15,12 +15,14 @@ from harness.verdict import VerdictName
 
 __all__ = [
     "BLOCKED_MS",
+    "N_GROUPS",
     "SCHEMA_VERSION",
     "BootSummary",
     "Durations",
     "EffectCount",
     "FaultSummary",
     "Finding",
+    "FunctionSummary",
     "Generator",
     "InvariantSummary",
     "Loop",
@@ -28,6 +30,7 @@ __all__ = [
     "OutageSummary",
     "PoolUse",
     "Requests",
+    "RouteSummary",
     "ScenarioFigure",
     "ScenarioSummary",
     "SloSummary",
@@ -38,6 +41,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Final = 1
+N_GROUPS: Final = 50
+"""So many routes and functions are in a summary; the busiest ones."""
 BLOCKED_MS: Final = 100.0
 """An event loop that is this late is called blocked."""
 
@@ -284,6 +289,31 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
+class RouteSummary(_Record):
+    """The requests of one route. Counts are of the whole run, durations without the warm-up."""
+
+    name: str
+    attempted: int
+    acked: int
+    rejected: int
+    indeterminate: int
+    response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
+
+
+class FunctionSummary(_Record):
+    """The tasks of one function. Counts are of the whole run, durations without the warm-up."""
+
+    name: str = Field(description="empty: its server did not say it")
+    kind: Literal["def", "async", "spawned", "unknown"]
+    accepted: int
+    finished: int
+    failed: int
+    lost: int = Field(description="interrupted or never started, and without an effect: at most")
+    wait_ms: Durations = Field(description="started - accepted, of tasks that started")
+    run_ms: Durations = Field(description="finished or failed - started")
+    done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
+
+
 class ScenarioFigure(_Record):
     """Something that a scenario found in its world, e.g., half-written files."""
 
@@ -344,4 +374,6 @@ class Summary(_Record):
     faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
+    routes: list[RouteSummary] = Field(default=[], description=f"the busiest first, at most {N_GROUPS}")
+    functions: list[FunctionSummary] = Field(default=[], description=f"of tasks; the busiest first, at most {N_GROUPS}")
     timeline: TimelineSummary

@@ -26,7 +26,7 @@ from harness.disturbances import WorldControl
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError
-from harness.evidence import judge_run
+from harness.evidence import judged_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
@@ -37,6 +37,7 @@ from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
+from harness.report.writing import write_page
 from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
@@ -105,15 +106,16 @@ def run(
         except RunError as error:
             rundir.note_problem(f"the scenario's own check failed: {error}")
             session_progress.event(f"error: {error}")
-    summary = judge_run(rundir)
+    judged = judged_run(rundir)
     try:
-        rundir.summary.write_text(summary.model_dump_json(indent=1), encoding="utf-8")
+        rundir.summary.write_text(judged.summary.model_dump_json(indent=1), encoding="utf-8")
+        write_page(judged, rundir)
     except OSError as error:
-        # It can be made again from the rest, which is there.
-        session_progress.event(f"error: cannot write {rundir.summary}: {error.strerror}")
-    if not keep_world and (removed := tidy_world(rundir, summary)):
+        # They can be made again from the rest, which is there.
+        session_progress.event(f"error: cannot write {error.filename}: {error.strerror}")
+    if not keep_world and (removed := tidy_world(rundir, judged.summary)):
         session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
-    return Outcome(rundir, summary, interrupted_by)
+    return Outcome(rundir, judged.summary, interrupted_by)
 
 
 class _Session:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.grouping import NEVER_NS, OpTable, chunks, is_own, positions
 from harness.model import Evidence
-from harness.rows import Outcome, Rows
+from harness.rows import Outcome
+from harness.spans import NONE_NS, TaskSpans, task_spans
 
-__all__ = ["SHARES", "Quantiles", "Statistics", "done_after_ns", "measure", "quantiles", "quantiles_ms", "response_ns"]
+__all__ = ["SHARES", "Quantiles", "Statistics", "measure", "measured_from_ns", "quantiles", "quantiles_ms", "rank", "response_ns"]
 
 SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999)
 
@@ -67,7 +68,7 @@ def quantiles_ms(values_ns: NDArray[np.int64], shares: Sequence[float]) -> tuple
     if not n:
         return (math.nan,) * len(shares)
     ordered = np.sort(values_ns)
-    return tuple(_ms(int(ordered[_rank(share, n) - 1])) for share in shares)
+    return tuple(_ms(int(ordered[rank(share, n) - 1])) for share in shares)
 
 
 def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
@@ -85,16 +86,16 @@ def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
     )
 
 
-def measure(evidence: Evidence, account: Account) -> Statistics:
+def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None) -> Statistics:
     """The figures of the run. What was due during the warm-up is left out, and so are the tasks of such operations."""
+    spans = spans or task_spans(account.tables)
     ops = account.tables.ops
-    measured = ops.due_ns >= _measured_from_ns(evidence)
+    measured = ops.due_ns >= measured_from_ns(evidence)
     counted = measured & (ops.outcome != Outcome.REJ)
     acked = measured & (ops.outcome == Outcome.ACK)
     response = response_ns(ops)
-    wait, run, done = _task_durations(evidence, ops, measured)
-    if account.inline:
-        done = _inline_done(evidence, ops, measured)
+    after = spans.due_ns >= measured_from_ns(evidence)
+    done = _inline_done(evidence, ops, measured) if account.inline else spans.done_ns[after & (spans.done_ns != NONE_NS)]
     service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
     return Statistics(
         n_measured=int(np.count_nonzero(measured)),
@@ -103,8 +104,8 @@ def measure(evidence: Evidence, account: Account) -> Statistics:
         service=quantiles(service[counted]),
         lag=quantiles((ops.sent_ns - ops.due_ns)[measured]),
         answered=quantiles(response[acked]),
-        wait=quantiles(wait),
-        run=quantiles(run),
+        wait=quantiles(spans.wait_ns[after & (spans.wait_ns != NONE_NS)]),
+        run=quantiles(spans.run_ns[after & (spans.run_ns != NONE_NS)]),
         done=quantiles(done),
     )
 
@@ -112,38 +113,6 @@ def measure(evidence: Evidence, account: Account) -> Statistics:
 def response_ns(ops: OpTable) -> NDArray[np.int64]:
     """From due to the first full 2xx of each operation, in ns; NEVER_NS without one. Shape (n_ops,)."""
     return np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.due_ns)
-
-
-def done_after_ns(rows: Rows, ops: OpTable, run_tag: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of the finished tasks of this run among `rows`: (when their operation was due, finished - due), both in ns."""
-    finished = rows[(rows["finished_ns"] != 0) & is_own(rows["op"], run_tag)]
-    where, known = positions(ops.op, finished["op"].astype(np.uint32))
-    due = ops.due_ns[where[known]]
-    return due, finished["finished_ns"][known].astype(np.int64) - due
-
-
-def _task_durations(
-    evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Wait, run and to-done of the tasks of measured operations, in ns."""
-    waits, runs, dones = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for files in evidence.tasks.values():
-        for rows in chunks(*files):
-            own = is_own(rows["op"], evidence.run_tag)
-            where, known = positions(ops.op, rows["op"].astype(np.uint32))
-            known &= own
-            known[known] = measured[where[known]]
-            counted = rows if known.all() else rows[known]
-            due = ops.due_ns[where[known]]
-            started = counted["started_ns"].astype(np.int64)
-            finished = counted["finished_ns"].astype(np.int64)
-            ended = np.where(finished != 0, finished, counted["failed_ns"].astype(np.int64))
-            is_started, is_finished = started != 0, finished != 0
-            is_run = is_started & (ended != 0)
-            waits.append(started[is_started] - counted["accepted_ns"][is_started].astype(np.int64))
-            runs.append(ended[is_run] - started[is_run])
-            dones.append(finished[is_finished] - due[is_finished])
-    return np.concatenate(waits), np.concatenate(runs), np.concatenate(dones)
 
 
 def _inline_done(evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -160,11 +129,12 @@ def _inline_done(evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]) 
     return last[complete] - ops.due_ns[complete]
 
 
-def _measured_from_ns(evidence: Evidence) -> int:
+def measured_from_ns(evidence: Evidence) -> int:
+    """When the warm-up ended: what was due earlier is in no figure."""
     return evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
 
 
-def _rank(share: float, n: int) -> int:
+def rank(share: float, n: int) -> int:
     """The rank from 1: ceil(share * n), where the product is what it is in floating point, as numpy's `inverted_cdf` does."""
     return min(n, max(1, math.ceil(share * n)))
 

@@ -43,6 +43,19 @@ class Steps:
                 highest[filled] = np.maximum(highest[filled], np.maximum.reduceat(counts, limits[filled]))
         return highest
 
+    def mean_in(self, edges_ns: Instants) -> NDArray[np.float64]:
+        """The count's mean over time in each [edge, next edge): shape (n_edges - 1,)."""
+
+        def covered(instants_ns: Instants) -> Instants:
+            # The sum of (t - instant) over all instants up to each edge t. It may wrap around; the differences below do not.
+            sums = np.concatenate(([0], np.cumsum(instants_ns - edges_ns[0])))
+            n = np.searchsorted(instants_ns, edges_ns, side="right")
+            area: Instants = n * (edges_ns - edges_ns[0]) - sums[n]
+            return area
+
+        means: NDArray[np.float64] = np.diff(covered(self.start_ns) - covered(self.end_ns)) / np.diff(edges_ns)
+        return means
+
     def _at_starts(self, first: int, last: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """The count at each start, some at a time. Of equal starts the last one alone sees all: enough for a maximum."""
         for begin in range(first, last, _BLOCK):

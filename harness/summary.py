@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,12 +20,14 @@ from harness.recovery import Recovery
 from harness.rowscan import left_in
 from harness.schema import (
     BLOCKED_MS,
+    N_GROUPS,
     SCHEMA_VERSION,
     BootSummary,
     Durations,
     EffectCount,
     FaultSummary,
     Finding,
+    FunctionSummary,
     Generator,
     InvariantSummary,
     Loop,
@@ -32,6 +35,7 @@ from harness.schema import (
     OutageSummary,
     PoolUse,
     Requests,
+    RouteSummary,
     ScenarioFigure,
     ScenarioSummary,
     SloSummary,
@@ -41,11 +45,13 @@ from harness.schema import (
     TimelineSummary,
 )
 from harness.slo import SloResult
+from harness.spans import TaskSpans, task_spans
 from harness.statistics import Quantiles, Statistics, measure, quantiles
+from harness.tables import FunctionFigures, RouteFigures, functions, routes
 from harness.timeline import Pool, Timeline, outages, pool_of, recovery_s, timeline
 from harness.verdict import judge, slowed_by, unexplained
 
-__all__ = ["SCHEMA_VERSION", "Summary", "build_summary"]
+__all__ = ["SCHEMA_VERSION", "Judged", "Summary", "build_summary", "judge_evidence"]
 
 N_BINS: Final = 60
 
@@ -53,14 +59,32 @@ _FIRST_BEAT_NS: Final = 100_000_000
 """A process that goes on again has beaten by then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run that was judged, with what its report is made from."""
+
+    evidence: Evidence
+    account: Account
+    spans: TaskSpans
+    summary: Summary
+
+
 def build_summary(
     evidence: Evidence, plan: Mapping[str, Any], environment: Mapping[str, Any], *, n_bins: int = N_BINS
 ) -> Summary:
     """Accounts, measures and judges the evidence. `plan` and `environment` are passed on as they are."""
+    return judge_evidence(evidence, plan, environment, n_bins=n_bins).summary
+
+
+def judge_evidence(
+    evidence: Evidence, plan: Mapping[str, Any], environment: Mapping[str, Any], *, n_bins: int = N_BINS
+) -> Judged:
+    """The same, and what it was worked out from."""
     result = account(evidence)
+    spans = task_spans(result.tables)
     invariants = check(evidence, result)
-    statistics = measure(evidence, result)
-    over_time = timeline(evidence, result, n_bins)
+    statistics = measure(evidence, result, spans)
+    over_time = timeline(evidence, result, n_bins, spans)
     pool = pool_of(evidence, result)
     noise = noise_of(evidence)
     # Complete but for its verdict, which rests on its figures.
@@ -86,6 +110,8 @@ def build_summary(
         faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
+        routes=[_route(each) for each in routes(evidence, result)[:N_GROUPS]],
+        functions=[_function(each) for each in functions(evidence, result, spans)[:N_GROUPS]],
         timeline=_timeline(evidence, over_time),
     )
     objectives, allowed = plan.get("slos", ()), plan.get("allow", ())
@@ -93,7 +119,7 @@ def build_summary(
     verdict = judge(evidence, result, invariants, statistics, slos)
     update: dict[str, Any] = {"verdict": verdict.verdict, "trusted": verdict.trusted, "reasons": list(verdict.reasons)}
     update["slos"] = [_slo(each) for each in slos]
-    return figures.model_copy(update=update)
+    return Judged(evidence=evidence, account=result, spans=spans, summary=figures.model_copy(update=update))
 
 
 def _generator(evidence: Evidence) -> Generator:
@@ -309,6 +335,31 @@ def _scenario(evidence: Evidence, result: Account) -> ScenarioSummary | None:
             for figure in evidence.check.figures
         ],
         problems=list(evidence.check.problems),
+    )
+
+
+def _route(figures: RouteFigures) -> RouteSummary:
+    return RouteSummary(
+        name=figures.name,
+        attempted=figures.attempted,
+        acked=figures.acked,
+        rejected=figures.rejected,
+        indeterminate=figures.indeterminate,
+        response_ms=_durations(figures.response),
+    )
+
+
+def _function(figures: FunctionFigures) -> FunctionSummary:
+    return FunctionSummary(
+        name=figures.name,
+        kind=figures.kind,
+        accepted=figures.accepted,
+        finished=figures.finished,
+        failed=figures.failed,
+        lost=figures.lost,
+        wait_ms=_durations(figures.wait),
+        run_ms=_durations(figures.run),
+        done_ms=_durations(figures.done),
     )
 
 

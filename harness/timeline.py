@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.grouping import NEVER_NS, chunks, is_own
+from harness.grouping import NEVER_NS, chunks
 from harness.model import Boot, Evidence
 from harness.recovery import Recovery, first_answer_ns, recoveries
 from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
-from harness.statistics import done_after_ns, quantiles_ms, response_ns
+from harness.spans import NONE_NS, TaskSpans, task_spans
+from harness.statistics import quantiles_ms, response_ns
 from harness.steps import Instants, Steps
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Timeline",
     "backlog_steps",
     "busy_steps",
+    "end_ns",
     "outages",
     "pool_of",
     "recovery_s",
@@ -77,20 +79,17 @@ class Timeline:
     recoveries: tuple[Recovery, ...]  # of each fault
 
 
-def timeline(evidence: Evidence, account: Account, n_bins: int = 60) -> Timeline:
+def timeline(evidence: Evidence, account: Account, n_bins: int = 60, spans: TaskSpans | None = None) -> Timeline:
     """The run over time. Raises ValueError if n_bins < 1."""
     if n_bins < 1:
         msg = f"n_bins must be at least 1, not {n_bins}"
         raise ValueError(msg)
     ops = account.tables.ops
-    due_and_done = [
-        done_after_ns(rows, ops, evidence.run_tag) for files in evidence.tasks.values() for rows in chunks(*files)
-    ] or [(np.empty(0, np.int64), np.empty(0, np.int64))]
-    task_due = np.concatenate([due for due, _ in due_and_done])
-    task_done = np.concatenate([done for _, done in due_and_done])
-    due_and_done.clear()
+    spans = spans or task_spans(account.tables)
+    is_finished = spans.done_ns != NONE_NS
+    task_due, task_done = spans.due_ns[is_finished], spans.done_ns[is_finished]
     finished = np.sort(task_due + task_done)
-    edges = np.linspace(0, _end_ns(evidence, account) - evidence.load_start_ns, n_bins + 1).astype(np.int64)
+    edges = np.linspace(0, end_ns(evidence, account) - evidence.load_start_ns, n_bins + 1).astype(np.int64)
     edges += evidence.load_start_ns
     backlog = backlog_steps(evidence)
     backlog_max, backlog_end, backlog_peak = backlog.highest_in(edges), backlog.at(edges[1:]), backlog.highest()
@@ -150,7 +149,7 @@ def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only
 def pool_of(evidence: Evidence, account: Account) -> Pool:
     """Size and use of the pool for `def` tasks. Each boot's size is the one that its page showed last."""
     size, busiest, saturated_ns, lived_ns = 0, 0, 0, 0
-    until = _end_ns(evidence, account)
+    until = end_ns(evidence, account)
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
         if not (threads := _pool_size(evidence, boot.boot)):
             continue
@@ -253,15 +252,13 @@ def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int],
     return Steps(start_ns=start_ns, end_ns=end_ns)
 
 
-def _end_ns(evidence: Evidence, account: Account) -> int:
+def end_ns(evidence: Evidence, account: Account) -> int:
     """One ns after the last thing that happened: a request, a task, the death of a boot by a fault. Not the orderly stop."""
     ops = account.tables.ops
     last = max(evidence.load_end_ns, evidence.load_start_ns, ops.last_done_ns)
-    for files in evidence.tasks.values():
-        for rows in chunks(*files):
-            own = rows[is_own(rows["op"], evidence.run_tag)]
-            for name in ("accepted_ns", "started_ns", "finished_ns", "failed_ns"):
-                last = max(last, int(own[name].max(initial=0)))
+    tasks = account.tables.tasks
+    for instants in (tasks.accepted_ns, tasks.started_ns, tasks.ended_ns):
+        last = max(last, int(instants.max(initial=0)))
     for boot in evidence.boots:
         if boot.fault:
             last = max(last, boot.reaped_ns or 0, boot.signalled_ns or 0)

@@ -14,7 +14,7 @@ from harness.schema import Summary
 from harness.session import Outcome
 from harness.text import render
 
-__all__ = ["EXIT_STATUS", "require_writable", "show_outcome", "write_summary"]
+__all__ = ["EXIT_STATUS", "require_writable", "show_outcome", "shown_path", "write_summary"]
 
 EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 
@@ -22,11 +22,14 @@ EXIT_STATUS = {"PASS": 0, "FAIL": 3, "INCONCLUSIVE": 4}
 def show_outcome(outcome: Outcome, json_to: str | None) -> None:
     """The summary of a run that is over, and where its directory is."""
     write_summary(outcome.summary, json_to)
-    shown = Path(os.path.relpath(outcome.rundir.path))
-    click.echo(
-        f"run directory: {shown if len(str(shown)) < len(str(outcome.rundir.path)) else outcome.rundir.path}",
-        err=json_to == "-",
-    )
+    click.echo(f"run directory: {shown_path(outcome.rundir.path)}", err=json_to == "-")
+    if outcome.rundir.report.exists():
+        click.echo(f"report: {shown_path(outcome.rundir.report)}", err=json_to == "-")
+
+
+def shown_path(path: Path) -> str:
+    """A path as it is shortest: from here, or from the root."""
+    return min(os.path.relpath(path), str(path.absolute()), key=len)
 
 
 def write_summary(summary: Summary, json_to: str | None) -> None:

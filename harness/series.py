@@ -1,0 +1,190 @@
+"""A run over time at any resolution: counts, percentiles, backlog, busy threads, gauges per bin. Pure: no clock, no files.
+
+What the report draws, what the CSV holds and what the dashboard shows come from here. Percentiles are exact nearest-rank ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.accounting import Account
+from harness.grouping import NEVER_NS, TaskState
+from harness.model import Evidence
+from harness.rows import Outcome
+from harness.spans import NONE_NS, TaskSpans, task_spans
+from harness.statistics import rank, response_ns
+from harness.timeline import Steps, backlog_steps, busy_steps, end_ns
+
+__all__ = ["Series", "bin_edges", "bins_of", "nice_bin_s", "quantiles_by_bin", "series"]
+
+SHARES: Final = (0.5, 0.95, 0.99)
+
+Instants = NDArray[np.int64]
+Counts = NDArray[np.int64]
+Figures = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The run in equal bins [edge, next edge). NaN: there is no such value in the bin; inf: that share never ended."""
+
+    edges_ns: Instants  # shape (n_bins + 1,)
+    due: Counts  # operations, by when they were due
+    acked: Counts  # of them
+    rejected: Counts
+    indeterminate: Counts
+    response_ms: Figures  # shape (3, n_bins): p50, p95, p99 of operations due in the bin; rejected ones left out
+    accepted: Counts  # tasks, by when it happened
+    started: Counts
+    finished: Counts
+    failed: Counts
+    undone: Counts  # tasks that will never finish (failed, skipped, interrupted, never started), by when their operation was due
+    of_done: Counts  # finished tasks, by when their operation was due
+    done_ms: Figures  # shape (3, n_bins): of finished tasks, by when their operation was due
+    backlog_max: Counts
+    backlog_end: Counts  # at the bin's right edge
+    busy_max: Counts  # threads or event loop: tasks that run
+    busy_mean: Figures
+    sampled: Gauges | None  # None: nobody looked
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """The samples in each bin; NaN where there is none."""
+
+    pool_size: Figures
+    pool_busy_max: Figures
+    in_flight_max: Figures  # requests
+    loop_lag_max_ms: Figures
+    server_cpu_share: Figures  # of one core
+    server_rss_bytes: Figures
+    load_cpu_share: Figures  # of one core, all load processes together
+
+
+def nice_bin_s(whole_s: float, most: int, least_s: float = 0.05) -> float:
+    """1, 2 or 5 times a power of ten: the smallest such bin that needs no more than `most` bins, and is at least `least_s`."""
+    wanted = max(whole_s / max(most, 1), least_s)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(round(factor * power, 9) for factor in (1, 2, 5, 10) if factor * power >= wanted * (1 - 1e-9))
+
+
+def bin_edges(evidence: Evidence, account: Account, bin_s: float) -> Instants:
+    """Bins of `bin_s` from load start until nothing happened any more: shape (n_bins + 1,)."""
+    bin_ns = round(bin_s * 1e9)
+    n_bins = max(1, -(-(end_ns(evidence, account) - evidence.load_start_ns) // bin_ns))
+    return evidence.load_start_ns + bin_ns * np.arange(n_bins + 1, dtype=np.int64)
+
+
+def series(
+    evidence: Evidence,
+    account: Account,
+    edges_ns: Instants,
+    spans: TaskSpans | None = None,
+    steps: tuple[Steps, Steps] | None = None,
+) -> Series:
+    """The run in the equal bins between `edges_ns`. `spans` and `steps` (backlog, busy) are worked out unless given."""
+    ops, tasks = account.tables.ops, account.tables.tasks
+    spans = spans or task_spans(account.tables)
+    backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
+    bins, n_bins = bins_of(ops.due_ns, edges_ns), len(edges_ns) - 1
+    by_outcome = {
+        outcome: np.bincount(bins[(ops.outcome == outcome) & (bins >= 0)], minlength=n_bins)
+        for outcome in (Outcome.ACK, Outcome.REJ, Outcome.IND)
+    }
+    is_finished = spans.done_ns != NONE_NS
+    is_failed = tasks.state == TaskState.FAILED
+    finished_at = spans.due_ns[is_finished] + spans.done_ns[is_finished]
+    answered = ops.outcome != Outcome.REJ
+    return Series(
+        edges_ns=edges_ns,
+        due=_count(ops.due_ns, edges_ns),
+        acked=by_outcome[Outcome.ACK],
+        rejected=by_outcome[Outcome.REJ],
+        indeterminate=by_outcome[Outcome.IND],
+        response_ms=quantiles_by_bin(ops.due_ns[answered], response_ns(ops)[answered], edges_ns, SHARES),
+        accepted=_count(tasks.accepted_ns, edges_ns),
+        started=_count(tasks.started_ns, edges_ns),
+        finished=_count(finished_at, edges_ns),
+        failed=_count(tasks.ended_ns[is_failed], edges_ns),
+        undone=_count(spans.due_ns[spans.is_undone], edges_ns),
+        of_done=_count(spans.due_ns[is_finished], edges_ns),
+        done_ms=quantiles_by_bin(spans.due_ns[is_finished], spans.done_ns[is_finished], edges_ns, SHARES),
+        backlog_max=backlog.highest_in(edges_ns),
+        backlog_end=backlog.at(edges_ns[1:]),
+        busy_max=busy.highest_in(edges_ns),
+        busy_mean=busy.mean_in(edges_ns),
+        sampled=_gauges(evidence, edges_ns),
+    )
+
+
+def bins_of(at_ns: Instants, edges_ns: Instants) -> NDArray[np.int32]:
+    """The equal bin that each instant is in; -1 outside all of them."""
+    n_bins = len(edges_ns) - 1
+    where = (at_ns - edges_ns[0]) // (edges_ns[1] - edges_ns[0])
+    where[(where < 0) | (where >= n_bins)] = -1
+    narrow: NDArray[np.int32] = where.astype(np.int32)
+    return narrow
+
+
+def quantiles_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants, shares: Sequence[float]) -> Figures:
+    """Nearest-rank quantiles in ms of the values of each bin: shape (n_shares, n_bins). NaN: no value; inf: it never ended."""
+    n_bins = len(edges_ns) - 1
+    found = np.full((len(shares), n_bins), math.nan)
+    bins = bins_of(at_ns, edges_ns)
+    if len(bins) and (bins[0] < 0 or np.any(bins[1:] < bins[:-1])):
+        # Few bins fit a narrow type, whose stable sort is a radix sort.
+        order = np.argsort(bins.astype(np.int16) if n_bins < np.iinfo(np.int16).max else bins, kind="stable")
+        bins, values_ns = bins[order], values_ns[order]
+    limits = np.searchsorted(bins, np.arange(n_bins + 1))
+    for number in np.flatnonzero(np.diff(limits)):
+        inside = values_ns[limits[number] : limits[number + 1]]
+        ranks = [rank(share, len(inside)) - 1 for share in shares]
+        values = np.partition(inside, sorted(set(ranks)))[ranks]
+        found[:, number] = np.where(values == NEVER_NS, math.inf, values / 1e6)
+    return found
+
+
+def _count(at_ns: Instants, edges_ns: Instants) -> Counts:
+    bins = bins_of(at_ns, edges_ns)
+    return np.bincount(bins[bins >= 0], minlength=len(edges_ns) - 1)
+
+
+def _gauges(evidence: Evidence, edges_ns: Instants) -> Gauges | None:
+    if evidence.gauges is None or not len(evidence.gauges.rows):
+        return None
+    rows = np.asarray(evidence.gauges.rows)
+    t_ns = rows["t_ns"].astype(np.int64)
+    reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
+    # The page of a dead server still shows what it showed last.
+    alive = np.array([(at <= (reaped.get(int(boot)) or NEVER_NS)) for at, boot in zip(t_ns, rows["boot"], strict=True)])
+    bins = np.where(alive, bins_of(t_ns, edges_ns), -1)
+
+    def highest(values: NDArray[np.float64]) -> Figures:
+        found = np.full(len(edges_ns) - 1, -math.inf)
+        np.maximum.at(found, bins[bins >= 0], values[bins >= 0])
+        return np.where(np.isinf(found), math.nan, found)
+
+    def share(name: str) -> Figures:
+        """CPU time between two samples of the same server; the first sample of a boot has none before it."""
+        used, passed = np.diff(rows[name].astype(np.int64)), np.diff(t_ns)
+        fine = (np.diff(rows["boot"].astype(np.int64)) == 0) & (used >= 0) & (passed > 0) & (bins[1:] >= 0)
+        sums = np.bincount(bins[1:][fine], weights=used[fine], minlength=len(edges_ns) - 1)
+        lengths = np.bincount(bins[1:][fine], weights=passed[fine], minlength=len(edges_ns) - 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(lengths > 0, sums / lengths, math.nan)
+
+    return Gauges(
+        pool_size=highest(rows["pool_size"].astype(np.float64)),
+        pool_busy_max=highest(rows["pool_busy"].astype(np.float64)),
+        in_flight_max=highest(rows["requests_in_flight"].astype(np.float64)),
+        loop_lag_max_ms=highest(rows["loop_lag_ns"] / 1e6),
+        server_cpu_share=share("server_cpu_ns"),
+        server_rss_bytes=highest(rows["server_rss_bytes"].astype(np.float64)),
+        load_cpu_share=share("load_cpu_ns"),
+    )

@@ -1,0 +1,50 @@
+"""How long each task waited, ran and took until done, one entry per task row. Arrays only: no clock, no files, no processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.grouping import Tables, TaskState, op_of, positions
+
+__all__ = ["NONE_NS", "TaskSpans", "task_spans"]
+
+_UNDONE: Final = (TaskState.FAILED, TaskState.SKIPPED, TaskState.INTERRUPTED, TaskState.NEVER_STARTED)
+NONE_NS: Final = -1
+"""Stands for a duration that there is none of. Another malformed one may be negative as well: compare with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpans:
+    """Rows of tasks whose operation was sent, in the order of the task table."""
+
+    function: NDArray[np.uint16]  # an index of the task table's `function_names`
+    is_undone: NDArray[np.bool_]  # it ended in another way than by finishing: as `never_done` of the account
+    due_ns: NDArray[np.int64]  # of the operation
+    wait_ns: NDArray[np.int64]  # started - accepted; NONE_NS: it never started
+    run_ns: NDArray[np.int64]  # finished or failed - started; NONE_NS: it did not end
+    done_ns: NDArray[np.int64]  # finished - due; NONE_NS: it did not finish
+
+
+def task_spans(tables: Tables) -> TaskSpans:
+    """The spans of all task rows whose operation was sent."""
+    tasks, ops = tables.tasks, tables.ops
+    where, known = positions(ops.op, op_of(tasks.key))
+    function, accepted, started, ended = tasks.function, tasks.accepted_ns, tasks.started_ns, tasks.ended_ns
+    is_finished, is_undone = tasks.state == TaskState.FINISHED, np.isin(tasks.state, _UNDONE)
+    if not known.all():
+        where, function = where[known], function[known]
+        is_finished, is_undone = is_finished[known], is_undone[known]
+        accepted, started, ended = accepted[known], started[known], ended[known]
+    due = ops.due_ns[where] if len(ops.op) else np.empty(0, np.int64)
+    return TaskSpans(
+        function=function,
+        is_undone=is_undone,
+        due_ns=due,
+        wait_ns=np.where(started != 0, started - accepted, NONE_NS),
+        run_ns=np.where((started != 0) & (ended != 0), ended - started, NONE_NS),
+        done_ns=np.where(is_finished, ended - due, NONE_NS),
+    )
