@@ -17,12 +17,9 @@ _ERRORS: Final = {
     **dict.fromkeys(("RunError", "ChildDied", "ChildNotReady", "ClickException"), 1),
     # What a plan or an option is validated by: pydantic and click make a usage error of it.
     "ValueError": 2,
-<<<<<<< HEAD
     # Likewise; the mark under the text and what is allowed there are added to it (harness/faultsyntax.py).
     "_refused": 2,
-=======
     "ReplayError": 2,
->>>>>>> 959b0f5f5c806d2cf3ed6cb2a230f00abb439952
 }
 _COMMANDS: Final = (
     (
