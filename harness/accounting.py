@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import Tables, TaskState, chunks, group, is_own, op_of, positions, states
 from harness.model import Boot, Evidence
+from harness.rowless import has_no_row
 from harness.rows import Gauge, Outcome, RowFile
 
 __all__ = ["Account", "BootAccount", "account"]
@@ -62,6 +63,7 @@ class Account:
     n_rejected: int
     n_indeterminate: int
     n_unsent: int  # request rows that never left: shed
+    n_counted: int  # of n_attempted: known by histograms alone
     n_unseen: int  # acknowledged or indeterminate ones that no process of the server told of: what they left behind is unknown
 
     accepted: int  # tasks; the sum of the states below
@@ -126,6 +128,8 @@ class _Losses:
     broken_running_low: int
     broken_running: int
     recovered: int
+    lost_unknown: int = 0  # inline: operations without rows that may have been acknowledged and have no effect
+    broken_unknown: int = 0  # lost, and whether it was acknowledged is not known: there is no row of the request
 
 
 def account(evidence: Evidence) -> Account:
@@ -138,15 +142,18 @@ def account(evidence: Evidence) -> Account:
         inline or expectation.effects_per_request == expectation.tasks_per_request
     )
     outcome = tables.ops.outcome
+    counted = evidence.counted
     task_state = tables.tasks.task_state()
     by_state = np.bincount(task_state, minlength=len(TaskState))
     n_effects = tables.effects.of(tables.tasks.task_key)
     with_effect = np.bincount(task_state[n_effects > 0], minlength=len(TaskState))
     if inline:
-        losses = _losses_inline(tables, expectation.effects_per_request)
+        losses = _losses_inline(evidence, tables)
     else:
-        losses = _losses(tables, task_state, n_effects, expectation.tasks_per_request, world_is_witness=world_is_witness)
-    acked, unanswered = int(np.count_nonzero(outcome == Outcome.ACK)), int(np.count_nonzero(outcome == Outcome.IND))
+        losses = _losses(evidence, tables, task_state, n_effects, world_is_witness=world_is_witness)
+    acked = int(np.count_nonzero(outcome == Outcome.ACK)) + sum(each.acked for each in counted)
+    unanswered = int(np.count_nonzero(outcome == Outcome.IND)) + sum(each.indeterminate for each in counted)
+    n_counted = sum(each.sent for each in counted)
     unseen_acked, unseen = _unseen(evidence, acked, unanswered)
     shown = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED)
     boots = _boots(evidence)
@@ -154,12 +161,13 @@ def account(evidence: Evidence) -> Account:
         server_is_witness=not inline and unseen == 0,
         world_is_witness=world_is_witness,
         inline=inline,
-        n_attempted=len(tables.ops.op),
+        n_attempted=len(tables.ops.op) + n_counted,
         n_acked=acked,
-        n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)),
+        n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)) + sum(each.rejected for each in counted),
         n_indeterminate=unanswered,
+        n_counted=n_counted,
         n_unseen=unseen,
-        n_unsent=tables.ops.n_unsent_rows,
+        n_unsent=tables.ops.n_unsent_rows + sum(each.shed for each in counted),
         accepted=len(tables.tasks.first),
         accepted_rows=len(tables.tasks.key),
         finished=int(by_state[TaskState.FINISHED]),
@@ -172,11 +180,11 @@ def account(evidence: Evidence) -> Account:
         awaiting=int(by_state[TaskState.AWAITING]),
         malformed=int(by_state[TaskState.MALFORMED]),
         lost_low=losses.lost_queued + losses.lost_running_low,
-        lost_high=losses.lost_queued + losses.lost_running + unseen,
+        lost_high=losses.lost_queued + losses.lost_running + losses.lost_unknown + unseen,
         lost_queued=losses.lost_queued,
         lost_running=losses.lost_running,
         broken_promises_low=losses.broken_queued + losses.broken_running_low,
-        broken_promises_high=losses.broken_queued + losses.broken_running + unseen_acked,
+        broken_promises_high=losses.broken_queued + losses.broken_running + losses.broken_unknown + unseen_acked,
         broken_promises_queued=losses.broken_queued,
         broken_promises_running=losses.broken_running,
         duplicated=tables.effects.n_own - len(tables.effects.key),
@@ -208,11 +216,17 @@ def _unseen(evidence: Evidence, acked: int, unanswered: int) -> tuple[int, int]:
 
 
 def _losses(
-    tables: Tables, task_state: NDArray[np.uint8], n_effects: NDArray[np.int64], tasks_per_request: int, *, world_is_witness: bool
+    evidence: Evidence,
+    tables: Tables,
+    task_state: NDArray[np.uint8],
+    n_effects: NDArray[np.int64],
+    *,
+    world_is_witness: bool,
 ) -> _Losses:
     """Lost tasks from the server's rows and the world's. A world that is no witness leaves the interrupted ones open."""
     ops = tables.ops
-    where, was_sent = positions(ops.op, op_of(tables.tasks.task_key))
+    op = op_of(tables.tasks.task_key)
+    where, was_sent = positions(ops.op, op)
     outcome = np.zeros(len(where), np.uint8)
     outcome[was_sent] = ops.outcome[where[was_sent]]
     has_effect = n_effects > 0
@@ -223,6 +237,7 @@ def _losses(
     n_done = np.bincount(where[done], minlength=len(ops.op))
     lost_running = int(np.count_nonzero(running))
     broken_running = int(np.count_nonzero(running & acked))
+    may_be_acked = has_no_row(evidence, op)
     return _Losses(
         lost_queued=int(np.count_nonzero(queued)),
         lost_running_low=lost_running if world_is_witness else 0,
@@ -230,23 +245,33 @@ def _losses(
         broken_queued=int(np.count_nonzero(queued & acked)),
         broken_running_low=broken_running if world_is_witness else 0,
         broken_running=broken_running,
-        recovered=int(np.count_nonzero(n_done >= max(tasks_per_request, 1))),
+        recovered=int(np.count_nonzero(n_done >= max(evidence.expectation.tasks_per_request, 1))),
+        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)),
     )
 
 
-def _losses_inline(tables: Tables, effects_per_request: int) -> _Losses:
+def _losses_inline(evidence: Evidence, tables: Tables) -> _Losses:
     """Lost operations where the work is done before answering: acknowledged, and an effect is missing."""
-    ops = tables.ops
-    where, was_sent = positions(ops.op, op_of(tables.effects.key))
+    ops, effects_per_request = tables.ops, evidence.expectation.effects_per_request
+    op = op_of(tables.effects.key)
+    where, was_sent = positions(ops.op, op)
     is_done = np.bincount(where[was_sent], minlength=len(ops.op)) >= effects_per_request
     broken = int(np.count_nonzero((ops.outcome == Outcome.ACK) & ~is_done & ~ops.idle))
+    # Of operations without rows only numbers can be compared: those that were acknowledged, and those that are done.
+    _, n_effects = np.unique(op[has_no_row(evidence, op)], return_counts=True)
+    n_done = int(np.count_nonzero(n_effects >= effects_per_request))
+    n_sent, n_acked = (sum(getattr(each, name) for each in evidence.counted) for name in ("sent", "acked"))
+    unknown = max(min(n_acked, n_sent - n_done), 0)
+    surely = max(n_acked - n_done, 0) if not evidence.expectation.idle else 0
     return _Losses(
         lost_queued=0,
-        lost_running_low=broken,
+        lost_running_low=broken + surely,
         lost_running=broken,
         broken_queued=0,
-        broken_running_low=broken,
+        broken_running_low=broken + surely,
         broken_running=broken,
+        lost_unknown=unknown,
+        broken_unknown=unknown,
         recovered=int(np.count_nonzero((ops.outcome == Outcome.IND) & is_done)),
     )
 

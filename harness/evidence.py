@@ -17,9 +17,11 @@ from typing import Any
 from harness.errors import UsageError
 from harness.faults import KINDS, occurrences
 from harness.faultsyntax import parse_fault
+from harness.histograms import HistogramError, read_counted
 from harness.interpreters import server_versions
 from harness.model import (
     Boot,
+    CountedLoad,
     Evidence,
     Expectation,
     Fault,
@@ -83,8 +85,9 @@ def read_evidence(rundir: RunDir) -> Evidence:
         problems += [f"boot {boot.boot} (pid {boot.pid}) was never seen to end" for boot in boots if boot.reaped_ns is None]
     interrupted = _last(events, "interrupted")
     n_reports = sum(event["event"] == "load_done" for event in events)
-    if load and not interrupted and not problems and n_reports < plan.get("load_processes", 1):
-        problems.append(f"only {n_reports} of {plan.get('load_processes', 1)} load processes reported their end")
+    n_loads = load.get("processes") or plan.get("load_processes", 1) if load else 0
+    if load and not interrupted and not problems and n_reports < n_loads:
+        problems.append(f"only {n_reports} of {n_loads} load processes reported their end")
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
@@ -104,6 +107,9 @@ def read_evidence(rundir: RunDir) -> Evidence:
             for event in events
             if event["event"] == "load_done"
         ],
+        n_load_processes=n_loads,
+        counted=_counted(rundir, float(plan["warm_up_s"]), problems),
+        lost_rows_of=_lost_rows(events, rundir),
         is_closed="users" in plan or "locustfile" in plan,
         users=[
             UsersReport(
@@ -129,6 +135,22 @@ def read_evidence(rundir: RunDir) -> Evidence:
         effect_names=tuple(scenario.get("effects", ())),
         check=_check(rundir, has_check=scenario.get("has_check")),
     )
+
+
+def _counted(rundir: RunDir, warm_up_s: float, problems: list[str]) -> list[CountedLoad]:
+    found = []
+    for path in sorted(rundir.path.glob("requests-*.hdr.jsonl")):
+        try:
+            found.append(read_counted(path, warm_up_s))
+        except (OSError, HistogramError) as error:
+            problems.append(f"{path.name} cannot be read: {error}")
+    return found
+
+
+def _lost_rows(events: list[dict[str, Any]], rundir: RunDir) -> frozenset[int]:
+    gone = {"load_machine_lost", "load_machine_left", "load_rows_lost"}
+    numbers = {number for event in events if event["event"] in gone for number in event.get("load_processes", ())}
+    return frozenset(number for number in numbers if not rundir.requests(number).exists())
 
 
 def _check(rundir: RunDir, *, has_check: bool | None) -> ScenarioCheck | None:

@@ -7,7 +7,7 @@ does not do what its rows say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
+from harness.clocks import tolerance_ns
 from harness.grouping import TaskState, op_of, positions
 from harness.model import Evidence
+from harness.rowless import has_no_row, process_of
 from harness.rows import UNTAGGED, Outcome
 from harness.rowscan import FileScan, RequestScan, scan_requests, scan_tasks
 from harness.witnesses import after_death_of_workers, gauge_contradictions, missing_parts, wrong_predictions
@@ -61,7 +63,9 @@ def _acked_accepted_attempted(evidence: Evidence, account: Account) -> Invariant
     contradictions: list[str] = []
     op = op_of(tasks.task_key)
     where, was_sent = positions(ops.op, op)
-    _note(contradictions, "tasks accepted, though the client never sent their operation", evidence, op[~was_sent])
+    never_sent = ~was_sent & ~has_no_row(evidence, op)
+    _note(contradictions, "tasks accepted, though the client never sent their operation", evidence, op[never_sent])
+    contradictions += _counts_of_rowless(evidence, op)
     n_sends = np.zeros(len(op), np.int64)
     n_sends[was_sent] = ops.n_sends[where[was_sent]]
     too_often = was_sent & (tasks.per_task(~tasks.rerun) > n_sends)
@@ -76,12 +80,26 @@ def _acked_accepted_attempted(evidence: Evidence, account: Account) -> Invariant
         if int((expected - n_accepted[short]).sum()) > unwritten:
             _note(contradictions, "operations acknowledged, but not all of their tasks were accepted", evidence, ops.op[short])
         earliest = np.minimum.reduceat(tasks.accepted_ns, tasks.first) if len(tasks.first) else tasks.accepted_ns
-        late = promised & (earliest > np.where(was_sent, ops.ack_ns[where] if len(ops.op) else 0, 0))
+        acked_ns = ops.ack_ns[where] if len(ops.op) else np.zeros(len(op), np.int64)
+        # Of two machines' clocks; added on the other side, for an answer that never came is the largest number that there is.
+        late = promised & (earliest - tolerance_ns(evidence, op) > np.where(was_sent, acked_ns, 0))
         _note(contradictions, "tasks recorded only after their operation was acknowledged", evidence, op[late])
     numbers = (
         f"{account.n_acked:,} acknowledged operations, {account.accepted:,} accepted tasks, {account.n_attempted:,} attempted"
     )
     return _judged("1", title, numbers, contradictions)
+
+
+def _counts_of_rowless(evidence: Evidence, op: NDArray[np.uint32]) -> Iterator[str]:
+    """Where requests came back as histograms, numbers are all that can be compared. `op`: of each task, sorted."""
+    process = process_of(evidence, op)
+    for each in evidence.counted:
+        n_accepted = len(np.unique(op[process == each.process]))
+        who = f"load process {each.process}, of which there are no rows,"
+        if n_accepted > each.sent:
+            yield f"{who} sent {each.sent:,} operations, and tasks of {n_accepted:,} were accepted"
+        if each.acked > n_accepted and evidence.expectation.tasks_per_request and not evidence.expectation.idle:
+            yield f"{who} had {each.acked:,} operations acknowledged, and tasks of {n_accepted:,} were accepted"
 
 
 def _each_boot_adds_up(evidence: Evidence, account: Account, scans: dict[int, FileScan]) -> Invariant:
@@ -211,8 +229,10 @@ def _effects_were_asked_for(evidence: Evidence, account: Account, scans: dict[in
     effects = account.tables.effects
     contradictions: list[str] = []
     owners, _ = _summed(effects.key & _OP_BITS, effects.n)
-    _, was_sent = positions(account.tables.ops.op, op_of(owners))
-    _note(contradictions, "operations of this run with an effect, never sent", evidence, op_of(owners[~was_sent]))
+    local = op_of(owners)
+    _, was_sent = positions(account.tables.ops.op, local)
+    never_sent = ~was_sent & ~has_no_row(evidence, local)
+    _note(contradictions, "operations of this run with an effect, never sent", evidence, local[never_sent])
     untagged = (effects.foreign_ops & np.uint64(UNTAGGED)) != 0
     others = effects.foreign_ops[~untagged]
     if len(others):

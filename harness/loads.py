@@ -6,6 +6,7 @@ Knows nothing of servers and faults; the session says when.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from harness.engines import MODULE
 from harness.errors import RunError
+from harness.joining import LoadMachines
 from harness.load.replay import packed_times
 from harness.plan import Plan
 from harness.processes import Child
@@ -20,7 +22,7 @@ from harness.replays import read_replay
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rundir import EventLog, RunDir
 from harness.talk import Talk
-from harness.traffic.jobs import load_job
+from harness.traffic.jobs import load_job, without_secrets
 
 __all__ = ["Loads"]
 
@@ -34,10 +36,16 @@ _REPORTED = (
     "ceiling_per_s",
     "stalled_s",
     "longest_stall_s",
+    "exit_status",
+    "machine",
+    "clock_uncertainty_ms",
 )
 _READY_S = 30.0
 _LEAD_NS = 150_000_000
 """From "all is ready" to the first request: time for the load process to wake up."""
+_LEAD_ELSEWHERE_NS = 1_000_000_000
+"""The same if it has to be told to other machines first."""
+_ELSEWHERE = {Gauge.ACCEPTED: "sent", Gauge.STARTED: "answered"}
 _PATIENCE_S = 10.0
 _HURRY_S = 3.0
 
@@ -46,9 +54,19 @@ class Loads:
     """All load processes of one run, as one thing."""
 
     def __init__(
-        self, plan: Plan, rundir: RunDir, events: EventLog, tick: Callable[[], None], *, ceiling_per_s: float | None = None
+        self,
+        plan: Plan,
+        rundir: RunDir,
+        events: EventLog,
+        tick: Callable[[], None],
+        tell: Callable[[str], None] = lambda text: None,
+        *,
+        ceiling_per_s: float | None = None,
     ) -> None:
-        """`tick` is called about every 5 ms during a wait. `ceiling_per_s`: what one process can send at most, if known."""
+        """`tick` is called about every 5 ms during a wait, `tell` with what whoever watches should know.
+
+        `ceiling_per_s`: what one process of this machine can send at most, if known.
+        """
         self._plan = plan
         self._ceiling_per_s = ceiling_per_s
         self._rundir = rundir
@@ -56,48 +74,70 @@ class Loads:
         self._tick = tick
         self._started: list[tuple[Child, Talk]] = []
         self._pages: list[LivePage] = []
+        self._machines = LoadMachines(plan, rundir, events, tick, tell) if plan.expect_loads else None
+        self.n_processes = 0
+        """Of all machines together, once that is known."""
         self.start_ns = 0
         """When the load begins, monotonic ns; 0 until that is known."""
         self.schedule: str | None = None
         """What tells its schedule from any other; None where there is none: users go by the answers."""
 
     def start(self) -> None:
-        """Starts the processes, which import what they need while the server starts."""
+        """Starts the processes, which import what they need while the server starts, and asks load machines to join."""
         for process in range(self._plan.load_processes):
             name = f"load-{process}"
             child = Child(
                 name, [sys.executable, *MODULE, "harness.load"], self._rundir.log(name), run_id=self._rundir.run_id, piped=True
             )
             self._started.append((child, Talk(child, self._tick)))
+        if self._machines is not None:
+            self._machines.start()
 
     def give(self, templates: Sequence[Mapping[str, Any]], address: tuple[str, int], run_tag: int) -> None:
-        """Gives each its job: what to send, and where to."""
+        """Gives each its job: what to send, and where to. Waits for load machines to join. Raises RunError."""
+        joined = self._machines.wait_for_all() if self._machines is not None else {}
+        self.n_processes = len(self._started) + sum(joined.values())
         replay = None if self._plan.replay is None else packed_times(read_replay(dict(self._plan)).due_ns)
-        for process, (_, talk) in enumerate(self._started):
-            job = load_job(
+
+        def job(process: int) -> dict[str, Any]:
+            return load_job(
                 self._plan,
                 templates,
                 process=process,
+                processes=self.n_processes,
                 address=address,
                 run_tag=run_tag,
                 rows=self._rundir.requests(process),
                 replay=replay,
                 ceiling_per_s=self._ceiling_per_s,
             )
-            talk.say(job)
+
+        for process, (_, talk) in enumerate(self._started):
+            talk.say(job(process))
+        if self._machines is not None:
+            numbers = iter(range(len(self._started), self.n_processes))
+            jobs = {machine: [_for_elsewhere(job(next(numbers))) for _ in range(n)] for machine, n in joined.items()}
+            self._machines.give(jobs, without_secrets(self._plan, templates, os.environ))
 
     def planned(self) -> int:
-        """Waits until all are ready. How many requests they have in their schedules. Raises ChildDied or ChildNotReady."""
+        """Waits until all are ready. How many requests they have in their schedules. Raises RunError."""
         ready = [talk.hear(_READY_S, "before it was ready") for _, talk in self._started]
-        schedules = {each.get("schedule") for each in ready}
+        told = [(each["planned"], each.get("schedule")) for each in ready]
+        told += self._machines.ready() if self._machines is not None else []
+        schedules = {schedule for _, schedule in told}
         if len(schedules) > 1:
-            raise RunError(f"the load processes made {len(schedules)} different schedules of one plan, so that none was sent")
+            raise RunError(
+                f"the load processes made {len(schedules)} different schedules of one plan, so that none was sent",
+                "with load machines: install the same version of numpy on all (see load_machine_joined in events.jsonl)",
+            )
         (self.schedule,) = schedules
-        return sum(each["planned"] for each in ready)
+        return sum(planned for planned, _ in told)
 
     def begin(self) -> int:
         """Tells all the same start, and returns it, monotonic ns."""
-        self.start_ns = time.monotonic_ns() + _LEAD_NS
+        self.start_ns = time.monotonic_ns() + (_LEAD_NS if self._machines is None else _LEAD_ELSEWHERE_NS)
+        if self._machines is not None:
+            self._machines.begin(self.start_ns, self._note)
         for _, talk in self._started:
             talk.say({"t0_ns": self.start_ns})
         return self.start_ns
@@ -110,7 +150,10 @@ class Loads:
         for process, (child, talk) in enumerate(self._started):
             report = talk.hear(left_s + patience_s, "in the middle of the load")
             ended = child.wait(patience_s, self._tick)
-            self._note(process, report, ended.status if ended else -1)
+            self._note({"process": process, **report, "exit_status": ended.status if ended else -1})
+        if self._machines is not None:
+            left_s = max(0.0, self.start_ns / 1e9 + self._plan.for_s - time.monotonic())
+            self._machines.finish(left_s + patience_s + _PATIENCE_S)
 
     def raise_if_one_died(self) -> None:
         """Raises ChildDied if one ended before its time."""
@@ -118,14 +161,19 @@ class Loads:
             # Status 0 is the end of its load; what it reports is read in `finish`.
             if (ended := child.poll()) is not None and ended.status != 0:
                 raise child.died("in the middle of the load")
+        if self._machines is not None:
+            self._machines.poll()
 
     def total(self, gauge: Gauge) -> int:
-        """The sum of one gauge of theirs, as it is now."""
-        return sum(page.gauge(gauge) for page in self._live())
+        """The sum of one gauge of theirs, as it is now. Of load machines only what the run's progress is shown by."""
+        elsewhere = self._machines.total(_ELSEWHERE[gauge]) if self._machines is not None and gauge in _ELSEWHERE else 0
+        return sum(page.gauge(gauge) for page in self._live()) + elsewhere
 
     def stop(self) -> None:
         """Stops all that still run: each is asked, waited for, and forced."""
         with contextlib.ExitStack() as steps:
+            if self._machines is not None:
+                steps.callback(self._machines.stop)
             for child, talk in self._started:
                 steps.callback(self._stop_one, child, talk)
 
@@ -147,9 +195,9 @@ class Loads:
             child.wait(_HURRY_S, self._tick)
         child.stop(_HURRY_S)
 
-    def _note(self, process: int, report: Mapping[str, Any], exit_status: int) -> None:
-        said = {key: report[key] for key in _REPORTED}
-        self._events.write("load_done", process=process, **said, exit_status=exit_status)
+    def _note(self, report: Mapping[str, Any]) -> None:
+        process = report["process"]
+        self._events.write("load_done", process=process, **{key: report[key] for key in _REPORTED if key in report})
         if "users" in report:
             told = {key: report.get(key, []) for key in ("user_errors", "notes")}
             self._events.write("users_done", process=process, users=report["users"], left=report.get("users_left", 0), **told)
@@ -162,3 +210,8 @@ class Loads:
                 # Not created yet: the load process is still importing.
                 break
         return self._pages
+
+
+def _for_elsewhere(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The job without what is of this machine, or is the same for all and is sent once."""
+    return {key: value for key, value in job.items() if key not in {"rows", "templates", "locustfile", "ceiling_per_s"}}

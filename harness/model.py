@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.rows import RowFile
 
 __all__ = [
     "Boot",
+    "Counted",
+    "CountedLoad",
     "Evidence",
     "Expectation",
     "Fault",
@@ -121,10 +126,37 @@ class GeneratorReport:
     ceiling_per_s: float | None = None  # requests/s that it can send at most on this machine, as calibrated; None: not known
     late: int = 0  # of those sent: more than 20 ms after they were due
     overdue: int = 0  # of those shed: they could not be sent in time; of the others, too many were in flight
-    stalled_s: float = (
-        0.0  # in all, for which its loop stood still for more than 20 ms: it got no processor, or had too much to do
-    )
+    stalled_s: float = 0.0  # in all, for which its loop stood still for more than 20 ms: no processor, or too much to do
     longest_stall_s: float = 0.0
+    machine: str | None = None  # the load machine where it ran; None: the one that measures
+    clock_uncertainty_ms: float | None = None  # of what compares its clock with ours; None: it is ours
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Durations of which only how many there are of each is known, to 0.1 %: highest values of buckets, in order."""
+
+    values_ns: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    n_never: int  # beside them: without an end
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLoad:
+    """The requests of one load process, without rows: nothing can be said of a single one."""
+
+    process: int
+    sent: int
+    acked: int
+    rejected: int
+    indeterminate: int
+    shed: int
+    measured: int  # sent after the warm-up
+    measured_rejected: int  # of them
+    response: Counted  # this and the following: of those that were due after the warm-up
+    answered: Counted
+    service: Counted
+    lag: Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +201,9 @@ class Evidence:
     boots: Sequence[Boot]
     faults: Sequence[Fault] = ()
     generators: Sequence[GeneratorReport] = ()
+    n_load_processes: int = 0  # of all machines; 0: the load never began
+    counted: Sequence[CountedLoad] = ()  # load processes whose requests came back as histograms
+    lost_rows_of: frozenset[int] = frozenset()  # load processes whose requests are known to have no rows here
     is_closed: bool = False  # users waited for answers before they sent more: nobody was due at a time of their own
     users: Sequence[UsersReport] = ()
     lag_floor_ms: float | None = None  # p99 of the generator's lag on this machine when nothing is asked of it; None: not known

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from harness.address import split_address
 from harness.complaints import complaint
 from harness.errors import UsageError
 from harness.faults import FaultPlan, Target, contradiction, occurrences, unfit
@@ -34,13 +35,15 @@ from harness.traffic.operations import parse_pattern
 from harness.traffic.request import RequestPlan, check_header
 from harness.traffic.secret import Mask, has_password
 
-__all__ = ["PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
+__all__ = ["HOST_PLACEHOLDER", "PORT_PLACEHOLDER", "Plan", "RequestPlan", "read_plan"]
 
 
 MOST_REQUESTS = 20_000_000
 _SAME_S = 1e-6
 PORT_PLACEHOLDER = "{port}"
+HOST_PLACEHOLDER = "{host}"
 
+_IPV4 = r"^(?:\d{1,3}\.){3}\d{1,3}$"
 _OF_THE_BUNDLED = {"order": "sequential", "on_error": "continue", "queue_limit": None}
 _OF_SCENARIOS = {"tasks": "sync", "settings": {}, "workers": 1}
 _OF_OPENAPI = ("openapi_only", "openapi_exclude", "openapi_headers")
@@ -81,6 +84,7 @@ class Plan(BaseModel):
     queue_limit: Annotated[int, Field(ge=0)] | None = None
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    host: Annotated[str, Field(pattern=_IPV4)] = "127.0.0.1"
     rate: Annotated[float, Field(gt=0, le=100_000)] | None = None
     stages: Annotated[_Text, Field(max_length=100_000)] | None = None
     replay: Annotated[str, Field(min_length=1)] | None = None
@@ -91,7 +95,11 @@ class Plan(BaseModel):
     above_ceiling: bool = False
     for_s: Annotated[float, Field(gt=0, le=86_400)]
     warm_up_s: Annotated[float, Field(ge=0)] = 1.0
-    load_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    load_processes: Annotated[int, Field(ge=0, le=64)] = 1
+    expect_loads: Annotated[int, Field(ge=0, le=64)] = 0
+    join_bind: str = "127.0.0.1:5557"
+    join_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    join_rows: Annotated[int, Field(ge=0)] = 5_000_000
     request_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     max_in_flight: Annotated[int, Field(ge=1, le=60_000)] = 2000
     faults: tuple[str, ...] = ()
@@ -190,8 +198,7 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _load_is_known(self) -> Plan:
-        if problem := ways.problem(self.__dict__):
-            raise ValueError(problem)
+        ways.check(self.__dict__)
         if self.locustfile is not None:
             others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
             if others:
@@ -200,6 +207,14 @@ class Plan(BaseModel):
         for name in (name for name in _OF_OPENAPI if getattr(self, name) and self.openapi is None):
             msg = f"{name} chooses from an OpenAPI schema, and none is given: say with openapi where it is"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_sends(self) -> Plan:
+        if not self.load_processes and not self.expect_loads:
+            msg = "load_processes is 0 and expect_loads too: nobody would send anything; let one of them be more"
+            raise ValueError(msg)
+        split_address(self.join_bind, "join_bind")
         return self
 
     @model_validator(mode="after")

@@ -86,6 +86,9 @@ class Requests(_Record):
     rejected: int
     indeterminate: int
     unsent: int
+    counted: int = Field(
+        default=0, description="of attempted: of load machines, known by histograms alone; what became of each one's work is not"
+    )
     unseen: int = Field(description="acknowledged or indeterminate, and no process of the server told of them")
     unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
     closed_while_up: int = Field(description="of the indeterminate: the server closed their connection instead of answering")

@@ -63,6 +63,7 @@ class ServerUnderTest:
         events: EventLog,
         *,
         port: int,
+        host: str = HOST,
         scenario: str,
         tick: Callable[[], None],
     ) -> None:
@@ -72,7 +73,8 @@ class ServerUnderTest:
         self._events = events
         self._scenario = scenario
         self._tick = tick
-        self.port = port or free_port()
+        self.host = host
+        self.port = port or free_port(host)
         self.boot = 0
         self.child: Child | None = None
         self.pages = BootPages(rundir, 0)
@@ -87,7 +89,7 @@ class ServerUnderTest:
     def start(self) -> None:
         """Starts the next boot and waits until it is ready. Raises ChildDied or ChildNotReady."""
         self.boot += 1
-        start = Start(HOST, self.port, self.boot, self._rundir.tasks(self.boot), self._scenario)
+        start = Start(self.host, self.port, self.boot, self._rundir.tasks(self.boot), self._scenario)
         name = f"server-{self.boot}"
         engine = self._engine
         self.child = child = Child(
@@ -140,7 +142,7 @@ class ServerUnderTest:
     @property
     def is_open(self) -> bool:
         """Whether something listens on its port."""
-        return ask(HOST, self.port).is_open
+        return ask(self.host, self.port).is_open
 
     def members(self) -> list[psutil.Process]:
         """All its processes."""
@@ -204,7 +206,7 @@ class ServerUnderTest:
         if child.wait(patience_s, self._tick) is None:
             if kind.signal is signal.SIGKILL or self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
-            self._served_to_the_end = ask(HOST, self.port).is_open
+            self._served_to_the_end = ask(self.host, self.port).is_open
             child.kill()
         self._reaped(members, killed_all=kind.signal is signal.SIGKILL and kind.group)
         self.child = None
@@ -239,7 +241,7 @@ class ServerUnderTest:
             if child.wait(patience_s, self._tick, until=is_hurried) is None and not is_hurried() and self._engine.keeps_deadline:
                 self._events.write("problem", text=self._too_slow(signal.SIGTERM, patience_s))
             if child.wait(_HURRY_S if is_hurried() else 0.0, self._tick) is None:
-                self._served_to_the_end = ask(HOST, self.port).is_open
+                self._served_to_the_end = ask(self.host, self.port).is_open
                 child.kill()
         self._reaped(members, is_hurried=is_hurried)
         self.child = None
@@ -270,7 +272,7 @@ class ServerUnderTest:
         if now < self._next_look_s:
             return None
         self._next_look_s = now + _LOOK_EVERY_S
-        self._last_answer = answer = ask(HOST, self.port, self._engine.ready_path)
+        self._last_answer = answer = ask(self.host, self.port, self._engine.ready_path)
         return time.monotonic_ns() if answer.is_ready else None
 
     def _give_up(self, child: Child) -> ChildNotReady:
@@ -310,7 +312,7 @@ class ServerUnderTest:
         if left and not killed_all:
             left = self._orphans(left, is_hurried)
         # Looked at before they are ended: a port that one of them still serves is the thing to be told.
-        port_free = not ask(HOST, self.port).is_open if left else self._port_gets_free()
+        port_free = not ask(self.host, self.port).is_open if left else self._port_gets_free()
         kill_all(process for process, _ in left)
         # The next boot needs the port that they may have held.
         psutil.wait_procs([process for process, _ in left], timeout=FORCE_AFTER_S)
@@ -336,7 +338,7 @@ class ServerUnderTest:
     def _port_gets_free(self) -> bool:
         # The first thread of a killed process may be gone while others are still being taken down, and its sockets with them.
         end = time.monotonic() + _PORT_S
-        while ask(HOST, self.port).is_open:
+        while ask(self.host, self.port).is_open:
             if time.monotonic() > end:
                 return False
             time.sleep(_LOOK_EVERY_S)
@@ -349,7 +351,7 @@ class ServerUnderTest:
         begun = time.monotonic()
         while any(alive(process) for process, _ in left) and not is_hurried():
             waited_s = time.monotonic() - begun
-            is_draining = self.pending() > 0 and not ask(HOST, self.port).is_open
+            is_draining = self.pending() > 0 and not ask(self.host, self.port).is_open
             if waited_s > (self.patience_s if is_draining else _ORPHANS_S):
                 break
             self._tick()
@@ -370,25 +372,25 @@ class ServerUnderTest:
         self._events.write("boot_frozen", boot=self.boot, frozen_ns=frozen_ns, queued=queued, running=running)
 
 
-def require_free(port: int) -> None:
+def require_free(port: int, host: str = HOST) -> None:
     """Raises UsageError if `port` is taken; 0 is always free."""
-    if port and not _bindable(port):
-        raise UsageError(f"port {port} on {HOST} is in use", "choose another one with --port, or leave it out to take a free one")
+    if port and not _bindable(host, port):
+        raise UsageError(f"port {port} on {host} is in use", "choose another one with --port, or leave it out to take a free one")
 
 
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
+def free_port(host: str = HOST) -> int:
+    """A port of `host`, an address of this machine, that nobody uses now."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _bindable(port: int) -> bool:
+def _bindable(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
             probe.listen()
         except OSError:
             return False

@@ -42,7 +42,7 @@ from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
-from harness.servers import HOST, ServerUnderTest, require_free
+from harness.servers import ServerUnderTest, require_free
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
@@ -86,8 +86,12 @@ def run(
     """Runs `plan`. Raises RunError if it could not even begin to measure; everything later ends in a summary that says so."""
     session_progress = progress or Progress()
     peak_per_s = peak_of(plan)
-    calibration = known_ceiling(peak_per_s, plan.load_processes, insist=plan.above_ceiling, say=session_progress.event)
-    require_free(plan.port)
+    calibration = None
+    if plan.load_processes:
+        # Each load machine brings a process at least; what its own can send is that machine's to know.
+        here_per_s = None if peak_per_s is None else peak_per_s * plan.load_processes / (plan.load_processes + plan.expect_loads)
+        calibration = known_ceiling(here_per_s, plan.load_processes, insist=plan.above_ceiling, say=session_progress.event)
+    require_free(plan.port, plan.host)
     chosen = engine or engine_of(plan)
     rundir = RunDir.create(plan.title, out)
     rundir.plan.write_text(plan.to_toml(), encoding="utf-8")
@@ -141,7 +145,7 @@ class _Session:
         self._machine = MachineSampler(rundir.machine())
         self._phase = "start"
         ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
-        self._loads = Loads(plan, rundir, self._events, self._tick, ceiling_per_s=ceiling_per_s)
+        self._loads = Loads(plan, rundir, self._events, self._tick, progress.event, ceiling_per_s=ceiling_per_s)
         self._calibration = calibration
         self._interrupted_by: int | None = None
         self._stopping = False
@@ -188,6 +192,7 @@ class _Session:
             self._rundir,
             self._events,
             port=self._plan.port,
+            host=self._plan.host,
             scenario="{}",
             tick=self._tick,
         )
@@ -232,7 +237,7 @@ class _Session:
         told = ({key: value for key, value in each.items() if key != "has_tasks"} for each in self._scenario["traffic"])
         templates = list(told) or requested_templates(self._plan, os.environ)
         if self._plan.openapi is not None:
-            made, about = generated_templates(self._plan, f"http://{HOST}:{port}", self._rundir, self._tick)
+            made, about = generated_templates(self._plan, f"http://{self._plan.host}:{port}", self._rundir, self._tick)
             self._events.write("traffic_made", **about)
             self._progress.event(
                 f"traffic: {about['variants']} variants of {about['operations']} operations, from {about['source']}"
@@ -240,7 +245,7 @@ class _Session:
             for each in about["left_out"]:
                 self._progress.event(f"traffic: {each['operation']} is left out: {each['why']}")
             templates = [*templates, *made]
-        self._loads.give(templates, (HOST, port), self._run_tag)
+        self._loads.give(templates, (self._plan.host, port), self._run_tag)
 
     def _begin_load(self) -> None:
         planned = self._loads.planned()
@@ -248,7 +253,12 @@ class _Session:
         self._rundir.make_latest()
         end_ns = start_ns + int(self._plan.for_s * 1e9)
         self._events.write(
-            "load_started", load_start_ns=start_ns, load_end_ns=end_ns, planned=planned, schedule=self._loads.schedule
+            "load_started",
+            load_start_ns=start_ns,
+            load_end_ns=end_ns,
+            planned=planned,
+            schedule=self._loads.schedule,
+            processes=self._loads.n_processes,
         )
         self._enter("load")
 

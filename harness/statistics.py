@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.grouping import NEVER_NS, OpTable, chunks, is_own, positions
-from harness.model import Evidence
+from harness.model import Counted, Evidence
 from harness.rows import Outcome
 from harness.spans import NONE_NS, TaskSpans, task_spans
 
@@ -71,12 +71,19 @@ def quantiles_ms(values_ns: NDArray[np.int64], shares: Sequence[float]) -> tuple
     return tuple(_ms(int(ordered[rank(share, n) - 1])) for share in shares)
 
 
-def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
-    """The quantiles that are shown of durations in ns; `NEVER_NS` for one that has no end."""
-    p50, p90, p95, p99, p999, longest = quantiles_ms(values_ns, (*SHARES, 1.0))
+def quantiles(values_ns: NDArray[np.int64], counted: Sequence[Counted] = ()) -> Quantiles:
+    """The quantiles that are shown of durations in ns; `NEVER_NS` for one that has no end. `counted`: further ones."""
+    n_never = int(np.count_nonzero(values_ns == NEVER_NS)) + sum(each.n_never for each in counted)
+    if counted:
+        values_ns, weights = _with_counted(values_ns, counted)
+        n = int(weights.sum())
+        found = _weighted_ms(values_ns, weights, (*SHARES, 1.0))
+    else:
+        n, found = len(values_ns), quantiles_ms(values_ns, (*SHARES, 1.0))
+    p50, p90, p95, p99, p999, longest = found
     return Quantiles(
-        n=len(values_ns),
-        n_never=int(np.count_nonzero(values_ns == NEVER_NS)),
+        n=n,
+        n_never=n_never,
         p50_ms=p50,
         p90_ms=p90,
         p95_ms=p95,
@@ -84,6 +91,24 @@ def quantiles(values_ns: NDArray[np.int64]) -> Quantiles:
         p999_ms=p999,
         max_ms=longest,
     )
+
+
+def _with_counted(values_ns: NDArray[np.int64], counted: Sequence[Counted]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct durations in order, and how many there are of each: exact ones and those of histograms together."""
+    exact, times = np.unique(values_ns, return_counts=True)
+    never = np.array([NEVER_NS], np.int64)
+    values = np.concatenate([exact, *(each.values_ns for each in counted), never])
+    weights = np.concatenate([times, *(each.counts for each in counted), [sum(each.n_never for each in counted)]])
+    order = np.argsort(values, kind="stable")
+    return values[order], weights[order].astype(np.int64)
+
+
+def _weighted_ms(values_ns: NDArray[np.int64], weights: NDArray[np.int64], shares: Sequence[float]) -> tuple[float, ...]:
+    reached = np.cumsum(weights)
+    n = int(reached[-1])
+    if not n:
+        return (math.nan,) * len(shares)
+    return tuple(_ms(int(values_ns[np.searchsorted(reached, rank(share, n))])) for share in shares)
 
 
 def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None) -> Statistics:
@@ -94,16 +119,18 @@ def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None
     counted = measured & (ops.outcome != Outcome.REJ)
     acked = measured & (ops.outcome == Outcome.ACK)
     response = response_ns(ops)
+    by_histogram = evidence.counted
     after = spans.due_ns >= measured_from_ns(evidence)
     done = _inline_done(evidence, ops, measured) if account.inline else spans.done_ns[after & (spans.done_ns != NONE_NS)]
     service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
     return Statistics(
-        n_measured=int(np.count_nonzero(measured)),
-        n_rejected=int(np.count_nonzero(measured & (ops.outcome == Outcome.REJ))),
-        response=quantiles(response[counted]),
-        service=quantiles(service[counted]),
-        lag=quantiles((ops.sent_ns - ops.due_ns)[measured]),
-        answered=quantiles(response[acked]),
+        n_measured=int(np.count_nonzero(measured)) + sum(each.measured for each in by_histogram),
+        n_rejected=int(np.count_nonzero(measured & (ops.outcome == Outcome.REJ)))
+        + sum(each.measured_rejected for each in by_histogram),
+        response=quantiles(response[counted], [each.response for each in by_histogram]),
+        service=quantiles(service[counted], [each.service for each in by_histogram]),
+        lag=quantiles((ops.sent_ns - ops.due_ns)[measured], [each.lag for each in by_histogram]),
+        answered=quantiles(response[acked], [each.answered for each in by_histogram]),
         wait=quantiles(spans.wait_ns[after & (spans.wait_ns != NONE_NS)]),
         run=quantiles(spans.run_ns[after & (spans.run_ns != NONE_NS)]),
         done=quantiles(done),

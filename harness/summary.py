@@ -149,6 +149,7 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
         rejected=result.n_rejected,
         indeterminate=result.n_indeterminate,
         unsent=result.n_unsent,
+        counted=result.n_counted,
         unseen=result.n_unseen,
         unanswered_while_up=len(unexplained(evidence, result, closed=False)),
         closed_while_up=len(unexplained(evidence, result, closed=True)),

@@ -330,6 +330,9 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         f"{requests.indeterminate:,} without an answer",
     ]
     yield from page.wrapped(" requests", f"{requests.attempted:,} sent = {' + '.join(parts)}")
+    if requests.counted:
+        text = f"{requests.counted:,} of them came back as histograms: what became of the work of each one is not known"
+        yield from page.wrapped("", text)
     if requests.unsent:
         yield from page.wrapped(
             "", f"and {requests.unsent:,} never sent: {_why_shed(requests.unsent, summary.generator.overdue)}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
+from harness.clocks import clock_reasons
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant
 from harness.model import Boot, Evidence, Fault
@@ -70,10 +71,11 @@ def judge(
     reasons = (
         *_of_the_session(evidence),
         *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
-        *(reason for boot in evidence.boots for reason in _of_a_boot(boot)),
+        *(reason for boot in evidence.boots for reason in _of_a_boot(boot, evidence.faults)),
         *_of_the_generator(evidence, account, statistics),
-        *stall_reasons(evidence, statistics),
+        *stall_reasons(evidence),
         *_of_the_answers(evidence, account),
+        *clock_reasons(evidence, statistics),
     )
     if reasons:
         return Verdict("INCONCLUSIVE", reasons, trusted=False)
@@ -168,19 +170,25 @@ def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
         yield f"The fault {fault} did not end{why}."
 
 
-def _of_a_boot(boot: Boot) -> Iterator[str]:
+def _of_a_boot(boot: Boot, faults: Sequence[Fault]) -> Iterator[str]:
     name = f"Boot {boot.boot} (pid {boot.pid})"
     if boot.ready_ns is None:
         yield f"{name} never became ready."
     if boot.reaped_ns is not None and boot.signal is None:
         yield f"{name} died on its own, with exit status {boot.exit_status}."
-    elif _has_crashed(boot):
+    elif _has_crashed(boot) and not _ended_by_another(boot, faults):
         yield f"{name} was sent {boot.signal}, but ended with status {boot.exit_status}: it had crashed."
     if boot.survivors:
         listed = ", ".join(f"{process.pid} {process.command}" for process in boot.survivors)
         yield f"{len(boot.survivors)} processes of boot {boot.boot} outlived it: {listed}."
     if boot.port_free is False:
         yield f"Something still listened on the port after boot {boot.boot} was dead."
+
+
+def _ended_by_another(boot: Boot, faults: Sequence[Fault]) -> bool:
+    """Whether it was ended by the signal of an earlier fault, which the last one only met on its way."""
+    to_it = [fault.receipt for fault in faults if fault.boot == boot.boot and fault.receipt.get("pid") == boot.pid]
+    return boot.exit_status in {status for receipt in to_it for status in EXPECTED_EXITS.get(receipt["signal"], ())}
 
 
 def _has_crashed(boot: Boot) -> bool:
@@ -210,7 +218,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
     planned = max(evidence.planned_requests, sum(each.planned for each in evidence.generators))
-    n_sent = account.tables.ops.n_sent_rows
+    n_sent = account.tables.ops.n_sent_rows + account.n_counted
     if not evidence.interrupted_by and account.n_attempted + shed < planned:
         sent = f"{account.n_attempted:,} of {planned:,} planned requests"
         yield f"Only {sent} were sent. The logs of the load processes may say why."

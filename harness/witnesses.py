@@ -41,7 +41,7 @@ def missing_parts(evidence: Evidence) -> list[str]:
         allowed = (threads_of(file) if is_tasks and not file.closed_ns else 0) + file.unwritten
         if file.holes > allowed:
             found.append(f"{name}: {file.holes:,} rows claimed and never published (at most {allowed} can be explained)")
-    if not evidence.requests:
+    if not evidence.requests and not evidence.counted:
         found.append("no load process wrote a file")
     if evidence.expectation.effects_per_request and not evidence.effects:
         found.append("the world wrote no file")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.commands.doctor import doctor
+from harness.commands.load import load
 from harness.commands.new import new
 from harness.commands.report import report
 from harness.commands.run import run
@@ -54,7 +55,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, new, report, run, runs):
+for _command in (doctor, load, new, report, run, runs):
     main.add_command(_command)
 
 

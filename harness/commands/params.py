@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from harness.durations import parse_duration_s
 from harness.plan import PORT_PLACEHOLDER
 
-__all__ = ["EXAMPLE", "Duration", "Port"]
+__all__ = ["EXAMPLE", "Duration", "Port", "join_options"]
 
 EXAMPLE = "afterload run --request 'POST /orders' -- uvicorn main:app --port {port}"
 """How an app of one's own is run."""
@@ -38,3 +39,28 @@ class Port(click.IntRange):
         if value == PORT_PLACEHOLDER:
             self.fail(f"{value} belongs to the command of your app; write -- before it: {EXAMPLE}", param, ctx)
         return int(super().convert(value, param, ctx))
+
+
+def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of `run` for load from other machines."""
+    options = (
+        click.option(
+            "--expect-loads",
+            type=int,
+            metavar="N",
+            help="Wait for N load machines (afterload load --join), which send their part of the load.  [default: 0]",
+        ),
+        click.option("--join-bind", metavar="HOST:PORT", help="Where they join; port 0 takes any.  [default: 127.0.0.1:5557]"),
+        click.option(
+            "--join-within", "join_s", type=Duration(), metavar="TIME", help="How long to wait for them.  [default: 2m]"
+        ),
+        click.option(
+            "--join-rows",
+            type=int,
+            metavar="N",
+            help="More requests of one of their processes come back as histograms only.  [default: 5000000]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

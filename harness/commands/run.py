@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.commands.objectives import doubts, slo_options
-from harness.commands.params import EXAMPLE, Duration, Port
+from harness.commands.params import EXAMPLE, Duration, Port, join_options
 from harness.commands.showing import EXIT_STATUS, require_writable, show_outcome
 from harness.errors import UsageError
 from harness.faultsyntax import FAULT_HELP
@@ -19,6 +19,7 @@ from harness.plan import Plan, read_plan
 from harness.replays import read_replay
 from harness.session import describe
 from harness.session import run as run_session
+from harness.target import CONFIRM, require_address_of_this_machine, require_own
 from harness.traffic.options import TrafficCommand, traffic_options
 
 __all__ = ["run"]
@@ -131,9 +132,16 @@ class _Run(TrafficCommand):
     "--port", type=Port(0, 65_535), metavar="N", help="Port of the server; {port} in COMMAND becomes it.  [default: a free one]"
 )
 @click.option(
+    "--host", metavar="ADDRESS", help="Address of the server, and of load; {host} in COMMAND becomes it.  [default: 127.0.0.1]"
+)
+@click.option(
+    CONFIRM, "confirmed", multiple=True, metavar="HOST", help="Needed for a --host that is not loopback: others may reach it."
+)
+@click.option(
     "--processes", "--load-processes", "load_processes", type=int, metavar="N", help="Processes that send load.  [default: 1]"
 )
 @click.option("--above-ceiling", is_flag=True, default=None, help="Ask for more than the load generator can send here.")
+@join_options
 @click.option(
     "--request-timeout", "request_timeout_s", type=Duration(), metavar="TIME", help="When to give an answer up.  [default: 10s]"
 )
@@ -160,6 +168,7 @@ def run(
     *,
     dry_run: bool,
     keep_world: bool,
+    confirmed: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Runs SCENARIO, or an app of your own that COMMAND starts: load, faults, drain, verdict.
@@ -211,6 +220,8 @@ def run(
         raise UsageError("nothing says what to send", hint)
     described = describe(first)
     plan = Plan.of({**_defaults(described, values), **values}, where)
+    require_own(plan.host, confirmed)
+    require_address_of_this_machine(plan.host)
     if plan.hidden:
         names = ", ".join(plan.hidden)
         click.echo(

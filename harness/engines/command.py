@@ -8,13 +8,13 @@ from pathlib import Path
 
 from harness.engines.engine import Engine, Start, probe_env
 from harness.errors import UsageError
-from harness.plan import PORT_PLACEHOLDER, Plan
+from harness.plan import HOST_PLACEHOLDER, PORT_PLACEHOLDER, Plan
 
 __all__ = ["command"]
 
 
 def command(plan: Plan) -> Engine:
-    """The plan's command, with its port filled in. Raises UsageError if there is no such program or directory."""
+    """The plan's command, with its port and host filled in. Raises UsageError if there is no such program or directory."""
     cwd = Path(plan.cwd or ".").absolute()
     if not cwd.is_dir():
         raise UsageError(f"cwd is {plan.cwd!r}, and there is no such directory")
@@ -26,7 +26,7 @@ def command(plan: Plan) -> Engine:
         raise UsageError(f"the command {program!r} was not found {where}", hint)
 
     def filled_in(start: Start) -> list[str]:
-        return [part.replace(PORT_PLACEHOLDER, str(start.port)) for part in plan.command]
+        return [part.replace(PORT_PLACEHOLDER, str(start.port)).replace(HOST_PLACEHOLDER, start.host) for part in plan.command]
 
     return Engine(
         name="command",

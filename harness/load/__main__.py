@@ -16,7 +16,7 @@ STDOUT = 1
 STDERR = 2
 
 
-def _own_output() -> int:
+def own_output() -> int:
     """A private descriptor of stdout; whatever else prints to stdout from now on goes to stderr, so the protocol stays clean."""
     output = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
@@ -25,7 +25,7 @@ def _own_output() -> int:
 
 def main(arguments: list[str]) -> int:
     """Runs the load process; returns its exit status."""
-    output = _own_output()
+    output = own_output()
     forget_settings()
     # Imported here, not above: importing it imports Locust, which patches the whole process for gevent.
     from harness.load.generator import run

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,12 +29,14 @@ _LOOK_EVERY_S = 0.5
 class Janitor:
     """The session's side. Used as a context manager round everything that starts processes."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, folder: Path | None = None) -> None:
+        """`folder`: one that must not outlive the session either."""
         self._run_id = run_id
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Janitor:
-        command = [sys.executable, "-I", "-S", __file__, self._run_id]
+        command = [sys.executable, "-I", "-S", __file__, self._run_id, *([str(self._folder)] if self._folder else [])]
         # A session of its own: a Ctrl-C in the terminal must not reach it.
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -84,7 +87,7 @@ def _is_alive(pid: int, started: bytes) -> bool:
     return False
 
 
-def _watch(run_id: str) -> None:
+def _watch(run_id: str, folder: str | None = None) -> None:
     session = os.getppid()
     heard = b""
     known: dict[int, bytes] = {}
@@ -103,12 +106,14 @@ def _watch(run_id: str) -> None:
     while time.monotonic() < end:
         left = {pid: started for pid, started in {**known, **_marked(run_id)}.items() if _is_alive(pid, started)}
         if not left:
-            return
+            break
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _watch(sys.argv[1])
+    _watch(*sys.argv[1:])

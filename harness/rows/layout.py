@@ -65,6 +65,8 @@ class HeaderField(IntEnum):
     CLOSED = 64
     UNWRITTEN = 72
     NAMES_USED = 80
+    CLOCK_OFFSET = 88
+    CLOCK_UNCERTAINTY = 96
 
 
 class Gauge(IntEnum):

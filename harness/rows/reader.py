@@ -57,6 +57,7 @@ class RowFile:
     names: tuple[str, ...]
     gauges: tuple[int, ...]  # as last seen, by `Gauge`
     rows: Rows  # published rows, in the order in which they were claimed
+    clock_uncertainty_ns: int = 0  # they were written by another machine's clock, and how well that is known; 0: by ours
 
 
 def read_rows(path: Path) -> RowFile:
@@ -101,6 +102,7 @@ def read_rows(path: Path) -> RowFile:
         names=tuple(_text(header, NAMES_OFFSET + number * NAME_BYTES, NAME_BYTES) for number in range(n_names)),
         gauges=tuple(word(GAUGES_OFFSET + 8 * gauge) for gauge in Gauge),
         rows=published,
+        clock_uncertainty_ns=word(HeaderField.CLOCK_UNCERTAINTY),
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.plan import Plan
 from harness.traffic.request import check_header
-from harness.traffic.secret import resolve
+from harness.traffic.secret import Mask, refers, resolve
 
-__all__ = ["load_job", "requested_templates", "resolved_headers"]
+__all__ = ["load_job", "requested_templates", "resolved_headers", "without_secrets"]
 
 _NAME_BYTES = 64  # of a name in a row file
 
@@ -20,19 +20,20 @@ def load_job(
     templates: Sequence[Mapping[str, Any]],
     *,
     process: int,
+    processes: int,
     address: tuple[str, int],
     run_tag: int,
     rows: Path,
     replay: str | None = None,
     ceiling_per_s: float | None = None,
 ) -> dict[str, Any]:
-    """The job of load process `process` (harness/load/job.py). `replay`: the times of the plan's file, packed.
+    """The job of load process `process` of `processes` (harness/load/job.py). `replay`: the times of the plan's file, packed.
 
     `ceiling_per_s`: what one such process can send at most, if that is known.
     """
     job: dict[str, Any] = {
         "process": process,
-        "processes": plan.load_processes,
+        "processes": processes,
         "host": address[0],
         "port": address[1],
         "duration_s": plan.for_s,
@@ -85,6 +86,30 @@ def resolved_headers(name: str, headers: Mapping[str, str], environment: Mapping
     except ValueError as error:
         msg = f"{name}: {error}"
         raise ValueError(msg) from None
+
+
+def without_secrets(plan: Plan, templates: Iterable[Mapping[str, Any]], environment: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The templates as they may leave this machine: what came from the environment, or is secret, is a reference again.
+
+    Whoever gets them calls `resolved_headers` with an environment of their own.
+    """
+    mask = Mask()
+    references: dict[tuple[str, str], str] = {}
+    for headers in (*(request.sent_headers for request in plan.requests), plan.openapi_headers):
+        sent = resolved_headers("", headers, environment)
+        for header, value in mask.headers(headers).items():
+            if refers(value):
+                references[header, sent[header]] = value
+    return [
+        {
+            **template,
+            "headers": {
+                header: references.get((header, value), value.replace("$", "$$"))
+                for header, value in template.get("headers", {}).items()
+            },
+        }
+        for template in templates
+    ]
 
 
 def _told_apart(names: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-__all__ = ["Mask", "has_password", "is_secret", "resolve"]
+__all__ = ["Mask", "has_password", "is_secret", "refers", "resolve"]
 
 _NAMES = re.compile(r"auth|cookie|token|secret|passw|credential|session|signature|api-?key|access-?key", re.IGNORECASE)
 _USERINFO = re.compile(r"[A-Za-z][\w+.-]*://[^\s/@:?#]*:(?!\$)[^\s/@?#]+@")
@@ -15,6 +15,11 @@ _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za
 def is_secret(header: str) -> bool:
     """True for the headers that carry credentials, by their name."""
     return _NAMES.search(header) is not None
+
+
+def refers(value: str) -> bool:
+    """True if a part of it is taken from the environment."""
+    return any(match[1] is None for match in _REFERENCE.finditer(value))
 
 
 def has_password(text: str) -> bool:
@@ -60,7 +65,7 @@ class Mask:
         return {name: self._value(name, value) for name, value in headers.items()}
 
     def _value(self, header: str, value: str) -> str:
-        if not value or not is_secret(header) or any(match[1] is None for match in _REFERENCE.finditer(value)):
+        if not value or not is_secret(header) or refers(value):
             return value
         base = "AFTERLOAD_" + re.sub(r"[^A-Za-z0-9]", "_", header).upper()
         number = 1

@@ -1,0 +1,125 @@
+"""Requests that come back as histograms: seconds add up to the whole, and figures are within 0.1 %."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+
+from harness.histograms import HistogramError, count_rows, read_counted
+from harness.rows import Kind, Outcome, RowWriter
+from harness.statistics import quantiles
+
+T0 = 5_000 * 10**9
+N = 3000
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Three seconds at 1,000/s: 1 % refused, 1 % without an answer, some shed, responses between 0.2 ms and 2 s."""
+    path = tmp_path / "requests-1.rows"
+    took = (np.random.default_rng(6).lognormal(15.5, 1.2, N)).astype(np.int64)
+    with RowWriter(path, Kind.REQUESTS) as writer:
+        for k in range(N):
+            due = T0 + k * 1_000_000
+            if k % 500 == 499:
+                writer.append((k + 1, Outcome.REJ << 16 | 6 << 24, due))
+                continue
+            outcome = {0: Outcome.REJ, 1: Outcome.OPEN}.get(k % 100, Outcome.ACK)
+            done = 0 if outcome is Outcome.OPEN else due + 50_000 + int(took[k])
+            writer.append((k + 1, 200 | outcome << 16 | 1 << 32, due, due + 50_000, done))
+    return path
+
+
+@pytest.fixture
+def file(rows: Path) -> Path:
+    path = rows.with_suffix(".hdr.jsonl")
+    count_rows(rows, path, t0_ns=T0, warm_up_s=0.25, process=1)
+    return path
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_the_seconds_added_up_are_the_whole_bit_for_bit(file: Path) -> None:
+    """By the library's own means alone, as anybody else would merge them."""
+    _, *seconds, whole = lines(file)
+
+    assert [each["from_s"] for each in seconds] == [0.0, 0.25, 1.0, 2.0]
+    for kind in ("response", "answered", "service", "lag"):
+        merged = HdrHistogram.decode(seconds[0][kind])
+        for each in seconds[1:]:
+            merged.add(HdrHistogram.decode(each[kind]))
+        again = HdrHistogram(1, 3_600_000_000_000, 3)
+        again.add(merged)
+        assert again.encode().decode() == whole[kind]
+        assert merged.get_total_count() == {"lag": N - 6}.get(kind, whole["acked"])
+
+
+def test_figures_from_histograms_are_within_a_thousandth_of_those_from_rows(rows: Path, file: Path) -> None:
+    from harness.rows import read_rows
+
+    found = np.asarray(read_rows(rows).rows)
+    measured = found[found["due_ns"] >= T0 + 250_000_000]
+    acked = measured[measured["outcome"] == Outcome.ACK]
+    exact = quantiles((acked["done_ns"] - acked["due_ns"]).astype(np.int64))
+
+    counted = read_counted(file, 0.25)
+
+    close = quantiles(np.empty(0, np.int64), [counted.answered])
+    assert close.n == exact.n == len(acked)
+    for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms"):
+        assert getattr(exact, name) <= getattr(close, name) <= getattr(exact, name) * 1.001
+    assert close.max_ms == exact.max_ms
+    assert (counted.sent, counted.shed, counted.acked) == (N - 6, 6, int(np.count_nonzero(found["outcome"] == Outcome.ACK)))
+    assert counted.measured == np.count_nonzero(measured["sent_ns"])
+
+
+def test_rows_and_histograms_make_one_distribution_with_the_unanswered_at_its_end(file: Path) -> None:
+    counted = read_counted(file, 0.25)
+    exact = np.full(10_000, 1_000, np.int64)
+
+    both = quantiles(exact, [counted.response])
+
+    assert both.n == 10_000 + int(counted.response.counts.sum()) + counted.response.n_never
+    assert (
+        both.n_never
+        == counted.response.n_never
+        == counted.measured - counted.measured_rejected - int(counted.answered.counts.sum())
+    )
+    assert both.p50_ms == 0.001
+    assert math.isinf(both.max_ms)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace('"version": 1', '"version": 2'), "is of version 2; this afterload reads version 1"),
+        (lambda text: "\n".join(text.splitlines()[:-2]) + "\n", "is cut off"),
+        (lambda text: text.replace('"acked": ', '"acked": 1', 1), "does not add up"),
+        (lambda text: text[:-200], "is no file of histograms"),
+        (lambda text: "", "is no file of histograms"),
+    ],
+)
+def test_a_damaged_file_is_no_evidence(file: Path, damage: Any, said: str) -> None:
+    file.write_text(damage(file.read_text()))
+
+    with pytest.raises(HistogramError, match=said):
+        read_counted(file, 0.25)
+
+
+def test_a_process_that_sent_nothing_has_empty_histograms(tmp_path: Path) -> None:
+    rows, file = tmp_path / "requests-2.rows", tmp_path / "requests-2.hdr.jsonl"
+    RowWriter(rows, Kind.REQUESTS).close()
+    count_rows(rows, file, t0_ns=T0, warm_up_s=1.0, process=2)
+
+    counted = read_counted(file, 1.0)
+
+    assert (counted.sent, counted.measured, int(counted.lag.counts.sum())) == (0, 0, 0)
+    assert math.isnan(quantiles(np.empty(0, np.int64), [counted.response]).p50_ms)
