@@ -130,6 +130,9 @@ class _Judge:
     def _windowed(self, slo: Slo, what: Figure, number: float, of: Figure | None) -> SloResult:
         assert slo.window_s is not None
         spans = list(self._spans(round(slo.window_s * 1e9)))
+        if self._account.n_counted and what.name != "backlog":
+            why = f"of {counted(self._account.n_counted, 'request')} there are histograms alone, which have no windows"
+            return SloResult(slo.text, None, None, None, None, None, what.unit, why=why)
         if not spans:
             why = f"the measured load is shorter than a window of {duration_s(slo.window_s)}"
             return SloResult(slo.text, None, None, None, None, None, what.unit, why=why)
@@ -197,7 +200,7 @@ class _Judge:
                 + ": load for longer, or take it as it is with --allow few-samples"
             )
         if found.n_unknown:
-            causes.append(f"of {counted(found.n_unknown, 'request')} the server told nothing")
+            causes.append(f"of {counted(found.n_unknown, 'request')} nobody knows when the work was done")
         return "; ".join(causes)
 
     def _noise_in(self, found: Bounds) -> str:
@@ -214,6 +217,9 @@ class _Judge:
         from_ns = self._evidence.load_start_ns + round(self._evidence.warm_up_s * 1e9)
         whole = span or _Span(from_ns, NEVER_NS)
         n, n_acked = self._count("due", whole), self._count("due_acked", whole)
+        if span is None:
+            n += sum(each.measured for each in self._evidence.counted)
+            n_acked += sum(int(each.answered.counts.sum()) for each in self._evidence.counted)
         if not n:
             return nothing("no request was due")
         share = 100.0 * (n - n_acked) / n

@@ -32,6 +32,9 @@ CONFIDENCE: Final = 0.95
 BEYOND: Final = 10
 """Values that must be expected beyond a percentile before it is taken as measured."""
 
+UNDATED_NS: Final = 0
+"""Stands for when a request was due of which only a histogram tells."""
+
 _ROOM: Final = 1e-6  # 1 - 0.99 is a little more than a hundredth
 
 
@@ -82,19 +85,24 @@ class Samples:
                 at_ns, value_ns = at_ns[order], value_ns[order]
             lengths = np.where(value_ns == NEVER_NS, 0, value_ns)
             noisy = np.ones(len(at_ns), np.bool_) if self._slowed else self._noise.covers(at_ns, lengths)
+            # Of those in histograms nobody knows when they were due: if there was noise, it may have been then.
+            noisy |= (at_ns == UNDATED_NS) & bool(self._noise.noisy.any())
             self._known[series] = Sample(at_ns, value_ns, noisy & (value_ns != NEVER_NS), n_unknown)
         return self._known[series]
 
     def _values(self, series: Series) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
         ops = self._account.tables.ops
         measured = ops.due_ns >= self._from_ns
-        if series == "lag":
-            return ops.due_ns[measured], (ops.sent_ns - ops.due_ns)[measured], 0
-        if series in {"response", "service"}:
-            counted = measured & (ops.outcome != Outcome.REJ)
-            service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
-            return ops.due_ns[counted], (response_ns(ops) if series == "response" else service)[counted], 0
-        n_unknown = 0 if self._account.inline else self._account.n_unseen
+        if series in {"response", "service", "lag"}:
+            at_ns, value_ns = self._of_requests(series, measured)
+            histograms = [getattr(each, series) for each in self._evidence.counted]
+            counted = [value_ns, *(np.repeat(each.values_ns, each.counts) for each in histograms)]
+            counted.append(np.full(sum(each.n_never for each in histograms), NEVER_NS, np.int64))
+            value_ns = np.concatenate(counted)
+            undated = np.full(len(value_ns) - len(at_ns), UNDATED_NS, np.int64)
+            return np.concatenate([at_ns, undated]), value_ns, 0
+        # Of a request in a histogram nobody knows when it was due, so neither when its tasks were.
+        n_unknown = self._account.n_counted + (0 if self._account.inline else self._account.n_unseen)
         if self._account.inline:
             if series not in {"done", "done_finished"}:
                 return np.empty(0, np.int64), np.empty(0, np.int64), 0
@@ -106,6 +114,14 @@ class Samples:
             at_ns = np.concatenate([at_ns, never])
             value_ns = np.concatenate([value_ns, np.full(len(never), NEVER_NS, np.int64)])
         return at_ns, value_ns, n_unknown
+
+    def _of_requests(self, series: Series, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ops = self._account.tables.ops
+        if series == "lag":
+            return ops.due_ns[measured], (ops.sent_ns - ops.due_ns)[measured]
+        counted = measured & (ops.outcome != Outcome.REJ)
+        service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
+        return ops.due_ns[counted], (response_ns(ops) if series == "response" else service)[counted]
 
     def _of_tasks(self, series: Series, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops, tag = self._account.tables.ops, self._evidence.run_tag

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.accounting import account
-from harness.model import Evidence, Fault
+from harness.model import Counted, CountedLoad, Evidence, Fault
 from harness.noise import noise_of
 from harness.rows import Outcome, RequestError
 from harness.samples import Sample, Samples, bounds_of, least_to_bound, least_to_measure
@@ -267,6 +267,20 @@ def test_a_window_in_which_nothing_was_due_says_nothing(healthy: Simulated) -> N
     assert slo.holds is True
     assert slo.windows is not None
     assert (slo.windows.n, slo.windows.undecided) == (10, 0)
+
+
+def test_requests_that_came_back_as_histograms_count_on_the_whole_and_have_no_windows(healthy: Simulated) -> None:
+    """A second load process, on another machine: a thousand answers of 100 ms, ten of them never given, and ten refused."""
+    answers = Counted(np.array([100 * MS]), np.array([1000]), 0)
+    responses = dataclasses.replace(answers, n_never=10)
+    load = CountedLoad(1, 1020, 1000, 10, 10, 0, 1020, 10, response=responses, answered=answers, service=responses, lag=answers)
+    evidence = dataclasses.replace(healthy.evidence(), counted=[load])
+    summary = judged(evidence, "p50<50ms", "p90<50ms", "max<1h", "error_rate<1%", "p50<50ms@2s", "done_p50<1h", "backlog<5000@2s")
+
+    assert [slo.holds for slo in summary.slos] == [True, False, False, True, None, True, True]
+    assert summary.slos[0].value == summary.requests.response_ms.p50
+    assert summary.slos[3].value == pytest.approx(100 * 20 / 3020)
+    assert "there are histograms alone" in summary.slos[4].why
 
 
 def test_a_limit_that_this_afterload_does_not_know_is_no_crash(healthy: Simulated) -> None:
