@@ -92,7 +92,11 @@ def _until_ns(evidence: Evidence, over_ns: int) -> int:
 
 def _left(evidence: Evidence, fault: Fault, ended: Boot | None) -> tuple[int, int]:
     files = evidence.tasks.get(fault.boot or 0, ())
-    if ended is None:
+    if ended is not None:
+        # Not what workers had left that had ended before.
+        gone = {pid for pid, _ in ended.worker_deaths}
+        files = [file for file in files if file.pid not in gone]
+    else:
         pids = fault.receipt.get("replaced") or ([fault.receipt["pid"]] if fault.effect == "replaces" else [])
         files = [file for file in files if file.pid in pids]
     return left_in(files)

@@ -136,12 +136,13 @@ def tell(judged: Judged) -> Story:
 def _marks(judged: Judged) -> Iterator[Mark]:
     evidence, boots = judged.evidence, judged.summary.boots
     ended = {boot.boot: boot for boot in boots if boot.fault}
-    for fault in evidence.faults:
+    for fault, summary in zip(evidence.faults, judged.summary.faults, strict=True):
         if fault.landed_ns is None:
             continue
         at_s = (fault.landed_ns - evidence.load_start_ns) / 1e9
-        boot = ended.get(fault.boot) if fault.boot is not None else None
-        left = _left(boot.queued_at_death, boot.running_at_death) if boot else ""
+        # A boot may be hit by others too before the one that ends it.
+        boot = ended.get(summary.boot) if summary.boot is not None and summary.ends_boot else None
+        left = _left(summary.left_queued, summary.left_running)
         name = boot.signal if boot and boot.signal else fault.name
         yield Mark(at_s, "fault", f"{name} {at_s:.1f} s", f"{name} at {at_s:.1f} s{left}")
     for boot in boots:
