@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -79,8 +80,13 @@ def _row(text: str, hint: str, status: int) -> str:
     return f"- {text} (exit {status})\n" + (f"  - *hint:* {hint}\n" if hint else "")
 
 
-def messages() -> Iterator[Message]:
+@cache
+def messages() -> tuple[Message, ...]:
     """Of all modules of harness, in the order of their names."""
+    return tuple(_of_all())
+
+
+def _of_all() -> Iterator[Message]:
     for path in sorted(HARNESS.rglob("*.py")):
         module = str(path.relative_to(HARNESS).with_suffix(""))
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -55,6 +55,7 @@ class Flow:
     bin_s: float
     accepted: NDArray[np.int64]  # shape (n_bins,); the first bin also holds what came before the load
     started: NDArray[np.int64]
+    left: NDArray[np.int64]  # put aside without having been started: skipped, discarded
     ended: NDArray[np.int64]
     backlog: NDArray[np.float64]  # accepted and not started
     busy: NDArray[np.float64]  # started and not ended
@@ -154,6 +155,7 @@ class _Bins:
                     bin_s=self._bin_ns / 1e9,
                     accepted=self._counts["accepted"][row, inside].astype(np.int64),
                     started=self._counts["started"][row, inside].astype(np.int64),
+                    left=self._counts["left"][row, inside].astype(np.int64),
                     ended=self._counts["ended"][row, inside].astype(np.int64),
                     backlog=self._mean(row, "accepted", "started", "left"),
                     busy=self._mean(row, "started", "ended"),

@@ -71,11 +71,10 @@ def bytes_of(number: float) -> str:
     return f"{number:,.0f} bytes"
 
 
-def per_second(rate: float) -> str:
-    """Two or three digits: `104/s`, `9.8/s`, `0.5/s`."""
-    if rate >= 9.95:
-        return f"{rate:,.0f}/s"
-    return f"{rate:.1f}/s" if rate >= 0.095 else f"{rate:.2g}/s"
+def per_second(rate: float, what: str = "") -> str:
+    """Two or three digits: `104/s`, `9.8/s`, `0.5/s`, `104 tasks/s`."""
+    number = f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.1f}" if rate >= 0.095 else f"{rate:.2g}"
+    return f"{number}{' ' if what else ''}{what}/s"
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -51,7 +51,7 @@ def of_backlog(facts: Facts) -> Iterator[FoundOut]:
 
 def _grows(facts: Facts, main: Stretch) -> FoundOut:
     first, _, last = main.answers_ms
-    rates = f"{per_second(main.accepted_per_s)} come in, {per_second(main.ended_per_s)} get done"
+    rates = f"{per_second(main.accepted_per_s, 'tasks')} come in, {per_second(main.ended_per_s)} get done"
     is_flat = not last > max(_FLAT * first, first + _FLAT_MS)
     # Whoever waits for an answer nearly as long as for the work is told something by it.
     # (How long work takes on average is what is pending divided by what comes in: Little's law.)
@@ -72,7 +72,7 @@ def _grows(facts: Facts, main: Stretch) -> FoundOut:
     wait_s = pending / main.ended_per_s if main.ended_per_s else math.inf
     later = "would never get done" if math.isinf(wait_s) else f"take {roughly_s(wait_s)} to work off"
     text += f" After ten minutes of this {about(pending)} would be pending, which {later}."
-    advice = f"It keeps up with less than {per_second(main.ended_per_s)}."
+    advice = f"It keeps up with less than {per_second(main.ended_per_s, 'tasks')}."
     if facts.plan.get("engine") == "rust":
         advice += " To refuse (503) what is too much rather than promise it: --queue-limit."
     return FoundOut(

@@ -34,6 +34,7 @@ class Way:
 
     accepted: int
     started: int
+    left: int  # put aside without having been started
     ended: int
     run_s: (
         float  # mean: the time that tasks ran in the stretch, divided by those that ended in it (service demand); NaN: none did
@@ -91,8 +92,8 @@ class Stretch:
 
     @property
     def ended_per_s(self) -> float:
-        """Tasks that got done."""
-        return sum(way.ended for way in self.ways) / self.seconds
+        """Tasks that were pending no more: done, failed, or put aside."""
+        return sum(way.ended + way.left for way in self.ways) / self.seconds
 
     @property
     def grows_per_s(self) -> float:
@@ -226,6 +227,7 @@ def _way(flow: Flow, first: int, last: int) -> Way:
     return Way(
         accepted=int(flow.accepted[inside].sum()),
         started=started,
+        left=int(flow.left[inside].sum()),
         ended=ended,
         run_s=float(flow.busy[inside].sum()) * flow.bin_s / ended if ended else math.nan,
         wait_s=float(flow.wait_s[inside].sum()) / started if started else math.nan,

@@ -173,7 +173,8 @@ def test_a_run_that_goes_on_is_shown_as_such_and_never_removed(folder: Path):
     finally:
         run.send_signal(signal.SIGKILL)
         run.wait()
-    assert [each.state for each in list_runs(folder / "runs")] == ["unfinished"]
+    # A child that it was just starting may still be between fork and exec, and holds the lock until then.
+    wait_until(lambda: [each.state for each in list_runs(folder / "runs")] == ["unfinished"], timeout_s=30)
     wait_until(lambda: runs("prune", "--keep", 0).status == 0, timeout_s=60)
     assert not list(folder.glob("runs/*-*"))
 
