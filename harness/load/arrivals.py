@@ -134,6 +134,10 @@ class ScheduledTraffic:
                     recorder.launched()
                     gevent.spawn(send, client, template, op, due_ns)
                 position += 1
+        if not self._is_stopping:
+            # A pause at the end belongs to the load as one in the middle does.
+            self._timer.arm(t0_ns + round(self._stage.job.duration_s * NS_PER_S))
+            hub.wait(watcher)
 
 
 def _due_ns(job: LoadJob) -> NDArray[np.int64]:

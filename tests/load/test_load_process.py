@@ -338,6 +338,24 @@ def test_an_empty_part_of_a_schedule_is_a_run_like_any_other(start_load: StartLo
     assert (done["planned"], done["sent"], done["shed"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_pause_at_the_end_belongs_to_the_load(serve: Serve, start_load: StartLoad, job: Job, *, is_stopped: bool) -> None:
+    """The process is done when the pause is over, or at once when it is told to stop in it."""
+    server = serve(lambda _: Reply())
+    staged = {key: value for key, value in job.items() if key != "rate_per_s"}
+    duration_s = 60.1 if is_stopped else 0.6
+    stages = f"20 for 100ms, pause for {'60s' if is_stopped else '500ms'}"
+    load = start_load({**staged, "port": server.port, "stages": stages, "duration_s": duration_s})
+    t0_ns = load.go()
+    server.wait_for_requests(2)
+    if is_stopped:
+        load.send({"stop": True})
+    done = load.finish()
+
+    assert (done["planned"], done["sent"]) == (2, 2)
+    assert is_stopped or time.monotonic_ns() >= t0_ns + 600_000_000
+
+
 def test_a_line_that_is_no_command_is_named_and_the_load_goes_on(serve: Serve, start_load: StartLoad, job: Job) -> None:
     """Once it runs, a mistake of the session is a line on stderr, not the end of a measurement."""
     server = serve(lambda _: Reply())
