@@ -17,6 +17,8 @@ _ERRORS: Final = {
     **dict.fromkeys(("RunError", "ChildDied", "ChildNotReady", "ClickException"), 1),
     # What a plan or an option is validated by: pydantic and click make a usage error of it.
     "ValueError": 2,
+    # Likewise; the mark under the text and what is allowed there are added to it (harness/faultsyntax.py).
+    "_refused": 2,
 }
 _COMMANDS: Final = (
     (

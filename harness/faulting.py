@@ -191,6 +191,8 @@ class Faulting:
     # What.
 
     def _do(self, each: _Waiting) -> None:
+        # Another fault may have ended it a moment ago.
+        self._restart_if_ended()
         if not self.explains_death and (death := self._server.note_own_death()):
             self._receipt(each, None, detail="the server had died before")
             raise RunError(death)
@@ -205,9 +207,10 @@ class Faulting:
             self._receipt(each, None, detail=str(why))
             self._tell(f"{self._at_s():6.1f} s  {each.plan} did not land: {why}")
             return
-        self._under_way.append(_UnderWay(each, disturbance, self._server.boot, begun_ns))
+        under_way = _UnderWay(each, disturbance, self._server.boot, begun_ns)
+        self._under_way.append(under_way)
         self._tell(f"{self._at_s():6.1f} s  {each.plan.name}: {words}")
-        self._next_look_ns = 0
+        self._look_whether_landed(under_way, begun_ns)
 
     def _end_boot(self, each: _Waiting) -> None:
         kind, server = each.plan.kind, self._server

@@ -34,6 +34,7 @@ SHORT: Final[Mapping[str, tuple[str, Unit, str]]] = {
     "offered": ("requests.offered_per_s", "/s", "requests due per second"),
     "error_rate": ("", "%", "requests without a 2xx answer, of those due after the warm-up"),
     "recovery": ("", "s", "from a fault to the first answer after it, of the slowest"),
+    "backlog_recovery": ("", "s", "from a fault until the backlog was what it was before, of the slowest"),
 }
 """Short names: the path that they stand for ("": harness/gates.py works it out), the unit, and what that is."""
 

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from harness.accounting import Account
 from harness.figures import Figure, figure_of, limit_of, read
 from harness.grouping import NEVER_NS
+from harness.intervals import Value, nothing, result_of, worst_of
 from harness.model import Evidence
 from harness.noise import Noise
 from harness.rows import Outcome
 from harness.samples import Bounds, Sample, Samples, bounds_of, least_to_bound, least_to_measure
 from harness.schema import Summary
-from harness.slo import Operator, Slo, SloError, SloResult, SloWindows, parse_slo
+from harness.slo import Slo, SloError, SloResult, SloWindows, parse_slo
 from harness.timeline import Steps, backlog_steps
-from harness.wording import counted, duration_s, figure
+from harness.wording import counted, duration_s
 
 __all__ = ["evaluate"]
 
@@ -70,20 +71,6 @@ _SLOWED: Final = frozenset(
 """Figures of the whole run that noise makes larger."""
 
 _QUIETER: Final = ": run it where nothing else does, or take it as it is with --allow noise"
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What is known of a figure, in its unit. inf: it never ended; measured None: there is none."""
-
-    measured: float | None
-    low: float
-    high: float
-    why: str = ""  # what makes it an interval, or why there is none; a sentence without its end
-
-    def times(self, factor: float) -> _Value:
-        measured = None if self.measured is None else self.measured * factor
-        return dataclasses.replace(self, measured=measured, low=self.low * factor, high=self.high * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +125,7 @@ class _Judge:
         if slo.window_s is not None:
             return self._windowed(slo, what, number, of)
         value, limit = self._value(what, None), self._limit(number, of, None)
-        return _result(slo, what, value, limit)
+        return result_of(slo, what, value, limit)
 
     def _windowed(self, slo: Slo, what: Figure, number: float, of: Figure | None) -> SloResult:
         assert slo.window_s is not None
@@ -147,14 +134,15 @@ class _Judge:
             why = f"the measured load is shorter than a window of {duration_s(slo.window_s)}"
             return SloResult(slo.text, None, None, None, None, None, what.unit, why=why)
         results = [
-            _result(slo, what, self._value(what, span), self._limit(number, of, span), self._at_s(span.from_ns)) for span in spans
+            result_of(slo, what, self._value(what, span), self._limit(number, of, span), self._at_s(span.from_ns))
+            for span in spans
         ]
         told = [result for result in results if result.value is not None or result.holds is not None]
         broken = [result for result in results if result.holds is False]
         unknown = [result for result in told if result.holds is None]
         # A window in which nothing was due says nothing. If all are such, nothing is known.
         considered = broken or unknown or told or results
-        worst = _worst(slo.operator, considered)
+        worst = worst_of(slo.operator, considered)
         windows = SloWindows(
             slo.window_s, len(results), len(broken), len(unknown), worst.windows.worst_from_s if worst.windows else None
         )
@@ -172,31 +160,31 @@ class _Judge:
         if n_whole and end - begin - n_whole * length_ns > length_ns // 1000:
             yield _Span(end - length_ns, end)
 
-    def _limit(self, number: float, of: Figure | None, span: _Span | None) -> _Value:
+    def _limit(self, number: float, of: Figure | None, span: _Span | None) -> Value:
         if of is None:
-            return _Value(number, number, number)
+            return Value(number, number, number)
         return self._value(of, span).times(number)
 
-    def _value(self, what: Figure, span: _Span | None) -> _Value:
+    def _value(self, what: Figure, span: _Span | None) -> Value:
         if what.series is not None:
             assert what.share is not None
             sample = self._samples.of(what.series)
             return self._percentile(what, sample.between(span.from_ns, span.until_ns) if span else sample)
         if what.name == "error_rate":
             return self._error_rate(span)
-        if what.name == "recovery":
-            return self._recovery()
+        if what.name in {"recovery", "backlog_recovery"}:
+            return self._slowest(self._recoveries() if what.name == "recovery" else self._backlog_recoveries())
         if span is not None:
             return self._in_window(what, span)
         return self._of_the_summary(what)
 
-    def _percentile(self, what: Figure, sample: Sample) -> _Value:
+    def _percentile(self, what: Figure, sample: Sample) -> Value:
         assert what.share is not None
         found = bounds_of(sample, what.share, allow_few="few-samples" in self._allowed, allow_noise="noise" in self._allowed)
         if not found.n and not found.n_unknown:
-            return _nothing(f"there is no value of {what.name}")
+            return nothing(f"there is no value of {what.name}")
         measured = None if math.isnan(found.measured) else found.measured
-        return _Value(measured, found.low, found.high, self._why(what, found))
+        return Value(measured, found.low, found.high, self._why(what, found))
 
     def _why(self, what: Figure, found: Bounds) -> str:
         assert what.share is not None
@@ -217,57 +205,63 @@ class _Judge:
 
     def _noise_words(self) -> str:
         noise = self._noise
-        who = f"others used {noise.other_share:.0%} of the processors" if noise.other_share >= noise.steal_share else ""
-        stolen = f"{noise.steal_share:.0%} of the processors' time was stolen" if noise.steal_share >= 0.01 or not who else ""
-        return (
-            f"{' and '.join(filter(None, (who, stolen)))} ({duration_s(noise.noisy_s)} of {duration_s(noise.seen_s)} were noisy)"
-        )
+        return f"{noise.words()} ({duration_s(noise.noisy_s)} of {duration_s(noise.seen_s)} were noisy)"
 
-    def _error_rate(self, span: _Span | None) -> _Value:
+    def _error_rate(self, span: _Span | None) -> Value:
         from_ns = self._evidence.load_start_ns + round(self._evidence.warm_up_s * 1e9)
         whole = span or _Span(from_ns, NEVER_NS)
         n, n_acked = self._count("due", whole), self._count("due_acked", whole)
         if not n:
-            return _nothing("no request was due")
+            return nothing("no request was due")
         share = 100.0 * (n - n_acked) / n
-        return self._in_noise(_Value(share, share, share), span, low=0.0)
+        return self._in_noise(Value(share, share, share), span, low=0.0)
 
-    def _recovery(self) -> _Value:
-        """Of the slowest fault. What ended no boot is told by its own entry in the summary, where there is one."""
-        values = [self._recovery_of(boot.boot) for boot in self._summary.boots if boot.fault]
-        values += [
-            self._back_after(fault.recovery_s, self._evidence.load_start_ns + round(fault.landed_s * 1e9), str(fault.fault))
-            for fault in getattr(self._summary, "faults", ())
-            if fault.landed_s is not None and not fault.ends_boot
-        ]
+    def _slowest(self, values: Sequence[Value]) -> Value:
         if not values:
-            return _nothing("there was no fault to recover from")
+            return nothing("there was no fault to recover from")
         none = next((value for value in values if value.measured is None), None)
         return none or self._in_noise(max(values, key=lambda value: value.high), None, low=0.0)
 
-    def _recovery_of(self, number: int) -> _Value:
+    def _recoveries(self) -> list[Value]:
+        """Of boots that a fault ended, and of faults that ended none."""
+        values = [self._recovery_of(boot.boot) for boot in self._summary.boots if boot.fault]
+        for fault in self._summary.faults:
+            if fault.landed_s is not None and not fault.ends_boot:
+                landed_ns = self._evidence.load_start_ns + round(fault.landed_s * 1e9)
+                values.append(self._back_after(fault.recovery_s, landed_ns, fault.fault))
+        return values
+
+    def _backlog_recoveries(self) -> list[Value]:
+        seen = self._account.server_is_witness
+        landed = [fault.backlog_recovery_s for fault in self._summary.faults if fault.landed_s is not None]
+        if landed and not seen:
+            return [nothing("the server told nothing of its backlog")]
+        seconds = [math.inf if each is None else each for each in landed]
+        return [Value(each, each, each) for each in seconds]
+
+    def _recovery_of(self, number: int) -> Value:
         boot = next(boot for boot in self._evidence.boots if boot.boot == number)
         said = next(each for each in self._summary.boots if each.boot == number).recovery_s
         began = boot.frozen_ns or boot.signalled_ns
         if not boot.fault or began is None:
-            return _nothing(f"no fault ended boot {number}")
+            return nothing(f"no fault ended boot {number}")
         return self._back_after(said, max(began, boot.reaped_ns or 0), f"the end of boot {number}")
 
-    def _back_after(self, recovery_s: float | None, since_ns: int, what: str) -> _Value:
+    def _back_after(self, recovery_s: float | None, since_ns: int, what: str) -> Value:
         """Without an answer it never recovered, if anybody asked."""
         if recovery_s is None and not bool((self._account.tables.ops.sent_ns > since_ns).any()):
-            return _nothing(f"no request was sent any more after {what}")
+            return nothing(f"no request was sent any more after {what}")
         seconds = math.inf if recovery_s is None else recovery_s
-        return _Value(seconds, seconds, seconds)
+        return Value(seconds, seconds, seconds)
 
-    def _in_window(self, what: Figure, span: _Span) -> _Value:
+    def _in_window(self, what: Figure, span: _Span) -> Value:
         if what.path == ("tasks", "backlog_max"):
             self._backlog = self._backlog or backlog_steps(self._evidence)
             most = float(self._backlog.highest_in(np.array([span.from_ns, span.until_ns]))[0])
             return self._in_noise(self._seen(what, most), span, low=0.0)
         is_offered = what.path == ("requests", "offered_per_s")
         rate = self._count("due" if is_offered else "acked", span) / span.length_s
-        value = _Value(rate, rate, rate)
+        value = Value(rate, rate, rate)
         return value if is_offered else self._in_noise(value, span, high=math.inf)
 
     def _count(self, what: str, span: _Span) -> int:
@@ -279,7 +273,7 @@ class _Judge:
         first, last = np.searchsorted(self._sorted[what], (span.from_ns, span.until_ns))
         return int(last - first)
 
-    def _of_the_summary(self, what: Figure) -> _Value:
+    def _of_the_summary(self, what: Figure) -> Value:
         path = what.path
         boots = {str(boot.boot): boot.boot for boot in self._summary.boots}
         if path[0] == "boots" and path[-1] == "recovery_s" and path[1] in boots:
@@ -287,46 +281,46 @@ class _Judge:
         try:
             number = read(self._summary, path)
         except LookupError as error:
-            return _nothing(str(error.args[0]))
+            return nothing(str(error.args[0]))
         if what.durations:
             return self._quantile_in_the_summary(what, number)
         if number is None:
-            return _nothing(f"{what.name} is null")
+            return nothing(f"{what.name} is null")
         number *= 100.0 if what.unit == "%" else 1.0
         if (low := _INTERVALS.get(path)) is not None:
             least = float(read(self._summary, low) or 0.0)
-            return _Value(number, least, number, "" if least == number else "a witness is missing")
+            return Value(number, least, number, "" if least == number else "a witness is missing")
         value = self._seen(what, number)
         if path == ("requests", "achieved_per_s"):
             return self._in_noise(value, None, high=max(number, self._summary.requests.offered_per_s or 0.0))
         return self._in_noise(value, None, low=0.0) if path[-1] in _SLOWED else value
 
-    def _quantile_in_the_summary(self, what: Figure, number: float | None) -> _Value:
+    def _quantile_in_the_summary(self, what: Figure, number: float | None) -> Value:
         """One whose single values are not looked at here; the record beside it says how many there were."""
         above = what.path[:-1]
         n = int(read(self._summary, (*above, "n")) or 0)
         share = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "max": 1.0}[what.path[-1]]
         if not n:
-            return _nothing(f"there is no value of {'.'.join(above)}")
+            return nothing(f"there is no value of {'.'.join(above)}")
         exact = math.inf if number is None else number
         if share == 1 or n >= least_to_measure(share) or "few-samples" in self._allowed:
-            return self._in_noise(_Value(exact, exact, exact), None, low=0.0)
+            return self._in_noise(Value(exact, exact, exact), None, low=0.0)
         longest = read(self._summary, (*above, "max"))
         high = math.inf if longest is None or n < least_to_bound(share) else longest
-        return _Value(
+        return Value(
             exact, 0.0, high, self._why(dataclasses.replace(what, share=share), Bounds(exact, 0.0, high, n, is_few=True))
         )
 
-    def _seen(self, what: Figure, number: float) -> _Value:
+    def _seen(self, what: Figure, number: float) -> Value:
         """A count: at least that many, where nobody can say that there were not more."""
         account = self._account
         if what.path[0] == "tasks" and what.path[-1] in _OF_THE_SERVER and not account.server_is_witness and not account.inline:
-            return _Value(number, number, math.inf, "the server told nothing, or not of all requests")
+            return Value(number, number, math.inf, "the server told nothing, or not of all requests")
         if what.path[0] == "tasks" and what.path[-1] in _OF_THE_WORLD and not account.world_is_witness:
-            return _Value(number, number, math.inf, "nobody looked at what arrived in the world")
-        return _Value(number, number, number)
+            return Value(number, number, math.inf, "nobody looked at what arrived in the world")
+        return Value(number, number, number)
 
-    def _in_noise(self, value: _Value, span: _Span | None, *, low: float | None = None, high: float | None = None) -> _Value:
+    def _in_noise(self, value: Value, span: _Span | None, *, low: float | None = None, high: float | None = None) -> Value:
         if "noise" in self._allowed or value.measured is None or math.isinf(value.measured):
             return value
         if span is None:
@@ -345,59 +339,3 @@ class _Judge:
 
     def _at_s(self, instant_ns: int) -> float:
         return (instant_ns - self._evidence.load_start_ns) / 1e9
-
-
-def _nothing(why: str) -> _Value:
-    return _Value(None, math.nan, math.nan, why)
-
-
-def _result(slo: Slo, what: Figure, value: _Value, limit: _Value, from_s: float | None = None) -> SloResult:
-    holds = _holds(slo.operator, value, limit)
-    why = ""
-    if holds is None:
-        why = "; ".join(dict.fromkeys(filter(None, (value.why, limit.why))))
-        is_wide = value.measured is not None and value.low != value.high
-        if is_wide and not (value.low == 0.0 and math.isinf(value.high)):
-            why += f"; it lies between {figure(value.low, what.unit)} and {figure(value.high, what.unit, never='never')}"
-    return SloResult(
-        text=slo.text,
-        holds=holds,
-        value=value.measured,
-        low=None if math.isnan(value.low) else value.low,
-        high=None if math.isnan(value.high) else value.high,
-        limit=limit.measured,
-        unit=what.unit,
-        why=why,
-        windows=None if from_s is None else SloWindows(slo.window_s or 0.0, 1, 0, 0, from_s),
-    )
-
-
-def _holds(operator: Operator, value: _Value, limit: _Value) -> bool | None:
-    if value.measured is None and math.isnan(value.low):
-        return None
-    if limit.measured is None or math.isnan(limit.low):
-        return None
-    match operator:
-        case "<":
-            return True if value.high < limit.low else False if value.low >= limit.high else None
-        case "<=":
-            return True if value.high <= limit.low else False if value.low > limit.high else None
-        case ">":
-            return True if value.low > limit.high else False if value.high <= limit.low else None
-        case ">=":
-            return True if value.low >= limit.high else False if value.high < limit.low else None
-    if value.low == value.high == limit.low == limit.high:
-        return True
-    return False if value.high < limit.low or value.low > limit.high else None
-
-
-def _worst(operator: Operator, results: Sequence[SloResult]) -> SloResult:
-    """The one that is furthest from its limit, or nearest to it; the first of several."""
-
-    def badness(result: SloResult) -> float:
-        if result.value is None or result.limit is None:
-            return -math.inf
-        over = result.value - result.limit
-        return abs(over) if operator == "==" else over if operator in {"<", "<="} else -over
-
-    return max(results, key=badness)

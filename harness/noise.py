@@ -33,6 +33,8 @@ STALLED_SHARE: Final = 0.10
 IDLE_SHARE: Final = 0.10
 """Where the kernel does not tell of stalls: less idle time than this means that somebody had to wait."""
 
+WORTH_TELLING: Final = 0.01
+
 AFTER_NS: Final = 500_000_000
 """What piled up during noise has to be worked off: so much longer it counts as noisy."""
 
@@ -63,6 +65,13 @@ class Noise:
     def is_noisy(self) -> bool:
         """Whether figures of the whole run were measured in noise."""
         return self.noisy_share >= NOISY_SHARE
+
+    def words(self) -> str:
+        """Who took the processors, over all of the measured time."""
+        others = f"others used {self.other_share:.0%} of the processors"
+        stolen = f"{self.steal_share:.0%} of the processors' time was stolen"
+        is_stolen, is_used = self.steal_share >= WORTH_TELLING, self.other_share >= self.steal_share
+        return " and ".join([*([others] if is_used else []), *([stolen] if is_stolen or not is_used else [])])
 
     def covers(self, instants_ns: NDArray[np.int64], lengths_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these times, each from an instant and so long, touch a noisy interval."""

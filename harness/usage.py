@@ -91,12 +91,14 @@ def usage_of(evidence: Evidence) -> Usage:
     flows: list[Flow] = []
     spread = _Spread(np.zeros(_BUCKETS, np.int64), np.zeros(_BUCKETS))
     reaped = {boot.boot: boot.reaped_ns or evidence.load_end_ns for boot in evidence.boots}
+    deaths = {(boot.boot, pid): ended for boot in evidence.boots for pid, ended in boot.worker_deaths}
     for boot, files in sorted(evidence.tasks.items()):
         counted = _Bins(evidence.load_start_ns, bin_ns, n_bins)
         for file in files:
             sums = _Sums.of(len(file.names) + 1)
+            dead_ns = deaths.get((boot, file.pid), reaped.get(boot, evidence.load_end_ns))
             for rows in chunks(file):
-                _count(rows, counted, sums, spread, reaped.get(boot, evidence.load_end_ns))
+                _count(rows, counted, sums, spread, dead_ns)
             _merge(functions, file, sums)
         flows += counted.flows(boot)
     found = [sums.use(name, on_loop=on_loop) for (name, on_loop), sums in functions.items()]
@@ -231,6 +233,12 @@ def _count(rows: Rows, bins: _Bins, sums: _Sums, spread: _Spread, dead_ns: int) 
     is_put_aside = is_started & (ended == 0) & is_dropped & (rows["reason"] != DropReason.ABANDONED)
     if is_put_aside.any():
         bins.add("ended", rows["dropped_ns"][is_put_aside].astype(np.int64), on_loop[is_put_aside])
+    # What its process left behind when it died waits and runs no more.
+    is_dead = (ended == 0) & ~is_dropped
+    for name, chosen in (("left", is_dead & ~is_started), ("ended", is_dead & is_started)):
+        if chosen.any():
+            at = np.maximum(np.where(is_started, started, accepted)[chosen], dead_ns)
+            bins.add(name, at, on_loop[chosen])
     is_left = is_dropped & ~is_started
     bins.add("accepted", accepted, on_loop)
     sums.accepted += np.bincount(function, minlength=2 * n_functions)

@@ -71,7 +71,7 @@ def judge(
     reasons = (
         *_of_the_session(evidence),
         *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
-        *(reason for boot in evidence.boots for reason in _of_a_boot(boot)),
+        *(reason for boot in evidence.boots for reason in _of_a_boot(boot, evidence.faults)),
         *_of_the_generator(evidence, account, statistics),
         *stall_reasons(evidence, statistics),
         *_of_the_answers(evidence, account),
@@ -170,19 +170,25 @@ def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
         yield f"The fault {fault} did not end{why}."
 
 
-def _of_a_boot(boot: Boot) -> Iterator[str]:
+def _of_a_boot(boot: Boot, faults: Sequence[Fault]) -> Iterator[str]:
     name = f"Boot {boot.boot} (pid {boot.pid})"
     if boot.ready_ns is None:
         yield f"{name} never became ready."
     if boot.reaped_ns is not None and boot.signal is None:
         yield f"{name} died on its own, with exit status {boot.exit_status}."
-    elif _has_crashed(boot):
+    elif _has_crashed(boot) and not _ended_by_another(boot, faults):
         yield f"{name} was sent {boot.signal}, but ended with status {boot.exit_status}: it had crashed."
     if boot.survivors:
         listed = ", ".join(f"{process.pid} {process.command}" for process in boot.survivors)
         yield f"{len(boot.survivors)} processes of boot {boot.boot} outlived it: {listed}."
     if boot.port_free is False:
         yield f"Something still listened on the port after boot {boot.boot} was dead."
+
+
+def _ended_by_another(boot: Boot, faults: Sequence[Fault]) -> bool:
+    """Whether it was ended by the signal of an earlier fault, which the last one only met on its way."""
+    to_it = [fault.receipt for fault in faults if fault.boot == boot.boot and fault.receipt.get("pid") == boot.pid]
+    return boot.exit_status in {status for receipt in to_it for status in EXPECTED_EXITS.get(receipt["signal"], ())}
 
 
 def _has_crashed(boot: Boot) -> bool:

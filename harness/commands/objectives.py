@@ -42,7 +42,7 @@ def doubts(plan: Plan) -> Iterator[str]:
     """What can be seen in advance: objectives that this plan cannot decide."""
     for slo in map(check_slo, plan.slos):
         figure = figure_of(slo, slo.figure)
-        if figure.name == "recovery" and not plan.faults:
+        if figure.name in {"recovery", "backlog_recovery"} and not plan.faults:
             yield f"{slo.text} will be inconclusive: there is no fault to recover from"
         if figure.share is None or figure.share == 1 or plan.profile is None or "few-samples" in plan.allow:
             continue

@@ -15,6 +15,7 @@ import numpy as np
 from harness.findings.answers import of_answers, of_users
 from harness.findings.backlog import of_backlog
 from harness.findings.catalogue import CATALOGUE, Entry, rank_of
+from harness.findings.crowd import of_the_machine
 from harness.findings.effects import of_effects
 from harness.findings.ends import of_ends
 from harness.findings.facts import Facts
@@ -41,6 +42,7 @@ _KINDS = (
     of_answers,
     of_processes,
     of_users,
+    of_the_machine,
 )
 
 _EXPLAINS = {

@@ -141,7 +141,7 @@ def _full(facts: Facts, main: Stretch, way: Way) -> Iterator[FoundOut]:
     waits = way.wait_s * 1e3 >= max(_WAIT_MS, way.run_s * 1e3 / 2)
     if waits and (use >= _FULL or pool.saturated_s >= _OFTEN_FULL * pool.lived_s):
         yield _saturated(facts, main, way, use)
-    elif use >= _NEARLY_FULL and way.accepted >= _FEWEST_ACCEPTED:
+    elif _NEARLY_FULL <= use <= _BEYOND and way.accepted >= _FEWEST_ACCEPTED:
         limit = limit_of(main, facts.cores)
         needed = threads_needed(way, main.seconds)
         yield FoundOut(
@@ -166,6 +166,9 @@ def _full(facts: Facts, main: Stretch, way: Way) -> Iterator[FoundOut]:
 
 
 _NEARLY_FULL: Final = 0.85
+_BEYOND: Final = 1.05
+"""More cannot be: then the threads that were there, or what was pending before, are not as they seem."""
+
 _FEWEST_ACCEPTED: Final = 50
 
 

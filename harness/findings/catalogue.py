@@ -241,6 +241,13 @@ CATALOGUE: Final = (
         "A queue with workers; the text says what it gains and costs.",
     ),
     Entry(
+        "noisy-machine",
+        ("warning",),
+        "For a tenth of the measured time or more, other programs or the hypervisor took so much of the processors that"
+        " somebody had to wait ([verdict.md](verdict.md)).",
+        "A machine with nothing else to do.",
+    ),
+    Entry(
         "closed-model",
         ("info",),
         "The load were users who wait for answers: they sent less while the server stalled.",

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
+from harness.findings.stretch import lasting_of
 from harness.grouping import chunks
 from harness.model import Note
 from harness.rows import Rows, TaskKind
@@ -34,9 +35,14 @@ def _noted(facts: Facts) -> Iterator[FoundOut]:
     by_function: dict[tuple[str, str], list[Note]] = {}
     evidence = facts.evidence
     ready_ns = {boot.boot: boot.ready_ns or 0 for boot in evidence.boots}
+    lasting = lasting_of(evidence)
     for note in evidence.notes:
         # What happens while an app starts keeps nobody waiting, neither before the load nor after a restart in the middle of it.
-        if note.kind == "blocked" and not 0 < note.t_ns < max(evidence.load_start_ns, ready_ns.get(note.boot, 0)):
+        if note.kind != "blocked" or 0 < note.t_ns < max(evidence.load_start_ns, ready_ns.get(note.boot, 0)):
+            continue
+        # A process that was stopped on purpose, or had to share its cores, blocked nobody by itself.
+        ended_ns = note.t_ns + int(note.blocked_ms * 1e6)
+        if not any(began <= ended_ns and note.t_ns <= until for began, until in lasting):
             by_function.setdefault((note.function, note.file), []).append(note)
     for (function, _), notes in sorted(by_function.items(), key=lambda each: -max(note.blocked_ms for note in each[1])):
         worst = max(notes, key=lambda note: note.blocked_ms)
@@ -72,6 +78,8 @@ def _late(facts: Facts) -> Iterator[FoundOut]:
     until = np.array([ended.get(int(boot), 0) for boot in rows["boot"]], np.int64)
     began = np.array([ready.get(int(boot), 0) for boot in rows["boot"]], np.int64)
     late = (lag_ns >= LONG_BLOCK_MS * 1e6) & (t_ns < until) & (t_ns - lag_ns >= np.maximum(began, evidence.load_start_ns))
+    for from_ns, until_ns in lasting_of(evidence):
+        late &= (t_ns < from_ns) | (t_ns - lag_ns > until_ns)
     if not late.any():
         return
     times = _blocks(t_ns[late], lag_ns[late])

@@ -96,7 +96,8 @@ def _goes_on(rss: NDArray[np.float64]) -> bool:
 def _uneven(facts: Facts) -> Iterator[FoundOut]:
     """Of one boot, processes that were there all the time and had very different numbers of tasks."""
     for boot in facts.evidence.boots:
-        files = [file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid not in boot.dead_workers]
+        gone = {*boot.dead_workers, *(pid for pid, _ in boot.worker_deaths)}
+        files = [file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid not in gone]
         stretch = next((each for each in facts.stretches if each.boot == boot.boot), None)
         if len(files) < 2 or stretch is None:
             continue

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from harness.accounting import BootAccount
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.findings.stretch import Stretch
 from harness.model import Boot
+from harness.rowscan import left_in
 from harness.wording import at_s, counted, duration_s, listed, per_second, roughly_s
 
 __all__ = ["of_restarts"]
@@ -30,26 +31,63 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
     if not facts.account.server_is_witness or facts.evidence.interrupted_by:
         return
     counts = {each.boot: each for each in facts.account.boots}
-    crashes: list[tuple[Boot, BootAccount]] = []
+    crashes: list[_Left] = []
     for boot in sorted(facts.evidence.boots, key=lambda each: each.boot):
         count = counts.get(boot.boot)
         if count is None or boot.reaped_ns is None or not count.queued_at_death + count.running_at_death:
             continue
+        crashes += _of_workers(facts, boot)
+        # What processes left that had ended before is not that of the boot's own end; of themselves they are told of elsewhere.
+        ended = [pid for pid, _ in boot.worker_deaths]
+        queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in ended])
+        left = _Left(
+            boot=boot,
+            what=boot.signal or "its own death",
+            at_s=facts.at_s(boot.signalled_ns or boot.reaped_ns),
+            queued=max(count.queued_at_death - queued, 0),
+            running=max(count.running_at_death - running, 0),
+        )
+        if not left.queued + left.running:
+            continue
         # One that had to be killed after it was asked is told of with its end.
         if boot.signal in _ASKED:
             if not boot.forced:
-                yield _given_up(facts, boot, count)
+                yield _given_up(facts, left)
         else:
-            crashes.append((boot, count))
+            crashes.append(left)
     if crashes:
-        yield _crashed(facts, crashes)
+        yield _crashed(facts, sorted(crashes, key=lambda each: each.at_s or 0.0))
     yield from _drain(facts)
 
 
-def _crashed(facts: Facts, crashes: list[tuple[Boot, BootAccount]]) -> FoundOut:
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the end of a boot, or of some processes of it, left behind."""
+
+    boot: Boot
+    what: str
+    at_s: float | None
+    queued: int
+    running: int
+
+
+def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
+    """Of processes that were ended on purpose while the boot went on, by fault."""
+    found = []
+    for fault in facts.evidence.faults:
+        if fault.effect != "replaces" or fault.boot != boot.boot or fault.landed_ns is None:
+            continue
+        pids = {*fault.receipt.get("replaced", ()), fault.receipt.get("pid")}
+        queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in pids])
+        if queued + running:
+            found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running))
+    return found
+
+
+def _crashed(facts: Facts, crashes: list[_Left]) -> FoundOut:
     broken, lost = facts.account.broken_promises, facts.account.lost
-    queued, running = (sum(getattr(count, name) for _, count in crashes) for name in ("queued_at_death", "running_at_death"))
-    who = [f"{boot.signal or 'its own death'} at {at_s(facts.at_s(boot.signalled_ns or boot.reaped_ns))}" for boot, _ in crashes]
+    queued, running = sum(each.queued for each in crashes), sum(each.running for each in crashes)
+    who = [f"{each.what} at {at_s(each.at_s)}" for each in crashes]
     shown = who[:_MOST_SHOWN] + ([f"{len(who) - _MOST_SHOWN} more"] if len(who) > _MOST_SHOWN else [])
     text = (
         f"What a process holds in memory ends with it: {listed(shown)} left {_split(queued, running)} behind;"
@@ -71,8 +109,8 @@ def _crashed(facts: Facts, crashes: list[tuple[Boot, BootAccount]]) -> FoundOut:
             "broken_promises": broken,
             "lost": lost,
             "restarts": [
-                {"boot": boot.boot, "signal": boot.signal, "queued": count.queued_at_death, "running": count.running_at_death}
-                for boot, count in crashes
+                {"boot": each.boot.boot, "what": each.what, "at_s": each.at_s, "queued": each.queued, "running": each.running}
+                for each in crashes
             ],
             "pending_mean": round(float(pending.mean()), 3) if len(pending) else None,
             "pending_max": round(float(pending.max()), 3) if len(pending) else None,
@@ -88,11 +126,11 @@ def _split(queued: int, running: int) -> str:
     return f"{listed(parts)} {'task' if (running or queued) == 1 else 'tasks'}"
 
 
-def _given_up(facts: Facts, boot: Boot, count: BootAccount) -> FoundOut:
+def _given_up(facts: Facts, what: _Left) -> FoundOut:
     """It was asked to end, and ended with work left."""
+    boot, at, left = what.boot, at_s(what.at_s), what.queued + what.running
     waited_s = ((boot.reaped_ns or 0) - (boot.signalled_ns or 0)) / 1e9
-    at, left = at_s(facts.at_s(boot.signalled_ns)), count.queued_at_death + count.running_at_death
-    split = _split(count.queued_at_death, count.running_at_death)
+    split = _split(what.queued, what.running)
     stretch = next((each for each in reversed(facts.stretches) if each.boot == boot.boot), None)
     needed_s = (
         _to_work_off_s(stretch, round(float(stretch.pending[-1]))) if stretch is not None and len(stretch.pending) else None
@@ -101,8 +139,8 @@ def _given_up(facts: Facts, boot: Boot, count: BootAccount) -> FoundOut:
         "boot": boot.boot,
         "signal": boot.signal,
         "waited_s": round(waited_s, 3),
-        "queued": count.queued_at_death,
-        "running": count.running_at_death,
+        "queued": what.queued,
+        "running": what.running,
         "needed_s": None if needed_s is None else round(needed_s, 3),
     }
     if boot.said_abandoned_queued is None:

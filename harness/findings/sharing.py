@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
+from harness.findings.stretch import lasting_of
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.wording import duration_ms, duration_s
@@ -29,6 +30,8 @@ def of_sharing(facts: Facts) -> Iterator[FoundOut]:
     if evidence.gauges is None or not shared:
         return
     rows = evidence.gauges.rows[np.isin(evidence.gauges.rows["boot"], list(shared))]
+    for from_ns, until_ns in lasting_of(evidence):
+        rows = rows[(rows["t_ns"] < from_ns) | (rows["t_ns"] > until_ns)]
     if len(rows) < 2:
         return
     t_ns = rows["t_ns"].astype(np.int64)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.findings.trend import Trend, trend_of
+from harness.grouping import NEVER_NS
 from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.usage import Flow, Usage
 
-__all__ = ["LEAST_RISE", "Stretch", "Way", "stretches_of"]
+__all__ = ["LEAST_RISE", "Stretch", "Way", "lasting_of", "stretches_of"]
 
 SHORTEST_S: Final = 1.0
 _MOST_ANSWERS: Final = 200_000
@@ -124,7 +125,7 @@ def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Pr
         ended_ns = min(boot.frozen_ns or boot.signalled_ns or boot.reaped_ns or evidence.load_end_ns, evidence.load_end_ns)
         flows = [flow for flow in usage.flows if flow.boot == boot.boot]
         for from_ns, until_ns, ramp in _parts(profile, evidence):
-            begin_ns, end_ns = max(began_ns, from_ns), min(ended_ns, until_ns)
+            begin_ns, end_ns = max(began_ns, _recovered_ns(evidence, flows, from_ns)), min(ended_ns, until_ns)
             if (end_ns - begin_ns) / 1e9 >= SHORTEST_S and flows:
                 found.append(_stretch(evidence, account, boot, flows, (begin_ns, end_ns), ramp))
     return tuple(found)
@@ -134,15 +135,48 @@ def _parts(profile: Profile | None, evidence: Evidence) -> Iterator[tuple[int, i
     """(from, until, rates of a ramp) of the parts of a profile in which the rate stays, or changes evenly."""
     start_ns = at_ns = evidence.load_start_ns
     if profile is None:
-        yield start_ns, evidence.load_end_ns, None
+        yield from ((begin, end, None) for begin, end in _undisturbed(evidence, start_ns, evidence.load_end_ns))
         return
     until_s = 0.0
     for segments in (list(same) for _, same in groupby(profile.segments, key=_kind_of)):
         until_s += float(sum(each.for_s for each in segments))
         first, last = float(segments[0].start_per_s), float(segments[-1].end_per_s)
         until_ns = start_ns + round(until_s * 1e9)
-        yield at_ns, until_ns, None if first == last else (first, last)
+        if first == last:
+            yield from ((begin, end, None) for begin, end in _undisturbed(evidence, at_ns, until_ns))
+        elif list(_undisturbed(evidence, at_ns, until_ns)) == [(at_ns, until_ns)]:
+            yield at_ns, until_ns, (first, last)
         at_ns = until_ns
+
+
+def _undisturbed(evidence: Evidence, from_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
+    """What is left of a time without the faults that lasted: what happened then was meant to, and is told of with them."""
+    at_ns = from_ns
+    for began_ns, ended_ns in lasting_of(evidence):
+        if at_ns < min(began_ns, until_ns):
+            yield at_ns, min(began_ns, until_ns)
+        at_ns = max(at_ns, ended_ns)
+    if at_ns < until_ns:
+        yield at_ns, until_ns
+
+
+def _recovered_ns(evidence: Evidence, flows: list[Flow], from_ns: int) -> int:
+    """After a fault that lasted: when no more waited than in the second before it. What it left behind still belongs to it."""
+    began_ns = min((began for began, ended in lasting_of(evidence) if ended == from_ns), default=None)
+    if began_ns is None or not flows:
+        return from_ns
+    bin_ns = flows[0].bin_s * 1e9
+    backlog = np.sum([flow.backlog for flow in flows], axis=0)
+    began, ended = (int((at - evidence.load_start_ns) / bin_ns) for at in (began_ns, from_ns))
+    before = float(backlog[max(began - round(1e9 / bin_ns), 0) : began + 1].max(initial=0.0))
+    back = np.flatnonzero(backlog[ended:] <= before + 0.5)
+    return from_ns + int(back[0] * bin_ns) if len(back) else NEVER_NS
+
+
+def lasting_of(evidence: Evidence) -> list[tuple[int, int]]:
+    """(from, until) of the faults that lasted until they were taken back or processes were replaced, in order."""
+    lasting = (fault for fault in evidence.faults if fault.effect in {"lasts", "replaces"} and fault.landed_ns is not None)
+    return sorted((fault.landed_ns or 0, NEVER_NS if fault.ended_ns is None else fault.ended_ns) for fault in lasting)
 
 
 def _kind_of(segment: Segment) -> tuple[Fraction, Fraction] | Segment:
@@ -163,7 +197,8 @@ def _stretch(
     first = math.ceil((began_ns - evidence.load_start_ns) / 1e9 / bin_s)
     last = max(math.floor((ended_ns - evidence.load_start_ns) / 1e9 / bin_s + 1e-9), first + 1)
     ways = {flow.on_loop: _way(flow, first, last) for flow in flows}
-    files = evidence.tasks.get(boot.boot, ())
+    middle_ns, dead = (began_ns + ended_ns) // 2, {pid for pid, ended in boot.worker_deaths if ended < (began_ns + ended_ns) // 2}
+    files = [file for file in evidence.tasks.get(boot.boot, ()) if file.pid not in dead and file.created_ns <= middle_ns]
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
     return Stretch(

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harness.findings import CATALOGUE
-from harness.model import Evidence, Note
+from harness.model import Evidence, Fault, Note
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile, TaskKind
 from harness.schema import Finding
 from harness.summary import build_summary
+from harness.text import render
 
 from ..accounting.memory import row_file, with_task_rows
 from ..accounting.test_accounting_truth import runs
@@ -236,6 +237,26 @@ def test_a_loop_that_is_late_while_its_server_is_dead_is_nobodys_fault() -> None
     assert "loop-blocked" not in findings(late)
 
 
+def test_what_a_fault_that_lasts_does_is_not_found_as_something_wrong_with_the_server() -> None:
+    """Stopped for a second and a half: its loop is late, and tasks take long."""
+    landed, ended = START_NS + 2 * 10**9, START_NS + 3_500_000_000
+    stop = Fault("stop", 2.0, landed, 1, effect="lasts", length_s=1.5, ended_ns=ended)
+
+    def hold(rows: np.ndarray) -> None:
+        for name in ("started_ns", "finished_ns"):
+            inside = (rows[name] >= landed) & (rows[name] < ended)
+            rows[name][inside] = ended + np.arange(int(inside.sum())) * 1000
+
+    held = with_task_rows(calm(n_effects=0), 1, hold)
+    late = with_gauges(held, loop_lag_ns=lambda t: np.where((t > 2.0) & (t < 3.5), (t - 2.0) * 1e9, 0))
+    note = Note(1, 1, "blocked", "", t_ns=landed + 1000, blocked_ms=1500, function="wait", file="x.py", line=1)
+
+    assert "loop-blocked" in findings(late)
+    assert findings(dataclasses.replace(late, faults=[stop])) == {}
+    assert "loop-blocked" in findings(dataclasses.replace(held, notes=[note]))
+    assert findings(dataclasses.replace(held, notes=[note], faults=[stop])) == {}
+
+
 def test_async_tasks_that_pile_up_are_told_though_no_pool_is_full() -> None:
     """Nothing limits how many run at once: each of these takes longer than the one before."""
 
@@ -262,3 +283,13 @@ def test_a_run_that_nobody_saw_into_has_no_findings_about_what_was_inside() -> N
     )
 
     assert set(findings(unseen)) == {"server-unseen"}
+
+
+def test_the_text_shows_the_first_eight_with_what_to_try_and_says_how_many_there_are() -> None:
+    summary = build_summary(calm(), {}, {})
+    made = [Finding(id="refusals", severity="info", text=f"Finding {n}.", evidence={}, next=f"Try {n}.") for n in range(11)]
+    text = render(summary.model_copy(update={"findings": made}))
+
+    assert [line.strip() for line in text.splitlines() if "Finding " in line] == [f"· Finding {n}." for n in range(8)]
+    assert [line.strip() for line in text.splitlines() if "Try " in line] == [f"→ Try {n}." for n in range(8)]
+    assert "and 3 more findings in summary.json" in text

@@ -103,6 +103,24 @@ def test_functions_have_the_sums_of_their_tasks(rows: list[dict[str, Any]]) -> N
         assert each.longest_s == pytest.approx(max(runs, default=0))
 
 
+def test_what_a_worker_left_behind_when_it_died_waits_and_runs_no_more() -> None:
+    """Two tasks of process 7: one runs when it is killed in the middle of the load, one waits."""
+    rows = [
+        {"op": 1, "kind": TaskKind.DEF, "accepted_ns": START, "started_ns": START},
+        {"op": 2, "kind": TaskKind.DEF, "accepted_ns": START},
+    ]
+    run = evidence_of(rows)
+    death = START + LOAD_NS // 2
+    boot = dataclasses.replace(run.boots[0], worker_deaths=((7, death),))
+    files = [dataclasses.replace(file, pid=7) for file in run.tasks[1]]
+    (flow,) = usage_of(dataclasses.replace(run, boots=[boot], tasks={1: files})).flows
+    half = len(flow.busy) // 2
+
+    for values in (flow.busy, flow.backlog):
+        assert np.allclose(values[:half], 1)
+        assert np.allclose(values[half:], 0)
+
+
 def test_the_slowest_tasks_have_the_share_of_time_that_they_have() -> None:
     """95 tasks of 10 ms and 5 of 1 s: a twentieth of the tasks, and 5 of 5.95 s."""
     rows = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.accounting import account
-from harness.model import Evidence
+from harness.model import Evidence, Fault
 from harness.noise import noise_of
 from harness.rows import Outcome, RequestError
 from harness.samples import Sample, Samples, bounds_of, least_to_bound, least_to_measure
@@ -149,6 +149,21 @@ def test_recovery_is_that_of_the_slowest_fault(killed: Simulated) -> None:
     assert summary.slos[0].value == summary.boots[0].recovery_s
 
 
+def test_a_fault_that_ends_no_boot_is_recovered_from_too(healthy: Simulated) -> None:
+    """Frozen for two seconds: nobody is answered meanwhile, and then the first one."""
+    landed, ended = START_NS + 6 * S, START_NS + 8 * S
+    frozen = (healthy.requests["sent_ns"] >= landed) & (healthy.requests["sent_ns"] < ended)
+    healthy.requests["done_ns"][frozen] = ended + np.arange(frozen.sum()) * MS
+    healthy.extra["faults"] = [Fault("stop", 6.0, landed, 1, text="stop@6s+2s", effect="lasts", length_s=2.0, ended_ns=ended)]
+    healthy.extra["planned_faults"] = ("stop@6s+2s",)
+    summary = judged(
+        healthy, "recovery<3s", "recovery<1s", 'faults."stop@6s+2s".recovery_s<3', "faults.1.recovery_s<1", "backlog_recovery<5s"
+    )
+
+    assert [slo.holds for slo in summary.slos] == [True, False, True, False, True]
+    assert summary.slos[0].value == pytest.approx(2.0, abs=0.01)
+
+
 def test_a_server_that_does_not_come_back_never_recovers(killed: Simulated) -> None:
     """Requests were sent to it until the end, and nobody answered."""
     after = killed.requests["sent_ns"] >= START_NS + 6 * S
@@ -262,6 +277,16 @@ def test_users_of_a_saturated_load_process_wait_for_it(healthy: Simulated) -> No
     assert (slow.holds, fast.holds) == (None, True)
     assert "load process 0 used 97% of a core" in slow.why
     assert one(healthy, "p99<50ms", allow=("noise",)).holds is False
+
+
+def test_a_noisy_run_has_a_finding_and_a_quiet_one_has_none(healthy: Simulated) -> None:
+    healthy.machine()
+    assert judged(healthy).findings == []
+    healthy.machine(other=0.65)
+    (found,) = judged(healthy).findings
+    assert (found.id, found.severity) == ("noisy-machine", "warning")
+    assert found.text.startswith("For 13.0 s of 13.0 s others used 65% of the processors, and somebody had to wait")
+    assert found.evidence["other_cpu_share"] == pytest.approx(0.65, abs=0.01)
 
 
 # --- what can be said of a percentile ---

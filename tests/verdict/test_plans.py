@@ -219,7 +219,7 @@ def test_what_a_plan_cannot_decide_is_said_before_it_runs(
         ({"pool": 10_001}, ["pool is 10001; allowed is 10000 or less"]),
         ({"faults": "kill@5s"}, ["faults is 'kill@5s': a list in square brackets"]),
         ({"faults": [5]}, ["faults.0 is 5: text in quotes is wanted there"]),
-        ({"faults": ["kil@5s"]}, ["faults: 'kil@5s' is no fault"]),
+        ({"faults": ["kil@5s"]}, ["faults: 'kil' is not a kind of fault; did you mean 'kill'?"]),
         ({"settings": 5}, ["settings is 5: a table"]),
         ({"settings": {"delay": 5}}, ["settings.delay is 5: text in quotes is wanted there"]),
         ({"order": "sequental"}, ["order is 'sequental'; allowed is 'sequential' or 'parallel'"]),
