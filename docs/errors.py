@@ -19,6 +19,7 @@ _ERRORS: Final = {
     "ValueError": 2,
     # Likewise; the mark under the text and what is allowed there are added to it (harness/faultsyntax.py).
     "_refused": 2,
+    "ReplayError": 2,
 }
 _COMMANDS: Final = (
     (

@@ -28,13 +28,14 @@ import platformdirs
 from harness.engines import MODULE
 from harness.environment import describe_environment
 from harness.errors import RunError
+from harness.host import Host
 from harness.load import null
 from harness.processes import Child, Janitor
 from harness.rows import Gauge, LivePage, RequestError, Rows, read_rows
 from harness.statistics import quantiles_ms
 from harness.talk import Talk
 
-__all__ = ["Calibration", "CalibrationBusy", "calibrate", "keep", "measuring", "recorded"]
+__all__ = ["Calibration", "CalibrationBusy", "calibrate", "keep", "measuring", "recorded", "usable_cores"]
 
 VARIABLE: Final = "AFTERLOAD_CALIBRATION"
 
@@ -77,7 +78,7 @@ class Calibration:
     lag_p99_ms: float
     at_unix_s: int  # when it was measured
     took_s: float
-    cores: int
+    cores: float  # that this machine, or the quota of its control group, lets them use
 
     @property
     def ceiling_per_s(self) -> float:
@@ -138,12 +139,18 @@ def measuring(say: Callable[[str], None], patience_s: float = 20.0) -> Iterator[
         yield
 
 
+def usable_cores() -> float:
+    """How many there are for us: a container may have half a core of sixty-four."""
+    cores, quota = len(os.sched_getaffinity(0)), Host().cpu_quota
+    return cores if quota is None else min(cores, quota)
+
+
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
     """Of what a generator's speed depends on: processor, cores, kernel, Python, and the libraries that send."""
     about = describe_environment()
     versions = [f"{name} {metadata.version(name)}" for name in ("afterload", "locust", "gevent", "geventhttpclient")]
-    parts = [about["cpu"], about["cpus"], _quota(), platform.release(), about["python"], *versions]
+    parts = [about["cpu"], about["cpus"], about["cpu_quota"], platform.release(), about["python"], *versions]
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
@@ -229,7 +236,7 @@ class _Bench:
             lag_p99_ms=round(lag_p99_ms, 3),
             at_unix_s=int(time.time()),
             took_s=round(took_s, 2),
-            cores=len(os.sched_getaffinity(0)),
+            cores=usable_cores(),
         )
 
     def _share(self, from_ns: int) -> float:
@@ -255,12 +262,6 @@ def _records() -> dict[str, Any]:
 def _path() -> Path:
     named = os.environ.get(VARIABLE)
     return Path(named) if named else platformdirs.user_cache_path("afterload") / "calibration.json"
-
-
-def _quota() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").strip()
-    return ""
 
 
 @contextlib.contextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
-from harness.calibration import Calibration, calibrate, keep, recorded
+from harness.calibration import Calibration, calibrate, keep, recorded, usable_cores
 from harness.errors import RunError, UsageError
 
 __all__ = ["SAFE_SHARE", "calibrate_now", "known_ceiling"]
@@ -31,8 +30,7 @@ def known_ceiling(peak_per_s: float | None, processes: int, *, insist: bool, say
     much for them. Raises UsageError if it is more than they can send, unless `insist`.
     """
     found = recorded(processes)
-    cores = len(os.sched_getaffinity(0))
-    if peak_per_s is None or peak_per_s <= ANY_MACHINE_PER_S * min(processes, cores):
+    if peak_per_s is None or peak_per_s <= ANY_MACHINE_PER_S * min(processes, usable_cores()):
         return found
     if found is None or (found.is_disturbed and peak_per_s > found.ceiling_per_s * SAFE_SHARE):
         found = _measured(processes, say) or found
@@ -40,7 +38,7 @@ def known_ceiling(peak_per_s: float | None, processes: int, *, insist: bool, say
         return None
     share = peak_per_s / found.ceiling_per_s
     if share > (GUESS if found.is_disturbed else 1) and not insist:
-        raise UsageError(_too_much(found, peak_per_s), _ways_out(found))
+        _refuse(found, peak_per_s)
     if share > SAFE_SHARE:
         say(
             f"note: {peak_per_s:,.0f} requests/s are {share:.0%} of what {_generator(found)} can send here"
@@ -73,17 +71,12 @@ def _generator(found: Calibration) -> str:
     return "the load generator" if found.processes == 1 else f"the load generator with {found.processes} processes"
 
 
-def _too_much(found: Calibration, peak_per_s: float) -> str:
+def _refuse(found: Calibration, peak_per_s: float) -> NoReturn:
     when = time.strftime("%Y-%m-%d", time.localtime(found.at_unix_s))
-    return (
-        f"{peak_per_s:,.0f} requests/s are asked for, and {_generator(found)} can send at most {found.ceiling_per_s:,.0f}/s here"
-        f" (measured on {when})"
-    )
-
-
-def _ways_out(found: Calibration) -> str:
     more = "" if found.processes >= found.cores else f"send from {found.processes + 1} processes (--processes), "
-    return (
+    raise UsageError(
+        f"{peak_per_s:,.0f} requests/s are asked for, and {_generator(found)} can send at most {found.ceiling_per_s:,.0f}/s here"
+        f" (measured on {when})",
         f"{more}ask for less, measure it again (afterload doctor --calibrate), or insist with --above-ceiling:"
-        " what cannot be sent in time is shed then, and the run is inconclusive"
+        " what cannot be sent in time is shed then, and the run is inconclusive",
     )

@@ -198,8 +198,7 @@ class Plan(BaseModel):
 
     @model_validator(mode="after")
     def _load_is_known(self) -> Plan:
-        if problem := ways.problem(self.__dict__):
-            raise ValueError(problem)
+        ways.check(self.__dict__)
         if self.locustfile is not None:
             others = [name for name in ("requests", "openapi", "think_s") if getattr(self, name) not in (None, ())]
             if others:

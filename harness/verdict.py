@@ -73,7 +73,7 @@ def judge(
         *(f"Invariant {each.id} is broken ({each.title}): {each.detail}." for each in invariants if not each.holds),
         *(reason for boot in evidence.boots for reason in _of_a_boot(boot, evidence.faults)),
         *_of_the_generator(evidence, account, statistics),
-        *stall_reasons(evidence, statistics),
+        *stall_reasons(evidence),
         *_of_the_answers(evidence, account),
         *clock_reasons(evidence, statistics),
     )

@@ -67,11 +67,8 @@ def test_the_errors_are_those_that_are_raised() -> None:
     found = {message.text: message for message in messages()}
 
     assert found["nothing says what to send"].hint.startswith("name a request, e.g., --request")
-<<<<<<< HEAD
     assert found["{name} lasts: say how long"].status == 2
-=======
     assert found["fault {fault} comes after the end of the load ({for_s} s): make it earlier, or load longer"].status == 2
->>>>>>> 14197addbf8690a97860b579921d20ac51d3dee0
     assert any(text.startswith("{value} is no size") for text in found)
     assert any(message.status == 1 and "was not ready after" in text for text, message in found.items())
     assert all("{ctx}" not in message.hint for message in found.values())

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from harness.load.stages import parse_stages
 
-__all__ = ["WAYS", "fill_in", "given_ways", "override", "problem"]
+__all__ = ["WAYS", "check", "fill_in", "given_ways", "override"]
 
 _USERS: Final = "users wait for answers"
 
@@ -35,23 +35,28 @@ def given_ways(values: Mapping[str, Any]) -> list[str]:
     return [name for name in WAYS if values.get(name) is not None]
 
 
-def problem(values: Mapping[str, Any]) -> str | None:
-    """What is wrong with what is given, in words; None: nothing."""
+def check(values: Mapping[str, Any]) -> None:
+    """Raises ValueError if what is given does not go together."""
     ways = given_ways(values)
-    told = dict.fromkeys(WAYS[name] for name in ways)
+    told = list(dict.fromkeys(WAYS[name] for name in ways))
     if len(told) > 1:
-        return f"{', '.join(told)}: give one of the {'two' if len(told) == 2 else len(told)}"
+        msg = f"{', '.join(told)}: give one of the {'two' if len(told) == 2 else len(told)}"
+        raise ValueError(msg)
     if not ways:
-        return "rate is missing: how many requests to start per second (or stages, a replay, or users)"
-    for owner, names in _BELONGS_TO.items():
-        wrong = [name for name in names if values.get(name) is not None]
-        if wrong and owner not in ways:
-            return _without_owner(wrong[0], values[wrong[0]], owner)
+        msg = "rate is missing: how many requests to start per second (or stages, a replay, or users)"
+        raise ValueError(msg)
+    for name in (name for name in _BELONGS_TO["users"] if values.get(name) is not None and "users" not in ways):
+        msg = f"{name} is {_shown(values[name])}, which says how users go on, and there are none: say with users how many"
+        raise ValueError(msg)
+    for name in (name for name in _BELONGS_TO["replay"] if values.get(name) is not None and "replay" not in ways):
+        msg = f"{name} is {_shown(values[name])}, which is about a replay, and there is none: say with replay which file"
+        raise ValueError(msg)
     if values.get("think_spread") is not None and values.get("think_s") is None:
-        return f"think_spread is {values['think_spread']!r}, and there is no think_s: say how long users think on average"
+        msg = f"think_spread is {values['think_spread']!r}, and there is no think_s: say how long users think on average"
+        raise ValueError(msg)
     if values.get("arrivals") == "poisson" and not {"rate", "stages", "replay"} & set(ways):
-        return "arrivals is 'poisson', which spreads requests that start on their own; users start one when the last was answered"
-    return None
+        msg = "arrivals is 'poisson', which spreads requests that start on their own; users start one when the last was answered"
+        raise ValueError(msg)
 
 
 def fill_in(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,8 +87,5 @@ def override(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     return {**kept, **given}
 
 
-def _without_owner(name: str, value: Any, owner: str) -> str:
-    shown = f"{value:g}" if isinstance(value, (int, float)) else repr(value)
-    if owner == "users":
-        return f"{name} is {shown}, which says how users go on, and there are none: say with users how many"
-    return f"{name} is {shown}, which is about a replay, and there is none: say with replay which file"
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else repr(value)

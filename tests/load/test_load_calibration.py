@@ -54,10 +54,9 @@ def test_the_generator_is_measured_once_and_then_known(place: Path, capfd: pytes
     said: list[str] = []
 
     first = known_ceiling(10.0**9, 1, insist=True, say=said.append)
-    again = known_ceiling(10.0**9, 1, insist=True, say=said.append)
 
     assert first is not None
-    assert first == again == recorded(1)
+    assert first == recorded(1) == known_ceiling(first.ceiling_per_s / 2, 1, insist=False, say=pytest.fail)
     assert recorded(2) is None
     assert 300 < first.answered_per_s < 200_000
     assert 0 < first.cpu_share <= 1
@@ -65,7 +64,6 @@ def test_the_generator_is_measured_once_and_then_known(place: Path, capfd: pytes
     assert 0 < first.lag_p50_ms <= first.lag_p99_ms
     assert first.took_s < 30
     assert said[0] == "calibrating the load generator on this machine (about 3 s)"
-    assert sum("calibrating" in each for each in said) == 1 or first.is_disturbed
     assert list(place.parent.glob(".calibration-*")) == []
     kept = json.loads(place.read_text())
     place.write_text(json.dumps({**kept, "machine": "another"}))
