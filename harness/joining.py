@@ -34,6 +34,9 @@ _READY_S = 60.0
 _STORE_S = 30.0
 """How long nothing at all may come of rows that are on their way."""
 
+_COUNTED_PER_S = 100_000
+"""Rows that a load machine makes histograms of before it reports, at the least; 370,000 were seen on a busy machine."""
+
 _STOP_S = 20.0
 _POLL_S = 0.005
 _GRACE_S = 3.0
@@ -175,7 +178,9 @@ class LoadMachines:
 
     def _until(self, end: float) -> float:
         # Rows may take longer than anybody can say in advance; as long as some come, they are waited for.
-        return max(end, self._heard_s + _STORE_S) if any(each.is_finished for each in self._machines.values()) else end
+        if any(each.is_finished for each in self._machines.values()):
+            return max(end, self._heard_s + _STORE_S)
+        return end + self.total("sent") / _COUNTED_PER_S
 
     def _invite(self, host: str, token: str | None) -> None:
         plan = self._plan
