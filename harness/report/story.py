@@ -17,7 +17,6 @@ from harness.heatmap import HeatMap, heat_map
 from harness.rows import Outcome
 from harness.series import SHARES, Series, bin_edges, nice_bin_s, series
 from harness.spans import NONE_NS
-from harness.statistics import response_ns
 from harness.summary import Judged
 from harness.timeline import end_ns
 from harness.wording import counted
@@ -125,8 +124,8 @@ def tell(judged: Judged) -> Story:
         span_s=span_s,
         load_s=summary.load_s or 0.0,
         warm_up_s=summary.warm_up_s or 0.0,
-        series=series(evidence, account, edges, spans),
-        response=heat_map(ops.due_ns[answered], response_ns(ops)[answered], edges),
+        series=series(evidence, account, edges, spans, judged.steps),
+        response=heat_map(ops.due_ns[answered], spans.response_ns[answered], edges),
         done=heat_map(spans.due_ns[finished], spans.done_ns[finished], edges),
         marks=tuple(sorted(_marks(judged), key=lambda mark: mark.at_s)),
         gaps=tuple(Gap(each.from_s or 0.0, span_s if each.until_s is None else each.until_s) for each in outages),
