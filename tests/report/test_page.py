@@ -105,7 +105,8 @@ def test_its_figures_are_those_of_the_summary(chromium: Browser, file: Path, hos
     with chromium.page(file) as opened:
         shown(opened)
         found = opened.run(
-            "[...document.querySelectorAll('[data-path]')].map((each) => [each.dataset.path, each.getAttribute('value') ?? each.textContent])"
+            "[...document.querySelectorAll('[data-path]')]"
+            ".map((each) => [each.dataset.path, each.getAttribute('value') ?? each.textContent])"
         )
     summary = json.loads(hostile.summary.model_dump_json())
 
