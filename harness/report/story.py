@@ -133,16 +133,16 @@ def tell(judged: Judged) -> Story:
 
 
 def _marks(judged: Judged) -> Iterator[Mark]:
-    evidence, boots = judged.evidence, judged.summary.boots
-    ended = {boot.boot: boot for boot in boots if boot.fault}
-    for fault in evidence.faults:
-        if fault.landed_ns is None:
+    boots = judged.summary.boots
+    signals = {boot.boot: boot.signal for boot in boots if boot.fault and boot.signal}
+    for fault in judged.summary.faults:
+        if fault.landed_s is None:
             continue
-        at_s = (fault.landed_ns - evidence.load_start_ns) / 1e9
-        boot = ended.get(fault.boot) if fault.boot is not None else None
-        left = _left(boot.queued_at_death, boot.running_at_death) if boot else ""
-        name = boot.signal if boot and boot.signal else fault.name
+        name = signals.get(fault.boot or 0, fault.kind) if fault.ends_boot else fault.kind
+        at_s, left = fault.landed_s, _left(fault.left_queued, fault.left_running)
         yield Mark(at_s, "fault", f"{name} {at_s:.1f} s", f"{name} at {at_s:.1f} s{left}")
+        if fault.ended_s is not None and not fault.ends_boot:
+            yield Mark(fault.ended_s, "ready", f"{name} over", f"{name} was over at {fault.ended_s:.1f} s")
     for boot in boots:
         if boot.signal is None and boot.died_s is not None:
             left = _left(boot.queued_at_death, boot.running_at_death)
