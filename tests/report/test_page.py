@@ -40,12 +40,13 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def hostile(judged: Judged) -> Judged:
-    """A run in which every text that others give is an attack."""
+    """A run in which every text that others give is an attack, also those that the charts have."""
     finding = Finding(id="x", severity="critical", text=HOSTILE_TEXT, evidence={"<b>": HOSTILE_TEXT})
     about = {
         "findings": [finding],
         "reasons": [HOSTILE_TEXT],
         "plan": {**judged.summary.plan, "command": [HOSTILE_TEXT]},
+        "faults": [judged.summary.faults[0].model_copy(update={"kind": HOSTILE_TEXT, "ends_boot": False})],
         "environment": {"cpu": HOSTILE_TEXT, "packages": {"<i>": HOSTILE_TEXT}},
     }
     return dataclasses.replace(judged, summary=judged.summary.model_copy(update=about))
