@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,23 @@ START_NS = 5_000_000_000_000
 MS = 1_000_000
 POOL = 8
 RESTART_NS = 900 * MS
+ROUTES = tuple(f"POST /orders/{number}" for number in range(12))
+FUNCTIONS = tuple(f"task_{number}" for number in range(5))
 OVERLOAD = 1.05
 """Arrivals per second over what the pool can do."""
 
 Instants = NDArray[np.int64]
 
 
-def make_run(path: Path, n_rows: int, *, for_s: float = 600.0, routes: int = 12, functions: int = 5, seed: int = 1) -> RunDir:
+def make_run(
+    path: Path,
+    n_rows: int,
+    *,
+    for_s: float = 600.0,
+    routes: Sequence[str] = ROUTES,
+    functions: Sequence[str] = FUNCTIONS,
+    seed: int = 1,
+) -> RunDir:
     """Writes a run of about `n_rows` rows, a third of each witness, into the new directory `path`."""
     path.mkdir(parents=True)
     rundir = RunDir(path)
@@ -49,7 +60,7 @@ def make_run(path: Path, n_rows: int, *, for_s: float = 600.0, routes: int = 12,
     reaped, ready = kill + 8 * MS, kill + RESTART_NS
     of_boot = [accepted <= kill, sent >= ready]
     op = (np.uint64(RUN_TAG) << np.uint64(32)) | np.arange(1, n + 1, dtype=np.uint64)
-    function = random.integers(0, functions, n)
+    function = random.integers(0, len(functions), n)
     effects: list[tuple[NDArray[np.uint64], Instants]] = []
     last = end
     for boot, chosen in enumerate(of_boot, start=1):
@@ -74,7 +85,7 @@ def make_run(path: Path, n_rows: int, *, for_s: float = 600.0, routes: int = 12,
             Gauge.STARTED: int(np.count_nonzero(started)),
             Gauge.FINISHED: int(np.count_nonzero(finished)),
         }
-        names = ("", *(f"task_{number}" for number in range(functions)))
+        names = ("", *functions)
         _write(rundir.tasks(boot), Kind.TASKS, rows, boot=boot, names=names, gauges=gauges)
         is_done = finished != 0
         effects.append((op[chosen][is_done], finished[is_done] - 1000))
@@ -83,18 +94,18 @@ def make_run(path: Path, n_rows: int, *, for_s: float = 600.0, routes: int = 12,
     acked = (of_boot[0] & (done <= kill)) | of_boot[1]
     cut = of_boot[0] & ~acked | ((sent < kill) & ~of_boot[0])
     requests["op"], requests["attempt"], requests["due_ns"], requests["sent_ns"] = op, 1, due, sent
-    requests["route"] = 1 + random.integers(0, routes, n)
+    requests["route"] = 1 + random.integers(0, len(routes), n)
     requests["done_ns"] = np.where(acked, done, np.where(cut, kill + 50_000, sent + 100_000))
     requests["outcome"] = np.where(acked, Outcome.ACK, np.where(cut, Outcome.IND, Outcome.REJ))
     requests["error"] = np.where(acked, RequestError.NONE, np.where(cut, RequestError.RESET, RequestError.REFUSED))
     requests["status"] = np.where(acked, 202, 0)
-    _write(rundir.requests(0), Kind.REQUESTS, requests, names=("", *(f"POST /route/{number}" for number in range(routes))))
+    _write(rundir.requests(0), Kind.REQUESTS, requests, names=("", *routes))
     arrived = np.zeros(sum(len(ops) for ops, _ in effects), ROW_TYPES[Kind.EFFECTS])
     arrived["op"] = np.concatenate([ops for ops, _ in effects])
     arrived["arrived_ns"] = np.concatenate([instants for _, instants in effects])
     _write(rundir.effects(), Kind.EFFECTS, arrived[np.argsort(arrived["arrived_ns"])])
     _write(rundir.gauges(), Kind.GAUGES, _gauges(kill, ready, last))
-    _describe(rundir, n=n, for_s=for_s, functions=functions, instants=(end, kill, reaped, ready, last + 100 * MS))
+    _describe(rundir, n=n, for_s=for_s, instants=(end, kill, reaped, ready, last + 100 * MS))
     return rundir
 
 
@@ -118,7 +129,7 @@ def _gauges(kill: int, ready: int, last: int) -> NDArray[np.void]:
     return rows
 
 
-def _describe(rundir: RunDir, *, n: int, for_s: float, functions: int, instants: tuple[int, int, int, int, int]) -> None:
+def _describe(rundir: RunDir, *, n: int, for_s: float, instants: tuple[int, int, int, int, int]) -> None:
     end, kill, reaped, ready, over = instants
     plan = {
         "scenario": "email", "engine": "rust", "tasks": "sync", "pool": POOL, "rate": n / for_s, "for_s": for_s,
@@ -184,7 +195,7 @@ def _write(
         header[offset : offset + 8] = value.to_bytes(8, "little")
     for number, name in enumerate(names):
         offset = NAMES_OFFSET + number * NAME_BYTES
-        header[offset : offset + len(name)] = name.encode()
+        header[offset : offset + len(name.encode())] = name.encode()
     header[:8] = MAGIC
     with path.open("xb") as file:
         file.write(header)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.model import Evidence
 from harness.rows import DropReason, Outcome, RowFile, Rows, TaskKind
 from harness.rows.layout import N_NAMES
+from harness.rows.reader import release
 
 __all__ = [
     "NEVER_NS",
@@ -193,6 +194,7 @@ def chunks(*files: RowFile) -> Iterator[Rows]:
         rows = np.asarray(file.rows)
         for start in range(0, len(rows), CHUNK_ROWS):
             yield rows[start : start + CHUNK_ROWS]
+            release(file.rows, start, start + CHUNK_ROWS)
 
 
 def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:

@@ -18,8 +18,9 @@ from harness.grouping import NEVER_NS, TaskState
 from harness.model import Evidence
 from harness.rows import Outcome
 from harness.spans import NONE_NS, TaskSpans, task_spans
-from harness.statistics import rank, response_ns
-from harness.timeline import Steps, backlog_steps, busy_steps, end_ns
+from harness.statistics import rank
+from harness.steps import Steps
+from harness.timeline import backlog_steps, busy_steps, end_ns
 
 __all__ = ["Series", "bin_edges", "bins_of", "nice_bin_s", "quantiles_by_bin", "series"]
 
@@ -92,29 +93,23 @@ def series(
     ops, tasks = account.tables.ops, account.tables.tasks
     spans = spans or task_spans(account.tables)
     backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
-    bins, n_bins = bins_of(ops.due_ns, edges_ns), len(edges_ns) - 1
-    by_outcome = {
-        outcome: np.bincount(bins[(ops.outcome == outcome) & (bins >= 0)], minlength=n_bins)
-        for outcome in (Outcome.ACK, Outcome.REJ, Outcome.IND)
-    }
-    is_finished = spans.done_ns != NONE_NS
-    is_failed = tasks.state == TaskState.FAILED
-    finished_at = spans.due_ns[is_finished] + spans.done_ns[is_finished]
-    answered = ops.outcome != Outcome.REJ
+    due_in, task_due_in, n_bins = bins_of(ops.due_ns, edges_ns), bins_of(spans.due_ns, edges_ns), len(edges_ns) - 1
+    answered, is_finished = ops.outcome != Outcome.REJ, spans.done_ns != NONE_NS
+    done_in, done_ns = task_due_in[is_finished], spans.done_ns[is_finished]
     return Series(
         edges_ns=edges_ns,
-        due=_count(ops.due_ns, edges_ns),
-        acked=by_outcome[Outcome.ACK],
-        rejected=by_outcome[Outcome.REJ],
-        indeterminate=by_outcome[Outcome.IND],
-        response_ms=quantiles_by_bin(ops.due_ns[answered], response_ns(ops)[answered], edges_ns, SHARES),
-        accepted=_count(tasks.accepted_ns, edges_ns),
-        started=_count(tasks.started_ns, edges_ns),
-        finished=_count(finished_at, edges_ns),
-        failed=_count(tasks.ended_ns[is_failed], edges_ns),
-        undone=_count(spans.due_ns[spans.is_undone], edges_ns),
-        of_done=_count(spans.due_ns[is_finished], edges_ns),
-        done_ms=quantiles_by_bin(spans.due_ns[is_finished], spans.done_ns[is_finished], edges_ns, SHARES),
+        due=_counts(due_in, n_bins),
+        acked=_counts(due_in[ops.outcome == Outcome.ACK], n_bins),
+        rejected=_counts(due_in[~answered], n_bins),
+        indeterminate=_counts(due_in[ops.outcome == Outcome.IND], n_bins),
+        response_ms=quantiles_by_bin(due_in[answered], spans.response_ns[answered], n_bins, SHARES),
+        accepted=_counts(bins_of(tasks.accepted_ns, edges_ns), n_bins),
+        started=_counts(bins_of(tasks.started_ns, edges_ns), n_bins),
+        finished=_counts(bins_of(spans.due_ns[is_finished] + done_ns, edges_ns), n_bins),
+        failed=_counts(bins_of(tasks.ended_ns[tasks.state == TaskState.FAILED], edges_ns), n_bins),
+        undone=_counts(task_due_in[spans.is_undone], n_bins),
+        of_done=_counts(done_in, n_bins),
+        done_ms=quantiles_by_bin(done_in, done_ns, n_bins, SHARES),
         backlog_max=backlog.highest_in(edges_ns),
         backlog_end=backlog.at(edges_ns[1:]),
         busy_max=busy.highest_in(edges_ns),
@@ -132,12 +127,10 @@ def bins_of(at_ns: Instants, edges_ns: Instants) -> NDArray[np.int32]:
     return narrow
 
 
-def quantiles_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants, shares: Sequence[float]) -> Figures:
+def quantiles_by_bin(bins: NDArray[np.int32], values_ns: Instants, n_bins: int, shares: Sequence[float]) -> Figures:
     """Nearest-rank quantiles in ms of the values of each bin: shape (n_shares, n_bins). NaN: no value; inf: it never ended."""
-    n_bins = len(edges_ns) - 1
     found = np.full((len(shares), n_bins), math.nan)
-    bins = bins_of(at_ns, edges_ns)
-    if len(bins) and (bins[0] < 0 or np.any(bins[1:] < bins[:-1])):
+    if len(bins) and np.any(bins[1:] < bins[:-1]):
         # Few bins fit a narrow type, whose stable sort is a radix sort.
         order = np.argsort(bins.astype(np.int16) if n_bins < np.iinfo(np.int16).max else bins, kind="stable")
         bins, values_ns = bins[order], values_ns[order]
@@ -150,9 +143,8 @@ def quantiles_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants, s
     return found
 
 
-def _count(at_ns: Instants, edges_ns: Instants) -> Counts:
-    bins = bins_of(at_ns, edges_ns)
-    return np.bincount(bins[bins >= 0], minlength=len(edges_ns) - 1)
+def _counts(bins: NDArray[np.int32], n_bins: int) -> Counts:
+    return np.bincount(bins[bins >= 0], minlength=n_bins)
 
 
 def _gauges(evidence: Evidence, edges_ns: Instants) -> Gauges | None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import Tables, TaskState, op_of, positions
+from harness.grouping import NEVER_NS, Tables, TaskState, op_of, positions
 
 __all__ = ["NONE_NS", "TaskSpans", "task_spans"]
 
@@ -19,7 +19,7 @@ NONE_NS: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class TaskSpans:
-    """Rows of tasks whose operation was sent, in the order of the task table."""
+    """Rows of tasks whose operation was sent, in the order of the task table; and the operations, in the order of theirs."""
 
     function: NDArray[np.uint16]  # an index of the task table's `function_names`
     is_undone: NDArray[np.bool_]  # it ended in another way than by finishing: as `never_done` of the account
@@ -27,6 +27,7 @@ class TaskSpans:
     wait_ns: NDArray[np.int64]  # started - accepted; NONE_NS: it never started
     run_ns: NDArray[np.int64]  # finished or failed - started; NONE_NS: it did not end
     done_ns: NDArray[np.int64]  # finished - due; NONE_NS: it did not finish
+    response_ns: NDArray[np.int64]  # of each operation, from due to the first full 2xx; NEVER_NS without one
 
 
 def task_spans(tables: Tables) -> TaskSpans:
@@ -47,4 +48,5 @@ def task_spans(tables: Tables) -> TaskSpans:
         wait_ns=np.where(started != 0, started - accepted, NONE_NS),
         run_ns=np.where((started != 0) & (ended != 0), ended - started, NONE_NS),
         done_ns=np.where(is_finished, ended - due, NONE_NS),
+        response_ns=np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.due_ns),
     )

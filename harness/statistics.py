@@ -118,7 +118,7 @@ def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None
     measured = ops.due_ns >= measured_from_ns(evidence)
     counted = measured & (ops.outcome != Outcome.REJ)
     acked = measured & (ops.outcome == Outcome.ACK)
-    response = response_ns(ops)
+    response = spans.response_ns
     by_histogram = evidence.counted
     after = spans.due_ns >= measured_from_ns(evidence)
     done = _inline_done(evidence, ops, measured) if account.inline else spans.done_ns[after & (spans.done_ns != NONE_NS)]

@@ -47,8 +47,18 @@ from harness.schema import (
 from harness.slo import SloResult
 from harness.spans import TaskSpans, task_spans
 from harness.statistics import Quantiles, Statistics, measure, quantiles
+from harness.steps import Steps
 from harness.tables import FunctionFigures, RouteFigures, functions, routes
-from harness.timeline import Pool, Timeline, outages, pool_of, recovery_s, timeline
+from harness.timeline import (
+    Pool,
+    Timeline,
+    backlog_steps,
+    busy_steps,
+    outages,
+    pool_of,
+    recovery_s,
+    timeline,
+)
 from harness.verdict import judge, slowed_by, unexplained
 
 __all__ = ["SCHEMA_VERSION", "Judged", "Summary", "build_summary", "judge_evidence"]
@@ -66,6 +76,7 @@ class Judged:
     evidence: Evidence
     account: Account
     spans: TaskSpans
+    steps: tuple[Steps, Steps]  # backlog, busy
     summary: Summary
 
 
@@ -84,7 +95,8 @@ def judge_evidence(
     spans = task_spans(result.tables)
     invariants = check(evidence, result)
     statistics = measure(evidence, result, spans)
-    over_time = timeline(evidence, result, n_bins, spans)
+    steps = (backlog_steps(evidence), busy_steps(evidence))
+    over_time = timeline(evidence, result, n_bins, spans, steps)
     pool = pool_of(evidence, result)
     noise = noise_of(evidence)
     # Complete but for its verdict, which rests on its figures.
@@ -110,7 +122,7 @@ def judge_evidence(
         faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
-        routes=[_route(each) for each in routes(evidence, result)[:N_GROUPS]],
+        routes=[_route(each) for each in routes(evidence, result, spans)[:N_GROUPS]],
         functions=[_function(each) for each in functions(evidence, result, spans)[:N_GROUPS]],
         timeline=_timeline(evidence, over_time),
     )
@@ -119,7 +131,7 @@ def judge_evidence(
     verdict = judge(evidence, result, invariants, statistics, slos)
     update: dict[str, Any] = {"verdict": verdict.verdict, "trusted": verdict.trusted, "reasons": list(verdict.reasons)}
     update["slos"] = [_slo(each) for each in slos]
-    return Judged(evidence=evidence, account=result, spans=spans, summary=figures.model_copy(update=update))
+    return Judged(evidence=evidence, account=result, spans=spans, steps=steps, summary=figures.model_copy(update=update))
 
 
 def _generator(evidence: Evidence) -> Generator:

@@ -16,7 +16,7 @@ from harness.grouping import TaskState
 from harness.model import Evidence
 from harness.rows import Outcome, TaskKind
 from harness.spans import NONE_NS, TaskSpans, task_spans
-from harness.statistics import Quantiles, measured_from_ns, quantiles, response_ns
+from harness.statistics import Quantiles, measured_from_ns, quantiles
 
 __all__ = ["FunctionFigures", "FunctionKind", "RouteFigures", "functions", "routes"]
 
@@ -51,13 +51,14 @@ class FunctionFigures:
     done: Quantiles
 
 
-def routes(evidence: Evidence, account: Account) -> tuple[RouteFigures, ...]:
+def routes(evidence: Evidence, account: Account, spans: TaskSpans | None = None) -> tuple[RouteFigures, ...]:
     """The figures of each route that was asked, the busiest first."""
     ops = account.tables.ops
+    spans = spans or task_spans(account.tables)
     n = len(ops.route_names)
     by_outcome = {outcome: np.bincount(ops.route[ops.outcome == outcome], minlength=n) for outcome in Outcome}
     counted = (ops.due_ns >= measured_from_ns(evidence)) & (ops.outcome != Outcome.REJ)
-    response = _by_group(response_ns(ops)[counted], ops.route[counted], n)
+    response = _by_group(spans.response_ns[counted], ops.route[counted], n)
     found = [
         RouteFigures(
             name=name,

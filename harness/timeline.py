@@ -7,7 +7,7 @@ interval [start, end). All task rows of a server count here, also those without 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from harness.model import Boot, Evidence
 from harness.recovery import Recovery, first_answer_ns, recoveries
 from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
 from harness.spans import NONE_NS, TaskSpans, task_spans
-from harness.statistics import quantiles_ms, response_ns
+from harness.statistics import quantiles_ms
 from harness.steps import Instants, Steps
 
 __all__ = [
@@ -79,7 +79,13 @@ class Timeline:
     recoveries: tuple[Recovery, ...]  # of each fault
 
 
-def timeline(evidence: Evidence, account: Account, n_bins: int = 60, spans: TaskSpans | None = None) -> Timeline:
+def timeline(
+    evidence: Evidence,
+    account: Account,
+    n_bins: int = 60,
+    spans: TaskSpans | None = None,
+    steps: tuple[Steps, Steps] | None = None,
+) -> Timeline:
     """The run over time. Raises ValueError if n_bins < 1."""
     if n_bins < 1:
         msg = f"n_bins must be at least 1, not {n_bins}"
@@ -91,24 +97,21 @@ def timeline(evidence: Evidence, account: Account, n_bins: int = 60, spans: Task
     finished = np.sort(task_due + task_done)
     edges = np.linspace(0, end_ns(evidence, account) - evidence.load_start_ns, n_bins + 1).astype(np.int64)
     edges += evidence.load_start_ns
-    backlog = backlog_steps(evidence)
-    backlog_max, backlog_end, backlog_peak = backlog.highest_in(edges), backlog.at(edges[1:]), backlog.highest()
+    backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
     recovered = recoveries(evidence, ops, backlog)
-    del backlog
-    busy = busy_steps(evidence)
     answered = ops.outcome != Outcome.REJ
     drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) else None
     return Timeline(
         edges_ns=edges,
-        backlog_max=backlog_max,
-        backlog_end=backlog_end,
+        backlog_max=backlog.highest_in(edges),
+        backlog_end=backlog.at(edges[1:]),
         busy_max=busy.highest_in(edges),
         busy_end=busy.at(edges[1:]),
-        response_p95_ms=_p95_by_bin(ops.due_ns[answered], response_ns(ops)[answered], edges),
+        response_p95_ms=_p95_by_bin(ops.due_ns[answered], spans.response_ns[answered], edges),
         done_p95_ms=_p95_by_bin(task_due, task_done, edges),
         arrivals=_per_bin(np.sort(ops.due_ns), edges),
         completions=_per_bin(finished, edges),
-        backlog_peak=backlog_peak,
+        backlog_peak=backlog.highest(),
         busy_peak=busy.highest(),
         drain_s=None if drain_ns is None else drain_ns / 1e9,
         recoveries=recovered,
@@ -149,6 +152,7 @@ def busy_steps(evidence: Evidence, boots: Collection[int] | None = None, *, only
 def pool_of(evidence: Evidence, account: Account) -> Pool:
     """Size and use of the pool for `def` tasks. Each boot's size is the one that its page showed last."""
     size, busiest, saturated_ns, lived_ns = 0, 0, 0, 0
+    of_boots: list[Steps] = []
     until = end_ns(evidence, account)
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
         if not (threads := _pool_size(evidence, boot.boot)):
@@ -158,9 +162,11 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
         busiest = max([busiest, *sampled.busy.tolist()])
         busy = busy_steps(evidence, [boot.boot], only_def=True)
         saturated_ns += max(_saturated_ns(evidence, boot, busy, size, until), sampled.full_ns)
+        of_boots.append(busy)
         began = max(boot.ready_ns or boot.spawned_ns, evidence.load_start_ns)
         lived_ns += max(min(boot.reaped_ns or until, until) - began, 0)
-    busy_max = max(busy_steps(evidence, only_def=True).highest(), busiest)
+    together = _merged(of_boots) if len(of_boots) == len(evidence.tasks) else busy_steps(evidence, only_def=True)
+    busy_max = max(together.highest(), busiest)
     return Pool(size=size, busy_max=busy_max, saturated_s=saturated_ns / 1e9, lived_s=lived_ns / 1e9)
 
 
@@ -233,6 +239,17 @@ def _shared_pool(evidence: Evidence, boot: Boot, until: int) -> _Sampled:
     busy, size = rows["pool_busy"].astype(np.int64), rows["pool_size"].astype(np.int64)
     full = (busy >= size) & (size > 0)
     return _Sampled(busy, int(np.diff(t_ns)[full[:-1]].sum()))
+
+
+def _merged(steps: Sequence[Steps]) -> Steps:
+    """What several of them count together."""
+    if len(steps) == 1:
+        return steps[0]
+    start_ns = np.concatenate([np.empty(0, np.int64), *(each.start_ns for each in steps)])
+    end_ns = np.concatenate([np.empty(0, np.int64), *(each.end_ns for each in steps)])
+    start_ns.sort()
+    end_ns.sort()
+    return Steps(start_ns=start_ns, end_ns=end_ns)
 
 
 def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int], tuple[Instants, Instants]]) -> Steps:

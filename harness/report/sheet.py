@@ -21,7 +21,7 @@ BIN_S: Final = 1.0
 
 def sheet(judged: Judged) -> str:
     """One line a second, `t_s` being its beginning after load start. Empty: no value; `inf`: it never ended."""
-    found = series(judged.evidence, judged.account, bin_edges(judged.evidence, judged.account, BIN_S), judged.spans)
+    found = series(judged.evidence, judged.account, bin_edges(judged.evidence, judged.account, BIN_S), judged.spans, judged.steps)
     columns: dict[str, NDArray[Any]] = {"t_s": np.arange(len(found.due)) * BIN_S}
     columns |= {f"requests_{name}": getattr(found, name) for name in ("due", "acked", "rejected", "indeterminate")}
     columns |= {f"response_p{share * 100:.0f}_ms": found.response_ms[row] for row, share in enumerate(SHARES)}

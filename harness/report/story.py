@@ -17,7 +17,6 @@ from harness.heatmap import HeatMap, heat_map
 from harness.rows import Outcome
 from harness.series import SHARES, Series, bin_edges, nice_bin_s, series
 from harness.spans import NONE_NS
-from harness.statistics import response_ns
 from harness.summary import Judged
 from harness.timeline import end_ns
 from harness.wording import counted
@@ -125,8 +124,8 @@ def tell(judged: Judged) -> Story:
         span_s=span_s,
         load_s=summary.load_s or 0.0,
         warm_up_s=summary.warm_up_s or 0.0,
-        series=series(evidence, account, edges, spans),
-        response=heat_map(ops.due_ns[answered], response_ns(ops)[answered], edges),
+        series=series(evidence, account, edges, spans, judged.steps),
+        response=heat_map(ops.due_ns[answered], spans.response_ns[answered], edges),
         done=heat_map(spans.due_ns[finished], spans.done_ns[finished], edges),
         marks=tuple(sorted(_marks(judged), key=lambda mark: mark.at_s)),
         gaps=tuple(Gap(each.from_s or 0.0, span_s if each.until_s is None else each.until_s) for each in outages),
@@ -134,17 +133,16 @@ def tell(judged: Judged) -> Story:
 
 
 def _marks(judged: Judged) -> Iterator[Mark]:
-    evidence, boots = judged.evidence, judged.summary.boots
-    ended = {boot.boot: boot for boot in boots if boot.fault}
-    for fault, summary in zip(evidence.faults, judged.summary.faults, strict=True):
-        if fault.landed_ns is None:
+    boots = judged.summary.boots
+    signals = {boot.boot: boot.signal for boot in boots if boot.fault and boot.signal}
+    for fault in judged.summary.faults:
+        if fault.landed_s is None:
             continue
-        at_s = (fault.landed_ns - evidence.load_start_ns) / 1e9
-        # A boot may be hit by others too before the one that ends it.
-        boot = ended.get(summary.boot) if summary.boot is not None and summary.ends_boot else None
-        left = _left(summary.left_queued, summary.left_running)
-        name = boot.signal if boot and boot.signal else fault.name
+        name = signals.get(fault.boot or 0, fault.kind) if fault.ends_boot else fault.kind
+        at_s, left = fault.landed_s, _left(fault.left_queued, fault.left_running)
         yield Mark(at_s, "fault", f"{name} {at_s:.1f} s", f"{name} at {at_s:.1f} s{left}")
+        if fault.ended_s is not None and not fault.ends_boot:
+            yield Mark(fault.ended_s, "ready", f"{name} over", f"{name} was over at {fault.ended_s:.1f} s")
     for boot in boots:
         if boot.signal is None and boot.died_s is not None:
             left = _left(boot.queued_at_death, boot.running_at_death)

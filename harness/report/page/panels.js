@@ -133,9 +133,9 @@ const PANELS = {
       height: 170,
       times: true,
       y: {range: (u, low, high) => [0, Math.max(high * 1.08, 1)]},
-      data: [[...starts, starts[starts.length - 1] + each * story.bin_s], rate("rejected", "indeterminate").map((value) => value || null), rate("finished"), rate("acked"), rate("due")],
+      data: [[...starts, starts[starts.length - 1] + each * story.bin_s], rate("rejected", "indeterminate"), rate("finished"), rate("acked"), rate("due")],
       series: [
-        line("bad", 1, {fill: css("bad"), ...stepped}),
+        {stroke: css("bad"), width: 0, fill: css("bad"), points: {show: false}, ...stepped},
         line("work", 2, stepped),
         line("client", 1.75, stepped),
         {stroke: css("due"), width: 1.25, dash: [5, 4], points: {show: false}, ...stepped},
