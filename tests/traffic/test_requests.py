@@ -199,8 +199,8 @@ def test_a_plan_whose_traffic_contradicts_itself_is_refused(values: dict[str, An
 
 def test_the_job_of_a_load_process_is_of_one_model() -> None:
     """What the load process takes: rate and arrivals, or users."""
-    about: dict[str, Any] = {"process": 1, "address": ("127.0.0.1", 8000), "run_tag": 7, "rows": Path("/r.rows")}
-    of_rate = load_job(plan({"method": "GET", "path": "/"}, load_processes=2), [{"name": "n"}], **about)
+    about: dict[str, Any] = {"process": 1, "processes": 2, "address": ("127.0.0.1", 8000), "run_tag": 7, "rows": Path("/r.rows")}
+    of_rate = load_job(plan({"method": "GET", "path": "/"}), [{"name": "n"}], **about)
     of_users = load_job(plan({"method": "GET", "path": "/"}, rate=None, users=3, think_s=0.5), [{"name": "n"}], **about)
     of_file = load_job(plan(rate=None, locustfile="/mine.py"), [], **about)
 
