@@ -17,7 +17,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-LIMIT_S = 60.0
+LIMIT_S = 30.0
 
 
 def program() -> str | None:
