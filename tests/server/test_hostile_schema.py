@@ -174,7 +174,7 @@ def test_answers_are_what_the_document_says(server: AppServer, mode: GenerationM
             asked += 1
             answer = case.call()
             if answer.status_code == 400:
-                # FastAPI's answer to what is no JSON at all, and Starlette's to what is no form: their document keeps both to itself.
+                # What is no JSON at all, or no form: FastAPI's answer and Starlette's, which the document keeps to itself.
                 assert answer.json()["detail"] in {"There was an error parsing the body", "Invalid multipart data."}
             else:
                 case.validate_response(answer, checks=CHECKS)

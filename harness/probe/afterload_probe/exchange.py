@@ -5,12 +5,15 @@ What stands here is paid for by every request of the app: it is written to be qu
 
 from __future__ import annotations
 
+from binascii import unhexlify
+from collections.abc import Sequence
 from contextvars import ContextVar
 from time import monotonic_ns
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .process import Process, trouble
-from .rows import ASYNC, DEF, UNTAGGED, Gauge, Reason, Row
+from .rows import ASYNC, DEF, NOWHERE, UNTAGGED, Gauge, Reason, Row
 
 __all__ = ["Exchange", "TaskRow", "Unit", "current", "is_cancellation", "op_of"]
 
@@ -20,6 +23,8 @@ _MOST = 0x8000
 _FINISHED = Gauge.FINISHED
 _WAITING, _ENDED = Row.WAITING, Row.ENDED
 _STARTABLE = (Row.WAITING, Row.DROPPED)
+_OP_DIGITS = 16
+_NO_SCOPE: dict[str, Any] = {}
 _CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
 
 
@@ -29,11 +34,13 @@ class Unit:
     What it has spawned becomes a row when the unit is over and the spawned work is not: then it can be lost by itself.
     """
 
-    is_over = False
-    children: dict[Any, None] | None = None
+    # All attributes are slots, set when it is made: in CPython 3.11 a default that stands in the class is found the slow way.
+    __slots__ = ()
 
     if TYPE_CHECKING:
         exchange: Exchange
+        is_over: bool
+        children: dict[Any, None] | None
 
     def spawned(self, child: Any) -> None:
         """Takes note of work that it has spawned. `child` has a `publish`."""
@@ -41,12 +48,12 @@ class Unit:
             child.publish()
             return
         if self.children is None:
-            self.children = {}
+            self.children = {}  # type: ignore[misc]  # a slot of whoever is a unit
         self.children[child] = None
 
     def let_go(self) -> None:
         """Makes rows of what it has spawned and what goes on."""
-        children, self.children = self.children, None
+        children, self.children = self.children, None  # type: ignore[misc]
         if children:
             for child in list(children):
                 child.publish()
@@ -59,9 +66,15 @@ current: ContextVar[Unit | None] = ContextVar("afterload_probe", default=None)
 class TaskRow(Row, Unit):
     """The row of a background task of Starlette's."""
 
+    __slots__ = ("children", "exchange", "is_over", "task")
+
     def __init__(self, exchange: Exchange, task: Any) -> None:
         self.exchange = exchange
         self.task = task  # kept, because it is known by being this very object
+        self.children = None
+        self.is_over = False
+        self.page = NOWHERE
+        self.base = self.state = 0
 
     def begin(self) -> None:
         """Just before the function is called."""
@@ -95,23 +108,39 @@ class TaskRow(Row, Unit):
 class Exchange(Unit):
     """What the probe knows of one request. All of it happens in one event loop, but for tasks that start and end in threads."""
 
-    # Here and not in __init__: most requests never change them.
-    has_left = False
-    """The last byte of the answer has been handed to the server."""
-    running: TaskRow | None = None
-    """The `async def` task that runs. In the context of the request itself, which so need not be changed."""
-    _has_failed = False
-    _next = 0
-    _n_spawned = 0
-    _op = 0
-    _carried: list[Any] | None = None
+    __slots__ = (
+        "_carried",
+        "_has_failed",
+        "_n_spawned",
+        "_next",
+        "_op",
+        "_op_text",
+        "_send",
+        "children",
+        "has_left",
+        "is_over",
+        "made",
+        "process",
+        "rows",
+        "running",
+        "scope",
+    )
 
     def __init__(self, process: Process, scope: Any, send: Any) -> None:
         self.process = process
         self.scope = scope
-        self.made: list[Any] = []  # tasks that were made in it and have no row yet, in the order in which they were
-        self.rows: list[TaskRow] = []
         self._send = send
+        self.made: list[Any] | tuple[()] = ()
+        """Tasks that were made in it and have no row yet, in the order in which they were: a list, once there is one."""
+        self.rows: list[TaskRow] | tuple[()] = ()
+        self.has_left = self.is_over = self._has_failed = False
+        """`has_left`: the last byte of the answer has been handed to the server."""
+        self.running: TaskRow | None = None
+        """The `async def` task that runs. In the context of the request itself, which so need not be changed."""
+        self.children = None
+        self._carried: Sequence[Any] | None = None
+        self._next = self._n_spawned = self._op = 0
+        self._op_text = b""
 
     @property
     def exchange(self) -> Exchange:  # type: ignore[override]
@@ -123,8 +152,31 @@ class Exchange(Unit):
         """The client's operation id, or one that says that there is none."""
         if not self._op:
             process = self.process
-            self._op = op_of(self.scope) or UNTAGGED | process.untagged | process.page.next_untagged()
+            self._op = _op_in(self._op_text or _op_text(self.scope)) or UNTAGGED | process.untagged | process.page.next_untagged()
         return self._op
+
+    def is_simply_over(self) -> bool:
+        """The app has returned. True: nothing is left to be done, as nearly always; False: `end` has to look.
+
+        A server's timers copy the context, and with it this object, and outlive the request: what it was about is let go.
+        """
+        if not self.has_left or self.made or self.children is not None:
+            return False
+        rows = self.rows
+        if rows:
+            if len(rows) != 1 or rows[0].state != _ENDED:
+                return False
+            self.rows = ()
+            self._carried = None
+        else:
+            for name, value in self.scope["headers"]:
+                if name == b"x-op-id":
+                    self._op_text = value  # for what may still be spawned in a copy of its context
+                    break
+        self.is_over = True
+        self.scope = _NO_SCOPE
+        self._send = _sent_too_late
+        return True
 
     def is_of(self, scope: Any) -> bool:
         """Whether this scope is of the same request: the very same, or made from it on the way to a mounted app."""
@@ -148,7 +200,7 @@ class Exchange(Unit):
     def task_made(self, task: Any) -> None:
         """A task was made in this request."""
         if not self.has_left:
-            self.made.append(task)
+            self.made = [*self.made, task]
         elif not self.is_over:
             self._accept(task, monotonic_ns())  # perhaps added to a list that is being run
 
@@ -157,9 +209,10 @@ class Exchange(Unit):
         made, rows = self.made, self.rows
         if made:
             now = monotonic_ns()
-            self.made = []
+            self.made = ()
             for task in made:
                 self._accept(task, now)
+            rows = self.rows
         is_plain = self._carried is None and len(background) == len(rows)
         if is_plain:
             for task, row in zip(background, rows):  # noqa: B905  # equally long, and 3.10's zip is quicker without asking
@@ -172,18 +225,32 @@ class Exchange(Unit):
 
     def accept_all(self) -> None:
         """A response is about to be sent that carries exactly what was made in this request."""
-        made, self.made = self.made, []
+        made, self.made = self.made, ()
         self._carried = made
         now = monotonic_ns()
-        for task in made:
-            self._accept(task, now)
+        page = self.process.page
+        functions, claim, op = page.functions, page.claim, self._op or self.op
+        rows = []
+        # As `_accept` does, in line.
+        for index, task in enumerate(made):
+            func = task.func
+            number = functions.get(func) if type(func) is FunctionType else None
+            if number is None:
+                number = page.number_of(func)
+            row = TaskRow(self, task)
+            if index < _MOST:
+                claim(row, op, index | number << 16 | (ASYNC if task.is_async else DEF) << 32 | 1 << 40, now)
+            else:
+                page.count_unwritten()
+            rows.append(row)
+        self.rows = rows
 
     def next_row(self, task: Any) -> TaskRow | None:
         """The row of a task that is called as Starlette does: the only one, after the answer. None: it must be looked for."""
         rows = self.rows
         if len(rows) == 1 and self.has_left and self.running is None:
             row = rows[0]
-            if row.task is task and row.state == _WAITING and task.is_async:
+            if row.task is task and row.state == _WAITING and task.is_async and row.page.is_open:
                 return row
         return None
 
@@ -197,7 +264,9 @@ class Exchange(Unit):
                     break
             else:
                 self.made = [made for made in self.made if made is not task]
-                row, position = self._accept(task, monotonic_ns()), len(rows) - 1
+                row = self._accept(task, monotonic_ns())
+                rows = self.rows
+                position = len(rows) - 1
         self._next = position + 1
         if not position and self.has_left and (len(rows) > 1 or not task.is_async):
             # It may be long until they start. A single `async def` one starts now, and has it from there.
@@ -219,11 +288,6 @@ class Exchange(Unit):
 
     def end(self, error: BaseException | None) -> None:
         """The app has returned, or raised."""
-        rows = self.rows
-        if self.has_left and not self.made and not self.children and (not rows or (len(rows) == 1 and rows[0].state == _ENDED)):
-            self.is_over = True  # as nearly always
-            self.rows = []
-            return
         if self.made:
             self._settle()
         if not self.has_left:
@@ -239,7 +303,7 @@ class Exchange(Unit):
                 row.drop(reason)
             is_left_over = is_left_over or row.state == Row.DROPPED
         if not is_left_over:
-            self.rows = []  # a cycle less; what was dropped may still be called by hand
+            self.rows = ()  # a cycle less; what was dropped may still be called by hand
         self.is_over = True
         if self.children:
             self.let_go()
@@ -267,7 +331,7 @@ class Exchange(Unit):
 
     def _settle(self) -> None:
         try:
-            made, self.made = self.made, []
+            made, self.made = self.made, ()
             for task in made:
                 self._accept(task, monotonic_ns())
             if self.children:
@@ -279,14 +343,27 @@ class Exchange(Unit):
         row = TaskRow(self, task)
         rows = self.rows
         page = self.process.page
-        if len(rows) < _MOST:
+        index = len(rows)
+        if index < _MOST:
             kind = ASYNC if getattr(task, "is_async", True) else DEF
-            number = page.number_of(getattr(task, "func", task))
-            page.claim(row, self._op or self.op, len(rows) | number << 16 | kind << 32 | 1 << 40, now)
+            func = getattr(task, "func", task)
+            number = page.functions.get(func) if type(func) is FunctionType else None
+            if number is None:
+                number = page.number_of(func)
+            page.claim(row, self._op or self.op, index | number << 16 | kind << 32 | 1 << 40, now)
         else:
             page.count_unwritten()
-        rows.append(row)
+        if rows:
+            rows.append(row)
+        else:
+            self.rows = [row]
         return row
+
+
+async def _sent_too_late(message: Any) -> None:
+    """Stands for a server's `send` once app and answer are over."""
+    msg = f"Unexpected ASGI message '{message.get('type')}' sent, after the app has returned and the response is complete."
+    raise RuntimeError(msg)
 
 
 def is_cancellation(error: BaseException) -> bool:
@@ -296,12 +373,22 @@ def is_cancellation(error: BaseException) -> bool:
 
 def op_of(scope: Any) -> int:
     """The operation id that the client has sent; 0: none that is one."""
+    return _op_in(_op_text(scope))
+
+
+def _op_text(scope: Any) -> bytes:
     for name, value in scope.get("headers", ()):
         if name == b"x-op-id":
-            try:
-                op = int(value, 16)
-            except ValueError:
-                return 0
-            # Sixteen digits and nothing else of what int() would take: no sign, no 0x, no underscore, no blank.
-            return op if len(value) == 16 and value.isalnum() and value[1] not in b"xX" and not op & UNTAGGED else 0
-    return 0
+            return bytes(value)
+    return b""
+
+
+def _op_in(text: bytes) -> int:
+    if len(text) != _OP_DIGITS:
+        return 0
+    try:
+        # Hexadecimal digits and nothing else of what int() would take: no sign, no 0x, no underscore, no blank.
+        op = int.from_bytes(unhexlify(text), "big")
+    except ValueError:
+        return 0
+    return 0 if op & UNTAGGED else op

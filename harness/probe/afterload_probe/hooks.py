@@ -6,24 +6,28 @@ the same.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
+from time import monotonic_ns
 from types import FunctionType, ModuleType
 from typing import Any
 
 from . import process
-from .exchange import Exchange, TaskRow, current
+from .exchange import Exchange, TaskRow, Unit, current
 from .process import hooked, trouble, unhooked
-from .rows import Gauge, Reason, Row
+from .rows import FINISHED, FLUSHED, STARTED, Gauge, Reason, Row
 from .sampler import running_loop
 from .spawned import hook_loop
 
 __all__ = ["install"]
 
 _Call = Callable[..., Any]
-_REQUESTS = Gauge.REQUESTS
+_REQUESTS, _N_STARTED, _N_FINISHED = Gauge.REQUESTS, Gauge.STARTED, Gauge.FINISHED
+_RUNNING, _ENDED = Row.RUNNING, Row.ENDED
 
 _KNOWN_NAMES = frozenset({"is_async", "func", "args", "kwargs", "run_in_threadpool"})
 """What `BackgroundTask.__call__` speaks of: `if self.is_async: await self.func(...)`, else the same in a thread."""
@@ -42,28 +46,55 @@ def install(name: str, module: ModuleType) -> None:
 def _hook_app(module: ModuleType) -> None:
     get, put = current.get, current.set
     original = _coroutine_function(module.Starlette, "__call__")
+    found: Any = None
+    loop: Any = None
+    words: Any = None
+    next_request: Any = None
+
+    def usual() -> None:
+        """Binds what a request of this process needs. Not before there was one, and anew in a process that was forked."""
+        nonlocal found, loop, words, next_request
+        found = process.current
+        if found is not None:
+            loop, words, next_request = found.loop, found.words, found.next_request
+
+    def forked() -> None:
+        nonlocal loop
+        loop = None
 
     @functools.wraps(original)
     async def called(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        found = process.current
         exchange: Exchange | None
-        if found is not None and get() is None and scope.get("type") == "http" and running_loop() is found.loop:
+        if get() is None and scope["type"] == "http" and running_loop() is loop is not None:
             # The usual case, in line: each call that is saved here is saved for every request.
-            found.words[_REQUESTS] = found.next_request()
+            words[_REQUESTS] = next_request()
             exchange = Exchange(found, scope, send)
-        else:
-            exchange = _enter(scope, send)
-            if exchange is None:
-                await original(self, scope, receive, send)
-                return
-        token = put(exchange)
+            put(exchange)
+            try:
+                await original(self, scope, receive, exchange.send)
+            except BaseException as error:
+                _leave(exchange, error, None)
+                raise
+            if exchange.is_simply_over():
+                put(None)
+            else:
+                _leave(exchange, None, None)
+            return
+        exchange = _enter(scope, send)
+        if exchange is None:
+            await original(self, scope, receive, send)
+            return
+        usual()
+        before = get()
+        put(exchange)
         try:
             await original(self, scope, receive, exchange.send)
         except BaseException as error:
-            _leave(exchange, error, token)
+            _leave(exchange, error, before)
             raise
-        _leave(exchange, None, token)
+        _leave(exchange, None, before)
 
+    os.register_at_fork(after_in_child=forked)
     module.Starlette.__call__ = called
     hooked("Starlette.__call__")
 
@@ -95,10 +126,11 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         return None
 
 
-def _leave(exchange: Exchange, error: BaseException | None, token: Any) -> None:
+def _leave(exchange: Exchange, error: BaseException | None, before: Unit | None) -> None:
     try:
-        exchange.end(error)
-        current.reset(token)
+        if not exchange.is_simply_over():
+            exchange.end(error)
+        current.set(before)
     except Exception as trouble_of_ours:  # noqa: BLE001  # as above
         trouble("the end of a request", trouble_of_ours)
 
@@ -118,35 +150,55 @@ def _hook_responses(module: ModuleType) -> None:
 
 
 def _response_hook(original: _Call) -> _Call:
-    @functools.wraps(original)
-    async def called(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        unit = current.get()
-        exchange = None
-        if unit is None:
-            # A response that is an app of its own, without a Starlette round it.
-            exchange = _enter(scope, send)
-        try:
-            known = exchange or (unit.exchange if unit is not None else None)
-            if known is not None:
-                background = self.background
-                if known.made and not known.rows and known.made == getattr(background, "tasks", None):
-                    known.accept_all()  # as nearly always: the injected list, and nothing else
-                elif background is not None or known.made or known.rows:
-                    known.response_begins(_leaves(background))
-        except Exception as error:  # noqa: BLE001  # the response is sent, whatever becomes of its account
-            trouble("a response", error)
+    get = current.get
+
+    async def alone(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        """A response that is an app of its own, without a Starlette round it."""
+        exchange = _enter(scope, send)
         if exchange is None:
             await original(self, scope, receive, send)
             return
-        token = current.set(exchange)
+        _begins(exchange, self)
+        current.set(exchange)
         try:
             await original(self, scope, receive, exchange.send)
         except BaseException as error:
-            _leave(exchange, error, token)
+            _leave(exchange, error, None)
             raise
-        _leave(exchange, None, token)
+        _leave(exchange, None, None)
 
-    return called
+    # Not `async def`, but what it returns is to be awaited all the same: one coroutine less for every request.
+    @functools.wraps(original)
+    def called(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        unit = get()
+        if unit is None:
+            return alone(self, scope, receive, send)
+        if type(unit) is not Exchange or unit.rows:
+            _begins(unit.exchange, self)
+        elif unit.made:
+            # As nearly always: the injected list, and nothing else.
+            if unit.made == getattr(self.background, "tasks", None):
+                try:
+                    unit.accept_all()
+                except Exception as error:  # noqa: BLE001  # the response is sent, whatever becomes of its account
+                    trouble("a response", error)
+            else:
+                _begins(unit, self)
+        elif self.background is not None:
+            _begins(unit, self)
+        return original(self, scope, receive, send)
+
+    return _marked_as_coroutine(called)
+
+
+def _begins(exchange: Exchange, response: Any) -> None:
+    """A response is about to be sent: what it carries gets its rows."""
+    try:
+        background = response.background
+        if background is not None or exchange.made or exchange.rows:
+            exchange.response_begins(_leaves(background))
+    except Exception as error:  # noqa: BLE001  # the response is sent, whatever becomes of its account
+        trouble("a response", error)
 
 
 def _leaves(background: Any) -> list[Any]:
@@ -208,7 +260,10 @@ class _Tasks:
             unit = get()
             if unit is not None:
                 if type(unit) is Exchange and not unit.has_left and type(self) is task_class and type(func) is FunctionType:
-                    unit.made.append(self)
+                    if unit.made:
+                        unit.made.append(self)
+                    else:
+                        unit.made = [self]
                 else:
                     made(self, unit.exchange)
 
@@ -222,8 +277,30 @@ class _Tasks:
 
         @functools.wraps(original)
         async def called(self: Any) -> None:
-            exchange = get()
-            row = exchange.next_row(self) if type(exchange) is Exchange else None
+            unit: Any = get()
+            row = unit.next_row(self) if type(unit) is Exchange else None
+            if row is not None and is_known:
+                # The usual case, in line: an `async def` task that Starlette calls after the answer.
+                words, base, page = row.words, row.base, row.page
+                row.state = _RUNNING
+                unit.running = row
+                words[base + FLUSHED] = words[base + STARTED] = monotonic_ns()
+                page.words[_N_STARTED] = page.next_started()
+                try:
+                    await self.func(*self.args, **self.kwargs)
+                except BaseException as error:
+                    unit.running = None
+                    row.over(error)
+                    raise
+                unit.running = None
+                if row.children is None and page.is_open:
+                    row.is_over = True
+                    row.state = _ENDED
+                    words[base + FINISHED] = monotonic_ns()
+                    page.words[_N_FINISHED] = page.next_finished()
+                else:
+                    row.over(None)
+                return
             if row is None:
                 row = row_of(self)
                 if row is None:
@@ -366,3 +443,12 @@ def _coroutine_function(kind: type, name: str) -> _Call:
 
 def _nothing() -> None:
     """A task function."""
+
+
+def _marked_as_coroutine(function: _Call) -> _Call:
+    """For those who ask before they await."""
+    if hasattr(inspect, "markcoroutinefunction"):  # 3.12
+        inspect.markcoroutinefunction(function)
+    else:
+        function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
+    return function

@@ -18,7 +18,22 @@ from time import monotonic_ns
 from types import FunctionType
 from typing import Any
 
-__all__ = ["ASYNC", "DEF", "SPAWNED", "UNTAGGED", "Gauge", "Page", "Reason", "Row", "counter", "meta_of", "name_of"]
+__all__ = [
+    "ASYNC",
+    "DEF",
+    "FINISHED",
+    "FLUSHED",
+    "SPAWNED",
+    "STARTED",
+    "UNTAGGED",
+    "Gauge",
+    "Page",
+    "Reason",
+    "Row",
+    "counter",
+    "meta_of",
+    "name_of",
+]
 
 DEF, ASYNC, SPAWNED = 1, 2, 3
 UNTAGGED = 1 << 63
@@ -27,14 +42,15 @@ _HEADER_BYTES = 16_384
 _ROW_BYTES = 64
 _SEGMENT_BITS = 14
 _SEGMENT_ROWS = 1 << _SEGMENT_BITS
-_AHEAD_ROWS = 4096
+_AHEAD_ROWS = 16_384
+_FIRST_ROWS = 4096
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module has no name for it
 _LABEL, _LABEL_BYTES = 128, 64
 _NAMES, _NAME_BYTES, _N_NAMES = 4096, 64, 192
 _CLAIMED, _CLOSED, _UNWRITTEN, _NAMES_USED = 7, 8, 9, 10  # words of the header
 _GAUGES, _SETTINGS = 256 // 8, 1024 // 8
 
-_META, _ACCEPTED, _FLUSHED, _STARTED, _FINISHED, _FAILED, _DROPPED = 1, 2, 3, 4, 5, 6, 7  # words of a row
+_META, _ACCEPTED, FLUSHED, STARTED, FINISHED, _FAILED, _DROPPED = 1, 2, 3, 4, 5, 6, 7  # words of a row
 _N_ACCEPTED, _N_STARTED, _N_FINISHED = _GAUGES + 5, _GAUGES + 6, _GAUGES + 7
 _REASON_BYTE, _FLAGS_BYTE = 14, 15
 _EARLY = 2
@@ -101,14 +117,14 @@ class Page:
         self._segments: list[tuple[memoryview, mmap.mmap]] = []
         self._n_touched = 0  # rows whose memory the kernel has made ready
         self._names: dict[str, int] = {"": 0}
-        self._functions: dict[Any, int] = {}
+        self.functions: dict[Any, int] = {}
         self._n_dropped = 0
         self.next_started = counter()
         self.next_finished = counter()
         self.next_failed = counter()
         self.next_untagged = counter()
         self._grow()  # now, not in the first request
-        self.make_ready()
+        self.make_ready(_FIRST_ROWS)
         words[0] = int.from_bytes(b"AFTROWS1", "little")
 
     def claim(self, row: Row, op: int, meta: int, accepted_ns: int, started_ns: int = 0) -> bool:
@@ -126,9 +142,7 @@ class Page:
                 words[_UNWRITTEN] = words[_UNWRITTEN] + 1
                 self.is_full = True
                 return False
-            self._claimed = claimed = position + 1
-            words[_CLAIMED] = claimed
-            words[_N_ACCEPTED] = claimed
+            self._claimed = words[_CLAIMED] = words[_N_ACCEPTED] = position + 1
             row.words = rows = self._segments[position >> _SEGMENT_BITS][0]
         finally:
             self._release()
@@ -137,8 +151,8 @@ class Page:
         rows[base + _ACCEPTED] = accepted_ns
         if started_ns:
             rows[base + _META] = meta | _EARLY << 56
-            rows[base + _FLUSHED] = started_ns
-            rows[base + _STARTED] = started_ns
+            rows[base + FLUSHED] = started_ns
+            rows[base + STARTED] = started_ns
             words[Gauge.STARTED] = self.next_started()
         rows[base] = op
         row.page = self
@@ -147,12 +161,12 @@ class Page:
     def number_of(self, func: Any) -> int:
         """The id of the name of a function; 0 once the table is full."""
         if type(func) is FunctionType:
-            number = self._functions.get(func)
+            number = self.functions.get(func)
             if number is not None:
                 return number
             number = self.name(name_of(func))
             if "<locals>" not in func.__qualname__:
-                self._functions[func] = number  # it stays; those made anew for each request must not
+                self.functions[func] = number  # it stays; those made anew for each request must not
             return number
         return self.name(name_of(func))
 
@@ -197,23 +211,28 @@ class Page:
                 self._n_dropped -= 1
                 self.words[Gauge.DROPPED] = self._n_dropped
 
-    def make_ready(self) -> None:
+    def wants_memory(self) -> bool:
+        """Whether it is time for `make_ready`."""
+        return 0 <= self._n_touched < self._claimed + _AHEAD_ROWS // 2
+
+    def make_ready(self, ahead: int = _AHEAD_ROWS) -> None:
         """Has the kernel make memory for the next rows, in the sampler's thread. Else each 64th request would wait for it."""
-        wanted = self._claimed + _AHEAD_ROWS
-        if self._n_touched >= wanted or self._n_touched < 0:
-            return
-        if wanted > self._capacity:
-            with self._lock:
-                if wanted > self._capacity and not self._grow():
-                    return
-        begin = max(self._n_touched, self._claimed) & ~63  # 64 rows a page
-        end = min((wanted + 63) & ~63, (begin | (_SEGMENT_ROWS - 1)) + 1)
-        try:
+        while self.wants_memory():
+            wanted = self._claimed + ahead
+            if wanted > self._capacity:
+                with self._lock:
+                    if wanted > self._capacity and not self._grow():
+                        return
+            begin = max(self._n_touched, self._claimed) & ~63  # 64 rows a page
+            end = min((wanted + 63) & ~63, (begin | (_SEGMENT_ROWS - 1)) + 1)
+            if end <= self._n_touched:
+                return
             first = (begin & (_SEGMENT_ROWS - 1)) * _ROW_BYTES
-            self._segments[begin >> _SEGMENT_BITS][1].madvise(_MADV_POPULATE_WRITE, first, (end - begin) * _ROW_BYTES)
-            self._n_touched = end
-        except OSError:
-            self._n_touched = -1  # an older kernel
+            self._n_touched = (
+                end if _populate(self._segments[begin >> _SEGMENT_BITS][1], first, (end - begin) * _ROW_BYTES) else -1
+            )
+            if ahead < _AHEAD_ROWS:
+                return
 
     def wanted_pool(self) -> int:
         """The pool size that the harness asks for; 0: none."""
@@ -258,21 +277,26 @@ class _Nowhere:
     is_open = False
 
 
+NOWHERE: Page = _Nowhere()  # type: ignore[assignment]
+
+
 class Row:
     """One task attempt. Every method is safe from any thread; without a page (or in a forked child) they do nothing."""
 
     WAITING, RUNNING, ENDED, DROPPED = range(4)
 
-    # Here and not in __init__, because most rows never change most of them, and every request pays for what is set.
-    page: Page = _Nowhere()  # type: ignore[assignment]
+    __slots__ = ("base", "page", "state", "words")
     words: memoryview
-    base = 0
-    state = WAITING
+
+    def __init__(self) -> None:
+        self.page = NOWHERE
+        self.base = 0
+        self.state = Row.WAITING
 
     def flushed(self, now: int) -> None:
         """The server has taken the last byte of the answer."""
-        if self.page.is_open and not self.words[self.base + _FLUSHED]:
-            self.words[self.base + _FLUSHED] = now
+        if self.page.is_open and not self.words[self.base + FLUSHED]:
+            self.words[self.base + FLUSHED] = now
 
     def start(self, has_left: bool) -> None:
         """Just before the first instruction of the function. `has_left`: the response has."""
@@ -284,11 +308,11 @@ class Row:
             page.take_back(self)
         self.state = Row.RUNNING
         now = monotonic_ns()
-        if not words[base + _FLUSHED]:
+        if not words[base + FLUSHED]:
             if not has_left:
                 words.cast("B")[base * 8 + _FLAGS_BYTE] |= _EARLY
-            words[base + _FLUSHED] = now
-        words[base + _STARTED] = now
+            words[base + FLUSHED] = now
+        words[base + STARTED] = now
         page.words[_N_STARTED] = page.next_started()
         if words[base + _DROPPED]:
             # Dropped meanwhile by the event loop, which looks for a start as we look for a drop: one of us sees the other.
@@ -299,7 +323,7 @@ class Row:
         self.state = Row.ENDED
         page = self.page
         if page.is_open:
-            self.words[self.base + _FINISHED] = monotonic_ns()
+            self.words[self.base + FINISHED] = monotonic_ns()
             page.words[_N_FINISHED] = page.next_finished()
 
     def fail(self) -> None:
@@ -319,7 +343,7 @@ class Row:
             return
         self.words.cast("B")[self.base * 8 + _REASON_BYTE] = reason
         page.drop(self)
-        if not was_running and self.words[self.base + _STARTED]:
+        if not was_running and self.words[self.base + STARTED]:
             page.take_back(self)
 
     def take_back(self) -> None:
@@ -328,6 +352,23 @@ class Row:
             self.state = Row.WAITING
             if self.page.is_open:
                 self.page.take_back(self)
+
+
+def _populate(segment: mmap.mmap, offset: int, length: int) -> bool:
+    """Makes the memory of a part of a mapping. False: this kernel cannot, and it is made page by page when it is written to."""
+    try:
+        import ctypes
+
+        # Not by the mmap module, which keeps the interpreter's lock while a file system may have to wait for its journal.
+        madvise = ctypes.CDLL(None).madvise
+        address = ctypes.addressof(ctypes.c_char.from_buffer(segment, offset))
+        return bool(madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _MADV_POPULATE_WRITE) == 0)
+    except (ImportError, AttributeError, OSError):
+        try:
+            segment.madvise(_MADV_POPULATE_WRITE, offset, length)
+        except OSError:
+            return False
+        return True
 
 
 def meta_of(index: int, number: int, kind: int) -> int:

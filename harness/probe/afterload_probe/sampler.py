@@ -1,4 +1,8 @@
-"""Watches event loops and their thread pools: beats, tokens, who blocks. One daemon thread for a process, at work every 50 ms."""
+"""Watches event loops and their thread pools: beats, tokens, who blocks.
+
+What can be seen from the loop itself is looked at there, with its beat. A daemon thread is at work only while a beat is missing,
+and when rows need memory: harness/probe/afterload_probe/alarm.py says why.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from time import monotonic_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from .alarm import make_alarm
 from .blocked import Blocked
 from .frames import culprit
-from .rows import Gauge, Page
+from .rows import Gauge
 
 if TYPE_CHECKING:
     from .process import Process
@@ -23,21 +28,26 @@ __all__ = ["Sampler"]
 
 BEAT_S = 0.02
 _BEAT_NS = int(BEAT_S * 1e9)
+_BEATS_A_SAMPLE = 2
 _EVERY_S = 0.05
 _BLOCKED_NS = 100_000_000
+_MISSING_NS = _BEAT_NS + _BLOCKED_NS
 
 
 class _Watched:
     """One event loop, its thread, and anyio's limiter of its pool."""
 
-    def __init__(self, loop: AbstractEventLoop, limiter: Any, page: Page) -> None:
+    def __init__(self, loop: AbstractEventLoop, limiter: Any, sampler: Sampler) -> None:
         self.loop = loop
         self.limiter = limiter
         self.thread = threading.get_ident()
         self.beat_ns = monotonic_ns()
+        self.cpu_ns = time.process_time_ns()
         self.runner: FrameType | None = None
         self.blocked_since_ns = 0
-        self._page = page
+        self.back_ns = 0  # its first beat after it was blocked
+        self._n_beats = 0
+        self._sampler = sampler
         loop.call_later(BEAT_S, self.beat, context=Context())
 
     def beat(self) -> None:
@@ -45,8 +55,14 @@ class _Watched:
         if self.runner is None:
             self.runner = sys._getframe().f_back  # noqa: SLF001  # asyncio's own, or whoever runs a loop written in C
         self.beat_ns = now = monotonic_ns()
-        if self._page.is_open:
-            self._page.words[Gauge.LOOP_BEAT] = now
+        self.cpu_ns = time.process_time_ns()
+        if self.blocked_since_ns and not self.back_ns:
+            self.back_ns = now
+        sampler = self._sampler
+        if sampler.has_beaten(self, now):
+            self._n_beats += 1
+            if self._n_beats % _BEATS_A_SAMPLE == 0:
+                sampler.sample()
             self.loop.call_later(BEAT_S, self.beat)
 
 
@@ -65,10 +81,8 @@ class Sampler:
         self._blocked = Blocked(notes)
         self._is_closed = False
         self._is_late = False
-        self._pause_s = _EVERY_S
+        self._alarm = make_alarm(_EVERY_S)
         page.words[Gauge.LOOP_BEAT_PERIOD] = _BEAT_NS
-        self._last_ns = monotonic_ns()
-        self._last_cpu_ns = time.process_time_ns()
         self._thread = threading.Thread(target=self._run, name="afterload-probe", daemon=True)
         self._thread.start()
 
@@ -83,34 +97,55 @@ class Sampler:
                 limiter.total_tokens = self._pool
         except Exception as error:  # noqa: BLE001  # an anyio of another make: then the rest is watched
             self._notes.once("unhooked", f"the thread pool: {type(error).__name__}: {error}", what="pool")
-        self.loops[loop] = _Watched(loop, limiter, self._page)
+        self.loops[loop] = _Watched(loop, limiter, self)
         if limiter is not None:
             self._sample_pools()
 
     def close(self) -> None:
         """Ends the thread, and says what is left to be said."""
         self._is_closed = True
+        self._alarm.ring()
         self._blocked.say_the_worst()
 
+    def has_beaten(self, watched: _Watched, now: int) -> bool:
+        """A loop has beaten. False: no more beats are wanted."""
+        page = self._page
+        if not page.is_open:
+            return False
+        page.words[Gauge.LOOP_BEAT] = now
+        if page.wants_memory():
+            self._alarm.ring()
+        elif len(self.loops) == 1:
+            self._alarm.put_off(_MISSING_NS)
+        return True
+
+    def sample(self) -> None:
+        """What can be seen from any thread: pools, requests in flight, what is full. It changes the pool if that is asked for."""
+        try:
+            self._sample()
+        except Exception as error:  # noqa: BLE001  # the next sample may work again
+            self._notes.once("unhooked", f"a sample: the probe raised {type(error).__name__}: {error}", what="sampler")
+
     def _run(self) -> None:
-        seen = -1
+        """The thread. With more than one loop it looks again and again: the beat of one would put off the alarm for all."""
         while True:
-            n_requests = self._page.words[Gauge.REQUESTS]
-            # Where nothing is asked and nothing late, half as often is enough.
-            self._pause_s = _EVERY_S if n_requests != seen or self._is_late else 2 * _EVERY_S
-            seen = n_requests
-            time.sleep(self._pause_s)
+            if len(self.loops) > 1 or self._is_late:
+                due_ns = monotonic_ns() + int(_EVERY_S * 1e9)
+                time.sleep(_EVERY_S)
+            else:
+                self._alarm.wait()
+                due_ns = min([monotonic_ns(), *(watched.beat_ns + _MISSING_NS for watched in list(self.loops.values()))])
             if self._is_closed or not self._page.is_open:
                 return
             try:
-                self._sample()
-            except Exception as error:  # noqa: BLE001  # the next sample may work again
-                self._notes.once("unhooked", f"a sample: the probe raised {type(error).__name__}: {error}", what="sampler")
+                self._page.make_ready()
+                self._look(due_ns)
+                if self._is_late:
+                    self._sample()
+            except Exception as error:  # noqa: BLE001  # the next look may work again
+                self._notes.once("unhooked", f"a look: the probe raised {type(error).__name__}: {error}", what="sampler")
 
     def _sample(self) -> None:
-        for watched in list(self.loops.values()):
-            if watched.loop.is_closed():
-                self.loops.pop(watched.loop, None)
         wanted = self._page.wanted_pool()
         if wanted and wanted != self._asked_pool:
             self._asked_pool = wanted
@@ -118,8 +153,6 @@ class Sampler:
                 # In the loop's own thread: those who wait for a token are woken there.
                 watched.loop.call_soon_threadsafe(self._resize, watched, wanted)
         self._sample_pools()
-        self._sample_beats()
-        self._page.make_ready()
         words, process = self._page.words, self._process
         words[Gauge.IN_FLIGHT] = max(0, words[Gauge.REQUESTS] - process.n_answered)
         if self._page.is_full:
@@ -148,32 +181,37 @@ class Sampler:
         words = self._page.words
         words[Gauge.POOL_SIZE], words[Gauge.POOL_BUSY], words[Gauge.POOL_WAITING] = size, busy, waiting
 
-    def _sample_beats(self) -> None:
-        now, cpu_ns = monotonic_ns(), time.process_time_ns()
-        slept_ns, used_ns = now - self._last_ns, cpu_ns - self._last_cpu_ns
-        self._last_ns, self._last_cpu_ns = now, cpu_ns
-        # This thread has come late as well, and nobody here used the time: the process was stopped, or the machine is overloaded.
-        was_away = slept_ns > (self._pause_s + _EVERY_S) * 1e9 and used_ns < slept_ns // 4
+    def _look(self, due_ns: int) -> None:
+        """Which loops do not beat, and why. This thread was to be awake at `due_ns`."""
+        for watched in list(self.loops.values()):
+            if watched.loop.is_closed():
+                self.loops.pop(watched.loop, None)
         running = [watched for watched in list(self.loops.values()) if watched.loop.is_running()]
         if not running:
             self._page.words[Gauge.LOOP_BEAT] = 0
         elif len(running) > 1:
             # The page has room for one: the worst.
             self._page.words[Gauge.LOOP_BEAT] = min(watched.beat_ns for watched in running)
+        now, cpu_ns = monotonic_ns(), time.process_time_ns()
+        is_late_itself = now - due_ns > _EVERY_S * 1e9
         frames = None
         self._is_late = False
         for watched in running:
             late_ns = now - watched.beat_ns - _BEAT_NS
             if late_ns < _BLOCKED_NS:
                 if watched.blocked_since_ns:
-                    self._blocked.ended(watched.thread, watched.beat_ns - watched.blocked_since_ns - _BEAT_NS)
+                    until_ns = watched.back_ns or watched.beat_ns
+                    self._blocked.ended(watched.thread, until_ns - watched.blocked_since_ns - _BEAT_NS)
                     watched.blocked_since_ns = 0
                 continue
-            if was_away and not watched.blocked_since_ns:
+            # This thread has come late as well, and nobody here used the time: the process was stopped, or the machine is
+            # overloaded.
+            if is_late_itself and cpu_ns - watched.cpu_ns < late_ns // 4 and not watched.blocked_since_ns:
                 continue
             self._is_late = True
             if frames is None:
                 frames = sys._current_frames()  # noqa: SLF001  # the only way to see what another thread does
+            watched.back_ns = 0
             watched.blocked_since_ns = watched.beat_ns
             sight = culprit(frames.get(watched.thread), watched.runner, self._process.packages)
             self._blocked.seen(watched.thread, sight, late_ns, starting=not self._page.words[Gauge.REQUESTS])

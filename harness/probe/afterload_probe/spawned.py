@@ -34,9 +34,11 @@ def hook_loop(loop: AbstractEventLoop) -> None:
     if hasattr(original, "afterload_probe"):
         return  # inherited from a class that is hooked
 
+    get = current.get
+
     @functools.wraps(original)
     def create_task(self: AbstractEventLoop, coro: Any, *args: Any, **kwargs: Any) -> Any:
-        unit = current.get()
+        unit = get()
         if unit is None:
             return original(self, coro, *args, **kwargs)
         spawned = None
@@ -83,6 +85,8 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
         self._started_ns = 0
         self._row: Row | None = None
         self.exchange = parent.exchange
+        self.is_over = False
+        self.children = None
 
     def publish(self) -> None:
         """What has started it is over: from now on it can be lost by itself."""
