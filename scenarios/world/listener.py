@@ -117,8 +117,8 @@ class Listener(Delay):
 
 
 def _bound(port: int) -> socket.socket:
-    # TCP is named: asyncio sends at once (TCP_NODELAY) only where it sees that it is TCP. An answer in two parts would wait for the
-    # other side's acknowledgement, 40 ms.
+    # TCP is named: asyncio sends at once (TCP_NODELAY) only where it sees that it is TCP. An answer in two parts would wait 40 ms
+    # for the other side to acknowledge the first.
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
