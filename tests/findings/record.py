@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -124,15 +126,24 @@ def pack(run: Path, archive: Path) -> None:
             content = path.read_bytes()
             if path.suffix == ".rows":
                 file = read_rows(path)
-                content = content[: HEADER_BYTES + file.claimed * ROW_TYPES[file.kind].itemsize]
+                content = (
+                    _without_path(content[:HEADER_BYTES]) + content[HEADER_BYTES:][: file.claimed * ROW_TYPES[file.kind].itemsize]
+                )
             else:
                 content = content.replace(str(run).encode(), b"run").replace(str(ROOT).encode(), b".")
                 content = content.replace(sys.executable.encode(), b"python")
+                content = content.replace(sysconfig.get_path("purelib").encode(), b"site-packages")
                 if path.suffix == ".log":
                     content = content[:KEPT_LOG_BYTES]
             entry = tarfile.TarInfo(path.name)
             entry.size = len(content)
             packed.addfile(entry, io.BytesIO(content))
+
+
+def _without_path(header: bytes) -> bytes:
+    """The header of a row file, whose label may be the command of a server: nothing in it moves."""
+    interpreter = sys.executable.encode()
+    return re.sub(re.escape(interpreter) + rb"([^\0]*)", lambda found: (b"python" + found[1]).ljust(len(found[0]), b"\0"), header)
 
 
 if __name__ == "__main__":
