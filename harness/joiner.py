@@ -213,7 +213,7 @@ class Joiner:
             self._problem = self._problem or "the run ended before this machine had sent its part"
             return
         sent, planned = (sum((load.report or {}).get(what, 0) for load in self._loads) for what in ("sent", "planned"))
-        early = f" of {planned:,}; the run ended early" if self._is_stopping else ""
+        early = f" of {planned:,}; the run ended early" if self._is_stopping and sent < planned else ""
         self._tell(f"handed back what became of the {sent:,} requests that were sent{early}")
 
     def _on_gone(self, said: dict[str, Any], talk: Talk) -> None:

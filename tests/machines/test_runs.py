@@ -79,6 +79,8 @@ def test_a_joined_run_sends_and_is_judged_as_one_with_local_processes(place: Pla
     at = f"{OURS}:{wait_until(lambda: place.events('boot_spawned'), 'the start') and place.port()}"
     there = place.start("load", "--join", at, "--processes", 2, "--yes-this-target-is-mine", OURS, before=elsewhere.before)
     assert (there.end(), here.end()) == (0, 0), there.text() + here.text()
+    assert "handed back what became of the" in there.text()
+    assert "ended early" not in there.text()
 
     due = arrival_times_ns("poisson", steady(120.0, 1.5), 1)
     files, summary = place.rows(), place.summary()
