@@ -129,7 +129,7 @@ def test_a_starlette_of_another_make_is_said_and_served(start: Start, tmp_path: 
     """What cannot be hooked is noted with its reason, the rest is hooked, and the app works."""
     (tmp_path / "odd.py").write_text(
         "import afterload_probe.hooks as hooks\n"
-        "hooks._Tasks = lambda module: hooks._coroutine_function(hooks.ModuleType, '__repr__')\n"
+        "hooks.hook_tasks = lambda module: hooks.coroutine_function(hooks.ModuleType, '__repr__')\n"
         "from app import app\n"
     )
     server = start(

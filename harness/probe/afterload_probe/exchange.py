@@ -169,7 +169,7 @@ class Exchange(Unit):
             self.rows = ()
             self._carried = None
         else:
-            for name, value in self.scope["headers"]:
+            for name, value in self.scope.get("headers", ()):
                 if name == b"x-op-id":
                     self._op_text = value  # for what may still be spawned in a copy of its context
                     break

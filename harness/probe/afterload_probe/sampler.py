@@ -142,6 +142,9 @@ class Sampler:
                 self._look(due_ns)
                 if self._is_late:
                     self._sample()
+                elif any(watched.loop.is_running() for watched in list(self.loops.values())):
+                    # It may have rung for memory alone, and the next beat, which would put it off again, may never come.
+                    self._alarm.put_off(_MISSING_NS)
             except Exception as error:  # noqa: BLE001  # the next look may work again
                 self._notes.once("unhooked", f"a look: the probe raised {type(error).__name__}: {error}", what="sampler")
 
