@@ -11,8 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +20,7 @@ from harness.calibration import recorded
 from harness.engines import MODULE
 from harness.errors import Interrupted, RunError, UsageError
 from harness.histograms import count_rows
-from harness.processes import Child, Janitor, adopt_orphans
+from harness.processes import Child, Janitor, adopt_orphans, told_to_end
 from harness.rows import Gauge, LivePage, RowFileError
 from harness.rows.layout import HEADER_BYTES, REQUEST, HeaderField
 from harness.talk import Talk
@@ -114,7 +113,7 @@ class Joiner:
         with tempfile.TemporaryDirectory(prefix="afterload-load-") as name:
             folder = Path(name)
             run_id = f"{folder.name}-{os.getpid()}"
-            with Janitor(run_id, folder), adopt_orphans(), self._signals():
+            with Janitor(run_id, folder), adopt_orphans(), told_to_end(self._on_signal):
                 command = [sys.executable, *MODULE, "harness.load.machines", "member"]
                 member = Child("join", command, folder / "join.log", run_id=run_id, env={"AFTERLOAD_JOIN_TOKEN": ""}, piped=True)
                 try:
@@ -320,22 +319,10 @@ class Joiner:
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if self._interrupted_by is not None:
-                raise Interrupted(number)
-            self._interrupted_by = number
-
-        before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, on_signal)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted_by is not None:
+            raise Interrupted(number)
+        self._interrupted_by = number
 
 
 def _trim(rows: Path) -> int | None:

@@ -13,8 +13,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -34,7 +32,7 @@ from harness.leftovers import tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
-from harness.processes import Child, Janitor, adopt_orphans
+from harness.processes import Child, Janitor, adopt_orphans, told_to_end
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
 from harness.report.writing import write_page
@@ -160,7 +158,7 @@ class _Session:
         if self._calibration is not None:
             self._events.write("calibration", **dataclasses.asdict(self._calibration))
         try:
-            with Janitor(self._rundir.run_id), adopt_orphans(), self._signals():
+            with Janitor(self._rundir.run_id), adopt_orphans(), told_to_end(self._on_signal):
                 try:
                     self._measure()
                 except Interrupted as interrupted:
@@ -361,23 +359,9 @@ class _Session:
     def _pid(self) -> int:
         return self._server.child.pid if self._server is not None and self._server.child is not None else 0
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            if self._interrupted_by is not None:
-                # A second one: leave at once. What is left is the janitor's, and the run can be judged from its directory.
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
-            self._interrupted_by = number
-
-        before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_IGN:
-                # Whoever started us (nohup) wants us to go on.
-                continue
-            before[number] = signal.signal(number, on_signal)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted_by is not None:
+            # A second one: leave at once. What is left is the janitor's, and the run can be judged from its directory.
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._interrupted_by = number

@@ -6,6 +6,7 @@ If afterload dies, the kernel (guard) and the janitor end them.
 from harness.processes.child import Child, Exit
 from harness.processes.group import adopt_orphans, alive, freeze, is_stopped, kill_all, snapshot, survivors, thaw
 from harness.processes.janitor import Janitor
+from harness.processes.signals import told_to_end
 
 __all__ = [
     "Child",
@@ -19,4 +20,5 @@ __all__ = [
     "snapshot",
     "survivors",
     "thaw",
+    "told_to_end",
 ]
