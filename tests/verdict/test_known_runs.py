@@ -7,7 +7,7 @@ import pytest
 
 from harness.summary import build_summary
 
-from .simulated import CASES, Case
+from .planted import CASES, Case
 
 N_SEEDS = 6
 
