@@ -259,9 +259,8 @@ class Frame:
     boot: Boot
     look: Look
     series: Series  # of `look`; everything later than `at_s` is not in it
-    oldest_ms: NDArray[
-        np.float64
-    ]  # per bin: at its end (or `at_s`), how long the oldest unfinished task has been due: a lower bound of to-done
+    oldest_ms: NDArray[np.float64]
+    """Per bin: at its end, or at `at_s`, for how long the oldest unfinished task has been due. A lower bound of to-done."""
     response_heat: HeatMap | None
     done_heat: HeatMap | None
     marks: tuple[Mark, ...]  # all of the run up to `at_s`, in order
