@@ -215,7 +215,7 @@ class _Plot:
             self._put(weights > 0, shown, curve.ink)
             if curve.filled:
                 self._stress(together == full, weights > 0)
-            self._over(track.is_over.reshape(width, glyphs.columns).any(axis=1), curve.ink)
+            self._over(np.logical_or.reduce(track.is_over.reshape(width, glyphs.columns), axis=1), curve.ink)
 
     def _dashes(self, n_columns: int) -> Where:
         """Dashes that move with the time they stand for, not with the window."""

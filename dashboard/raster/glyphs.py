@@ -1,4 +1,4 @@
-"""The characters that charts are made of, as three sets: braille (finest), block, and ASCII for terminals and fonts without either."""
+"""The characters that charts are made of, as three sets: braille (the finest), block, and ASCII for what has neither."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def draw_heat(heat: Heat, width: int, height: int, glyphs: GlyphSet, *, is_color
 
 
 def heat_limits(*heats: Heat, width: int, height: int, glyphs: GlyphSet, is_colored: bool = True) -> tuple[float, float, float]:
-    """`low_ms`, `high_ms` and `most` that suit all of them in panels of this size: maps that are compared have the same scales."""
+    """`low_ms`, `high_ms` and `most` that suit all of them in panels of this size: for maps that are compared."""
     ranges = [found for heat in heats if (found := _range_ms(heat)) is not None]
     low, high = (min(each[0] for each in ranges), max(each[1] for each in ranges)) if ranges else (1.0, 1000.0)
     most = 1.0
@@ -180,7 +180,7 @@ def _in_columns(heat: Heat, by_bin: Figures, columns: int) -> Figures:
     middles = heat.from_s + (np.arange(n_bins) + 0.5) * heat.bin_s
     places = np.floor((middles - heat.window.from_s) / heat.window.span_s * columns + 1e-6).astype(np.intp)
     inside = (places >= 0) & (places < columns)
-    np.add.at(found, (slice(None), places[inside]), by_bin[:, inside])
+    np.add.at(found.T, places[inside], by_bin[:, inside].T)
     return found
 
 
@@ -199,7 +199,9 @@ def _levels(values: Figures, most: float, intensity: bool) -> NDArray[np.uint8]:
     """From nothing (0) to `most`; equal steps of the level are equal factors. Whatever is there at all is seen."""
     least = most * _LEAST_SHARE if intensity else 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.log(np.maximum(values, least) / least) / math.log(most / least) if most > least * 1.001 else np.ones_like(values)
+        share = (
+            np.log(np.maximum(values, least) / least) / math.log(most / least) if most > least * 1.001 else np.ones_like(values)
+        )
     levels = 1 + np.minimum((share * (HEAT_LEVELS - 1)).astype(np.int64), HEAT_LEVELS - 2)
     return np.where(values > 0, np.clip(levels, 1, HEAT_LEVELS - 1), 0).astype(np.uint8)
 

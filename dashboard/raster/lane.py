@@ -1,4 +1,4 @@
-"""What happened, in words below the instant at which it did. Labels never overlap; where there is no room, the weightier one stays."""
+"""What happened, in words below the instant at which it did. Labels never overlap: the weightier one stays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Lane:
 
 
 def draw_lane(lane: Lane, width: int, height: int, glyphs: GlyphSet) -> Grid:
-    """The labels that have room, heaviest first, the newer of two equals first; a mark without room keeps its symbol if it can."""
+    """The labels that have room, weightiest first, then newest; a mark without room keeps its symbol if it can."""
     grid = Grid(width, height, glyphs)
     gutter = gutter_of(width)
     columns = width - gutter
@@ -38,8 +38,9 @@ def draw_lane(lane: Lane, width: int, height: int, glyphs: GlyphSet) -> Grid:
     is_taken = np.zeros((height, columns), np.bool_)
     placed = [(mark, place) for mark in lane.marks if (place := lane.window.column(mark.at_s, columns)) is not None]
     placed.sort(key=lambda found: (-WEIGHT[found[0].kind], -found[0].at_s))
-    # Where the symbols of faults are stays free of all labels: a number must not stand where nothing happened.
-    left = [(mark, place) for mark, place in placed if not _put_label(grid, is_taken, mark, place, gutter)]
+    places = np.zeros(columns, np.bool_)
+    places[[place for _, place in placed]] = True
+    left = [(mark, place) for mark, place in placed if not _put_label(grid, is_taken, places, mark, place, gutter)]
     for mark, place in left:
         if not is_taken[:, place].any():
             is_taken[0, place] = True
@@ -53,21 +54,25 @@ def draw_lane(lane: Lane, width: int, height: int, glyphs: GlyphSet) -> Grid:
     return grid
 
 
-def _put_label(grid: Grid, is_taken: NDArray[np.bool_], mark: Mark, place: int, gutter: int) -> bool:
-    """From the symbol to the right, or, where there is no room, ending at it."""
+def _put_label(grid: Grid, is_taken: NDArray[np.bool_], places: NDArray[np.bool_], mark: Mark, place: int, gutter: int) -> bool:
+    """From the symbol to the right or ending at it: where it hides no other event, if there is such a place."""
     symbol = symbol_of(mark.kind, grid.glyphs)
     label = grid.glyphs.plain(mark.label)
     columns = is_taken.shape[1]
     if mark.kind is MarkKind.PHASE and not label:
         return True
-    for row in range(is_taken.shape[0]):
-        for text, start in ((f"{symbol} {label}".rstrip(), place), (f"{label} {symbol}".lstrip(), place - len(label) - 1)):
-            end = start + len(text)
-            if start < 0 or end > columns or is_taken[row, max(start - 1, 0) : end + 1].any():
-                continue
-            is_taken[row, start:end] = True
-            grid.put(row, gutter + start, text, ink_of(mark.kind))
-            return True
+    forms = ((f"{symbol} {label}".rstrip(), place), (f"{label} {symbol}".lstrip(), place - len(f"{label} ".lstrip())))
+    for may_hide in (False, True):
+        for row in range(is_taken.shape[0]):
+            for text, start in forms:
+                end = start + len(text)
+                if start < 0 or end > columns or is_taken[row, max(start - 1, 0) : end + 1].any():
+                    continue
+                if not may_hide and places[start:place].any() | places[place + 1 : end].any():
+                    continue
+                is_taken[row, start:end] = True
+                grid.put(row, gutter + start, text, ink_of(mark.kind))
+                return True
     return False
 
 

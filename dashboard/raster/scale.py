@@ -45,7 +45,7 @@ _BYTES_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From `low` at the lowest dot to `high` at the uppermost one. `low` is less than `high`, and above 0 if it is logarithmic."""
+    """From `low` at the lowest dot to `high`, which is more, at the uppermost one. If it is logarithmic, `low` is above 0."""
 
     low: float
     high: float
@@ -67,7 +67,7 @@ class Scale:
         return height - 1 - dot // rows
 
     def ticks(self, height: int) -> list[float]:
-        """Values that carry a label, from the lowest: its ends are among them, each has a row of its own, and inner ones have one between them."""
+        """Values that carry a label, from the lowest: both ends, and what fits between them with a row free in between."""
         if height < 2:
             return [self.high] if height == 1 else []
         inner = self._inner_log(height) if self.is_log else self._inner_linear(height)

@@ -94,7 +94,7 @@ def _put_bar(grid: Grid, row: int, column: int, width: int, share: float, ink: i
 
 
 def _put_box(grid: Grid, box: str, ink: int) -> None:
-    left, top, right, side, low_left, low_right = box
+    left, top, right, side, low_left, low_right = tuple(box)
     middle = grid.width - 2
     grid.put(0, 0, f"{left}{top * middle}{right}", ink)
     for row in range(1, grid.height - 1):

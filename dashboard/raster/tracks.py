@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,9 @@ class Track:
         return self.low <= self.high
 
 
-def track_of(values: NDArray[np.float64], from_s: float, bin_s: float, window: Window, scale: Scale, columns: int, n: int) -> Track:
+def track_of(
+    values: NDArray[np.float64], from_s: float, bin_s: float, window: Window, scale: Scale, columns: int, n: int
+) -> Track:
     """A curve through the middles of its bins, in `columns` columns of `n` dots.
 
     Within a column it has all dots from its least to its greatest value. Beside a bin without a value it goes on level to the
@@ -66,7 +69,7 @@ def track_of(values: NDArray[np.float64], from_s: float, bin_s: float, window: W
     return Track(lowest, highest, over & ~gone)
 
 
-def _at(heights: NDArray[np.float64], places: NDArray[np.float64], bins: NDArray[np.float64]) -> NDArray[np.float64]:
+def _at(heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any]) -> NDArray[np.float64]:
     """The curve at `places` (in bins), each of which belongs to one of `bins`. NaN where that bin is outside or has no value."""
     n_bins = len(heights)
     known = (bins >= 0) & (bins < n_bins)

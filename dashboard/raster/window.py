@@ -111,6 +111,4 @@ def _label(seconds: float, step_s: float, *, is_ago: bool) -> str:
 
 def _nice_column_s(wanted_s: float) -> float:
     power = 10.0 ** math.floor(math.log10(wanted_s))
-    return next(
-        round(factor * power, 9) for factor in (*_COLUMNS_S, 10.0) if factor * power >= wanted_s * (1 - 1e-9)
-    )
+    return next(round(factor * power, 9) for factor in (*_COLUMNS_S, 10.0) if factor * power >= wanted_s * (1 - 1e-9))
