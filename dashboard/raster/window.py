@@ -100,6 +100,8 @@ def _label(seconds: float, step_s: float, *, is_ago: bool) -> str:
     if is_ago:
         if abs(seconds) < 1e-9:
             return "now"
+        if step_s >= 3600:
+            return f"-{-seconds / 3600:,.0f} h"
         if step_s >= 60:
             return f"-{-seconds / 60:,.0f} min"
         return f"-{-seconds:,.{digits}f} s"
