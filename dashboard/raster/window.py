@@ -33,7 +33,7 @@ class Window:
     def span_s(self) -> float:
         """More than nothing."""
         span = self.until_s - self.from_s
-        return span if math.isfinite(span) and span > 0 else 1.0
+        return span if math.isfinite(span) and span > 1e-9 else 1.0
 
     def column(self, at_s: float, columns: int) -> int | None:
         """In which of so many columns an instant is. None: in none of them."""
