@@ -35,6 +35,7 @@ from harness.model import (
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
+from harness.steered import load_changes_in, steered_in
 from harness.summary import Judged, judge_evidence
 from harness.tracebacks import errors_in
 
@@ -75,6 +76,7 @@ def read_evidence(rundir: RunDir) -> Evidence:
         if file.kind is Kind.TASKS:
             tasks.setdefault(file.boot, []).append(file)
     load = _last(events, "load_started")
+    changes = load_changes_in(events)
     run = _last(events, "run")
     if run is None:
         raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
@@ -91,8 +93,8 @@ def read_evidence(rundir: RunDir) -> Evidence:
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
-        load_end_ns=load["load_end_ns"] if load else run["t_ns"],
-        planned_requests=load["planned"] if load else 0,
+        load_end_ns=changes[-1].load_end_ns if changes else load["load_end_ns"] if load else run["t_ns"],
+        planned_requests=changes[-1].planned if changes else load["planned"] if load else 0,
         expectation=Expectation(
             **scenario["expects"],
             idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
@@ -125,6 +127,9 @@ def read_evidence(rundir: RunDir) -> Evidence:
         lag_floor_ms=(_last(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=_planned(plan),
+        steered=steered_in(events),
+        load_changes=changes,
+        planned_end_ns=load["load_end_ns"] if load else None,
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
         machine=next((file for file in found if file.kind is Kind.MACHINE), None),
@@ -185,6 +190,7 @@ def _faults(events: list[dict[str, Any]]) -> list[Fault]:
                 length_s=event.get("length_s"),
                 ended_ns=end.get("ended_ns"),
                 receipt={**event.get("receipt", {}), **end.get("receipt", {})},
+                by_hand="command" in event,
             )
         )
     return found
