@@ -33,7 +33,9 @@ __all__ = [
     "end_ns",
     "outages",
     "pool_of",
+    "pool_sizes",
     "recovery_s",
+    "sampled_saturation_ns",
     "timeline",
 ]
 
@@ -207,6 +209,17 @@ def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_
             for sign, threads in ((1, squeezed), (-1, size))
         )
     return saturated_ns
+
+
+def pool_sizes(evidence: Evidence) -> dict[int, int]:
+    """The threads of each boot that said it has any."""
+    sizes = {boot.boot: _pool_size(evidence, boot.boot) for boot in evidence.boots}
+    return {boot: size for boot, size in sizes.items() if size}
+
+
+def sampled_saturation_ns(evidence: Evidence, boot: Boot, until_ns: int) -> int:
+    """For how long samples found a pool full that endpoints use too, for no row tells of an endpoint."""
+    return _shared_pool(evidence, boot, until_ns).full_ns
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:
