@@ -261,6 +261,10 @@ class Frame:
     series: Series  # of `look`; everything later than `at_s` is not in it
     oldest_ms: NDArray[np.float64]
     """Per bin: at its end, or at `at_s`, for how long the oldest unfinished task has been due. A lower bound of to-done."""
+    unsettled: NDArray[np.int64]
+    """Per bin: tasks whose operation was due in it and that, at `at_s`, are neither finished nor will never be."""
+    lost: NDArray[np.int64]
+    """Per bin: tasks whose operation was due in it and whose boot died, by `at_s`, while they were queued or running."""
     response_heat: HeatMap | None
     done_heat: HeatMap | None
     marks: tuple[Mark, ...]  # all of the run up to `at_s`, in order
