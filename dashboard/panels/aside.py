@@ -130,7 +130,7 @@ def _findings(frame: Frame, width: int, room: int) -> Iterator[Line]:
         yield line((" none so far" if frame.phase is not Phase.ENDED else " none", "muted"))
     for number, finding in enumerate(frame.findings):
         symbol, role = SYMBOLS[finding.severity]
-        lines = wrapped((symbol, role), finding.text, width - 1, most=max(2, min(5, room)))  # type: ignore[arg-type]
+        lines = wrapped((symbol, role), finding.text, width - 1, most=max(2, min(5, room)))
         if len(lines) > room or (len(lines) == room and number + 1 < len(frame.findings)):
             if room > 0:
                 yield line((f" and {len(frame.findings) - number} more: f", "muted"))

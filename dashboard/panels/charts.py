@@ -45,7 +45,8 @@ class Stage:
 
 def stage_of(frame: Frame, window: Window) -> Stage:
     """Of the bins that the frame has."""
-    return Stage(window, frame.look.from_s, frame.look.bin_s)
+    edges_ns = frame.series.edges_ns
+    return Stage(window, float(edges_ns[0]) / 1e9, float(edges_ns[1] - edges_ns[0]) / 1e9)
 
 
 def done_p95_ms(frame: Frame) -> Figures:
@@ -117,11 +118,11 @@ def backlog(frame: Frame, window: Window) -> Chart:
         unit=Unit.COUNT,
         low=0.0,
         stressed=stressed,
+        stressed_label=word,
         marks=_lines(frame),
         outages=frame.outages,
         title=f"Backlog, tasks that wait{'' if frame.about.has_server_witness else ': the server is not seen'}",
         short_title="Backlog",
-        note=word if stressed is not None and bool(stressed.any()) else "",
     )
 
 
@@ -187,9 +188,9 @@ def _heat(frame: Frame, window: Window, found: HeatMap | None, name: str, *, int
 
 
 def _until(frame: Frame, values: Figures) -> Figures:
-    """Nothing is drawn of what is later than the instant shown: a gap, where a count would be zero."""
-    begins = frame.look.from_s + np.arange(len(values)) * frame.look.bin_s
-    shown: Figures = np.where((begins > frame.at_s) | (begins + frame.look.bin_s <= 0), math.nan, values)
+    """Before load start, and after the instant shown, there is nothing: a gap, where a count would be zero."""
+    edges_ns = frame.series.edges_ns
+    shown: Figures = np.where((edges_ns[:-1] > frame.at_s * 1e9) | (edges_ns[1:] <= 0), math.nan, values)
     return shown
 
 
@@ -222,7 +223,8 @@ def _times(ratio: float | None) -> str:
 
 def read_out(frame: Frame, at_s: float) -> str:
     """What there was at an instant, in words; empty where there is no bin."""
-    index = math.floor((at_s - frame.look.from_s) / frame.look.bin_s + 1e-9)
+    edges_ns = frame.series.edges_ns
+    index, bin_s = int(np.searchsorted(edges_ns, at_s * 1e9, side="right")) - 1, float(edges_ns[1] - edges_ns[0]) / 1e9
     if not 0 <= index < len(frame.series.due) or at_s > frame.at_s:
         return ""
     done = done_p95_ms(frame)[index]
@@ -231,7 +233,7 @@ def read_out(frame: Frame, at_s: float) -> str:
         parts.append(f"done {ms(float(done))}")
     elif math.isfinite(frame.oldest_ms[index]):
         parts.append(f"done at least {ms(float(frame.oldest_ms[index]))}")
-    parts += [f"queued {frame.series.backlog_max[index]:,}", f"{frame.series.due[index] / frame.look.bin_s:,.0f} requests/s"]
+    parts += [f"queued {frame.series.backlog_max[index]:,}", f"{frame.series.due[index] / bin_s:,.0f} requests/s"]
     return "  ".join(parts)
 
 

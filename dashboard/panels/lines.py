@@ -13,7 +13,7 @@ Role = Literal["", "title", "muted", "good", "warn", "bad", "response", "done", 
 Run = tuple[str, Role]
 Line = tuple[Run, ...]
 
-SYMBOLS: Final = {"critical": ("✖", "bad"), "warning": ("▲", "warn"), "info": ("·", "muted")}
+SYMBOLS: Final[dict[str, Run]] = {"critical": ("✖", "bad"), "warning": ("▲", "warn"), "info": ("·", "muted")}
 """Of a finding's severity."""
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from dashboard.panels.arrange import LEAST_HEIGHT, LEAST_WIDTH
 from dashboard.panels.lines import SYMBOLS, Line, Role, Run, cut, line
 from dashboard.panels.words import clock, count, ms, rate
-from harness.live.frame import Frame, MarkKind, Phase, SideState
+from harness.live.frame import Frame, Mark, MarkKind, Phase, SideState
 
-__all__ = ["event_lines", "headline", "log_lines", "tiny_lines"]
+__all__ = ["event_lines", "headline", "log_lines", "slider_instant", "slider_line", "tiny_lines"]
 
 _ROLES: Final[dict[MarkKind, Role]] = {
     MarkKind.FAULT: "bad",
@@ -52,7 +52,7 @@ def headline(frame: Frame, width: int) -> Line:
         first = frame.findings[0]
         symbol, role = SYMBOLS[first.severity]
         more = f"  (f: {len(frame.findings) - 1} more)" if len(frame.findings) > 1 else "  (f: why)"
-        text = cut(line((f" {symbol} ", role), first.text), max(width - len(more), 10))  # type: ignore[arg-type]
+        text = cut(line((f" {symbol} ", role), first.text), max(width - len(more), 10))
         return cut((*text, (more, "muted")), width)
     worst = frame.work if frame.work.state not in {SideState.OK, SideState.WAITING} else frame.client
     return cut(line(f" {worst.why}"), width)
@@ -108,4 +108,31 @@ def _tiny(frame: Frame) -> Iterator[Line]:
     yield line(("requests ", "muted"), f"{totals.attempted:,}", ("  ", ""), (rate(now.offered_per_s), "response"))
     if frame.findings:
         symbol, role = SYMBOLS[frame.findings[0].severity]
-        yield line((f"{symbol} ", role), frame.findings[0].text)  # type: ignore[arg-type]
+        yield line((f"{symbol} ", role), frame.findings[0].text)
+
+
+def slider_line(frame: Frame, marks: Sequence[Mark], at_s: float, width: int, *, playing: float) -> Line:
+    """Where in a recording one is; events stand on it, and a click goes there."""
+    front = f" {'▶' if playing else '❚❚'} {clock(at_s, tenths=True)} "
+    back = f" {clock(frame.newest_s)}{f' ×{playing:g}' if playing else ''} "
+    columns = width - len(front) - len(back)
+    if columns < 4:
+        return cut(line(front), width)
+    end_s = max(frame.newest_s, 1e-9)
+    here = min(int(max(at_s, 0) / end_s * (columns - 1)), columns - 1)
+    cells: list[Run] = [("━", "response") if column < here else ("─", "muted") for column in range(columns)]
+    for mark in marks:
+        if mark.kind is not MarkKind.PHASE and 0 <= mark.at_s <= end_s:
+            cells[int(mark.at_s / end_s * (columns - 1))] = ("┃", _ROLES[mark.kind])
+    cells[here] = ("●", "title")
+    return ((front, "title"), *cells, (back, "muted"))
+
+
+def slider_instant(frame: Frame, column: int, at_s: float, width: int, *, playing: float) -> float | None:
+    """The instant under a column of the slider. None: none is there."""
+    n_front = len(f" {'▶' if playing else '❚❚'} {clock(at_s, tenths=True)} ")
+    n_back = len(f" {clock(frame.newest_s)}{f' ×{playing:g}' if playing else ''} ")
+    columns = width - n_front - n_back
+    if columns < 4 or not 0 <= column - n_front < columns:
+        return None
+    return (column - n_front) / (columns - 1) * frame.newest_s

@@ -34,6 +34,7 @@ from harness.live.frame import (
 )
 from harness.schema import Finding
 from harness.series import Gauges, Series, bins_of, quantiles_by_bin
+from harness.statistics import rank
 from harness.wording import duration_ms, figure
 
 __all__ = ["HEALTHY", "SCISSORS", "Simulation", "Story", "frame_of", "simulate"]
@@ -114,7 +115,7 @@ def simulate(story: Story = SCISSORS) -> Simulation:
     return Simulation(
         story=story,
         due=_ns(due_s),
-        answered=_ns(np.where(is_out, np.where(is_refused, due_s + 0.001, killed_s + 0.01), due_s + response_s)),
+        answered=_ns(np.where(is_out, np.where(is_refused, due_s + 0.001, np.maximum(killed_s + 0.01, due_s + 0.001)), due_s + response_s)),
         is_acked=~is_out,
         is_refused=is_refused,
         started=_ns(started_s),
@@ -130,7 +131,9 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
     at_s = newest_s if look.at_s is None else look.at_s
     at = round(at_s * _S)
     seen = _as_at(run, at)
-    edges = np.arange(round(look.from_s / look.bin_s), max(round(look.until_s / look.bin_s), 1) + 1, dtype=np.int64)
+    first = int(np.floor(look.from_s / look.bin_s + 1e-6))
+    last = max(int(np.ceil(min(look.until_s, at_s) / look.bin_s - 1e-6)), first + 1)
+    edges = np.arange(first, last + 1, dtype=np.int64)
     edges = edges * round(look.bin_s * _S)
     killed = round(story.killed_s * _S) if story.killed_s is not None and story.killed_s <= at_s else None
     is_down = killed is not None and at_s < story.up_s
@@ -348,13 +351,9 @@ def _totals(seen, at, killed, queued, running, is_lost, story) -> Totals:
     warm = seen.due >= 2 * _S
     responses = (seen.answered - seen.due)[seen.is_acked & warm] / 1e6
     dones = (seen.finished - seen.due)[is_done & warm] / 1e6
-    n_never = int((is_lost & warm).sum())
 
-    def quantile(values: NDArray[np.float64], share: float, never: int = 0) -> float | None:
-        if not len(values) + never:
-            return None
-        place = int(np.ceil(share * (len(values) + never))) - 1
-        return float(np.sort(values)[place]) if place < len(values) else float("inf")
+    def quantile(values: NDArray[np.float64], share: float) -> float | None:
+        return float(np.sort(values)[rank(share, len(values)) - 1]) if len(values) else None
 
     was_running = is_lost & (seen.started != NEVER_NS)
     edges = np.arange(0, max(at // _S, 1) + 1, dtype=np.int64) * _S
@@ -375,9 +374,9 @@ def _totals(seen, at, killed, queued, running, is_lost, story) -> Totals:
         response_p50_ms=quantile(responses, 0.5),
         response_p95_ms=quantile(responses, 0.95),
         response_p99_ms=quantile(responses, 0.99),
-        done_p50_ms=quantile(dones, 0.5, n_never),
-        done_p95_ms=quantile(dones, 0.95, n_never),
-        done_p99_ms=quantile(dones, 0.99, n_never),
+        done_p50_ms=quantile(dones, 0.5),
+        done_p95_ms=quantile(dones, 0.95),
+        done_p99_ms=quantile(dones, 0.99),
         backlog_max=int(_series(seen, edges, at, killed, story)[0].backlog_max.max()) if len(edges) > 1 else 0,
         saturated_s=float(max(0, (at / _S) - 20)) if running.sum() >= story.pool else 0.0,
         run_mean_ms=float(np.mean((seen.finished - seen.started)[is_done]) / 1e6) if is_done.any() else None,

@@ -1,0 +1,6 @@
+"""Two runs beside each other."""
+
+from textual.screen import Screen
+
+class CompareScreen(Screen[None]):
+    pass
