@@ -85,7 +85,7 @@ def arrange(width: int, height: int, wanted: Wanted) -> Arrangement:
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return Arrangement(is_tiny=True)
     aside = _aside_columns(width, wanted)
-    rows: dict[Panel, int] = {Panel.TILES: 4 if height >= 22 else 3, Panel.LANE: 1, Panel.RULER: 1}
+    rows: dict[Panel, int] = {Panel.TILES: 4, Panel.LANE: 1, Panel.RULER: 1}
     if not aside and height >= 20:
         rows[Panel.HEADLINE] = 1
     if wanted.slider:
