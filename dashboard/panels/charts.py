@@ -29,6 +29,8 @@ __all__ = ["backlog", "done_heat", "done_p95_ms", "hidden_wait", "lane", "pool",
 P95: Final = 1  # row of the percentiles of a series
 _KNOWN_SHARE: Final = 0.95
 _BLOCKED_MS: Final = 100.0
+_LEAST_BACKLOG: Final = 10.0
+"""The axis goes at least up to here: one or two tasks that wait are nothing, and should not look like a mountain."""
 _RECENT_BINS: Final = 5
 
 Figures = NDArray[np.float64]
@@ -117,6 +119,7 @@ def backlog(frame: Frame, window: Window) -> Chart:
         curves=(Curve(values, Ink.DONE, label="queued", filled=True),),
         unit=Unit.COUNT,
         low=0.0,
+        least_high=_LEAST_BACKLOG,
         stressed=stressed,
         stressed_label=word,
         marks=_lines(frame),
@@ -149,12 +152,17 @@ def pool(frame: Frame, window: Window) -> Chart:
 
 def response_heat(frame: Frame, window: Window, *, intensity: bool = False) -> Heat | None:
     """How often a response took how long."""
-    return _heat(frame, window, frame.response_heat, "Responses", intensity=intensity)
+    found = frame.response_heat
+    return None if found is None else _heat(frame, window, found, found.never, "Responses", intensity=intensity)
 
 
 def done_heat(frame: Frame, window: Window, *, intensity: bool = False) -> Heat | None:
-    """How often it took how long until the work was done."""
-    return _heat(frame, window, frame.done_heat, "Time to done", intensity=intensity)
+    """How often it took how long until the work was done; what was lost never is."""
+    found = frame.done_heat
+    if found is None:
+        return None
+    made = _heat(frame, window, found, found.never + frame.lost, "Time to done", intensity=intensity)
+    return replace(made, what="tasks", ink=Ink.DONE)
 
 
 def lane(frame: Frame, window: Window) -> Lane:
@@ -167,9 +175,7 @@ def ruler(window: Window) -> Ruler:
     return Ruler(window)
 
 
-def _heat(frame: Frame, window: Window, found: HeatMap | None, name: str, *, intensity: bool) -> Heat | None:
-    if found is None:
-        return None
+def _heat(frame: Frame, window: Window, found: HeatMap, never: NDArray[np.int64], name: str, *, intensity: bool) -> Heat:
     stage = stage_of(frame, window)
     what = "time spent" if intensity else "how many"
     return Heat(
@@ -178,7 +184,7 @@ def _heat(frame: Frame, window: Window, found: HeatMap | None, name: str, *, int
         bin_s=stage.bin_s,
         floors_ms=found.floors_ns / 1e6,
         counts=found.counts,
-        never=found.never,
+        never=never,
         intensity=intensity,
         marks=_lines(frame),
         outages=frame.outages,

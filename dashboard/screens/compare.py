@@ -77,7 +77,7 @@ class CompareScreen(Screen[None]):
         self._heat: bool | None = None  # None: where there is room
         self._intensity = False
         self._pointed_s: float | None = None
-        self._rows = 1  # of each chart
+        self._heat_rows = 1
 
     def compose(self) -> ComposeResult:
         """A column each, and what differs below."""
@@ -216,9 +216,11 @@ class CompareScreen(Screen[None]):
         stacked = width < _WIDE
         shown = [panel for panel in _PANELS if self._shows(panel, width, height)]
         n_delta = (_DELTA_ROWS if height >= 22 else _DELTA_ROWS - 3) + 1
-        # A title and a lane each; the axis of time once where one stands above the other.
-        room = height - 1 - n_delta - (2 * 2 + 1 if stacked else 3)
-        rows = max((room // 2 if stacked else room) // len(shown), 1)
+        # Where one stands above the other there is one axis of time, and events have rows of their own only if there is room.
+        n_lanes = 2 if not stacked or height >= 28 else 0
+        room = height - 1 - n_delta - (2 + n_lanes + 1 if stacked else 3)
+        each, rest = divmod(max(room // 2 if stacked else room, len(shown)), len(shown))
+        rows = {panel: each + (number < rest) for number, panel in enumerate(shown)}
         is_tiny = self._is_tiny(width, height)
         with self.app.batch_update():
             self.query_one("#tiny").display = is_tiny
@@ -228,20 +230,21 @@ class CompareScreen(Screen[None]):
             for side in _SIDES:
                 for panel in _PANELS:
                     widget = self.query_one(f"#{side}-{panel}")
-                    widget.display = panel in shown
-                    widget.styles.height = rows
+                    widget.display = panel in rows
+                    widget.styles.height = rows.get(panel, 1)
+                self.query_one(f"#{side}-lane").display = n_lanes > 0
                 self.query_one(f"#{side}-ruler").display = not (stacked and side == "a")
             self.query_one("#delta").styles.height = n_delta
         columns = width if stacked else width // 2
-        self._rows = rows
-        self._view = replace(self._view, columns=max(columns - gutter_of(columns), 1), heat="heat" in shown)
+        self._heat_rows = rows.get("heat", 1)
+        self._view = replace(self._view, columns=max(columns - gutter_of(columns), 1), heat="heat" in rows)
         self._look()
         self._draw()
 
     def _paper(self) -> Paper:
         drawing = self.query_one("#a-heat", HeatMapView)
         width = self.size.width if self._is_stacked else self.size.width // 2
-        return Paper(width, self._rows, glyphs_of(self.app), drawing.is_colored)
+        return Paper(width, self._heat_rows, glyphs_of(self.app), drawing.is_colored)
 
     def _draw(self) -> None:
         a, b = self._frames

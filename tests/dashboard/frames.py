@@ -167,6 +167,7 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         late=0,
         shed=0,
     )
+    is_done = (seen.finished != NEVER_NS) & ~seen.fails
     totals = _totals(seen, at, killed, queued, running, is_lost, story)
     is_ended = at_s >= story.for_s
     return Frame(
@@ -203,7 +204,7 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         unsettled=_by_due(seen, queued | running, edges),
         lost=_by_due(seen, is_lost, edges),
         response_heat=_heat(seen.due, seen.answered, edges) if look.heat else None,
-        done_heat=_heat(seen.due[seen.is_acked], seen.finished[seen.is_acked], edges) if look.heat else None,
+        done_heat=_heat(seen.due[is_done], seen.finished[is_done], edges) if look.heat else None,
         marks=_marks(story, at_s, totals),
         outages=(Outage(story.killed_s, None if is_down else story.up_s),) if killed is not None and story.killed_s else (),
         now=now,
