@@ -51,6 +51,11 @@ def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summa
 
 def judged_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Judged:
     """The same, with what a report is made from."""
+    if rundir.dropped.exists():
+        raise UsageError(
+            f"{rundir.path} cannot be judged again: its rows were removed when a comparison had taken its figures",
+            "its summary.json and report.html are complete; afterload compare --keep-runs keeps the rows as well",
+        )
     try:
         plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
