@@ -18,7 +18,7 @@ import click
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
-from harness.commands.main import main as cli
+from dashboard.commandline import main as cli
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find

@@ -11,7 +11,7 @@ import click
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
-from harness.commands.main import main
+from dashboard.commandline import main
 from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES

@@ -16,11 +16,11 @@ from harness.commands.run import run
 from harness.commands.runs import runs
 from harness.errors import RunError
 
-__all__ = ["main"]
+__all__ = ["CommandLine", "main"]
 
 
-class _Main(click.Group):
-    """Without a command: the same as `run email` (the dashboard, once there is one)."""
+class CommandLine(click.Group):
+    """Errors in words, and the exit status that each has."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
@@ -43,7 +43,7 @@ class _Main(click.Group):
 
 
 @click.group(
-    cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+    cls=CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
 @click.version_option(package_name="afterload")
 @click.pass_context
