@@ -30,8 +30,10 @@ class FindingsModal(ModalScreen[None]):
     DEFAULT_CSS = """
     FindingsModal {
         align: center middle;
-        & VerticalScroll { width: 90%; max-width: 100; height: auto; max-height: 90%; border: round $primary; background: $surface;
-            padding: 0 1; }
+        & VerticalScroll {
+            width: 90%; max-width: 100; height: auto; max-height: 90%;
+            border: round $primary; background: $surface; padding: 0 1;
+        }
         & Static { width: 100%; height: auto; margin-bottom: 1; }
     }
     """

@@ -77,7 +77,10 @@ class LiveScreen(Screen[None]):
         Binding("x", "faster", "Play faster", id="live.faster", show=False),
         Binding("home", "beginning", "Beginning", id="live.beginning", show=False),
         Binding("escape", "back", "Back", id="live.escape", show=False),
-        *(Binding(key, f"only('{panel}')", f"Only {panel}", id=f"live.panel_{key}", show=False) for key, panel in _PANELS.items()),
+        *(
+            Binding(key, f"only('{panel}')", f"Only {panel}", id=f"live.panel_{key}", show=False)
+            for key, panel in _PANELS.items()
+        ),
     ]
     DEFAULT_CSS = """
     LiveScreen {
@@ -164,6 +167,14 @@ class LiveScreen(Screen[None]):
     def why_not(self, action: str) -> str:
         """Why a key can do nothing now, in one sentence; empty if it can. The row of keys dims it."""
         return why_not(action, self._frame, host_of(self.app).why_not_steer)
+
+    def key_name(self, action: str) -> str:
+        """What a key does here, if it is not what it does elsewhere."""
+        if action == "hold" and self._is_replay:
+            return "Stop" if self._playing is not None else "Play"
+        if action == "hold" and self._view.at_s is not None:
+            return "Go on"
+        return ""
 
     def action_hold(self) -> None:
         """Freezes what is shown, never what is collected. A recording is played, or stopped."""

@@ -93,10 +93,6 @@ class TasksScreen(Screen[None]):
         """Other room: the life of the chosen task goes first."""
         self._draw(event.size.width, event.size.height)
 
-    def why_not(self, action: str) -> str:  # noqa: ARG002
-        """Every key works here."""
-        return ""
-
     def action_back(self) -> None:
         """To where one came from."""
         self.dismiss()
