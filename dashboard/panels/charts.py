@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.panels.words import UNKNOWN, ms
-from dashboard.raster.chart import Band, Chart, Curve, Unit
+from dashboard.raster.chart import Band, Chart, Curve
 from dashboard.raster.heat import Heat
 from dashboard.raster.inks import Ink
 from dashboard.raster.lane import Lane
 from dashboard.raster.ruler import Ruler
+from dashboard.raster.scale import Unit
 from dashboard.raster.window import Window
 from harness.heatmap import HeatMap
 from harness.live.frame import Frame, Mark, MarkKind, Outage
@@ -223,7 +224,9 @@ def _lines(frame: Frame) -> tuple[Mark, ...]:
 
 def _outages(frame: Frame) -> tuple[Outage, ...]:
     """One that lasts still, lasts until the instant shown: what comes after is not known."""
-    return tuple(each if each.until_s is not None else replace(each, until_s=max(frame.at_s, each.from_s)) for each in frame.outages)
+    return tuple(
+        each if each.until_s is not None else replace(each, until_s=max(frame.at_s, each.from_s)) for each in frame.outages
+    )
 
 
 def _times(ratio: float | None) -> str:

@@ -63,6 +63,7 @@ class CompareScreen(Screen[None]):
         & .side > * { width: 100%; }
         & #delta { border-top: solid $muted-grid; }
         & #tiny { height: 1fr; }
+        &.-ascii #delta { border-top: ascii $muted-grid; }
     }
     """
 
@@ -96,6 +97,7 @@ class CompareScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Comes to the top."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         self._looks = [None, None]
         self._arrange(self.app.size.width, self.app.size.height)
 

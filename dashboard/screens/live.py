@@ -30,7 +30,7 @@ from dashboard.raster.window import gutter_of
 from dashboard.screens.findings import FindingsModal
 from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
-from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart
+from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart, glyphs_of
 from harness.live.frame import Frame, Mark
 
 __all__ = ["LiveScreen"]
@@ -93,6 +93,7 @@ class LiveScreen(Screen[None]):
         & #charts > * { width: 100%; }
         & #aside { width: 30; height: 100%; border-left: solid $muted-grid; padding-left: 1; }
         & #tiny { height: 1fr; }
+        &.-ascii #aside { border-left: ascii $muted-grid; }
     }
     """
 
@@ -136,6 +137,7 @@ class LiveScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Looks from now on."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         self._panels = {panel: self.query_one(f"#{panel.value}") for panel in Panel}
         self._used_s = (time.process_time(), time.monotonic())
         self.set_interval(_OWN_CPU_EVERY_S, self._measure_self)
