@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Label, OptionList, Static
+from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dashboard.form import FIELDS, OWN, OWN_FIELDS, Field, arguments, command_line, prepare, problem_field
 from dashboard.offers import Offer
+from dashboard.panels.keybar import KeyBar
 from dashboard.screens.choice import Choice
 from harness.durations import show_duration
 from harness.errors import RunError, UsageError
@@ -97,7 +98,7 @@ class StartScreen(Screen[None]):
                 yield VerticalScroll(id="form", can_focus=False)
         yield Static("", id="command", markup=False)
         yield Static("asking which scenarios there are ...", id="verdict", markup=False)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Asks what there is; the answer comes at once if the app has asked early."""
