@@ -412,11 +412,13 @@ class Dashboard(App[None]):
         child, frame = self.child, self.frames[0]
         assert child is not None
         self._leaves_when_over = True
-        if frame is not None and frame.phase is Phase.LOAD and not self.why_not_steer:
+        phase = Phase.START if frame is None else frame.phase
+        if phase is Phase.LOAD and not self.why_not_steer:
             try:
                 send(child.path, Stop())
             except RunError:
                 child.interrupt()
-        else:
+        elif phase in {Phase.START, Phase.LOAD, Phase.DRAIN}:
             child.interrupt()
+        # Later there is nothing left to stop, and a signal would only cost the summary.
         self.notify("Stopping the load; the summary follows. ctrl+c again leaves at once.", timeout=60)

@@ -124,12 +124,13 @@ class _Interrupts:
             self.leaves = number
             return
         _say(["stopping the load; the summary follows. Ctrl-C again leaves at once."])
-        if self.phase is not Phase.LOAD:
-            child.interrupt()
-            return
-        try:
-            send(self._path, Stop())
-        except RunError:
+        if self.phase is Phase.LOAD:
+            try:
+                send(self._path, Stop())
+            except RunError:
+                child.interrupt()
+        elif self.phase in {None, Phase.START, Phase.DRAIN}:
+            # Later there is nothing left to stop, and a signal would only cost the summary.
             child.interrupt()
 
 

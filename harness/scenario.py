@@ -14,7 +14,16 @@ from harness.errors import RunError, UsageError
 from harness.plan import Plan
 from harness.rundir import RunDir
 
-__all__ = ["check_scenario", "describe_scenario", "entry_of", "introduce_scenarios", "keep_source", "new_scenario", "traffic_of", "world_command"]
+__all__ = [
+    "check_scenario",
+    "describe_scenario",
+    "entry_of",
+    "introduce_scenarios",
+    "keep_source",
+    "new_scenario",
+    "traffic_of",
+    "world_command",
+]
 
 _CHECK_S: Final = 60.0
 
@@ -101,7 +110,12 @@ def _command(what: str, *given: str) -> list[str]:
 def _ask(what: str, name: str = "", *given: str, timeout_s: float | None = None) -> str:
     """What `python -m scenarios` printed. Raises UsageError or RunError with its last line."""
     done = subprocess.run(
-        _command(what, *([name] if name else []), *given), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=timeout_s
+        _command(what, *([name] if name else []), *given),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout_s,
     )
     if done.returncode == 0:
         return done.stdout

@@ -10,9 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from dashboard.metrics import METRICS
+from dashboard.panels.keybar import KeyBar
 from dashboard.registry import screens
 from dashboard.themes import THEME_NAMES
 
@@ -48,7 +49,7 @@ class HelpScreen(Screen[None]):
         with VerticalScroll():
             yield Static(self._keys(), id="keys")
             yield Static(self._metrics(), id="metrics")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Arrows scroll."""

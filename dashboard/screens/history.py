@@ -13,9 +13,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from dashboard.modals.error import ErrorModal
+from dashboard.panels.keybar import KeyBar
 from dashboard.watching import Mode, Watching
 from harness.errors import RunError
 from harness.runs import RunEntry, list_runs
@@ -66,7 +67,7 @@ class HistoryScreen(Screen[Path | None]):
         yield Input(placeholder="/ to filter by name, scenario, configuration or verdict", id="filter", compact=True)
         yield DataTable(cursor_type="row", zebra_stripes=True)
         yield Static("reading ...", id="detail", markup=False)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Reads them."""

@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Label, OptionList, Static
+from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dashboard.form import FIELDS, OWN, OWN_FIELDS, Field, arguments, command_line, prepare, problem_field
 from dashboard.offers import Offer
+from dashboard.panels.keybar import KeyBar
 from dashboard.screens.choice import Choice
 from harness.durations import show_duration
 from harness.errors import RunError, UsageError
@@ -34,7 +35,9 @@ StartScreen #title { height: 1; padding: 0 1; background: $panel; }
 StartScreen #body { height: 1fr; }
 StartScreen #scenarios { width: 16; height: 100%; border: none; padding: 0; background: $surface; scrollbar-size-vertical: 1; }
 StartScreen #right { width: 1fr; height: 100%; }
-StartScreen #story { height: auto; max-height: 5; padding: 0 1; color: $foreground; }
+StartScreen #summary { height: auto; padding: 0 1; text-style: bold; }
+StartScreen #story { height: auto; padding: 0 1; color: $foreground; }
+StartScreen.-short #summary { display: none; }
 StartScreen #form { height: 1fr; padding: 0 1; margin-top: 1; scrollbar-size-vertical: 1; }
 StartScreen .row { height: 1; }
 StartScreen .label { width: 9; color: $text-muted; }
@@ -53,12 +56,19 @@ StartScreen.-wide #form { layout: grid; grid-size: 2; grid-rows: 1; grid-gutter:
 """
 
 
+class _Scenarios(OptionList):
+    """Enter runs the one that is chosen; a click only chooses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "screen.run", "Run", id="start.run")]
+
+
 class StartScreen(Screen[None]):
     """Scenarios on the left, the form on the right, and below the command that does the same."""
 
     app: Dashboard
     CSS = _CSS
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-roomy"), (150, "-wide")]  # noqa: RUF012 - Textual declares it so
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (22, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Help", id="app.help"),
         Binding("q", "app.leave", "Quit", id="app.leave"),
@@ -81,13 +91,14 @@ class StartScreen(Screen[None]):
         with Horizontal(id="title"):
             yield Static("[b]afterload[/b]  load-test what happens after the response", id="what")
         with Horizontal(id="body"):
-            yield OptionList(id="scenarios")
+            yield _Scenarios(id="scenarios")
             with Vertical(id="right"):
+                yield Static("", id="summary")
                 yield Static("", id="story")
-                yield VerticalScroll(id="form")
+                yield VerticalScroll(id="form", can_focus=False)
         yield Static("", id="command", markup=False)
         yield Static("asking which scenarios there are ...", id="verdict", markup=False)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Asks what there is; the answer comes at once if the app has asked early."""
@@ -125,14 +136,10 @@ class StartScreen(Screen[None]):
         kept = self._values() if self._chosen else (self.app.remembered[1] if self.app.remembered else {})
         self._chosen = name
         offer = self._offer_of(name)
-        story = self.query_one("#story", Static)
-        story.update(_OWN_STORY if offer is None else f"[b]{offer.summary}[/b]\n{offer.story}")
+        self.query_one("#summary", Static).update("Your own app, unchanged." if offer is None else offer.summary)
+        self.query_one("#story", Static).update(_OWN_STORY if offer is None else offer.story)
         await self._show_fields(offer, kept)
         self._judge()
-
-    def on_option_list_option_selected(self) -> None:
-        """Enter on a scenario."""
-        self.action_run()
 
     def on_input_submitted(self) -> None:
         """Enter in a field."""

@@ -63,9 +63,7 @@ class Asked:
             )
         return cls(scenarios[0] if scenarios else None, command, plan_file, given, confirmed)
 
-    def prepared(
-        self, changes: Mapping[str, Any] | None = None, *, ask: Callable[[Plan], dict[str, Any]] = describe
-    ) -> Prepared:
+    def prepared(self, changes: Mapping[str, Any] | None = None, *, ask: Callable[[Plan], dict[str, Any]] = describe) -> Prepared:
         """The plan, with `changes` (keys of it) put over the options. Raises UsageError, naming each key that is wrong.
 
         `ask` finds out what the app says of itself; who knows it already need not start a process.

@@ -24,6 +24,7 @@ class CommandLine(click.Group):
     """Errors in words, and the exit status that each has."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's, and never with a traceback for what is known to go wrong."""
         try:
             return super().main(*args, **{**extra, "standalone_mode": False})
         except click.UsageError as error:
