@@ -33,6 +33,9 @@ def sentence(contrasts: Sequence[Contrast], name: str, base: str, n_blocks: int)
         parts.append(f"worse in {_named(worse)}")
     if not told:
         return f"{name} could not be compared with {base}: no figure is known of both."
+    if not n_blocks and parts:
+        rest = f" Little or no difference was seen in {_titles([*unclear, *equal])}." if unclear or equal else ""
+        return f"In these runs {name} was {' and '.join(parts)}, against {base}.{rest}"
     if not parts:
         if not unclear:
             return f"{name} and {base} are equal in all {counted(len(equal), 'figure')} that were compared."
