@@ -17,7 +17,7 @@ from harness.compare.alike import doubts_of, labels_of
 from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.curves import no_curves
 from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, unpaired
-from harness.compare.judging import contrast_record, values_of
+from harness.compare.judging import contrast_record, curves_record, values_of
 from harness.compare.quantities import QUANTITIES, Measured, measured_of, of_summary
 from harness.compare.record import Comparison, ConfigurationRecord, CurvesRecord, FactorRecord, RunRecord
 from harness.compare.within import Durations, ratios_within
@@ -106,7 +106,8 @@ def compare_runs(runs: Sequence[Given], *, min_effect: float = MIN_EFFECT) -> Co
         drifts=[],
         notes=notes,
         environment=summaries[0].environment,
-        runs=records,
+        curves=[curves_record([record for record in records if record.configuration == number]) for number in range(len(groups))],
+        runs=[record.model_copy(update={"curves": None}) for record in records],
     )
 
 

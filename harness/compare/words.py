@@ -89,7 +89,7 @@ def value_of(value: float | None, quantity: str) -> str:
     if math.isinf(value):
         return "never"
     if QUANTITIES[quantity].unit == "":
-        return f"{value:,.0f}" if value >= 9.95 or value == round(value) else f"{value:.1f}"
+        return f"{value:,.0f}" if value >= 9.95 or abs(value - round(value)) < 0.05 else f"{value:.1f}"
     return figure(value, QUANTITIES[quantity].unit)
 
 
@@ -100,7 +100,7 @@ def _named(contrasts: Sequence[Contrast]) -> str:
 def _one(contrast: Contrast) -> str:
     effect, name = contrast.effect, contrast.quantity
     pair = f"{value_of(effect.other, name)} instead of {value_of(effect.base, name)}"
-    if effect.scale == "never":
+    if effect.scale == "never" and math.isinf(effect.base) == math.isinf(effect.other):
         pair = f"never ended in {effect.never_other} instead of {effect.never_base} of {effect.n} runs"
     return f"{QUANTITIES[name].title} ({pair})"
 
