@@ -29,7 +29,7 @@ from harness.evidence import judged_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
-from harness.leftovers import tidy_world
+from harness.leftovers import tidy_rows, tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
@@ -102,6 +102,7 @@ def run(
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()
+    tidy_rows(rundir)
     if interrupted_by is None and scenario.get("has_check"):
         # From the rows and from what is left in the world, now that nothing moves any more.
         try:
