@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.commands.capacity import capacity
 from harness.commands.doctor import doctor
 from harness.commands.load import load
 from harness.commands.new import new
@@ -55,7 +56,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, load, new, report, run, runs):
+for _command in (capacity, doctor, load, new, report, run, runs):
     main.add_command(_command)
 
 
