@@ -45,7 +45,7 @@ class Driver:
         """Stages until the search is over. Returns the signal that interrupted it, if one did. Raises RunError."""
         while (asked := self.search.next()) is not None:
             number = len(self.search.told) + 1
-            self.tell(f"{_purpose(asked)} {per_second(asked.rate)} for {asked.seconds:g} s ({self._left(asked)})")
+            self.tell(f"{_PURPOSES[asked.purpose]} {per_second(asked.rate)} for {asked.seconds:g} s ({self._left(asked)})")
             result, interrupted_by = self._stage(asked, number)
             if interrupted_by is not None or result is None:
                 return interrupted_by
@@ -114,8 +114,13 @@ def _death(signal: str | None, status: int | None) -> str:
     return "" if signal is not None or status is None else f"exit status {status}"
 
 
-def _purpose(asked: Asked) -> str:
-    return {"bracket": "trying", "bisect": "between:", "repeat": "again:", "confirm": "confirming"}[asked.purpose]
+_PURPOSES: Final = {
+    "bracket": "trying",
+    "bisect": "between:",
+    "repeat": "again:",
+    "confirm": "confirming",
+    "above": "above:",
+}
 
 
 def in_words(result: Measured) -> str:

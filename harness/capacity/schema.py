@@ -7,7 +7,21 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["SCHEMA_VERSION", "Answer", "Capacity", "Cause", "GrowthSeen", "Kind", "LimitSeen", "Measured", "Number", "State"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Answer",
+    "Capacity",
+    "Cause",
+    "GrowthSeen",
+    "Kind",
+    "LimitSeen",
+    "Measured",
+    "Number",
+    "PoolAdvice",
+    "Predicted",
+    "Prediction",
+    "State",
+]
 
 SCHEMA_VERSION: Final = 1
 
@@ -63,7 +77,7 @@ class Measured(_Record):
     """One stage: a run of its own, with a server of its own."""
 
     number: int = Field(description="from 1, in the order in which they were run")
-    purpose: Literal["bracket", "bisect", "repeat", "confirm"]
+    purpose: Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
     rate: float = Field(description="requests that were due per second")
     seconds: float = Field(description="of load after the warm-up; of a hopeless stage, until it was ended")
     ended_early: bool = Field(default=False, description="hopeless: what was pending grew and grew")
@@ -118,6 +132,48 @@ class Answer(_Record):
     text: str = ""
 
 
+class Predicted(_Record):
+    """What queueing lets expect at one rate, in the long run. Of wait and run alone: without the answer before it."""
+
+    rate: float
+    utilisation: Number
+    wait_mean_ms: Number
+    wait_p95_ms: Number
+    done_p50_ms: Number
+    done_p95_ms: Number
+    pending: Number = Field(description="waiting and running on average: what a kill would lose")
+
+
+class Prediction(_Record):
+    """From run times that were measured at a rate that holds, by simulation of a queue with as many servers as threads."""
+
+    capacity_per_s: Number
+    pool_per_s: Number = Field(description="threads / mean run time")
+    cpu_per_s: Number = Field(description="what one core for each process can compute; null: no limit is known")
+    computes: bool = Field(description="the interpreter ends before the threads: more threads would not help")
+    threads: int
+    measured_at: float
+    runs: int
+    run_mean_ms: Number
+    run_ms: dict[str, Number] = Field(description="quantiles of the time for which a request holds threads")
+    arrivals: Literal["constant", "poisson"]
+    curve: tuple[Predicted, ...]
+    text: str
+
+
+class PoolAdvice(_Record):
+    """How many threads a rate needs."""
+
+    rate: float
+    pool: int | None = Field(description="the smallest by which p95 of the time until done holds its limit; null: none does")
+    comfortable: int | None = Field(default=None, description="by which they are in use for three quarters")
+    processes: int
+    done_p95_limit_ms: Number
+    done_p95_ms: Number = None
+    utilisation: Number = None
+    text: str
+
+
 class Capacity(_Record):
     """The whole of capacity.json, for one configuration."""
 
@@ -128,3 +184,7 @@ class Capacity(_Record):
     environment: dict[str, Any]
     answer: Answer
     stages: tuple[Measured, ...]
+    prediction: Prediction | None = Field(default=None, description="null: no tasks ran in threads, or too few")
+    pool: PoolAdvice | None = Field(
+        default=None, description="of the rate that was asked for with --target-rate, or that was found"
+    )

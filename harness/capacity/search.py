@@ -21,7 +21,7 @@ from harness.growth import WIDTH, Growth, pooled
 
 __all__ = ["Asked", "Options", "Search", "Standing", "growth_at", "nice", "standing"]
 
-Purpose = Literal["bracket", "bisect", "repeat", "confirm"]
+Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above"]
 
 LEAST_PER_S: Final = 0.05
 LEAST_REQUESTS: Final = 300
@@ -36,6 +36,7 @@ _MOST_UP: Final = 5.0
 _MOST_CONFIRMED: Final = 4
 _SPREADS: Final = 1.5
 _TRIES: Final = 2
+_MOST_ABOVE: Final = 4
 _JUST_ABOVE: Final = 1.15
 
 
@@ -244,7 +245,20 @@ class Search:
         if not self._is_confirmed(low) and n_confirmed < _MOST_CONFIRMED:
             return self._stage(low, "confirm")
         # One server that had a bad moment is no limit: another one has to fail there too.
-        return self._stage(high, "repeat") if len(self._by_rate()[high]) < 2 else None
+        if len(self._by_rate()[high]) < 2:
+            return self._stage(high, "repeat")
+        return self._above(low, high)
+
+    def _above(self, low: float, high: float) -> Asked | None:
+        """Where that was not so, or not for sure, and what is shown not to hold is far above: a stage between."""
+        shown, within = self._shown_high(low), self.options.within
+        narrow = high * (1 + within) ** 2
+        if high >= self.options.most or (shown is not None and shown <= narrow):
+            return None
+        rate = high * (1 + within) if shown is None else math.sqrt(high * shown)
+        tried = [each for each in self._by_rate() if high < each and nice(rate) / narrow * high < each <= nice(rate)]
+        n_above = sum(each.purpose == "above" for each in self.told)
+        return None if n_above >= _MOST_ABOVE or tried else self._stage(min(rate, self.options.most), "above")
 
     def _doubtful(self, low: float, high: float) -> float | None:
         """One of the two whose standing may be chance, if one more stage may tell."""
