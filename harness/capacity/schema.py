@@ -185,6 +185,4 @@ class Capacity(_Record):
     answer: Answer
     stages: tuple[Measured, ...]
     prediction: Prediction | None = Field(default=None, description="null: no tasks ran in threads, or too few")
-    pool: PoolAdvice | None = Field(
-        default=None, description="of the rate that was asked for with --target-rate, or that was found"
-    )
+    pool: PoolAdvice | None = Field(default=None, description="of the rate that was asked for with --target-rate")

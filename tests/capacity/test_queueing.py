@@ -67,7 +67,7 @@ def test_the_smallest_pool_holds_and_one_thread_less_does_not() -> None:
 
 
 def demand(**changes: float) -> Demand:
-    known = {"rate": 50.0, "threads": 8, "processes": 1, "cpu_s": 0.001, "accept_s": 0.001, **changes}
+    known = {"rate": 50.0, "threads": 8, "processes": 1, "cpu_s": 0.001, **changes}
     return Demand(run_s=np.random.default_rng(1).exponential(0.1, 5000), **known)  # type: ignore[arg-type]
 
 
