@@ -67,7 +67,8 @@ def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iter
             found = _measure(workshop.folder, path, columns, rows, seconds, rounds)
             results[found.size] = {name: getattr(found, name) for name in found.__dataclass_fields__}
             lags, keys = f"{found.lag_p99_ms:.1f}, {found.lag_max_ms:.0f}", f"{found.key_p50_ms:.0f}, {found.key_p99_ms:.0f}"
-            yield f"  {found.size:<9}{100 * found.cpu_share:>6.1f}{found.kib_per_s:>7.0f}{lags:>23}{keys:>27}{found.rss_mib:>6.0f}"
+            line = f"  {found.size:<9}{100 * found.cpu_share:>6.1f}{found.kib_per_s:>7.0f}"
+            yield f"{line}{lags:>23}{keys:>27}{found.rss_mib:>6.0f}"
             paint_s, figures_s = statistics.median(found.first_paint_s), statistics.median(found.first_figures_s)
             yield f"           from its start to the first picture {paint_s:.2f} s, to the first figures {figures_s:.2f} s"
             if settings.rounds > 1:

@@ -72,7 +72,7 @@ class Terminal:
         os.write(self._outside, keys.encode())
 
     def wait_for(self, text: str, within_s: float = 10.0) -> float:
-        """Until `text` is written that was not yet waited for: when, on the monotonic clock."""
+        """Until `text` has been written since `forget`: when, on the monotonic clock."""
         wanted, until_s = text.encode(), time.monotonic() + within_s
         with self._lock:
             while wanted not in self._text:
@@ -81,7 +81,6 @@ class Terminal:
                     last = self._text[-2000:].decode(errors="replace")
                     raise RunError(f"the screen did not show {text!r} within {within_s:g} s; what it wrote last:\n{last}")
                 self._lock.wait(left_s)
-            self._text = self._text.partition(wanted)[2]
             return self._read_s
 
     def forget(self) -> None:
