@@ -35,6 +35,7 @@ from harness.model import (
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
+from harness.steered import load_changes_in, steered_in
 from harness.summary import Judged, judge_evidence
 from harness.tracebacks import errors_in
 
@@ -51,6 +52,11 @@ def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summa
 
 def judged_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Judged:
     """The same, with what a report is made from."""
+    if rundir.dropped.exists():
+        raise UsageError(
+            f"{rundir.path} cannot be judged again: its rows were removed when a comparison had taken its figures",
+            "its summary.json and report.html are complete; afterload compare --keep-runs keeps the rows as well",
+        )
     try:
         plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
@@ -95,14 +101,15 @@ def evidence_of(
         if file.kind is Kind.TASKS:
             tasks.setdefault(file.boot, []).append(file)
     load = last_of(events, "load_started")
+    changes = load_changes_in(events)
     run = last_of(events, "run")
     assert run is not None
     interrupted = last_of(events, "interrupted")
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
-        load_end_ns=load["load_end_ns"] if load else run["t_ns"],
-        planned_requests=load["planned"] if load else 0,
+        load_end_ns=changes[-1].load_end_ns if changes else load["load_end_ns"] if load else run["t_ns"],
+        planned_requests=changes[-1].planned if changes else load["planned"] if load else 0,
         expectation=Expectation(
             **scenario["expects"],
             idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
@@ -133,6 +140,9 @@ def evidence_of(
         lag_floor_ms=(last_of(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=_planned(plan),
+        steered=steered_in(events),
+        load_changes=changes,
+        planned_end_ns=load["load_end_ns"] if load else None,
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in files if file.kind is Kind.GAUGES), None),
         machine=next((file for file in files if file.kind is Kind.MACHINE), None),
@@ -205,6 +215,7 @@ def _faults(events: list[dict[str, Any]]) -> list[Fault]:
                 length_s=event.get("length_s"),
                 ended_ns=end.get("ended_ns"),
                 receipt={**event.get("receipt", {}), **end.get("receipt", {})},
+                by_hand="command" in event,
             )
         )
     return found

@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.calibration import Calibration, measuring
 from harness.ceilings import known_ceiling
+from harness.control.steering import Steering
 from harness.disturbances import WorldControl
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
@@ -41,6 +42,7 @@ from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import ServerUnderTest, require_free
+from harness.summary import Judged
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
@@ -58,8 +60,13 @@ class Outcome:
     """A run that is over."""
 
     rundir: RunDir
-    summary: Summary
+    judged: Judged
     interrupted_by: int | None  # number of the signal
+
+    @property
+    def summary(self) -> Summary:
+        """The figures and the verdict."""
+        return self.judged.summary
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def run(
         session_progress.event(f"error: cannot write {error.filename}: {error.strerror}")
     if not keep_world and (removed := tidy_world(rundir, judged.summary)):
         session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
-    return Outcome(rundir, judged.summary, interrupted_by)
+    return Outcome(rundir, judged, interrupted_by)
 
 
 class _Session:
@@ -146,6 +153,7 @@ class _Session:
         ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
         self._loads = Loads(plan, rundir, self._events, self._tick, progress.event, ceiling_per_s=ceiling_per_s)
         self._calibration = calibration
+        self._steering = Steering(plan, rundir, self._events, self._loads, progress.event, calibration)
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
@@ -173,6 +181,7 @@ class _Session:
                     self._progress.event(f"error: {error}")
                 finally:
                     self._stop()
+                    self._steering.close()
                     self._events.write("end")
             return self._interrupted_by
         finally:
@@ -195,8 +204,11 @@ class _Session:
             scenario="{}",
             tick=self._tick,
         )
+        self._steering.server = self._server
         if self._plan.scenario is not None:
-            self._server.tell_scenario(entry_of(self._plan, self._start_world()))
+            addresses = self._start_world()
+            self._steering.entry = lambda kind: entry_of(self._plan, addresses, kind)
+            self._server.tell_scenario(entry_of(self._plan, addresses))
             require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
         self._loads.start()
         self._server.start()
@@ -205,7 +217,8 @@ class _Session:
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
         self._begin_load()
         self._faulting = self._faults(self._server)
-        self._faulting.run(self._loads.start_ns, self._loads.start_ns + int(self._plan.for_s * 1e9))
+        self._steering.faulting = self._faulting
+        self._faulting.run(self._loads.start_ns, lambda: self._loads.end_ns, lambda: self._loads.is_over)
         self._loads.finish()
         self._enter("drain")
         self._drain()
@@ -250,11 +263,10 @@ class _Session:
         planned = self._loads.planned()
         start_ns = self._loads.begin()
         self._rundir.make_latest()
-        end_ns = start_ns + int(self._plan.for_s * 1e9)
         self._events.write(
             "load_started",
             load_start_ns=start_ns,
-            load_end_ns=end_ns,
+            load_end_ns=self._loads.end_ns,
             planned=planned,
             schedule=self._loads.schedule,
             processes=self._loads.n_processes,
@@ -310,6 +322,7 @@ class _Session:
         server = self._server
         if self._faulting is not None:
             self._faulting.on_tick()
+        self._steering.on_tick()
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, self._loads.total(Gauge.CPU)):
             return
         self._check_nobody_died(server)
