@@ -16,7 +16,7 @@ from harness.compare.record import Comparison, ContrastRecord, FigureRecord, Gat
 from harness.compare.words import change, interval, value_of
 from harness.wording import counted, lines_of, listed, share
 
-__all__ = ["DECISIONS", "effect_of", "overview", "render", "verdict_word"]
+__all__ = ["DECISIONS", "about", "effect_of", "overview", "render", "verdict_word"]
 
 Role = Literal["good", "bad", "unsure", "title"]
 
@@ -107,6 +107,11 @@ def effect_of(figure: FigureRecord) -> Effect:
         never_base=figure.never_base,
         never_other=figure.never_other,
     )
+
+
+def about(comparison: Comparison) -> str:
+    """What was compared, and how."""
+    return " ".join(_head(comparison, 10_000))
 
 
 def _head(comparison: Comparison, width: int) -> list[str]:
