@@ -46,7 +46,9 @@ def _load(frame: Frame, width: int, *, can_steer: bool) -> Iterator[Line]:
     if not frame.settings:
         yield _row("load", frame.about.load, width)
     for each in frame.settings:
-        yield _row(_NAMES.get(each.name, each.name), _changing(each), width, _role(each), _KEYS.get(each.name, "") if can_steer else "")
+        yield _row(
+            _NAMES.get(each.name, each.name), _changing(each), width, _role(each), _KEYS.get(each.name, "") if can_steer else ""
+        )
 
 
 def _changing(each: Setting) -> str:

@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.panels.words import UNKNOWN, ms
-from dashboard.raster.chart import Band, Chart, Curve, Unit
+from dashboard.raster.chart import Band, Chart, Curve
 from dashboard.raster.heat import Heat
 from dashboard.raster.inks import Ink
 from dashboard.raster.lane import Lane
 from dashboard.raster.ruler import Ruler
+from dashboard.raster.scale import Unit
 from dashboard.raster.window import Window
 from harness.heatmap import HeatMap
-from harness.live.frame import Frame, Mark, MarkKind
+from harness.live.frame import Frame, Mark, MarkKind, Outage
 
 __all__ = ["backlog", "done_heat", "done_p95_ms", "hidden_wait", "lane", "pool", "response_heat", "ruler", "scissors"]
 
@@ -99,7 +100,7 @@ def scissors(frame: Frame, window: Window) -> Chart:
         is_log=True,
         band=Band(response, np.where(np.isfinite(known), known, least), label=gap) if gap else None,
         marks=_lines(frame),
-        outages=frame.outages,
+        outages=_outages(frame),
         title="Response and to-done, p95",
         short_title="p95",
     )
@@ -123,7 +124,7 @@ def backlog(frame: Frame, window: Window) -> Chart:
         stressed=stressed,
         stressed_label=word,
         marks=_lines(frame),
-        outages=frame.outages,
+        outages=_outages(frame),
         title=f"Backlog, tasks that wait{'' if frame.about.has_server_witness else ': the server is not seen'}",
         short_title="Backlog",
     )
@@ -144,7 +145,7 @@ def pool(frame: Frame, window: Window) -> Chart:
         unit=Unit.COUNT,
         low=0.0,
         marks=_lines(frame),
-        outages=frame.outages,
+        outages=_outages(frame),
         title="Tasks that run",
         short_title="Busy",
     )
@@ -187,7 +188,7 @@ def _heat(frame: Frame, window: Window, found: HeatMap, never: NDArray[np.int64]
         never=never,
         intensity=intensity,
         marks=_lines(frame),
-        outages=frame.outages,
+        outages=_outages(frame),
         title=f"{name} by duration, colour: {what}",
         short_title=f"{name}, {what}",
     )
@@ -219,6 +220,13 @@ def _stressed(frame: Frame) -> tuple[NDArray[np.bool_] | None, str]:
 def _lines(frame: Frame) -> tuple[Mark, ...]:
     """Marks that are lines through the charts; what only names a phase has its place in the lane alone."""
     return tuple(mark for mark in frame.marks if mark.kind is not MarkKind.PHASE)
+
+
+def _outages(frame: Frame) -> tuple[Outage, ...]:
+    """One that lasts still, lasts until the instant shown: what comes after is not known."""
+    return tuple(
+        each if each.until_s is not None else replace(each, until_s=max(frame.at_s, each.from_s)) for each in frame.outages
+    )
 
 
 def _times(ratio: float | None) -> str:

@@ -57,12 +57,13 @@ class KeyBar(TextPanel):
         self._actions = {}
         runs: list[Run] = []
         left = self.size.width - 1
-        for binding in self._shown():
-            key, name = self.app.get_key_display(binding), binding.description
+        shown = [(bool(self._why_not(binding.action)), binding) for binding in self._shown()]
+        # What can do nothing now goes to the end, where it is the first for which there is no room.
+        for is_off, binding in sorted(shown, key=lambda each: each[0]):
+            key, name = self.app.get_key_display(binding), self._label(binding)
             left -= len(key) + len(name) + 3
             if left < 0:
                 break
-            is_off = bool(self._why_not(binding.action))
             role: Role = "muted" if is_off else "key"
             runs += [(" ", ""), (key, role), (f" {name}", "muted" if is_off else ""), (" ", "")]
             self._actions[key] = binding.action
@@ -71,6 +72,10 @@ class KeyBar(TextPanel):
     def _why_not(self, action: str) -> str:
         ask = getattr(self.screen, "why_not", None)
         return str(ask(action)) if ask is not None else ""
+
+    def _label(self, binding: Binding) -> str:
+        ask = getattr(self.screen, "key_name", None)
+        return (str(ask(binding.action)) if ask is not None else "") or binding.description
 
     def _shown(self) -> Sequence[Binding]:
         found: dict[str, Binding] = {}

@@ -23,12 +23,11 @@ _BAR: Final[dict[str, tuple[str, Role]]] = {"request": ("━", "response"), "que
 
 
 def status_tabs(chosen: TaskStatus, numbers: Mapping[TaskStatus, int], width: int) -> Line:
-    """Every status with how many there are, the chosen one lit up. Where it is narrow, only the chosen one is spelled out."""
-    for is_short in (False, True):
+    """Every status with how many there are, the chosen one lit up."""
+    for form in (" {key} {name} {number} ", " {name} {number} ", "{name} {number}", "{name:.4} {number}"):
         runs: list[Run] = [(" ", "")]
         for key, status in enumerate(TaskStatus, 1):
-            number = f"{numbers.get(status, 0):,}"
-            label = f" {key} {number} " if is_short and status is not chosen else f" {key} {status.value} {number} "
+            label = form.format(key=key, name=status.value, number=f"{numbers.get(status, 0):,}")
             role: Role = "chosen" if status is chosen else ROLES[status] if numbers.get(status, 0) else "muted"
             runs += [(label, role), (" ", "")]
         if sum(len(text) for text, _ in runs) <= width:
@@ -64,10 +63,12 @@ def _row(task: TaskLine, width: int) -> str:
     )
 
 
-def _cells(name: str, function: str, boot: str, due: str, answer: str, waited: str, ran: str, age: str, detail: str, width: int) -> str:
+def _cells(
+    name: str, function: str, boot: str, due: str, answer: str, waited: str, ran: str, age: str, detail: str, width: int
+) -> str:
     if width < 76:
         return f" {name:<10} {elided(function, 14):<14} {waited:>8} {ran:>8} {age:>8}  {detail}"
-    room = 18 if width < 110 else 28
+    room = 14 if width < 90 else 18 if width < 110 else 28
     return f" {name:<10} {elided(function, room):<{room}} {boot:>4} {due:>8} {answer:>8} {waited:>8} {ran:>8} {age:>8}  {detail}"
 
 
@@ -124,7 +125,9 @@ def _instants(task: TaskLine) -> Iterator[Line]:
     for name, at_s, words in happened:
         assert at_s is not None
         after = "" if name == "due" else f"+{ms((at_s - task.due_s) * 1e3)}"
-        yield line((f"  {name:<9}", "muted"), f"{clock(at_s, tenths=True):>9}", f"{after:>12}", (f"   {words}" if words else "", "muted"))
+        yield line(
+            (f"  {name:<9}", "muted"), f"{clock(at_s, tenths=True):>9}", f"{after:>12}", (f"   {words}" if words else "", "muted")
+        )
     missing = [name for name, at_s, _ in known if at_s is None]
     if task.status is TaskStatus.LOST:
         yield line(("  never    ", "bad"), f"{', '.join(missing)}: {task.detail or 'its server died'}")

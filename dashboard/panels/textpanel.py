@@ -80,4 +80,4 @@ class TextPanel(Widget):
         return [(text, role, None) for text, role in one]
 
     def _style(self, role: Role) -> Style:
-        return self.get_component_rich_style(f"text--{role}", partial=True) if role else Style.null()
+        return self.get_component_rich_style(f"text--{role}") if role else Style.null()

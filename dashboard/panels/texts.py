@@ -1,4 +1,4 @@
-"""Other lines of the live screen: the headline, the latest events, the log, and the figures as text where there is no room. Pure."""
+"""Other lines of the live screen: headline, latest events, log, and figures as text where there is no room. Pure functions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def event_lines(frame: Frame, height: int, width: int) -> Sequence[Line]:
     """The latest ones, the newest last."""
     shown = frame.marks[-height:] if height > 0 else ()
     lines = [
-        cut(line((f" {clock(mark.at_s, tenths=True)} ", "muted"), (f"{_NAMES[mark.kind]:<8}", _ROLES[mark.kind]), mark.text), width)
+        cut(
+            line((f" {clock(mark.at_s, tenths=True)} ", "muted"), (f"{_NAMES[mark.kind]:<8}", _ROLES[mark.kind]), mark.text),
+            width,
+        )
         for mark in shown
     ]
     if frame.problem:

@@ -28,7 +28,9 @@ def tone(side: Side) -> Tone:
 
 def client(frame: Frame) -> Tile:
     """The left one of the two that say it all."""
-    return Tile("CLIENT SEES", frame.client.headline, tone(frame.client), lines=tuple(line for line in frame.client.lines if line))
+    return Tile(
+        "CLIENT SEES", frame.client.headline, tone(frame.client), lines=tuple(line for line in frame.client.lines if line)
+    )
 
 
 def work(frame: Frame) -> Tile:

@@ -73,6 +73,8 @@ def elided(text: str, width: int, ellipsis: str = "…") -> str:
 
 def ladder_step(value: float, up: bool, *, whole: bool = False) -> float:
     """The next value above or below on a ladder of round ones: 80, 100, 120, 150 ... `whole`: integers from 1 on."""
+    if value < 0.01:
+        return 1.0 if up or whole else 0.0
     ladder = _ladder(value)
     if whole:
         ladder = sorted({float(round(step)) for step in ladder if step >= 1})
@@ -82,5 +84,5 @@ def ladder_step(value: float, up: bool, *, whole: bool = False) -> float:
 
 
 def _ladder(value: float) -> Sequence[float]:
-    power = math.floor(math.log10(value)) if value > 0 else -1
+    power = math.floor(math.log10(value))
     return sorted({round(step * 10.0**p, 6) for p in range(power - 1, power + 2) for step in _STEPS})

@@ -16,7 +16,7 @@ from dashboard.panels import charts
 from dashboard.panels.arrange import LEAST_HEIGHT, LEAST_WIDTH
 from dashboard.panels.host import host_of
 from dashboard.panels.keybar import KeyBar
-from dashboard.panels.lines import line, wrapped
+from dashboard.panels.lines import wrapped
 from dashboard.panels.pairing import Paper, charts_of, delta_lines, deltas, heats_of, sentence, title_line
 from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.texts import tiny_lines
@@ -63,6 +63,7 @@ class CompareScreen(Screen[None]):
         & .side > * { width: 100%; }
         & #delta { border-top: solid $muted-grid; }
         & #tiny { height: 1fr; }
+        &.-ascii #delta { border-top: ascii $muted-grid; }
     }
     """
 
@@ -96,6 +97,7 @@ class CompareScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Comes to the top."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         self._looks = [None, None]
         self._arrange(self.app.size.width, self.app.size.height)
 
@@ -111,10 +113,6 @@ class CompareScreen(Screen[None]):
             self._marks[side] = frame.marks
         self._look()
         self._draw()
-
-    def why_not(self, action: str) -> str:  # noqa: ARG002
-        """Every key works here."""
-        return ""
 
     def action_back(self) -> None:
         """To where one came from."""
@@ -253,7 +251,7 @@ class CompareScreen(Screen[None]):
         with self.app.batch_update():
             if self._is_tiny(self.size.width, self.size.height):
                 both = [tiny_lines(frame, self.size.width, 6)[:-1] for frame in (a, b) if frame is not None]
-                self.query_one("#tiny", TextPanel).show([line, *(each for lines in both for each in lines)][1:])
+                self.query_one("#tiny", TextPanel).show([each for lines in both for each in lines])
                 return
             for side, frame in zip(_SIDES, (a, b), strict=True):
                 title = title_line(frame, side.upper(), self.query_one(f"#{side}").size.width or self.size.width)

@@ -30,15 +30,22 @@ class FindingsModal(ModalScreen[None]):
     DEFAULT_CSS = """
     FindingsModal {
         align: center middle;
-        & VerticalScroll { width: 90%; max-width: 100; height: auto; max-height: 90%; border: round $primary; background: $surface;
-            padding: 0 1; }
+        & VerticalScroll {
+            width: 90%; max-width: 100; height: auto; max-height: 90%;
+            border: round $primary; background: $surface; padding: 0 1;
+        }
         & Static { width: 100%; height: auto; margin-bottom: 1; }
+        &.-ascii VerticalScroll { border: ascii $primary; }
     }
     """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__()
         self._findings = findings
+
+    def on_mount(self) -> None:
+        """Borders that this terminal has."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
 
     def compose(self) -> ComposeResult:
         """One block each, the worst first."""

@@ -30,7 +30,7 @@ from dashboard.raster.window import gutter_of
 from dashboard.screens.findings import FindingsModal
 from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
-from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart
+from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart, glyphs_of
 from harness.live.frame import Frame, Mark
 
 __all__ = ["LiveScreen"]
@@ -77,7 +77,10 @@ class LiveScreen(Screen[None]):
         Binding("x", "faster", "Play faster", id="live.faster", show=False),
         Binding("home", "beginning", "Beginning", id="live.beginning", show=False),
         Binding("escape", "back", "Back", id="live.escape", show=False),
-        *(Binding(key, f"only('{panel}')", f"Only {panel}", id=f"live.panel_{key}", show=False) for key, panel in _PANELS.items()),
+        *(
+            Binding(key, f"only('{panel}')", f"Only {panel}", id=f"live.panel_{key}", show=False)
+            for key, panel in _PANELS.items()
+        ),
     ]
     DEFAULT_CSS = """
     LiveScreen {
@@ -90,6 +93,7 @@ class LiveScreen(Screen[None]):
         & #charts > * { width: 100%; }
         & #aside { width: 30; height: 100%; border-left: solid $muted-grid; padding-left: 1; }
         & #tiny { height: 1fr; }
+        &.-ascii #aside { border-left: ascii $muted-grid; }
     }
     """
 
@@ -133,6 +137,7 @@ class LiveScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Looks from now on."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         self._panels = {panel: self.query_one(f"#{panel.value}") for panel in Panel}
         self._used_s = (time.process_time(), time.monotonic())
         self.set_interval(_OWN_CPU_EVERY_S, self._measure_self)
@@ -164,6 +169,14 @@ class LiveScreen(Screen[None]):
     def why_not(self, action: str) -> str:
         """Why a key can do nothing now, in one sentence; empty if it can. The row of keys dims it."""
         return why_not(action, self._frame, host_of(self.app).why_not_steer)
+
+    def key_name(self, action: str) -> str:
+        """What a key does here, if it is not what it does elsewhere."""
+        if action == "hold" and self._is_replay:
+            return "Stop" if self._playing is not None else "Play"
+        if action == "hold" and self._view.at_s is not None:
+            return "Go on"
+        return ""
 
     def action_hold(self) -> None:
         """Freezes what is shown, never what is collected. A recording is played, or stopped."""

@@ -19,6 +19,7 @@ from dashboard.panels.tasklines import life_lines, status_tabs, table_lines
 from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.view import View
 from dashboard.watching import Mode
+from dashboard.widgets import glyphs_of
 from harness.live.frame import Frame, TaskLine, TaskStatus
 
 __all__ = ["TasksScreen"]
@@ -56,6 +57,7 @@ class TasksScreen(Screen[None]):
         overflow: hidden;
         & #table { height: 1fr; }
         & #life { height: 10; border-top: solid $muted-grid; }
+        &.-ascii #life { border-top: ascii $muted-grid; }
     }
     """
 
@@ -77,6 +79,7 @@ class TasksScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Comes to the top."""
+        self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         watching = host_of(self.app).watching
         self._view = replace(self._view, is_replay=watching is not None and watching.mode is Mode.REPLAY)
         host_of(self.app).look(self._view.look)
@@ -92,10 +95,6 @@ class TasksScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Other room: the life of the chosen task goes first."""
         self._draw(event.size.width, event.size.height)
-
-    def why_not(self, action: str) -> str:  # noqa: ARG002
-        """Every key works here."""
-        return ""
 
     def action_back(self) -> None:
         """To where one came from."""

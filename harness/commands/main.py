@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.commands.capacity import capacity
 from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.load import load
@@ -58,7 +59,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (compare, doctor, load, new, report, run, runs, steer):
+for _command in (capacity, compare, doctor, load, new, report, run, runs, steer):
     main.add_command(_command)
 
 

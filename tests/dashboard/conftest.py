@@ -21,6 +21,7 @@ from dashboard.options import ScreenOptions
 from harness.evidence import judge_run
 from harness.rundir import RunDir
 from harness.scenario import introduce_scenarios
+from tests.dashboard.frames import HEALTHY, SCISSORS, Simulation, simulate
 
 RECORDED = Path(__file__).resolve().parents[1] / "findings" / "runs"
 
@@ -84,6 +85,24 @@ def app(here: Path, offers: list[Offer]) -> Iterator[Callable[..., Dashboard]]:
         return Dashboard(options, offers=Known(offers), **given)
 
     yield make
+
+
+@pytest.fixture(scope="session")
+def scissors() -> Simulation:
+    """More comes than is done; a kill at 74 s; twice the load from 100 s on."""
+    return simulate(SCISSORS)
+
+
+@pytest.fixture(scope="session")
+def healthy() -> Simulation:
+    """All is well for 60 s."""
+    return simulate(HEALTHY)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Textual runs on asyncio."""
+    return "asyncio"
 
 
 def play(app: Dashboard, script: Script, size: tuple[int, int] = (100, 30)) -> Dashboard:

@@ -115,7 +115,9 @@ def simulate(story: Story = SCISSORS) -> Simulation:
     return Simulation(
         story=story,
         due=_ns(due_s),
-        answered=_ns(np.where(is_out, np.where(is_refused, due_s + 0.001, np.maximum(killed_s + 0.01, due_s + 0.001)), due_s + response_s)),
+        answered=_ns(
+            np.where(is_out, np.where(is_refused, due_s + 0.001, np.maximum(killed_s + 0.01, due_s + 0.001)), due_s + response_s)
+        ),
         is_acked=~is_out,
         is_refused=is_refused,
         started=_ns(started_s),
@@ -457,6 +459,12 @@ def _log(story: Story, at_s: float) -> tuple[LogLine, ...]:
     return tuple(lines)
 
 
+def _end_s(ended_s: float | None, is_lost: bool, story: Story, at: int) -> float:
+    if ended_s is not None:
+        return ended_s
+    return story.killed_s if is_lost and story.killed_s is not None else at / _S
+
+
 def _tasks(seen, at, look, queued, running, is_lost) -> tuple[TaskLine, ...]:
     chosen = {
         None: np.zeros(len(seen.due), np.bool_),
@@ -494,7 +502,7 @@ def _tasks(seen, at, look, queued, running, is_lost) -> tuple[TaskLine, ...]:
                 started_s=s(seen.started[index]),
                 ended_s=ended,
                 effects_s=effects,
-                age_s=(ended if ended is not None else at / _S) - float(seen.due[index] / _S),
+                age_s=_end_s(ended, bool(is_lost[index]), seen.story, at) - float(seen.due[index] / _S),
             )
         )
     return tuple(lines)

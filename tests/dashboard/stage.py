@@ -32,7 +32,6 @@ PATH = Path("runs/email-20261121-090000")
 class Stage(App[None]):
     """Frames come when `tick` is called, or by the clock if `goes`."""
 
-    BINDINGS = []
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(
@@ -133,9 +132,8 @@ class Stage(App[None]):
 
 
 if __name__ == "__main__":
-    name, at = (sys.argv[1:] + ["live", "0"])[:2] if len(sys.argv) < 3 else sys.argv[1:3]
+    name, at, glyphs = [*sys.argv[1:], *("live", "0", "braille")[len(sys.argv) - 1 :]]
     screens = {"live": LiveScreen, "tasks": TasksScreen, "compare": CompareScreen, "replay": LiveScreen}
     runs = (simulate(SCISSORS), simulate(SCISSORS))
-    glyphs = sys.argv[3] if len(sys.argv) > 3 else "braille"
     mode = Mode.REPLAY if name == "replay" else Mode.OWN
     Stage(screens[name], runs, newest_s=float(at), glyphs=glyphs, goes=name != "replay", mode=mode).run()
