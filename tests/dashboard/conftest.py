@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tarfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,14 @@ def runs(here: Path, judged: dict[str, Path]) -> dict[str, Path]:
 
 
 @pytest.fixture
-def app(here: Path, offers: list[Offer]) -> Iterator[Callable[..., Dashboard]]:
+def app(here: Path, offers: list[Offer]) -> Callable[..., Dashboard]:
     """Makes the app as `afterload` does."""
 
     def make(**given: Any) -> Dashboard:
         options = ScreenOptions(**given.pop("options", {}))
         return Dashboard(options, offers=Known(offers), **given)
 
-    yield make
+    return make
 
 
 @pytest.fixture(scope="session")

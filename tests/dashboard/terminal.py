@@ -1,4 +1,4 @@
-"""A program in a real terminal: a pty of a given size, its keys, what it has drawn, and the state in which it leaves the terminal."""
+"""A program in a real terminal: a pty of a given size, its keys, what it has drawn, and in which state it leaves the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -104,9 +104,7 @@ class Terminal:
     @property
     def left_on(self) -> list[str]:
         """Private modes that were switched on last (or off, of those that are usually on)."""
-        last = {}
-        for number, state in re.findall(r"\x1b\[\?(\d+)([hl])", self.raw):
-            last[number] = state
+        last = dict(re.findall(r"\x1b\[\?(\d+)([hl])", self.raw))
         usual = {"25": "h", "7": "h"}
         return [number for number, state in last.items() if state != usual.get(number, "l")]
 
@@ -124,5 +122,3 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     paths = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
     return {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "PYTHONPATH": paths}
-
-

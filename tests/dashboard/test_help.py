@@ -76,7 +76,8 @@ def test_the_palette_has_the_keys_the_scenarios_and_the_themes(app: Make) -> Non
         dashboard = pilot.app
         assert isinstance(dashboard, Dashboard)
         found = {command.title: command for command in dashboard.get_system_commands(dashboard.screen)}
-        assert {"Help", "Quit", "History", "Run", "Run email", "Run webhook", *(f"Theme: {name}" for name in THEME_NAMES)} <= set(found)
+        themes = {f"Theme: {name}" for name in THEME_NAMES}
+        assert {"Help", "Quit", "History", "Run", "Run email", "Run webhook", *themes} <= set(found)
         await pilot.press("ctrl+p", *"history")
         await pilot.pause(0.3)
         await pilot.press("enter")
