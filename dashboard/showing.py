@@ -40,4 +40,7 @@ def show(options: ScreenOptions, *, watching: Watching | None = None, arguments:
         app.run()
     if is_in_browser(os.environ):
         return app.return_code or 0
-    return tell_end(app.watching, app.child, ended_by=app.ended_by, screen_status=app.return_code or 0)
+    status = tell_end(app.watching, app.child, ended_by=app.ended_by, screen_status=app.return_code or 0)
+    if app.child is not None:
+        app.child.close()
+    return status
