@@ -6,6 +6,7 @@ Every meaning is in a word and a symbol; colour only repeats it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
@@ -15,7 +16,7 @@ from harness.compare.record import Comparison, ContrastRecord, FigureRecord, Gat
 from harness.compare.words import change, interval, value_of
 from harness.wording import counted, lines_of, listed, share
 
-__all__ = ["DECISIONS", "effect_of", "overview", "render", "verdict_word"]
+__all__ = ["DECISIONS", "about", "effect_of", "overview", "render", "verdict_word"]
 
 Role = Literal["good", "bad", "unsure", "title"]
 
@@ -28,8 +29,9 @@ _ANSI: Final[dict[Role, str]] = {
 _RESET: Final = "\x1b[0m"
 _TITLE, _VALUE, _CHANGE, _INTERVAL = 18, 11, 11, 16
 DECISIONS: Final = {"better": "✔ better", "worse": "✖ worse", "equal": "= equal", "unclear": "? unclear", "none": ""}
+_SEEN: Final = {"better": "▸ better here", "worse": "▸ worse here"}
 _ROLES: Final[dict[str, Role]] = {"better": "good", "worse": "bad", "unclear": "unsure"}
-_ASCII: Final = str.maketrans({"✔": "+", "✖": "x", "×": "x", "–": "-", "→": ">", "…": "~"})
+_ASCII: Final = str.maketrans({"✔": "+", "✖": "x", "×": "x", "▸": ">", "–": "-", "→": ">", "…": "~"})
 _OVERVIEW: Final = ("p95", "done_p50", "done_p95", "broken_promises", "cpu")
 
 
@@ -59,7 +61,7 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False, asci
 
 def verdict_word(figure: FigureRecord) -> str:
     """`✔ better`, `? unclear`."""
-    return DECISIONS[figure.direction or figure.decision]
+    return _SEEN[figure.direction] if figure.decision == "seen" else DECISIONS[figure.direction or figure.decision]
 
 
 def overview(comparison: Comparison) -> Iterator[str]:
@@ -105,6 +107,11 @@ def effect_of(figure: FigureRecord) -> Effect:
         never_base=figure.never_base,
         never_other=figure.never_other,
     )
+
+
+def about(comparison: Comparison) -> str:
+    """What was compared, and how."""
+    return " ".join(_head(comparison, 10_000))
 
 
 def _head(comparison: Comparison, width: int) -> list[str]:
@@ -174,9 +181,9 @@ def _hanging(symbol: str, text: str, width: int) -> Iterator[str]:
 
 def _short_labels(comparison: Comparison, configuration: str) -> tuple[str, str]:
     """In the heads of columns: of one factor the values alone."""
-    if len(comparison.factors) == 1:
-        key = comparison.factors[0].key
-        return comparison.baseline.removeprefix(f"{key}="), configuration.removeprefix(f"{key}=")
+    keys = {tuple(re.findall(r"([\w.-]+)=", each.label)) for each in comparison.configurations}
+    if len(keys) == 1 and len(names := next(iter(keys))) == 1:
+        return comparison.baseline.removeprefix(f"{names[0]}="), configuration.removeprefix(f"{names[0]}=")
     return "baseline", "this"
 
 
