@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 
+from dashboard.commandline import main as cli
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
-from harness.commands.main import main as cli
 from harness.compare.record import Comparison
 from harness.schema import Summary
 from harness.text import render

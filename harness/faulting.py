@@ -29,6 +29,7 @@ class ByHand:
 
     command: str  # id of what asked for it
     before_start: Callable[[], None] | None = None  # called between the end of the boot and the start of the next one
+    boot: int | None = None  # the boot that it hit
     landed_ns: int | None = None
     up_ns: int | None = None  # the next boot was ready
     refused: str = ""  # why it did not land
@@ -122,6 +123,7 @@ class Faulting:
                 continue
             has_ended = now >= end_ns
             if has_ended:
+                self._leave_out(end_ns)
                 self._give_up_waiting()
             if not self._waiting and all(each.is_open_ended for each in self._under_way) and (has_ended or is_over()):
                 self._is_running = False
@@ -130,8 +132,9 @@ class Faulting:
 
     def now(self, plan: FaultPlan, by_hand: ByHand, load_end_ns: int) -> None:
         """Lets one more happen, at once. Raises DidNotLand if it cannot."""
-        at_s = round(self._at_s(), 3)
-        if not self._is_running or at_s < 0:
+        # Asked for in the moment before the load begins, it happens with its first request.
+        at_s = round(max(self._at_s(), 0.0), 3)
+        if not self._is_running:
             raise DidNotLand("faults happen while the load goes on")
         plan = replace(plan, at_s=at_s)
         if plan.until_s is not None and plan.until_s > (load_end_ns - self._load_start_ns) / 1e9:
@@ -208,6 +211,16 @@ class Faulting:
                 each.blocked_by = str(other.plan)
                 return False
         return True
+
+    def _leave_out(self, load_end_ns: int) -> None:
+        """What was planned for later than the load lasted: it was ended by hand. Without a receipt, it never happened."""
+        end_s = (load_end_ns - self._load_start_ns) / 1e9
+        for each in [each for each in self._waiting if each.plan.at_s is not None and each.plan.at_s >= end_s]:
+            self._waiting.remove(each)
+            if each.by_hand is None:
+                self._tell(f"{self._at_s():6.1f} s  {each.plan} is left out: the load has ended before")
+            else:
+                self._receipt(each, None, detail="the load has ended")
 
     def _give_up_waiting(self) -> None:
         """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""
@@ -358,6 +371,7 @@ class Faulting:
         asked: dict[str, Any] = {}
         if each.by_hand is not None:
             asked = {"command": each.by_hand.command}
+            each.by_hand.boot = boot if boot is not None else self._server.boot
             each.by_hand.landed_ns = landed_ns
             each.by_hand.refused = "" if landed_ns is not None else detail or "it did not land"
         self._events.write(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from dashboard.commandline import main
 from docs.errors import errors_text, messages
 from docs.generate import comparison_schema_text, help_text, scenarios_text, schema_text
 from docs.reference import findings_text
-from harness.commands.main import main
 from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
@@ -36,7 +36,7 @@ def commands_of(group: click.Group, path: str = "afterload") -> Iterator[tuple[s
 
 def test_every_command_and_option_is_in_the_pinned_help() -> None:
     """Also those of commands within commands, and none that is not shown."""
-    sections = dict(re.findall(r"^\$ (afterload[\w ]*) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^\$ (afterload[\w -]*?) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
 
     assert sections.keys() == {path for path, _ in commands_of(main)}
     for path, command in commands_of(main):

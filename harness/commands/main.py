@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from harness.commands.capacity import capacity
 from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.load import load
@@ -17,13 +18,14 @@ from harness.commands.runs import runs
 from harness.commands.steer import steer
 from harness.errors import RunError
 
-__all__ = ["main"]
+__all__ = ["CommandLine", "main"]
 
 
-class _Main(click.Group):
-    """Without a command: the same as `run email` (the dashboard, once there is one)."""
+class CommandLine(click.Group):
+    """Errors in words, and the exit status that each has."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's, and never with a traceback for what is known to go wrong."""
         try:
             return super().main(*args, **{**extra, "standalone_mode": False})
         except click.UsageError as error:
@@ -44,7 +46,7 @@ class _Main(click.Group):
 
 
 @click.group(
-    cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+    cls=CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
 @click.version_option(package_name="afterload")
 @click.pass_context
@@ -57,7 +59,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (compare, doctor, load, new, report, run, runs, steer):
+for _command in (capacity, compare, doctor, load, new, report, run, runs, steer):
     main.add_command(_command)
 
 

@@ -131,7 +131,7 @@ class LoadChange(Action):
 
 def require_load(loads: Loads, now_ns: int) -> None:
     """Raises Refused unless load is being sent that can be changed."""
-    if not loads.start_ns or now_ns < loads.start_ns:
+    if not loads.start_ns:
         raise Refused("the load has not begun")
     if loads.is_over or now_ns >= loads.end_ns:
         raise Refused("the load has ended")

@@ -19,6 +19,7 @@ p95 of what was done is above 1 s and ten times that of the answers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,14 +79,14 @@ class Glance:
     lost: int
 
 
-def client_states(seconds: Seconds, warm_up_s: float) -> tuple[SideState, ...]:
-    """At the end of each second."""
+def client_states(seconds: Seconds, warm_up_s: float, known: Sequence[SideState] = ()) -> list[SideState]:
+    """At the end of each second. `known`: of the first ones, from an earlier call."""
     bad = _last(seconds.rejected + seconds.indeterminate, _WINDOW)
     ended = _last(seconds.acked + seconds.rejected + seconds.indeterminate, _WINDOW)
     base_ms, from_second = _base(seconds, warm_up_s)
-    states = []
-    state = SideState.WAITING
-    for second in range(len(seconds)):
+    states = list(known)
+    state = states[-1] if states else SideState.WAITING
+    for second in range(len(states), len(seconds)):
         is_bad = bad[second] >= _FEWEST and bad[second] >= _BAD_SHARE * ended[second]
         stays_bad = state is SideState.FAILING and bad[second] > _BAD_SHARE / 2 * ended[second]
         limit_ms = max(_SLOW_MS, _SLOW_TIMES * base_ms) if second >= from_second else math.inf
@@ -101,16 +102,16 @@ def client_states(seconds: Seconds, warm_up_s: float) -> tuple[SideState, ...]:
         elif ended[second] or state is not SideState.WAITING:
             state = SideState.OK
         states.append(state)
-    return tuple(states)
+    return states
 
 
-def work_states(seconds: Seconds) -> tuple[SideState, ...]:
-    """At the end of each second."""
+def work_states(seconds: Seconds, known: Sequence[SideState] = ()) -> list[SideState]:
+    """At the end of each second. `known`: of the first ones, from an earlier call."""
     failed, ended = _last(seconds.failed, _WINDOW), _last(seconds.ended, _WINDOW)
     accepted, lost = _last(seconds.accepted, _WINDOW), _last(seconds.lost, _LOST_S)
-    states = []
-    state, has_begun = SideState.WAITING, False
-    for second in range(len(seconds)):
+    states = list(known)
+    state, has_begun = states[-1] if states else SideState.WAITING, any(state is not SideState.WAITING for state in states)
+    for second in range(len(states), len(seconds)):
         has_begun = has_begun or bool(seconds.accepted[second])
         left = _FAILED_LEFT if state is SideState.FAILING else _FAILED_SHARE
         raises = failed[second] >= _FEWEST and failed[second] >= left * ended[second]
@@ -131,7 +132,7 @@ def work_states(seconds: Seconds) -> tuple[SideState, ...]:
         elif has_begun:
             state = SideState.OK
         states.append(state)
-    return tuple(states)
+    return states
 
 
 def client_state_over_all(at: Glance) -> SideState:
