@@ -21,7 +21,7 @@ from harness.growth import WIDTH, Growth, pooled
 
 __all__ = ["Asked", "Options", "Search", "Standing", "growth_at", "nice", "standing"]
 
-Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above"]
+Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
 
 LEAST_PER_S: Final = 0.05
 LEAST_REQUESTS: Final = 300
