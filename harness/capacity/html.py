@@ -21,6 +21,15 @@ _FOLDER: Final = Path(__file__).parent / "page"
 _SCRIPTS: Final = (REPORT / "uplot/uPlot.iife.js", _FOLDER / "capacity.js")
 _STYLES: Final = (REPORT / "uplot/uPlot.min.css", REPORT / "page/page.css", _FOLDER / "capacity.css")
 
+_CLASSES: Final = {
+    "holds": ("good", "✔"),
+    "seems to hold": ("good", "✔"),
+    "seems not to": ("bad", "✖"),
+    "does not hold": ("bad", "✖"),
+    "not sent": ("unsure", "▲"),
+    "not tried": ("", "·"),
+}
+
 
 def page(found: Capacity, folders: list[str]) -> str:
     """The whole page. `folders`: where the runs of each configuration are, from the page."""
@@ -30,6 +39,7 @@ def page(found: Capacity, folders: list[str]) -> str:
         .get_template("capacity.html.j2")
         .render(
             found=found,
+            classes=_CLASSES,
             version=metadata.version("afterload"),
             interval=interval,
             rate_of=rate_of,

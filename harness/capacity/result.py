@@ -56,10 +56,10 @@ def points(told: Sequence[Measured], within: float) -> tuple[Point, ...]:
         found.append(
             Point(
                 rate=rate,
-                standing=_WORDS[standing(results, within)],
+                standing=_WORDS[standing(results, within)] if results else "not tried",
                 stages=len(results),
-                response_p99_ms=_median([each.response_p99_ms for each in results or faults]),
-                done_p95_ms=_median([each.done_p95_ms for each in results or faults]),
+                response_p99_ms=_median([each.response_p99_ms for each in results]),
+                done_p95_ms=_median([each.done_p95_ms for each in results]),
                 growth_per_s=None if growth is None else growth.per_s,
                 growth_low=None if growth is None else growth.low,
                 growth_high=None if growth is None else growth.high,

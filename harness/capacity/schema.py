@@ -182,7 +182,9 @@ class Point(_Record):
     """All stages at one rate together."""
 
     rate: float
-    standing: Literal["holds", "seems to hold", "seems not to", "does not hold", "not sent"]
+    standing: Literal["holds", "seems to hold", "seems not to", "does not hold", "not sent", "not tried"] = Field(
+        description="not sent: the load generator could not; not tried: with a fault alone"
+    )
     stages: int
     response_p99_ms: Number = Field(description="median of its stages; null: none was answered")
     done_p95_ms: Number

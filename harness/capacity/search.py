@@ -337,6 +337,9 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
         of_growth = Standing.HOLDS
     else:
         of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
+    if any(each.purpose == "confirm" and each.growth is not None and _grown(each.growth).grows for each in usable):
+        # The long stage is there to show what shorter ones cannot.
+        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
     return min(of_growth, limits_standing(usable))
 
 

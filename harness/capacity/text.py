@@ -19,8 +19,9 @@ _SYMBOLS: Final = {
     "seems not to": ("✖", "X", "31"),
     "does not hold": ("✖", "X", "31"),
     "not sent": ("▲", "?", "33"),
+    "not tried": ("·", "-", "90"),
 }
-_BAR: Final = 9
+_BAR: Final = 8
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _BLUE, _ORANGE, _BOLD, _FAINT = "38;2;86;180;233", "38;2;230;159;0", "1", "90"
 
@@ -79,7 +80,7 @@ def _table(each: Configuration, style: _Style) -> Iterator[str]:
     values = [value for point in each.curve for value in (point.response_p99_ms, point.done_p95_ms) if value]
     low, high = (min(values) / 2, max(values)) if values else (1.0, 10.0)
     has_lost = any(point.lost is not None for point in each.curve)
-    heads = f"{'rate':>10}  {'response p99':<20}{'time until done p95':<20}{'backlog, per s':>16}{'at a kill':>10}"
+    heads = f"{'rate':>10}  {'response p99':<19}{'until done p95':<19}{'backlog, /s':>14}{'at a kill':>10}"
     yield style.paint(heads + ("  lost" if has_lost else ""), _FAINT)
     for point in each.curve:
         yield _row(point, low, high, style, is_found=point.rate == each.answer.found, has_lost=has_lost)
@@ -99,7 +100,7 @@ def _row(point: Point, low: float, high: float, style: _Style, *, is_found: bool
     lost = f"  {'-' if point.lost is None else f'{point.lost:,}':>4}" if has_lost else ""
     rate = f"{rate_of(point.rate):>8}"
     mark = style.paint(f"{plain if style.ascii_only else symbol:<2}", code)
-    return f"{mark}{style.paint(rate, _BOLD) if is_found else rate}  {''.join(cells)}{grows:>16}{at_kill:>10}{lost}"
+    return f"{mark}{style.paint(rate, _BOLD) if is_found else rate}  {''.join(cells)}{grows:>14}{at_kill:>10}{lost}"
 
 
 def _slope(per_s: float) -> str:
