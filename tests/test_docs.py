@@ -11,6 +11,7 @@ import click
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
+from harness.capacity.schema import Capacity
 from harness.commands.main import main
 from harness.findings import CATALOGUE
 from harness.rows import Gauge
@@ -50,6 +51,7 @@ def test_every_command_and_option_is_in_the_pinned_help() -> None:
 def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+    assert (ROOT / "docs" / "capacity.schema.json").read_text() == schema_text(Capacity)
 
 
 def test_every_finding_is_in_the_reference() -> None:

@@ -28,7 +28,8 @@ from harness.commands.showing import require_writable, shown_path
 from harness.commands.vary import keys_of
 from harness.compare.grid import Configuration, grid, parse_factor
 from harness.errors import RunError, UsageError
-from harness.plan import Plan
+from harness.load import ways
+from harness.plan import Plan, read_plan
 from harness.target import require_own
 
 __all__ = ["capacity"]
@@ -145,20 +146,22 @@ def _search(folder: Folder) -> tuple[int | None, RunError | None]:
 def _asking(
     asked: Asked, cell: Configuration | None, chosen: Options, confirm_s: float | None, options: dict[str, Any]
 ) -> Asking:
+    given = {**(read_plan(asked.plan_file) if asked.plan_file is not None else {}), **asked.given}
+    if others := [name for name in ways.given_ways(given) if name != "rate"]:
+        message = f"capacity looks for a rate, and {' and '.join(others)} would say when requests are sent"
+        raise UsageError(message, "leave it out: --rate says where the search begins")
     changes: dict[str, Any] = dict(cell.changes) if cell is not None else {}
     label = cell.label if cell is not None else ""
     try:
         # Of a load of this length the default faults are none.
         plan = asked.prepared({**changes, "for_s": options["for_s"] or _STAGE_S}).plan
-        if plan.rate is None:
-            raise UsageError("capacity looks for a rate: stages, replays and users have none of their own", "leave them out")
     except UsageError as error:
         raise UsageError(f"{label}: {error}" if label else str(error), error.hint) from None
     tell_about(plan.model_copy(update={"slos": ()}))
     stage_s = plan.for_s - plan.warm_up_s
     search = dataclasses.replace(
         chosen,
-        start=plan.rate,
+        start=plan.rate or 1.0,
         stage_s=stage_s,
         confirm_s=confirm_s or stage_s * _CONFIRM,
         most=chosen.most or _sendable(plan),
