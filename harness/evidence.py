@@ -35,10 +35,11 @@ from harness.model import (
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
 from harness.schema import Summary
+from harness.steered import load_changes_in, steered_in
 from harness.summary import Judged, judge_evidence
 from harness.tracebacks import errors_in
 
-__all__ = ["judge_run", "judged_run", "read_evidence"]
+__all__ = ["counted_of", "evidence_of", "judge_run", "judged_run", "last_of", "lost_rows_of", "notes_of", "read_evidence"]
 
 
 def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summary:
@@ -51,6 +52,11 @@ def judge_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Summa
 
 def judged_run(rundir: RunDir, changes: Mapping[str, Any] | None = None) -> Judged:
     """The same, with what a report is made from."""
+    if rundir.dropped.exists():
+        raise UsageError(
+            f"{rundir.path} cannot be judged again: its rows were removed when a comparison had taken its figures",
+            "its summary.json and report.html are complete; afterload compare --keep-runs keeps the rows as well",
+        )
     try:
         plan = {**tomllib.loads(rundir.plan.read_text(encoding="utf-8")), **(changes or {})}
         environment = json.loads(rundir.environment.read_text(encoding="utf-8"))
@@ -67,50 +73,59 @@ def read_evidence(rundir: RunDir) -> Evidence:
     events = list(EventLog.read(rundir.events))
     scenario = json.loads(rundir.scenario.read_text(encoding="utf-8"))
     plan = tomllib.loads(rundir.plan.read_text(encoding="utf-8"))
-    problems = [event["text"] for event in events if event["event"] == "problem"]
-    files = [_read(path, problems) for path in sorted(rundir.path.glob("*.rows"))]
-    found = [file for file in files if file is not None]
+    unreadable: list[str] = []
+    files = [_read(path, unreadable) for path in sorted(rundir.path.glob("*.rows"))]
+    if last_of(events, "run") is None:
+        raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
+    found = evidence_of(events, plan, scenario, [file for file in files if file is not None])
+    problems = [*found.problems, *unreadable]
+    problems += _missing_ends(events, found, is_whole=not problems)
+    counted = counted_of(rundir, float(plan["warm_up_s"]), problems)
+    return replace(
+        found,
+        counted=counted,
+        lost_rows_of=lost_rows_of(events, rundir),
+        notes=notes_of(rundir),
+        errors=errors_in(sorted(rundir.path.glob("server-*.log"))),
+        problems=problems,
+        check=_check(rundir, has_check=scenario.get("has_check")),
+    )
+
+
+def evidence_of(
+    events: list[dict[str, Any]], plan: Mapping[str, Any], scenario: Mapping[str, Any], files: Sequence[RowFile]
+) -> Evidence:
+    """What events and row files say, also of a run that goes on. The first event must be the run's."""
     tasks: dict[int, list[RowFile]] = {}
-    for file in found:
+    for file in files:
         if file.kind is Kind.TASKS:
             tasks.setdefault(file.boot, []).append(file)
-    load = _last(events, "load_started")
-    run = _last(events, "run")
-    if run is None:
-        raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
-    boots = _boots(events, tasks)
-    if _last(events, "end") is None:
-        problems.append("the session did not reach its end: afterload itself was killed or crashed")
-    else:
-        problems += [f"boot {boot.boot} (pid {boot.pid}) was never seen to end" for boot in boots if boot.reaped_ns is None]
-    interrupted = _last(events, "interrupted")
-    n_reports = sum(event["event"] == "load_done" for event in events)
-    n_loads = load.get("processes") or plan.get("load_processes", 1) if load else 0
-    if load and not interrupted and not problems and n_reports < n_loads:
-        problems.append(f"only {n_reports} of {n_loads} load processes reported their end")
+    load = last_of(events, "load_started")
+    changes = load_changes_in(events)
+    run = last_of(events, "run")
+    assert run is not None
+    interrupted = last_of(events, "interrupted")
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
-        load_end_ns=load["load_end_ns"] if load else run["t_ns"],
-        planned_requests=load["planned"] if load else 0,
+        load_end_ns=changes[-1].load_end_ns if changes else load["load_end_ns"] if load else run["t_ns"],
+        planned_requests=changes[-1].planned if changes else load["planned"] if load else 0,
         expectation=Expectation(
             **scenario["expects"],
             idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
         ),
-        requests=[file for file in found if file.kind is Kind.REQUESTS],
+        requests=[file for file in files if file.kind is Kind.REQUESTS],
         tasks=tasks,
-        effects=[file for file in found if file.kind is Kind.EFFECTS],
-        boots=boots,
+        effects=[file for file in files if file.kind is Kind.EFFECTS],
+        boots=_boots(events, tasks),
         faults=_faults(events),
         generators=[
             GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
             for event in events
             if event["event"] == "load_done"
         ],
-        n_load_processes=n_loads,
-        counted=_counted(rundir, float(plan["warm_up_s"]), problems),
-        lost_rows_of=_lost_rows(events, rundir),
-        is_closed="users" in plan or "locustfile" in plan,
+        n_load_processes=load.get("processes") or plan.get("load_processes", 1) if load else 0,
+        is_closed=plan.get("users") is not None or plan.get("locustfile") is not None,
         users=[
             UsersReport(
                 process=event["process"],
@@ -122,22 +137,36 @@ def read_evidence(rundir: RunDir) -> Evidence:
             for event in events
             if event["event"] == "users_done"
         ],
-        lag_floor_ms=(_last(events, "calibration") or {}).get("lag_p99_ms"),
+        lag_floor_ms=(last_of(events, "calibration") or {}).get("lag_p99_ms"),
         warm_up_s=float(plan["warm_up_s"]),
         planned_faults=_planned(plan),
+        steered=steered_in(events),
+        load_changes=changes,
+        planned_end_ns=load["load_end_ns"] if load else None,
         interrupted_by=interrupted["signal"] if interrupted else None,
-        gauges=next((file for file in found if file.kind is Kind.GAUGES), None),
-        machine=next((file for file in found if file.kind is Kind.MACHINE), None),
-        notes=_notes(rundir),
-        errors=errors_in(sorted(rundir.path.glob("server-*.log"))),
-        problems=problems,
+        gauges=next((file for file in files if file.kind is Kind.GAUGES), None),
+        machine=next((file for file in files if file.kind is Kind.MACHINE), None),
+        problems=[event["text"] for event in events if event["event"] == "problem"],
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),
-        check=_check(rundir, has_check=scenario.get("has_check")),
     )
 
 
-def _counted(rundir: RunDir, warm_up_s: float, problems: list[str]) -> list[CountedLoad]:
+def _missing_ends(events: list[dict[str, Any]], found: Evidence, *, is_whole: bool) -> list[str]:
+    """Who was never seen to end. `is_whole`: nothing else explains a load process that did not report."""
+    problems = []
+    if last_of(events, "end") is None:
+        problems.append("the session did not reach its end: afterload itself was killed or crashed")
+    else:
+        problems += [f"boot {boot.boot} (pid {boot.pid}) was never seen to end" for boot in found.boots if boot.reaped_ns is None]
+    n_reports = len(found.generators)
+    if not found.interrupted_by and is_whole and not problems and n_reports < found.n_load_processes:
+        problems.append(f"only {n_reports} of {found.n_load_processes} load processes reported their end")
+    return problems
+
+
+def counted_of(rundir: RunDir, warm_up_s: float, problems: list[str]) -> list[CountedLoad]:
+    """Requests that came back as histograms; what cannot be read becomes a problem."""
     found = []
     for path in sorted(rundir.path.glob("requests-*.hdr.jsonl")):
         try:
@@ -147,7 +176,8 @@ def _counted(rundir: RunDir, warm_up_s: float, problems: list[str]) -> list[Coun
     return found
 
 
-def _lost_rows(events: list[dict[str, Any]], rundir: RunDir) -> frozenset[int]:
+def lost_rows_of(events: list[dict[str, Any]], rundir: RunDir) -> frozenset[int]:
+    """Load processes whose requests are known to have no rows here."""
     gone = {"load_machine_lost", "load_machine_left", "load_rows_lost"}
     numbers = {number for event in events if event["event"] in gone for number in event.get("load_processes", ())}
     return frozenset(number for number in numbers if not rundir.requests(number).exists())
@@ -185,6 +215,7 @@ def _faults(events: list[dict[str, Any]]) -> list[Fault]:
                 length_s=event.get("length_s"),
                 ended_ns=end.get("ended_ns"),
                 receipt={**event.get("receipt", {}), **end.get("receipt", {})},
+                by_hand="command" in event,
             )
         )
     return found
@@ -274,7 +305,7 @@ def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:
     )
 
 
-def _notes(rundir: RunDir) -> list[Note]:
+def notes_of(rundir: RunDir) -> list[Note]:
     """What the probes said, in the order of their files."""
     found = []
     for path in sorted(rundir.path.glob("tasks-*.notes.jsonl")):
@@ -311,5 +342,6 @@ def _read(path: Path, problems: list[str]) -> RowFile | None:
         return None
 
 
-def _last(events: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+def last_of(events: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The last event of this name."""
     return next((event for event in reversed(events) if event["event"] == name), None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from harness.disturbances import DidNotLand, Disturbance, Replacing
@@ -16,11 +16,22 @@ from harness.faults import Condition, FaultPlan, clash
 from harness.rundir import EventLog
 from harness.servers import ServerUnderTest
 
-__all__ = ["Faulting"]
+__all__ = ["ByHand", "Faulting"]
 
 _POLL_S: Final = 0.005
 _LOOK_NS: Final = 10_000_000
 _CLOSE_S: Final = 2.0
+
+
+@dataclass(eq=False, slots=True)
+class ByHand:
+    """A fault that was asked for while the run goes on, and what has become of it."""
+
+    command: str  # id of what asked for it
+    before_start: Callable[[], None] | None = None  # called between the end of the boot and the start of the next one
+    landed_ns: int | None = None
+    up_ns: int | None = None  # the next boot was ready
+    refused: str = ""  # why it did not land
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +44,7 @@ class _Waiting:
     nearest_at_s: float = 0.0
     met_ns: int | None = None
     blocked_by: str = ""
+    by_hand: ByHand | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +86,9 @@ class Faulting:
     ) -> None:
         """`make` gives what a fault does that does not end the boot. `enter`: a phase. `tell`: something happened."""
         self._waiting = [_Waiting(number, plan) for number, plan in enumerate(plans, 1)]
+        self._number = len(self._waiting)
         self._under_way: list[_UnderWay] = []
+        self._is_running = False
         self._server = server
         self._events = events
         self._make = make
@@ -91,22 +105,46 @@ class Faulting:
         """Whether an end of the boot now would be the doing of a fault, and is looked after here."""
         return any(isinstance(each.disturbance, Replacing) and each.boot == self._server.boot for each in self._under_way)
 
-    def run(self, load_start_ns: int, load_end_ns: int) -> None:
-        """Lets them happen; returns when all are over. Raises RunError if the server dies on its own."""
+    def run(self, load_start_ns: int, load_end_ns: Callable[[], int], is_over: Callable[[], bool]) -> None:
+        """Lets them happen; returns when the load and all of them are over. Raises RunError if the server dies on its own.
+
+        `load_end_ns`: when it is to end, as it is known by now. `is_over`: it has ended by itself.
+        """
         self._load_start_ns = load_start_ns
+        self._is_running = True
         while True:
             self._tick()
             self._restart_if_ended()
-            now = time.monotonic_ns()
-            if (due := self._next_due(now, load_end_ns)) is not None:
+            now, end_ns = time.monotonic_ns(), load_end_ns()
+            if (due := self._next_due(now, end_ns)) is not None:
                 self._waiting.remove(due)
                 self._do(due)
                 continue
-            if now >= load_end_ns:
+            has_ended = now >= end_ns
+            if has_ended:
                 self._give_up_waiting()
-            if not self._waiting and all(each.is_open_ended for each in self._under_way):
+            if not self._waiting and all(each.is_open_ended for each in self._under_way) and (has_ended or is_over()):
+                self._is_running = False
                 return
             time.sleep(_POLL_S)
+
+    def now(self, plan: FaultPlan, by_hand: ByHand, load_end_ns: int) -> None:
+        """Lets one more happen, at once. Raises DidNotLand if it cannot."""
+        at_s = round(self._at_s(), 3)
+        if not self._is_running or at_s < 0:
+            raise DidNotLand("faults happen while the load goes on")
+        plan = replace(plan, at_s=at_s)
+        if plan.until_s is not None and plan.until_s > (load_end_ns - self._load_start_ns) / 1e9:
+            raise DidNotLand(f"it would last until {plan.until_s:.1f} s, longer than the load")
+        for each in self._under_way:
+            if each.plan.kind.effect == "lasts" and (why := clash(each.plan.name, plan.name)):
+                raise DidNotLand(f"{each.plan} lasts: {why}")
+        self._number += 1
+        self._waiting.append(_Waiting(self._number, plan, by_hand=by_hand))
+
+    def lasts(self, name: str) -> bool:
+        """Whether a fault of that kind is under way."""
+        return any(each.plan.name == name for each in self._under_way)
 
     def on_tick(self) -> None:
         """Looks after those that are under way: whether they have landed, are to end, have ended."""
@@ -173,7 +211,7 @@ class Faulting:
 
     def _give_up_waiting(self) -> None:
         """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""
-        for each in [each for each in self._waiting if each.plan.condition is not None]:
+        for each in [each for each in self._waiting if each.plan.condition is not None or each.by_hand is not None]:
             self._waiting.remove(each)
             self._receipt(each, None, detail=self._why_not(each))
 
@@ -221,7 +259,11 @@ class Faulting:
         landing = server.hit(each.plan)
         self._receipt(each, landing.landed_ns, boot=boot, detail=landing.detail, receipt=landing.receipt)
         self._boot_is_over(boot, f"boot {boot} was ended by {each.plan}")
+        if each.by_hand is not None and each.by_hand.before_start is not None:
+            each.by_hand.before_start()
         self._start_again()
+        if each.by_hand is not None:
+            each.by_hand.up_ns = time.monotonic_ns()
 
     def _restart_if_ended(self) -> None:
         if self._server.child is None or self._server.is_up or not self.explains_death:
@@ -313,6 +355,11 @@ class Faulting:
         plan = each.plan
         if landed_ns is not None and each.blocked_by:
             detail = f"it had to wait for {each.blocked_by}"
+        asked: dict[str, Any] = {}
+        if each.by_hand is not None:
+            asked = {"command": each.by_hand.command}
+            each.by_hand.landed_ns = landed_ns
+            each.by_hand.refused = "" if landed_ns is not None else detail or "it did not land"
         self._events.write(
             "fault",
             number=each.number,
@@ -326,6 +373,7 @@ class Faulting:
             boot=boot if boot is not None else self._server.boot,
             detail=detail,
             receipt=receipt or {},
+            **asked,
         )
 
     def _over(self, each: _UnderWay, ended_ns: int | None, receipt: dict[str, Any], detail: str = "") -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from harness.durations import parse_duration_s
 from harness.faults import GAUGES, KINDS, OPERATORS, Condition, FaultKind, FaultPlan
 
-__all__ = ["FAULT_HELP", "parse_fault"]
+__all__ = ["FAULT_HELP", "parse_fault", "parse_fault_now"]
 
 _DURATION: Final = re.compile(r"\d+(?:\.\d+)?\s*(?:us|ms|s|m|h)(?![A-Za-z])")
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|KiB|MiB|GiB)(?![A-Za-z])")
@@ -33,6 +33,11 @@ def parse_fault(text: str) -> FaultPlan:
     return _Reader(text).fault()
 
 
+def parse_fault_now(text: str) -> FaultPlan:
+    """Reads a fault that is to happen at once: a kind, its value, its length. `restart` is `term`. Raises ValueError."""
+    return _Reader("term" if text.strip() == "restart" else text).fault_now()
+
+
 class _Reader:
     """Goes through the text from left to right."""
 
@@ -40,17 +45,23 @@ class _Reader:
         self._text = text
         self._at = 0
 
-    def fault(self) -> FaultPlan:
+    def fault_now(self) -> FaultPlan:
+        name, kind, value = self._what()
+        if self._take("@"):
+            self._at -= 1
+            raise self._refused("it happens now", ["the end", *(["+ and how long"] if kind.length != "none" else [])])
+        length_s = self._length(name, kind, f"{name}+2s")
         self._skip()
-        name = self._one_of(list(KINDS), "a kind of fault")
-        kind = KINDS[name]
-        value = kind.default
-        if self._take("="):
-            value = self._value(name, kind)
+        if self._at < len(self._text):
+            raise self._refused("nothing more is understood here", ["the end"])
+        return FaultPlan(name, 0.0, length_s=length_s, value=value)
+
+    def fault(self) -> FaultPlan:
+        name, kind, value = self._what()
         if not self._take("@"):
             raise self._refused("here follows when", ["@ and a time or a condition", *(["= and a value"] if kind.value else [])])
         at_s, condition = self._when()
-        length_s = self._length(name, kind)
+        length_s = self._length(name, kind, f"{name}@6s+2s")
         every_s, count, not_before_s = None, None, 0.0
         if condition is None:
             if self._keyword("every"):
@@ -72,6 +83,12 @@ class _Reader:
         return FaultPlan(name, at_s, condition, not_before_s, length_s, value, every_s, count)
 
     # Parts.
+
+    def _what(self) -> tuple[str, FaultKind, float | str | None]:
+        self._skip()
+        name = self._one_of(list(KINDS), "a kind of fault")
+        kind = KINDS[name]
+        return name, kind, self._value(name, kind) if self._take("=") else kind.default
 
     def _value(self, name: str, kind: FaultKind) -> float | str:
         match kind.value:
@@ -121,7 +138,7 @@ class _Reader:
             return float(found[0].replace("_", ""))
         raise self._refused(f"{gauge} is counted", ["a whole number, e.g., 500 or 10_000"])
 
-    def _length(self, name: str, kind: FaultKind) -> float | None:
+    def _length(self, name: str, kind: FaultKind, example: str) -> float | None:
         if self._take("+"):
             if kind.length == "none":
                 self._at -= 1
@@ -129,7 +146,7 @@ class _Reader:
                 raise self._refused(f"{name} takes no length", ["the end", f"a kind that lasts: {lasting}"])
             return self._positive("how long")
         if kind.length == "required":
-            raise self._refused(f"{name} lasts: say how long", [f"+ and a time, e.g., {name}@6s+2s"])
+            raise self._refused(f"{name} lasts: say how long", [f"+ and a time, e.g., {example}"])
         return None
 
     def _positive(self, what: str) -> float:

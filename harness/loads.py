@@ -48,6 +48,7 @@ _LEAD_ELSEWHERE_NS = 1_000_000_000
 _ELSEWHERE = {Gauge.ACCEPTED: "sent", Gauge.STARTED: "answered"}
 _PATIENCE_S = 10.0
 _HURRY_S = 3.0
+_POLL_S = 0.005
 
 
 class Loads:
@@ -74,11 +75,15 @@ class Loads:
         self._tick = tick
         self._started: list[tuple[Child, Talk]] = []
         self._pages: list[LivePage] = []
+        self._reports: dict[int, dict[str, Any]] = {}
+        self._answers: list[dict[str, Any]] = []
         self._machines = LoadMachines(plan, rundir, events, tick, tell) if plan.expect_loads else None
         self.n_processes = 0
         """Of all machines together, once that is known."""
         self.start_ns = 0
         """When the load begins, monotonic ns; 0 until that is known."""
+        self.end_ns = 0
+        """When it ends, monotonic ns; it can be changed meanwhile."""
         self.schedule: str | None = None
         """What tells its schedule from any other; None where there is none: users go by the answers."""
 
@@ -136,6 +141,7 @@ class Loads:
     def begin(self) -> int:
         """Tells all the same start, and returns it, monotonic ns."""
         self.start_ns = time.monotonic_ns() + (_LEAD_NS if self._machines is None else _LEAD_ELSEWHERE_NS)
+        self.end_ns = self.start_ns + int(self._plan.for_s * 1e9)
         if self._machines is not None:
             self._machines.begin(self.start_ns, self._note)
         for _, talk in self._started:
@@ -146,14 +152,32 @@ class Loads:
         """Waits until all have sent what they had to, and writes down what they report. Raises ChildDied or ChildNotReady."""
         # In the closed model users are waited for first, and what they left in flight then.
         patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + _PATIENCE_S
-        left_s = max(0.0, self.start_ns / 1e9 + self._plan.for_s - time.monotonic())
-        for process, (child, talk) in enumerate(self._started):
-            report = talk.hear(left_s + patience_s, "in the middle of the load")
+        for process, (child, _) in enumerate(self._started):
+            report = self._report_of(process, child, self._left_s() + patience_s)
             ended = child.wait(patience_s, self._tick)
             self._note({"process": process, **report, "exit_status": ended.status if ended else -1})
         if self._machines is not None:
-            left_s = max(0.0, self.start_ns / 1e9 + self._plan.for_s - time.monotonic())
-            self._machines.finish(left_s + patience_s + _PATIENCE_S)
+            self._machines.finish(self._left_s() + patience_s + _PATIENCE_S)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether one of those here has sent all that it had to: then the load cannot be changed any more."""
+        return bool(self._reports) or any(child.poll() is not None for child, _ in self._started)
+
+    @property
+    def are_all_here(self) -> bool:
+        """Whether no other machine takes part."""
+        return self._machines is None
+
+    def say_to_all(self, message: dict[str, Any]) -> None:
+        """Says something to each of those here."""
+        for _, talk in self._started:
+            talk.say(message)
+
+    def answers(self, what: str, number: str) -> list[dict[str, Any]]:
+        """What those here have answered: the messages in which `what` is `number`."""
+        self._hear()
+        return [each for each in self._answers if each.get(what) == number]
 
     def raise_if_one_died(self) -> None:
         """Raises ChildDied if one ended before its time."""
@@ -187,6 +211,33 @@ class Loads:
         for page in self._pages:
             page.close()
         self._pages.clear()
+
+    def _left_s(self) -> float:
+        return max(0.0, self.end_ns / 1e9 - time.monotonic())
+
+    def _report_of(self, process: int, child: Child, timeout_s: float) -> dict[str, Any]:
+        """Waits for what one says at its end. Raises ChildDied or ChildNotReady."""
+        end = time.monotonic() + timeout_s
+        while True:
+            # First whether it has ended, then what it said: its last line could come between the other way round.
+            ended = child.poll() is not None
+            self._hear()
+            if process in self._reports:
+                return self._reports[process]
+            if ended:
+                raise child.died("in the middle of the load")
+            if time.monotonic() > end:
+                raise child.not_ready(timeout_s)
+            self._tick()
+            time.sleep(_POLL_S)
+
+    def _hear(self) -> None:
+        for process, (_, talk) in enumerate(self._started):
+            while (said := talk.listen()) is not None:
+                if "done" in said:
+                    self._reports[process] = said
+                else:
+                    self._answers.append(said)
 
     def _stop_one(self, child: Child, talk: Talk) -> None:
         if child.poll() is None:

@@ -20,8 +20,10 @@ __all__ = [
     "Fault",
     "Figure",
     "GeneratorReport",
+    "LoadChanged",
     "Note",
     "ScenarioCheck",
+    "Steered",
     "SurvivingProcess",
     "UsersReport",
 ]
@@ -66,7 +68,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The receipt of one planned fault."""
+    """The receipt of one fault, planned or by hand."""
 
     name: str  # "kill", "stop", ...
     planned_s: float | None  # after load start; None: on a condition
@@ -80,9 +82,35 @@ class Fault:
     length_s: float | None = None  # of one that lasts; None: until the end of the run
     ended_ns: int | None = None  # None: it did not end, or does not last
     receipt: Mapping[str, Any] = field(default_factory=dict)  # what proves it: pids, signals, states, sizes
+    by_hand: bool = False  # asked for while the run went on
 
     def __str__(self) -> str:
         return self.text or (f"{self.name} at {self.planned_s:g} s" if self.planned_s is not None else self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """Something that was asked of the run while it went on."""
+
+    do: str  # "rate", "users", "pool", "tasks", "for", "fault", "mark", "stop", or what no session knew
+    text: str  # e.g., "rate=200"
+    value: float | str | None
+    who: str  # asked for it
+    asked_ns: int
+    landed_ns: int | None = None  # None: it was not done
+    refused: str = ""  # why not
+    detail: str = ""  # what it did
+
+
+@dataclass(frozen=True, slots=True)
+class LoadChanged:
+    """A change of the load that was made."""
+
+    at_ns: int
+    rate_per_s: float | None  # from then on; None: of users
+    users: int | None  # from then on; None: as many as before
+    load_end_ns: int  # as it was planned from then on
+    planned: int  # requests in all, as they were planned from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +235,9 @@ class Evidence:
     is_closed: bool = False  # users waited for answers before they sent more: nobody was due at a time of their own
     users: Sequence[UsersReport] = ()
     lag_floor_ms: float | None = None  # p99 of the generator's lag on this machine when nothing is asked of it; None: not known
+    steered: Sequence[Steered] = ()  # what was asked of it while it went on
+    load_changes: Sequence[LoadChanged] = ()
+    planned_end_ns: int | None = None  # of the load; None: as it ended
     planned_faults: Sequence[str] = ()  # as in the plan, e.g., "kill@6s"
     warm_up_s: float = 0.0  # left out of the figures, not of the accounting
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
@@ -218,6 +249,11 @@ class Evidence:
     notes: Sequence[Note] = ()
     errors: Sequence[tuple[str, int]] = ()  # what the tracebacks in the server's logs end with, and how often
     problems: Sequence[str] = field(default=())  # what went wrong while running, in words; each makes the run inconclusive
+
+    @property
+    def ended_by_hand(self) -> bool:
+        """Whether somebody ended the load before its time."""
+        return self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns
 
     def death_ns(self, boot: int, pid: int) -> int | None:
         """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""

@@ -302,8 +302,12 @@ class Plan(BaseModel):
 
     def to_toml(self) -> str:
         """The plan as it can be run again."""
+        return tomli_w.dumps(self.plain())
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain values, without what was left open."""
         values = self.model_dump(mode="json", exclude_none=True)
-        return tomli_w.dumps({name: value for name, value in values.items() if value not in ([], {}) or name == "faults"})
+        return {name: value for name, value in values.items() if value not in ([], {}) or name == "faults"}
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Plan:

@@ -56,14 +56,19 @@ class Progress:
         if not self._renews:
             self._line(text)
             return
-        self._write(f"\r\x1b[2K{text[: max(1, self._width() - 1)]}")
-        self._open = True
+        self._renew(text)
 
     def close(self) -> None:
         """Ends an open line."""
         if self._open:
             self._write("\n")
             self._open = False
+
+    def _renew(self, text: str) -> None:
+        """Puts the text in place of the open line; where nothing can be renewed it is not shown."""
+        if self._renews:
+            self._write(f"\r\x1b[2K{text[: max(1, self._width() - 1)]}")
+            self._open = True
 
     def _line(self, text: str) -> None:
         self._write(("\r\x1b[2K" if self._open else "") + text + "\n")

@@ -135,6 +135,11 @@ class RunDir:
         return self.path / "scenario.json"
 
     @property
+    def dropped(self) -> Path:
+        """Is there, and says why, if the rows were removed: the run cannot be judged again."""
+        return self.path / "rows-dropped.txt"
+
+    @property
     def environment(self) -> Path:
         """Machine and versions."""
         return self.path / "environment.json"

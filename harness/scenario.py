@@ -25,12 +25,15 @@ def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int
     return described
 
 
-def entry_of(plan: Plan, addresses: dict[str, str]) -> str:
-    """What a server is told of the scenario, as JSON; of a file, where it is: the server may run in another directory."""
+def entry_of(plan: Plan, addresses: dict[str, str], tasks: str | None = None) -> str:
+    """What a server is told of the scenario, as JSON; of a file, where it is: the server may run in another directory.
+
+    `tasks`: of another kind than the plan's.
+    """
     name = _name(plan)
     entry = {
         "name": str(Path(name).resolve()) if _is_file(name) else name,
-        "tasks": plan.tasks,
+        "tasks": tasks or plan.tasks,
         "world": addresses,
         "settings": plan.settings,
         "seed": plan.seed,

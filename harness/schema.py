@@ -35,6 +35,7 @@ __all__ = [
     "ScenarioSummary",
     "SloSummary",
     "SloWindowsSummary",
+    "SteeredSummary",
     "Summary",
     "Tasks",
     "TimelineSummary",
@@ -215,9 +216,9 @@ class BootSummary(_Record):
 
 
 class FaultSummary(_Record):
-    """One fault that was planned, in the order in which they landed. Times after it are counted from when it landed."""
+    """One fault, planned or by hand, in the order in which they landed. Times after it are counted from when it landed."""
 
-    fault: str = Field(description="as planned, e.g., stop@6s+2s")
+    fault: str = Field(description="as planned, e.g., stop@6s+2s; by hand: with the time at which it was asked for")
     kind: str
     condition: str | None = Field(description="null: it had a time")
     planned_s: Number = Field(description="null: it had a condition")
@@ -232,6 +233,17 @@ class FaultSummary(_Record):
     backlog_recovery_s: Number = Field(description="until, after its end, the backlog was no higher than that; null: never")
     left_queued: int = Field(description="tasks that the processes which it ended had not started")
     left_running: int = Field(description="tasks that those processes were running")
+
+
+class SteeredSummary(_Record):
+    """Something that was asked of the run while it went on, in the order in which it was asked."""
+
+    at_s: Number = Field(description="when it was asked")
+    text: str = Field(description="e.g., rate=200, pool=8, fault=kill, stop")
+    landed_s: Number = Field(description="when it took effect; null: it was not done")
+    refused: str = Field(description="why it was not done; empty: it was")
+    detail: str = Field(description="what it did")
+    who: str = Field(description="asked for it")
 
 
 class InvariantSummary(_Record):
@@ -375,6 +387,7 @@ class Summary(_Record):
     machine: Machine | None = Field(default=None, description="null: nobody looked at it")
     boots: list[BootSummary]
     faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
+    steered: list[SteeredSummary] = Field(default=[], description="what was asked of it while it went on (docs/steering.md)")
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
     routes: list[RouteSummary] = Field(default=[], description=f"the busiest first, at most {N_GROUPS}")

@@ -76,6 +76,8 @@ class ServerUnderTest:
         self.host = host
         self.port = port or free_port(host)
         self.boot = 0
+        self.pool: int | None = None
+        """Threads that its later boots are started with, if that was changed."""
         self.child: Child | None = None
         self.pages = BootPages(rundir, 0)
         self.process: psutil.Process | None = None
@@ -89,7 +91,7 @@ class ServerUnderTest:
     def start(self) -> None:
         """Starts the next boot and waits until it is ready. Raises ChildDied or ChildNotReady."""
         self.boot += 1
-        start = Start(self.host, self.port, self.boot, self._rundir.tasks(self.boot), self._scenario)
+        start = Start(self.host, self.port, self.boot, self._rundir.tasks(self.boot), self._scenario, self.pool)
         name = f"server-{self.boot}"
         engine = self._engine
         self.child = child = Child(

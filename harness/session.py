@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.calibration import Calibration, measuring
 from harness.ceilings import known_ceiling
+from harness.control.steering import Steering
 from harness.disturbances import WorldControl
 from harness.engines import Engine, engine_of
 from harness.environment import describe_environment
@@ -28,7 +29,7 @@ from harness.evidence import judged_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
-from harness.leftovers import tidy_world
+from harness.leftovers import tidy_rows, tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
@@ -101,6 +102,7 @@ def run(
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
     with measuring(session_progress.event):
         interrupted_by = session.run()
+    tidy_rows(rundir)
     if interrupted_by is None and scenario.get("has_check"):
         # From the rows and from what is left in the world, now that nothing moves any more.
         try:
@@ -145,6 +147,7 @@ class _Session:
         ceiling_per_s = None if calibration is None else calibration.ceiling_per_s / calibration.processes
         self._loads = Loads(plan, rundir, self._events, self._tick, progress.event, ceiling_per_s=ceiling_per_s)
         self._calibration = calibration
+        self._steering = Steering(plan, rundir, self._events, self._loads, progress.event, calibration)
         self._interrupted_by: int | None = None
         self._stopping = False
         self._world: Child | None = None
@@ -172,6 +175,7 @@ class _Session:
                     self._progress.event(f"error: {error}")
                 finally:
                     self._stop()
+                    self._steering.close()
                     self._events.write("end")
             return self._interrupted_by
         finally:
@@ -194,8 +198,11 @@ class _Session:
             scenario="{}",
             tick=self._tick,
         )
+        self._steering.server = self._server
         if self._plan.scenario is not None:
-            self._server.tell_scenario(entry_of(self._plan, self._start_world()))
+            addresses = self._start_world()
+            self._steering.entry = lambda kind: entry_of(self._plan, addresses, kind)
+            self._server.tell_scenario(entry_of(self._plan, addresses))
             require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
         self._loads.start()
         self._server.start()
@@ -204,7 +211,8 @@ class _Session:
         self._progress.event(f"server: boot 1 is ready (pid {self._pid()}), load starts")
         self._begin_load()
         self._faulting = self._faults(self._server)
-        self._faulting.run(self._loads.start_ns, self._loads.start_ns + int(self._plan.for_s * 1e9))
+        self._steering.faulting = self._faulting
+        self._faulting.run(self._loads.start_ns, lambda: self._loads.end_ns, lambda: self._loads.is_over)
         self._loads.finish()
         self._enter("drain")
         self._drain()
@@ -249,11 +257,10 @@ class _Session:
         planned = self._loads.planned()
         start_ns = self._loads.begin()
         self._rundir.make_latest()
-        end_ns = start_ns + int(self._plan.for_s * 1e9)
         self._events.write(
             "load_started",
             load_start_ns=start_ns,
-            load_end_ns=end_ns,
+            load_end_ns=self._loads.end_ns,
             planned=planned,
             schedule=self._loads.schedule,
             processes=self._loads.n_processes,
@@ -309,6 +316,7 @@ class _Session:
         server = self._server
         if self._faulting is not None:
             self._faulting.on_tick()
+        self._steering.on_tick()
         if server is None or not self._sampler.sample(server.boot, server.pages, server.process, self._loads.total(Gauge.CPU)):
             return
         self._check_nobody_died(server)

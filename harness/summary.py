@@ -14,7 +14,7 @@ from harness.findings import Facts, find
 from harness.gates import evaluate
 from harness.grouping import NEVER_NS
 from harness.invariants import Invariant, check
-from harness.model import Boot, Evidence, Fault
+from harness.model import Boot, Evidence, Fault, Steered
 from harness.noise import Noise, noise_of
 from harness.recovery import Recovery
 from harness.rowscan import left_in
@@ -40,6 +40,7 @@ from harness.schema import (
     ScenarioSummary,
     SloSummary,
     SloWindowsSummary,
+    SteeredSummary,
     Summary,
     Tasks,
     TimelineSummary,
@@ -120,6 +121,7 @@ def judge_evidence(
         machine=_machine(noise),
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
+        steered=[_steered(evidence, each) for each in evidence.steered],
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         routes=[_route(each) for each in routes(evidence, result, spans)[:N_GROUPS]],
@@ -287,6 +289,17 @@ def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
         backlog_recovery_s=after.backlog_s,
         left_queued=after.left_queued,
         left_running=after.left_running,
+    )
+
+
+def _steered(evidence: Evidence, each: Steered) -> SteeredSummary:
+    return SteeredSummary(
+        at_s=_since(evidence, each.asked_ns),
+        text=each.text,
+        landed_s=_since(evidence, each.landed_ns),
+        refused=each.refused,
+        detail=each.detail,
+        who=each.who,
     )
 
 

@@ -71,6 +71,7 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
         _pool(summary, page),
         _restarts(summary, page),
         _faults(summary, page),
+        _steered(summary, page),
         _accounting(summary, page),
         _scenario(summary, page),
         _invariants(summary, page),
@@ -286,6 +287,16 @@ def _faults(summary: Summary, page: _Page) -> Iterator[str]:
     yield page.paint("title", "Faults")
     for name, words in lines:
         yield from page.sentence(f" {page.glyphs.dot}", f"{name}: {words}", None)
+
+
+def _steered(summary: Summary, page: _Page) -> Iterator[str]:
+    """What was asked of it while it went on."""
+    if not summary.steered:
+        return
+    yield page.paint("title", "Changed by hand")
+    for each in summary.steered:
+        what = f"was not done: {each.refused}" if each.landed_s is None else each.detail
+        yield from page.sentence(f" {page.glyphs.dot}", f"{at_s(each.landed_s or each.at_s)}  {each.text}: {what}", None)
 
 
 def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool) -> str:

@@ -7,7 +7,7 @@ interval [start, end). All task rows of a server count here, also those without 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -196,6 +196,12 @@ def recovery_s(boot: Boot, account: Account) -> float | None:
 
 def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_ns: int) -> int:
     """For how long every thread of the pool was busy. While it was squeezed, it had fewer."""
+    if any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered) and evidence.gauges is not None:
+        # Sampled, because the page of the server shows the last size alone.
+        return sum(
+            busy.duration_ns(threads, min(end_ns, until_ns)) - busy.duration_ns(threads, min(begin_ns, until_ns))
+            for begin_ns, end_ns, threads in _sampled_sizes(evidence.gauges.rows, boot, until_ns)
+        )
     saturated_ns = busy.duration_ns(size, until_ns)
     for fault in evidence.faults:
         if fault.name != "squeeze" or fault.boot != boot.boot or fault.landed_ns is None:
@@ -207,6 +213,19 @@ def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_
             for sign, threads in ((1, squeezed), (-1, size))
         )
     return saturated_ns
+
+
+def _sampled_sizes(rows: Rows, boot: Boot, until_ns: int) -> Iterator[tuple[int, int, int]]:
+    """(from, until, threads) for as long as the pool kept its size, as it was sampled."""
+    rows = rows[(rows["boot"] == boot.boot) & (rows["pool_size"] > 0)]
+    if not len(rows):
+        return
+    t_ns, size = rows["t_ns"].astype(np.int64), rows["pool_size"].astype(np.int64)
+    begins = np.flatnonzero(np.diff(size, prepend=-1))
+    ends_ns = [*t_ns[begins[1:]].tolist(), boot.reaped_ns or until_ns]
+    # What was before the first sample had the size of the first one.
+    begins_ns = [boot.ready_ns or boot.spawned_ns, *t_ns[begins[1:]].tolist()]
+    yield from zip(begins_ns, ends_ns, size[begins].tolist(), strict=True)
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:

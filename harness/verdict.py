@@ -81,9 +81,8 @@ def judge(
         return Verdict("INCONCLUSIVE", reasons, trusted=False)
     if any(slo.holds is False for slo in slos):
         return Verdict("FAIL", tuple(_broken(slo) for slo in slos if slo.holds is False))
-    if any(slo.holds is None for slo in slos):
-        return Verdict("INCONCLUSIVE", tuple(f"{slo.text} cannot be told: {slo.why}." for slo in slos if slo.holds is None))
-    return Verdict("PASS", ())
+    undecided = [*_of_the_hand(evidence), *(f"{slo.text} cannot be told: {slo.why}." for slo in slos if slo.holds is None)]
+    return Verdict("INCONCLUSIVE", tuple(undecided)) if undecided else Verdict("PASS", ())
 
 
 def slowed_by(evidence: Evidence) -> str:
@@ -138,6 +137,17 @@ def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
             yield began, boot.reaped_ns or NEVER_NS
 
 
+def _of_the_hand(evidence: Evidence) -> Iterator[str]:
+    """What was measured can be trusted, and is not what was to be measured."""
+    if evidence.ended_by_hand and evidence.planned_end_ns is not None:
+        ended, planned = (
+            duration_s((at_ns - evidence.load_start_ns) / 1e9) for at_ns in (evidence.load_end_ns, evidence.planned_end_ns)
+        )
+        missing = len(evidence.planned_faults) - sum(not fault.by_hand for fault in evidence.faults)
+        left_out = f"; {counted(missing, 'planned fault')} never happened" if missing > 0 else ""
+        yield f"The load was ended by hand after {ended}, not after {planned}{left_out}."
+
+
 def _of_the_session(evidence: Evidence) -> Iterator[str]:
     if evidence.interrupted_by:
         yield f"The run was interrupted by {evidence.interrupted_by}."
@@ -145,22 +155,24 @@ def _of_the_session(evidence: Evidence) -> Iterator[str]:
     if evidence.check is not None:
         yield from (f"The scenario's own check: {text}." for text in evidence.check.problems)
     yield from (reason for fault in evidence.faults for reason in _of_a_fault(evidence, fault))
-    missing = len(evidence.planned_faults) - len(evidence.faults)
-    if missing > 0 and not evidence.interrupted_by:
+    missing = len(evidence.planned_faults) - sum(not fault.by_hand for fault in evidence.faults)
+    if missing > 0 and not evidence.interrupted_by and not evidence.ended_by_hand:
         yield f"{missing} of {len(evidence.planned_faults)} planned faults never happened."
 
 
 def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
     why = f": {fault.detail}" if fault.detail else ""
     if fault.landed_ns is None:
-        yield f"The fault {fault} did not land{why}."
+        # By hand: whoever asked for it was told. On a condition: it might have been met in the time that was cut off.
+        if not fault.by_hand and not (fault.condition is not None and evidence.ended_by_hand):
+            yield f"The fault {fault} did not land{why}."
         return
     # One on a condition is due when that was first seen to be true.
     due_ns = fault.met_ns if fault.planned_s is None else evidence.load_start_ns + int(fault.planned_s * 1e9)
     late_s = (fault.landed_ns - (due_ns or fault.landed_ns)) / 1e9
     if fault.landed_ns > evidence.load_end_ns:
         yield f"The fault {fault} landed only after the end of the load{why}."
-    elif late_s > LATE_FAULT_S:
+    elif late_s > LATE_FAULT_S and not fault.by_hand:
         yield f"The fault {fault} landed {late_s:.1f} s late{why}."
     unwritten = sum(file.unwritten for files in (evidence.requests, evidence.effects, *evidence.tasks.values()) for file in files)
     if fault.name == "full-disk" and unwritten:

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from harness.commands.compare import compare
 from harness.commands.doctor import doctor
 from harness.commands.load import load
 from harness.commands.new import new
 from harness.commands.report import report
 from harness.commands.run import run
 from harness.commands.runs import runs
+from harness.commands.steer import steer
 from harness.errors import RunError
 
 __all__ = ["main"]
@@ -55,7 +57,7 @@ def main(context: click.Context) -> None:
         context.invoke(run, scenarios=("email",))
 
 
-for _command in (doctor, load, new, report, run, runs):
+for _command in (compare, doctor, load, new, report, run, runs, steer):
     main.add_command(_command)
 
 

@@ -49,7 +49,10 @@ def _engine(plan: Plan, name: str, command: Callable[[Start], list[str]]) -> Eng
     return Engine(
         name=name,
         command=command,
-        env=lambda start: {**probe_env(start, plan.pool, f"{plan.scenario} {plan.tasks}"), "AFTERLOAD_SCENARIO": start.scenario},
+        env=lambda start: {
+            **probe_env(start, start.pool or plan.pool, f"{plan.scenario} {plan.tasks}"),
+            "AFTERLOAD_SCENARIO": start.scenario,
+        },
         drain_s=plan.drain_s,
         ready_path="/openapi.json",
         ready_s=plan.ready_s,

@@ -18,7 +18,7 @@ def bundled(plan: Plan) -> Engine:
             "host": start.host,
             "port": start.port,
             "workers": plan.workers,
-            "pool": plan.pool,
+            "pool": start.pool or plan.pool,
             "drain": plan.drain_s,
             "order": plan.order,
             "on-error": plan.on_error,

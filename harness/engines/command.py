@@ -31,7 +31,7 @@ def command(plan: Plan) -> Engine:
     return Engine(
         name="command",
         command=filled_in,
-        env=lambda start: probe_env(start, plan.pool, " ".join(plan.command)),
+        env=lambda start: probe_env(start, start.pool or plan.pool, " ".join(plan.command)),
         drain_s=plan.drain_s,
         ready_path=plan.ready,
         ready_s=plan.ready_s,

@@ -28,6 +28,7 @@ class Start:
     boot: int
     rows: Path  # where its task rows go
     scenario: str  # JSON for AFTERLOAD_SCENARIO
+    pool: int | None = None  # threads for def tasks, if that was changed since the run began; else as planned
 
 
 @dataclass(frozen=True, slots=True)

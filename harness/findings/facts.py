@@ -9,9 +9,9 @@ from typing import Any
 
 from harness.accounting import Account
 from harness.findings.stretch import Stretch, stretches_of
-from harness.load.pacing import planned_profile
 from harness.model import Evidence
 from harness.statistics import Statistics
+from harness.steered import profile_in_force
 from harness.timeline import Pool, Timeline
 from harness.usage import Usage, usage_of
 
@@ -38,13 +38,13 @@ class Facts:
     @cached_property
     def stretches(self) -> tuple[Stretch, ...]:
         """The times in which a boot was up and load was sent as the plan has it: at one rate, or on one ramp."""
-        profile = None if self.evidence.is_closed else planned_profile(self.plan)
+        profile = profile_in_force(self.evidence, self.plan)
         return stretches_of(self.evidence, self.account, self.usage, profile)
 
     @cached_property
     def main(self) -> Stretch | None:
         """What is said of rates is said of this one: one that falls behind, the highest rate where that changes, the longest."""
-        changes = self.plan.get("stages") is not None or self.plan.get("replay") is not None
+        changes = self.plan.get("stages") is not None or self.plan.get("replay") is not None or bool(self.evidence.load_changes)
         return max(
             self.stretches,
             key=lambda each: (each.falls_behind, each.accepted_per_s if changes else 0.0, each.seconds),

@@ -19,6 +19,7 @@ from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
+from harness.steered import changed_ns
 from harness.usage import Flow, Usage
 
 __all__ = ["LEAST_RISE", "Stretch", "Way", "lasting_of", "stretches_of"]
@@ -151,7 +152,16 @@ def _parts(profile: Profile | None, evidence: Evidence) -> Iterator[tuple[int, i
 
 
 def _undisturbed(evidence: Evidence, from_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
-    """What is left of a time without the faults that lasted: what happened then was meant to, and is told of with them."""
+    """What is left of a time without the faults that lasted: what happened then was meant to, and is told of with them.
+
+    Cut where something was changed by hand.
+    """
+    cuts = [cut_ns for cut_ns in changed_ns(evidence.steered) if from_ns < cut_ns < until_ns]
+    for begin_ns, end_ns in pairwise([from_ns, *cuts, until_ns]):
+        yield from _between_faults(evidence, begin_ns, end_ns)
+
+
+def _between_faults(evidence: Evidence, from_ns: int, until_ns: int) -> Iterator[tuple[int, int]]:
     at_ns = from_ns
     for began_ns, ended_ns in lasting_of(evidence):
         if at_ns < min(began_ns, until_ns):
@@ -208,7 +218,7 @@ def _stretch(
         until_s=last * bin_s,
         ramp=ramp,
         bin_s=bin_s,
-        threads=sum(file.gauges[Gauge.POOL_SIZE] for file in files),
+        threads=_threads(evidence, boot, began_ns, ended_ns) or sum(file.gauges[Gauge.POOL_SIZE] for file in files),
         processes=sum(len(file.rows) > 0 for file in files),
         in_threads=ways.get(False),
         on_loop=ways.get(True),
@@ -217,6 +227,15 @@ def _stretch(
         cpu_share=cpu,
         load_cpu_share=load_cpu,
     )
+
+
+def _threads(evidence: Evidence, boot: Boot, began_ns: int, ended_ns: int) -> int:
+    """As sampled in the middle, if the size of the pool was changed by hand: the page shows what it was at the end. Else 0."""
+    if evidence.gauges is None or not any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered):
+        return 0
+    rows = evidence.gauges.rows
+    inside = rows[(rows["boot"] == boot.boot) & (rows["t_ns"] >= began_ns) & (rows["t_ns"] <= ended_ns)]
+    return int(inside["pool_size"][len(inside) // 2]) if len(inside) else 0
 
 
 def _way(flow: Flow, first: int, last: int) -> Way:

@@ -203,7 +203,7 @@ class Totals:
     response_p99_ms: float | None
     done_p50_ms: float | None
     done_p95_ms: float | None
-    done_p99_ms: float | None  # inf: that share will never be done
+    done_p99_ms: float | None  # of tasks that finished
     backlog_max: int
     saturated_s: float  # how long the pool was full
     run_mean_ms: float | None  # of finished tasks
@@ -258,10 +258,14 @@ class Frame:
     about: About
     boot: Boot
     look: Look
-    series: Series  # of `look`; everything later than `at_s` is not in it
+    series: Series  # of `look`, as far as `at_s`: later bins are not there. Its `edges_ns` count from load start
     oldest_ms: NDArray[np.float64]
     """Per bin: at its end, or at `at_s`, for how long the oldest unfinished task has been due. A lower bound of to-done."""
-    response_heat: HeatMap | None
+    unsettled: NDArray[np.int64]
+    """Per bin: tasks whose operation was due in it and that, at `at_s`, are queued or running."""
+    lost: NDArray[np.int64]
+    """Per bin: tasks whose operation was due in it and whose process died, or gave them up, before they had ended."""
+    response_heat: HeatMap | None  # of the same bins, from load start as well
     done_heat: HeatMap | None
     marks: tuple[Mark, ...]  # all of the run up to `at_s`, in order
     outages: tuple[Outage, ...]

@@ -16,19 +16,22 @@ from locust.exception import StopUser
 from numpy.typing import NDArray
 
 from harness.load.connections import OneSendClientPool
-from harness.load.job import JobError, LoadJob
-from harness.load.pacing import arrival_times_ns, operation_id, schedule_of_process
-from harness.load.profile import steady
+from harness.load.course import Change, Course, changed, first_after
+from harness.load.job import JobError, LoadJob, Proposal
+from harness.load.pacing import Arrivals as ArrivalKind
+from harness.load.pacing import Schedule, arrival_times_ns, operation_id, schedule_of_process
+from harness.load.profile import Profile, steady
 from harness.load.replay import unpacked_times_ns
 from harness.load.stages import parse_stages
 from harness.load.timer import AbsoluteTimer
-from harness.load.traffic import Sender, Stage
+from harness.load.traffic import CannotChange, Sender, Stage
 from harness.rows import RequestError
 
 __all__ = ["ScheduledTraffic"]
 
 START_TIMEOUT_S = 10.0
 NS_PER_S = 1_000_000_000
+_LONG_NS = 86_400 * NS_PER_S
 
 
 class ScheduledTraffic:
@@ -37,9 +40,12 @@ class ScheduledTraffic:
     def __init__(self, stage: Stage) -> None:
         """Computes the schedule. Raises JobError if there can't be one."""
         job = stage.job
+        assert job.arrivals is not None
         try:
+            profile = _profile(job)
+            due_ns = _due_ns(job, job.arrivals, profile)
             self._schedule = schedule_of_process(
-                _due_ns(job),
+                due_ns,
                 [template.weight for template in job.templates],
                 job.seed,
                 process=job.process,
@@ -47,8 +53,11 @@ class ScheduledTraffic:
             )
         except ValueError as error:
             raise JobError(f"job: {error}") from error
-        self.planned = len(self._schedule.due_ns)
-        self.schedule: str | None = self._schedule.digest
+        self._course = Course(job.arrivals, job.seed, due_ns, profile, self._schedule.digest)
+        self._until_ns = round(job.duration_s * NS_PER_S)
+        self._position = 0  # of the next one in the schedule
+        self._held_at: int | None = None  # the position that is not passed until a change has been settled
+        self._prepared: tuple[Course, Schedule, int] | None = None
         self._stage = stage
         self._timer = AbsoluteTimer()
         self._go = gevent.event.AsyncResult()  # the t0, monotonic ns
@@ -82,6 +91,51 @@ class ScheduledTraffic:
         self._is_stopping = True
         self._timer.arm(time.monotonic_ns())
 
+    @property
+    def planned(self) -> int:
+        """Arrivals in its part of the schedule."""
+        return len(self._schedule.due_ns)
+
+    @property
+    def schedule(self) -> str | None:
+        """The digest of the whole one."""
+        return self._schedule.digest
+
+    def prepare_change(self, proposal: Proposal) -> None:
+        """Works out the schedule after the change, beside the sending. Raises CannotChange."""
+        job, part = self._stage.job, self._schedule
+        if proposal.rate_per_s is None or proposal.users is not None:
+            raise CannotChange("requests are sent at a rate, and not by users who wait for answers")
+        position = first_after(part.due_ns, proposal.from_ns)
+        if self._position > position or self._is_stopping:
+            raise CannotChange("it had already sent what is due after the change", is_late=True)
+        self._held_at = position
+        try:
+            change = Change(proposal.from_ns, proposal.until_ns, proposal.rate_per_s)
+            weights = [template.weight for template in job.templates]
+            # In a thread of its own: what is due meanwhile has to leave in time.
+            course, after = gevent.get_hub().threadpool.apply(
+                changed, (self._course, part, change, weights), {"process": job.process, "processes": job.processes}
+            )
+        except ValueError as error:
+            self.settle(go=False)
+            raise CannotChange(str(error)) from None
+        self._prepared = course, after, proposal.until_ns
+
+    def after_change(self) -> tuple[int, str | None]:
+        """Of the schedule that is ready."""
+        assert self._prepared is not None
+        _, after, _ = self._prepared
+        return len(after.due_ns), after.digest
+
+    def settle(self, *, go: bool) -> None:
+        """Goes on by the schedule that is ready, or by the one that there was."""
+        if go:
+            assert self._prepared is not None
+            self._course, self._schedule, self._until_ns = self._prepared
+        self._prepared = self._held_at = None
+        self._timer.arm(time.monotonic_ns())
+
     def report(self) -> dict[str, object]:
         """Nothing: the counts say it all."""
         return {}
@@ -102,24 +156,37 @@ class ScheduledTraffic:
             self._sent_all.set()
 
     def _walk(self, client: HTTPClient, t0_ns: int) -> None:
-        # Memoryviews give plain integers; an element of an array would be a numpy scalar, ten times as dear.
-        due_after_ns = self._schedule.due_ns.data
-        numbers = self._schedule.number.data
-        choices = self._schedule.template.data
-        n_arrivals = len(due_after_ns)
         recorder, templates, send = self._stage.recorder, self._stage.templates, self._sender.send
-        if n_arrivals:
-            recorder.first_due(t0_ns + due_after_ns[0])
+        if self.planned:
+            recorder.first_due(t0_ns + int(self._schedule.due_ns[0]))
         hub = gevent.get_hub()
         watcher = hub.loop.io(self._timer.fileno(), 1)
         run_tag, max_in_flight = self._stage.job.run_tag, self._stage.job.max_in_flight
         patience_ns = round(self._stage.job.send_within_s * NS_PER_S)
-        position = 0
-        while position < n_arrivals and not self._is_stopping:
-            # Also when the next one is overdue: the loop has to run once for the batch before it to leave.
-            self._timer.arm(t0_ns + due_after_ns[position])
+        schedule: Schedule | None = None
+        while not self._is_stopping:
+            if schedule is not self._schedule:
+                schedule = self._schedule
+                # Memoryviews give plain integers; an element of an array would be a numpy scalar, ten times as dear.
+                due_after_ns, numbers, choices = schedule.due_ns.data, schedule.number.data, schedule.template.data
+            n_arrivals = len(due_after_ns) if self._held_at is None else self._held_at
+            position = self._position
+            if position < n_arrivals:
+                # Also when the next one is overdue: the loop has to run once for the batch before it to leave.
+                self._timer.arm(t0_ns + due_after_ns[position])
+            elif self._held_at is not None:
+                self._timer.arm(time.monotonic_ns() + _LONG_NS)
+            else:
+                # A pause at the end belongs to the load as one in the middle does.
+                self._timer.arm(t0_ns + self._until_ns)
             hub.wait(watcher)
+            if schedule is not self._schedule:
+                continue
             now_ns = time.monotonic_ns()
+            if position >= n_arrivals and self._held_at is None and now_ns >= t0_ns + self._until_ns:
+                return
+            # What was changed during the wait is seen after it; nothing is during this loop, in which nobody else runs.
+            n_arrivals = len(due_after_ns) if self._held_at is None else self._held_at
             while position < n_arrivals and not self._is_stopping:
                 due_ns = t0_ns + due_after_ns[position]
                 if due_ns > now_ns:
@@ -134,21 +201,25 @@ class ScheduledTraffic:
                     recorder.launched()
                     gevent.spawn(send, client, template, op, due_ns)
                 position += 1
-        if not self._is_stopping:
-            # A pause at the end belongs to the load as one in the middle does.
-            self._timer.arm(t0_ns + round(self._stage.job.duration_s * NS_PER_S))
-            hub.wait(watcher)
+            self._position = position
 
 
-def _due_ns(job: LoadJob) -> NDArray[np.int64]:
-    """When the requests of all processes are due. Raises ValueError."""
+def _profile(job: LoadJob) -> Profile | None:
+    """The rate over time, of all processes; None for a replay. Raises ValueError."""
     if job.replay is not None:
-        return unpacked_times_ns(job.replay)
-    assert job.arrivals is not None
+        return None
     if job.stages is not None:
-        return arrival_times_ns(job.arrivals, parse_stages(job.stages), job.seed)
+        return parse_stages(job.stages)
     assert job.rate_per_s is not None
-    return arrival_times_ns(job.arrivals, steady(job.rate_per_s, job.duration_s), job.seed)
+    return steady(job.rate_per_s, job.duration_s)
+
+
+def _due_ns(job: LoadJob, arrivals: ArrivalKind, profile: Profile | None) -> NDArray[np.int64]:
+    """When the requests of all processes are due. Raises ValueError."""
+    if profile is not None:
+        return arrival_times_ns(arrivals, profile, job.seed)
+    assert job.replay is not None
+    return unpacked_times_ns(job.replay)
 
 
 class Arrivals(locust.FastHttpUser):

@@ -20,13 +20,13 @@ import gevent.socket
 from harness.load.arrivals import ScheduledTraffic
 from harness.load.connections import resolve
 from harness.load.crowd import CrowdTraffic
-from harness.load.job import JobError, LoadJob, parse_command, parse_job
+from harness.load.job import JobError, LoadJob, Proposal, Settlement, parse_command, parse_job
 from harness.load.locustfile import LocustfileTraffic
 from harness.load.pulse import Pulse
 from harness.load.recorder import RequestRecorder
 from harness.load.session import SessionGoneError, SessionTalk
 from harness.load.template import ReadyTemplate
-from harness.load.traffic import Complaints, Stage, Traffic
+from harness.load.traffic import CannotChange, Complaints, Stage, Traffic
 from harness.rows import Kind, RowWriter
 
 __all__ = ["run"]
@@ -96,6 +96,10 @@ class Load:
         self._n_signals = 0
         self._cpu_share = 0.0  # of one core, while sending
         self._pulse = Pulse()
+        self._t0_ns = 0
+        self._proposed: Proposal | None = None
+        self._called_off = ""
+        self._has_sent_all = False
 
     def run(self, talk: SessionTalk) -> None:
         """Says ready, sends from t0 on, waits for what is in flight, says done. Raises what went wrong."""
@@ -111,6 +115,7 @@ class Load:
         gevent.spawn(self._listen, talk)
         t0_ns = self._go.get()
         if t0_ns is not None:
+            self._t0_ns = t0_ns
             self._send_all(t0_ns)  # If it raises, the account stays unclosed: it did not end in good order.
         self._drain()
         self._complaints.close()
@@ -130,6 +135,7 @@ class Load:
         began_ns, began_cpu_ns = max(t0_ns, time.monotonic_ns()), time.process_time_ns()
         self._pulse.begin(began_ns)
         self._traffic.run(t0_ns)
+        self._has_sent_all = True
         self._pulse.end()
         # Of the time of sending alone, and never of less than would mean something: waiting at the end would dilute it.
         self._cpu_share = (time.process_time_ns() - began_cpu_ns) / max(time.monotonic_ns() - began_ns, MIN_SHARE_NS)
@@ -156,10 +162,40 @@ class Load:
                 continue
             if command.stop:
                 self._stop()
+            elif command.propose is not None:
+                gevent.spawn(self._propose, talk, command.propose)
+            elif command.settle is not None:
+                self._settle(talk, command.settle)
             elif self._go.ready():
                 self._complaints.say("command.t0_ns: given twice; the first one holds")
             else:
                 self._go.set(command.t0_ns)
+
+    def _propose(self, talk: SessionTalk, proposal: Proposal) -> None:
+        """Answers whether a change can be made, and what the schedule would be."""
+        try:
+            if self._has_sent_all or not self._go.ready():
+                raise CannotChange("it sends nothing " + ("any more" if self._has_sent_all else "yet"))
+            self._traffic.prepare_change(proposal)
+        except CannotChange as why:
+            talk.say({"proposed": proposal.id, "why": str(why), "is_late": why.is_late})
+            return
+        if proposal.id == self._called_off:
+            self._traffic.settle(go=False)
+            return
+        self._proposed = proposal
+        planned, schedule = self._traffic.after_change()
+        talk.say({"proposed": proposal.id, "planned": planned, "schedule": schedule})
+
+    def _settle(self, talk: SessionTalk, settlement: Settlement) -> None:
+        proposed, self._proposed = self._proposed, None
+        if proposed is None or proposed.id != settlement.id:
+            # It was refused here, or is still being got ready; and is called off everywhere.
+            self._called_off = settlement.id
+            return
+        self._traffic.settle(go=settlement.go)
+        if settlement.go:
+            talk.say({"settled": proposed.id, "at_ns": max(time.monotonic_ns(), self._t0_ns + proposed.from_ns)})
 
     def _stop(self) -> None:
         if not self._go.ready():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-__all__ = ["Command", "JobError", "LoadJob", "RequestTemplate", "parse_command", "parse_job"]
+__all__ = ["Command", "JobError", "LoadJob", "Proposal", "RequestTemplate", "Settlement", "parse_command", "parse_job"]
 
 MADE_BY_THE_SENDER = frozenset({"x-op-id", "host", "content-length", "transfer-encoding", "expect", "connection"})
 """Headers that a template may not set: they are the framing, or the identity, of the request."""
@@ -129,16 +129,35 @@ class LoadJob(_Record):
         return self
 
 
+class Proposal(_Record):
+    """A change of the load that is to be got ready, and not made before it is settled."""
+
+    id: str = Field(min_length=1, max_length=64)
+    from_ns: int = Field(ge=0)  # this and the next after t0
+    until_ns: int = Field(ge=0)  # the load ends then
+    rate_per_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # of all processes; open model
+    users: int | None = Field(default=None, ge=0, le=MOST_USERS)  # of all processes; closed model. None: as many as before
+
+
+class Settlement(_Record):
+    """What becomes of a proposal, once all processes have answered it."""
+
+    id: str
+    go: bool
+
+
 class Command(_Record):
-    """A later line from the session: start the schedule at `t0_ns` (absolute CLOCK_MONOTONIC), or stop sending."""
+    """A later line from the session: start the schedule at `t0_ns` (absolute CLOCK_MONOTONIC), stop sending, change the load."""
 
     t0_ns: int | None = Field(default=None, gt=0)
     stop: Literal[True] | None = None
+    propose: Proposal | None = None
+    settle: Settlement | None = None
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Command:
-        if (self.t0_ns is None) == (self.stop is None):
-            msg = 'either {"t0_ns": N} or {"stop": true}'
+        if sum(each is not None for each in (self.t0_ns, self.stop, self.propose, self.settle)) != 1:
+            msg = 'one of {"t0_ns": N}, {"stop": true}, {"propose": {...}} and {"settle": {...}}'
             raise ValueError(msg)
         return self
 

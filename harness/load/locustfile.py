@@ -26,10 +26,10 @@ from locust.shape import LoadTestShape
 from locust.user import User
 from locust.util.load_locustfile import load_locustfile
 
-from harness.load.job import JobError
+from harness.load.job import JobError, Proposal
 from harness.load.naming import OTHER_NAMES, RouteNames
 from harness.load.surroundings import remember_others
-from harness.load.traffic import Stage
+from harness.load.traffic import CannotChange, Stage
 from harness.load.wiretap import Wiretap
 
 __all__ = ["LocustfileTraffic", "describe"]
@@ -60,6 +60,8 @@ class LocustfileTraffic:
         self._notes: list[str] = []
         self._has_spawned = False
         self._why_ended = ""  # if before its time
+        self._length_s = job.duration_s
+        self._proposed: Proposal | None = None
         self._stop = gevent.event.Event()
         random.seed(f"{job.seed}/{job.process}")
         users, shape = _load(self._file)
@@ -111,14 +113,13 @@ class LocustfileTraffic:
         else:
             assert job.users is not None
             self._runner.start(job.users, spawn_rate=job.spawn_rate_per_s or job.users)
-        end_s = t0_ns / 1e9 + job.duration_s
-        while not self._stop.wait(POLL_S) and time.monotonic() < end_s:
+        while not self._stop.wait(POLL_S) and time.monotonic() < t0_ns / 1e9 + self._length_s:
             if self._has_spawned and self._environment.shape_class is None and self._runner.user_count == 0:
                 self._why_ended = "no user was left"
                 break
         at_s = time.monotonic() - t0_ns / 1e9
         if self._why_ended and self._n_users:
-            self._notes.append(f"the load ended {at_s:.1f} s after its start, not after {job.duration_s:g} s: {self._why_ended}")
+            self._notes.append(f"the load ended {at_s:.1f} s after its start, not after {self._length_s:g} s: {self._why_ended}")
         self._tap.is_stopping = True
         self._stop_runner()
         events: Any = self._environment.events
@@ -130,6 +131,22 @@ class LocustfileTraffic:
         """The users begin nothing more."""
         self._why_ended = ""
         self._stop.set()
+
+    def prepare_change(self, proposal: Proposal) -> None:
+        """Nothing is to be got ready. Raises CannotChange."""
+        if proposal.rate_per_s is not None or proposal.users is not None:
+            raise CannotChange("a locustfile says itself who sends and when")
+        self._proposed = proposal
+
+    def after_change(self) -> tuple[int, str | None]:
+        """Users have no schedule."""
+        return 0, None
+
+    def settle(self, *, go: bool) -> None:
+        """Lets the load end at another time."""
+        proposed, self._proposed = self._proposed, None
+        if go and proposed is not None:
+            self._length_s = proposed.until_ns / 1e9
 
     def report(self) -> dict[str, object]:
         """What the session should know of users, errors and oddities."""

@@ -89,8 +89,8 @@ def planned_profile(values: Mapping[str, Any]) -> Profile | None:
     return None
 
 
-def template_choices(weights: Sequence[float], n_arrivals: int, seed: int) -> NDArray[np.int64]:
-    """The index of the template of each arrival, drawn by weight. The same arguments give the same choices.
+def template_choices(weights: Sequence[float], n_arrivals: int, seed: int, first: int = 0) -> NDArray[np.int64]:
+    """The index of the template of each arrival from `first` on, drawn by weight. The same arguments give the same choices.
 
     Raises ValueError if there is no weight, one is not a positive number, or the seed is negative.
     """
@@ -103,7 +103,8 @@ def template_choices(weights: Sequence[float], n_arrivals: int, seed: int) -> ND
     if len(weights) == 1:
         return np.zeros(n_arrivals, dtype=np.int64)
     bounds = np.cumsum(np.asarray(weights, dtype=np.float64))
-    drawn = _stream(seed, TEMPLATE_STREAM).random(n_arrivals) * bounds[-1]
+    # One step of the generator for each draw: a choice depends on the arrival's number alone.
+    drawn = np.random.Generator(_bits(seed, TEMPLATE_STREAM).advance(first)).random(n_arrivals) * bounds[-1]
     # A draw may round up to the total; it belongs to the last template.
     chosen: NDArray[np.int64] = np.minimum(np.searchsorted(bounds, drawn, side="right"), len(weights) - 1).astype(np.int64)
     return chosen
@@ -138,9 +139,9 @@ def operation_id(run_tag: int, number: int) -> int:
     return (run_tag << 32) | (number + 1)
 
 
-def random_times(seed: int) -> np.random.Generator:
-    """The stream that arrivals are drawn from."""
-    return _stream(seed, ARRIVAL_STREAM)
+def random_times(seed: int, change: int = 0) -> np.random.Generator:
+    """The stream that arrivals are drawn from; after the nth change of the load another one."""
+    return np.random.Generator(_bits(seed, ARRIVAL_STREAM, *([change] if change else [])))
 
 
 def _poisson_areas(expected: float, seed: int) -> NDArray[np.float64]:
@@ -158,8 +159,8 @@ def _poisson_areas(expected: float, seed: int) -> NDArray[np.float64]:
     return areas[areas < expected]
 
 
-def _stream(seed: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream])))
+def _bits(seed: int, *stream: int) -> np.random.PCG64:
+    return np.random.PCG64(np.random.SeedSequence([seed, *stream]))
 
 
 def _require_positive(name: str, value: float) -> None:

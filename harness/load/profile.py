@@ -73,6 +73,26 @@ class Profile:
                 return float(each.start_per_s) + share * float(each.end_per_s - each.start_per_s)
         return 0.0
 
+    def area_until(self, t_s: Fraction) -> Fraction:
+        """`expected_until`, exactly."""
+        for start_s, before, each in zip(self._starts_s, self._before, self.segments, strict=False):
+            if t_s < start_s + each.for_s:
+                since_s = max(Fraction(0), t_s - start_s)
+                slope = (each.end_per_s - each.start_per_s) / each.for_s
+                return before + since_s * (each.start_per_s + slope * since_s / 2)
+        return self.expected
+
+    def changed(self, from_s: Fraction, until_s: Fraction, rate_per_s: Fraction) -> Profile:
+        """The same up to a time, and one rate from then on. Raises ValueError as the constructor."""
+        kept = []
+        for start_s, each in zip(self._starts_s, self.segments, strict=False):
+            share = min(Fraction(1), (from_s - start_s) / each.for_s)
+            if share > 0:
+                end_per_s = each.start_per_s + share * (each.end_per_s - each.start_per_s)
+                kept.append(Segment(share * each.for_s, each.start_per_s, end_per_s))
+        more = [Segment(until_s - from_s, rate_per_s, rate_per_s)] if until_s > from_s else []
+        return Profile([*kept, *more])
+
     def expected_until(self, t_s: float) -> float:
         """The area under the rate from the start until then."""
         for start_s, before, each in zip(self._starts_s, self._before, self.segments, strict=False):

@@ -12,12 +12,12 @@ from geventhttpclient.client import HTTPClient
 from locust.env import Environment
 
 from harness.load.connections import exchange
-from harness.load.job import LoadJob
+from harness.load.job import LoadJob, Proposal
 from harness.load.recorder import Answer, RequestRecorder
 from harness.load.template import ReadyTemplate
 from harness.rows import Outcome, RequestError
 
-__all__ = ["REFUSED_PAUSE_S", "Complaints", "Sender", "Stage", "Traffic"]
+__all__ = ["REFUSED_PAUSE_S", "CannotChange", "Complaints", "Sender", "Stage", "Traffic"]
 
 NS_PER_MS = 1_000_000
 _TOO_LATE = Answer(Outcome.REJ, RequestError.OVERDUE)
@@ -62,11 +62,20 @@ class Stage:
     complaints: Complaints
 
 
+class CannotChange(Exception):
+    """A change of the load that cannot be made; why, in words."""
+
+    def __init__(self, why: str, *, is_late: bool = False) -> None:
+        super().__init__(why)
+        self.is_late = is_late  # a later instant would do
+
+
 class Traffic(Protocol):
     """One kind of traffic, from the job to the last request sent."""
 
-    planned: int
-    """Requests in the plan; 0 where their number depends on the answers."""
+    @property
+    def planned(self) -> int:
+        """Requests in the plan; 0 where their number depends on the answers."""
 
     @property
     def schedule(self) -> str | None:
@@ -80,6 +89,18 @@ class Traffic(Protocol):
 
     def stop(self) -> None:
         """Makes `run` return soon. It may not have begun."""
+
+    def prepare_change(self, proposal: Proposal) -> None:
+        """Gets a change ready, and sends nothing beyond it before it is settled. Raises CannotChange.
+
+        `planned` and `schedule` of it are then those of `after_change`.
+        """
+
+    def after_change(self) -> tuple[int, str | None]:
+        """Requests in the plan, and what tells its schedule apart, if the change that is ready is made."""
+
+    def settle(self, *, go: bool) -> None:
+        """Makes the change that is ready, or forgets it."""
 
     def report(self) -> dict[str, object]:
         """What there is to say beyond the counts, for the session."""

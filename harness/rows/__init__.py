@@ -12,6 +12,7 @@ from harness.rows.layout import (
     TaskKind,
 )
 from harness.rows.reader import LivePage, NotBegun, RowFile, RowFileError, Rows, read_rows
+from harness.rows.trimming import trim
 from harness.rows.writer import RowWriter
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "Rows",
     "TaskKind",
     "read_rows",
+    "trim",
 ]

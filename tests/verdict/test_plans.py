@@ -114,7 +114,7 @@ def afterload(*args: str) -> Result:
 def test_the_plan_of_a_run_without_options_is_run_again_as_it_was(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     """What the scenario filled in is in the plan; read again, nothing is filled in over it."""
     scenario = find(name)
-    monkeypatch.setattr("harness.commands.run.describe", lambda plan: _described(scenario))
+    monkeypatch.setattr("harness.commands.asking.describe", lambda plan: _described(scenario))
     first = afterload("run", name, "--dry-run")
     (tmp_path / "plan.toml").write_text(first.stdout)
     second = afterload("run", "--plan", str(tmp_path / "plan.toml"), "--dry-run")
@@ -164,7 +164,7 @@ def test_options_win_over_a_file(of_file: dict[str, Any], given: dict[str, Any],
 
 def test_a_plan_of_one_engine_is_run_on_another(tmp_path: Path, monkeypatch: Any) -> None:
     """The written plan names the order of tasks, which plain FastAPI has none of to choose."""
-    monkeypatch.setattr("harness.commands.run.describe", lambda plan: _described(find("email")))
+    monkeypatch.setattr("harness.commands.asking.describe", lambda plan: _described(find("email")))
     (tmp_path / "plan.toml").write_text(Plan.of(EMAIL, "test").to_toml())
 
     done = afterload("run", "--plan", str(tmp_path / "plan.toml"), "--engine", "uvicorn", "--rate", "7", "--dry-run")
@@ -175,7 +175,7 @@ def test_a_plan_of_one_engine_is_run_on_another(tmp_path: Path, monkeypatch: Any
 
 
 def test_slo_none_and_fault_none_empty_what_the_file_has(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("harness.commands.run.describe", lambda plan: _described(find("email")))
+    monkeypatch.setattr("harness.commands.asking.describe", lambda plan: _described(find("email")))
     (tmp_path / "plan.toml").write_text(Plan.of({**EMAIL, "slos": ("lost==0",), "faults": ("kill@5s",)}, "test").to_toml())
 
     done = afterload("run", "--plan", str(tmp_path / "plan.toml"), "--slo", "none", "--fault", "none", "--dry-run")
@@ -197,7 +197,7 @@ def test_slo_none_and_fault_none_empty_what_the_file_has(tmp_path: Path, monkeyp
 def test_what_a_plan_cannot_decide_is_said_before_it_runs(
     slo: str, extra: tuple[str, ...], expected: str, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("harness.commands.run.describe", lambda plan: _described(find("email")))
+    monkeypatch.setattr("harness.commands.asking.describe", lambda plan: _described(find("email")))
     done = afterload("run", "email", "--rate", "40", "--for", "2s", "--warm-up", "100ms", "--slo", slo, *extra, "--dry-run")
 
     assert done.exit_code == 0

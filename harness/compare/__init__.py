@@ -1,0 +1,1 @@
+"""Configurations measured side by side: which figures differ, by how much, and whether that is more than chance."""

@@ -1,0 +1,203 @@
+"""Makes the runs of a comparison: block by block, each configuration once in each, with fresh servers and the same requests.
+
+What is over is written down after every run, so a comparison that was interrupted, or killed, goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+from harness.compare.designs import order_of
+from harness.compare.folder import ComparisonFolder
+from harness.compare.progress import ComparisonProgress, Place
+from harness.compare.quantities import Measured, measured_of
+from harness.compare.record import CurvesRecord, Design, RunRecord
+from harness.errors import Interrupted, RunError
+from harness.evidence import judged_run
+from harness.plan import Plan
+from harness.processes import told_to_end
+from harness.rundir import RunDir
+from harness.schema import Summary
+from harness.session import describe
+from harness.session import run as run_session
+
+__all__ = ["Campaign", "Slot", "missing"]
+
+GIVE_UP: Final = 3
+"""A configuration whose runs could not be used in so many blocks one after the other is left out of the others."""
+
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One run that is to be made."""
+
+    block: int  # from 1
+    place: int  # in the block, from 1
+    configuration: int
+    attempt: int  # from 1
+
+    def name(self, labels: Sequence[str]) -> str:
+        """Of its directory, below that of the comparison."""
+        plain = re.sub(r"[^\w.=-]+", "-", labels[self.configuration]).strip("-")[:60] or "run"
+        again = f"-again{self.attempt}" if self.attempt > 1 else ""
+        return f"block-{self.block:02}/{self.place}-{plain}{again}"
+
+
+def missing(design: Design, runs: Sequence[RunRecord]) -> Iterator[Slot]:
+    """The runs that are still to be made, in order; as if each could be used."""
+    for block in range(1, design.blocks + 1):
+        for place, configuration in enumerate(order_of(block - 1, len(design.configurations)), 1):
+            own = [run for run in runs if (run.block, run.configuration) == (block, configuration)]
+            if any(run.is_usable for run in own) or len(own) > design.retries or is_given_up(runs, configuration, block):
+                continue
+            yield Slot(block, place, configuration, len(own) + 1)
+
+
+def is_given_up(runs: Sequence[RunRecord], configuration: int, block: int) -> bool:
+    """Whether a configuration could not be used in the blocks before this one."""
+    own = [run for run in runs if run.configuration == configuration]
+    usable = {run.block for run in own if run.is_usable}
+    before = sorted({run.block for run in own if run.block < block})[-GIVE_UP:]
+    return len(before) == GIVE_UP and not usable & set(before)
+
+
+class Campaign:
+    """The runs of one comparison, made one after the other in this process."""
+
+    def __init__(self, design: Design, folder: ComparisonFolder, progress: ComparisonProgress) -> None:
+        self._design = design
+        self._folder = folder
+        self._progress = progress
+        self._labels = [each.label for each in design.configurations]
+        self._signal: int | None = None
+
+    def run(self) -> int | None:
+        """Makes every run that is missing. Returns the signal that interrupted it, if one did.
+
+        Raises RunError if a configuration cannot even begin to run and never did.
+        """
+        with told_to_end(self._on_signal):
+            runs = self._folder.runs()
+            while (slot := next(missing(self._design, runs), None)) is not None:
+                if self._signal is None and runs:
+                    self._settle()
+                if self._signal is not None:
+                    break
+                self._progress.begin(self._place(slot, runs))
+                run = self._make(slot, runs)
+                if run is None:
+                    break
+                self._folder.add(run)
+                runs.append(run)
+                self._progress.done(run, self._labels[run.configuration], self._left_s(runs))
+        self._progress.close()
+        return self._signal
+
+    def _make(self, slot: Slot, runs: Sequence[RunRecord]) -> RunRecord | None:
+        """One run; None: it was interrupted."""
+        seed = self._design.seed + slot.block - 1
+        name = slot.name(self._labels)
+        began, path = time.monotonic(), self._folder.run_path(name)
+        shell = {
+            "block": slot.block,
+            "place": slot.place,
+            "configuration": slot.configuration,
+            "attempt": slot.attempt,
+            "directory": name,
+            "seed": seed,
+            "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        plan = Plan.of({**self._design.configurations[slot.configuration].plan, "seed": seed}, "the plan of the comparison")
+        try:
+            outcome = run_session(plan, describe(plan), out=path, progress=self._progress)
+        except Interrupted as interrupted:
+            self._signal = int(interrupted.signal)
+            return None
+        except RunError as error:
+            if not any(run.configuration == slot.configuration and run.is_usable for run in runs):
+                raise type(error)(f"{self._labels[slot.configuration]}: {error}", error.hint) from None
+            nothing: dict[str, Any] = {"is_usable": False, "verdict": "INCONCLUSIVE", "reasons": [str(error)]}
+            return RunRecord(**shell, **nothing, took_s=time.monotonic() - began, values={}, never=[])
+        if outcome.interrupted_by is not None:
+            self._signal = outcome.interrupted_by
+            return None
+        record = record_of(outcome.rundir, shell)
+        if record.is_usable and not self._design.keep_runs:
+            self._folder.drop_rows(outcome.rundir)
+        # With what it took to judge it: that is part of what is still to come, too.
+        return record.model_copy(update={"took_s": time.monotonic() - began})
+
+    def _settle(self) -> None:
+        end = time.monotonic() + self._design.settle_s
+        while self._signal is None and time.monotonic() < end:
+            time.sleep(min(_POLL_S, self._design.settle_s))
+
+    def _place(self, slot: Slot, runs: Sequence[RunRecord]) -> Place:
+        n = self._design.blocks * len(self._labels)
+        left = sum(1 for _ in missing(self._design, runs))
+        return Place(
+            block=slot.block,
+            blocks=self._design.blocks,
+            run=n - left + 1,
+            runs=n,
+            label=self._labels[slot.configuration],
+            left_s=self._left_s(runs),
+        )
+
+    def _left_s(self, runs: Sequence[RunRecord]) -> float:
+        """What the runs that are missing will take: as long as those of the same configuration, else as long as any."""
+        took = {number: [run.took_s or 0.0 for run in runs if run.configuration == number] for number in range(len(self._labels))}
+        overheads = [each.took_s - self._load_s(each.configuration) for each in runs if each.took_s]
+        usual = sum(overheads) / len(overheads) if overheads else 4.0
+        total = 0.0
+        for slot in missing(self._design, runs):
+            own = took[slot.configuration]
+            total += sum(own) / len(own) if own else self._load_s(slot.configuration) + usual
+            total += self._design.settle_s
+        return total
+
+    def _load_s(self, configuration: int) -> float:
+        return float(self._design.configurations[configuration].plan["for_s"])
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._signal = number
+
+
+def record_of(rundir: RunDir, shell: dict[str, Any]) -> RunRecord:
+    """The figures of a run that is over."""
+    judged = judged_run(rundir)
+    return described(judged.summary, measured_of(judged), shell)
+
+
+def described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
+    """A run's line, from its summary and its figures."""
+    machine = summary.machine
+    noisy = (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None
+    return RunRecord(
+        **shell,
+        took_s=None,
+        is_usable=summary.trusted,
+        verdict=summary.verdict,
+        reasons=summary.reasons,
+        values=dict(measured.values),
+        never=[name for name, value in measured.values.items() if value == float("inf")],
+        steps=dict(measured.steps),
+        few=list(measured.few),
+        findings={each.id: each.text for each in summary.findings},
+        noisy_share=noisy,
+        environment_hash=str(summary.environment.get("hash", "")),
+        curves=CurvesRecord(
+            bin_s=measured.curves.bin_s, lines={name: list(line) for name, line in measured.curves.lines.items()}
+        ),
+    )

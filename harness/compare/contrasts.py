@@ -1,0 +1,117 @@
+"""What the effects of a comparison come to: which are differences, which are none, and of which it cannot be told. Pure
+functions.
+
+Three answers, for "not different" is two of them (Altman & Bland, Absence of evidence is not evidence of absence, 1995):
+
+- different: chance alone would make such a difference in less than 5 % of comparisons, counting all figures and configurations
+  together (Holm), and it is at least as large as what matters;
+- equal: the whole interval lies within what matters, to either side (an equivalence test: Schuirmann 1987, with 95 % intervals
+  instead of the 90 % that would do);
+- unclear: neither; with how many blocks would be needed to find a difference that just matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from harness.compare.effects import CONFIDENCE, Effect, blocks_needed, holm
+from harness.compare.quantities import QUANTITIES, Quantity
+
+__all__ = ["LEVEL", "Contrast", "Decision", "Direction", "contrasts_of"]
+
+LEVEL: Final = 1 - CONFIDENCE
+
+Decision = Literal["different", "equal", "unclear", "none"]
+Direction = Literal["better", "worse", ""]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One figure of one configuration against the baseline."""
+
+    configuration: int
+    quantity: str  # its id
+    effect: Effect
+    p: float  # corrected for all figures and configurations together; NaN: not tested
+    decision: Decision  # "none": one of the two has no such figure
+    direction: Direction  # of a difference
+    matters: float  # the smallest difference that matters: a share of the baseline (0.05), or a number if there were zeros
+    needed: int | None  # blocks, if it is unclear; None: more than a thousand, or not known
+
+
+def contrasts_of(effects: Mapping[tuple[int, str], Effect], min_effect: float) -> list[Contrast]:
+    """Decides on every effect, given by configuration and id of the quantity; all of them are one family.
+
+    `min_effect`: the smallest share of the baseline that matters, e.g., 0.05.
+    """
+    keys = list(effects)
+    tested = np.array([_p_of(effects[key]) for key in keys])
+    corrected = holm(tested) if len(keys) else tested
+    n_tests = int(np.count_nonzero(~np.isnan(tested)))
+    return [
+        _decided(key, effects[key], float(p), QUANTITIES[key[1]], min_effect, LEVEL / max(n_tests, 1))
+        for key, p in zip(keys, corrected, strict=True)
+    ]
+
+
+def _p_of(effect: Effect) -> float:
+    # Values that are the same in each pair could not have come out different by chance, so they are no test.
+    return math.nan if effect.is_tied or effect.scale == "none" else effect.p
+
+
+def _decided(key: tuple[int, str], effect: Effect, p: float, quantity: Quantity, min_effect: float, level: float) -> Contrast:
+    matters = _matters(effect, quantity, min_effect)
+    decision: Decision = "unclear"
+    if effect.scale == "none":
+        decision = "none"
+    elif effect.scale == "never":
+        decision = "equal" if effect.is_tied else "different" if p < LEVEL else "unclear"
+    else:
+        # On the scale on which effects add up.
+        is_ratio = effect.scale == "ratio"
+        to = math.log if is_ratio else float
+        limit = math.log1p(matters) if is_ratio else matters
+        if effect.is_tied or (not math.isnan(effect.low) and -limit < to(effect.low) and to(effect.high) < limit):
+            decision = "equal"
+        elif p < LEVEL and abs(to(effect.estimate)) >= limit:
+            decision = "different"
+    needed = None
+    if decision == "unclear" and effect.scale in {"ratio", "difference"}:
+        needed = blocks_needed(effect.spread, math.log1p(matters) if effect.scale == "ratio" else matters, level)
+    return Contrast(
+        configuration=key[0],
+        quantity=key[1],
+        effect=effect,
+        p=p,
+        decision=decision,
+        direction=_direction(effect, quantity) if decision == "different" else "",
+        matters=matters,
+        needed=needed,
+    )
+
+
+def _matters(effect: Effect, quantity: Quantity, min_effect: float) -> float:
+    """As a share of the baseline where the effect is a ratio, in the figure's unit where it is a difference."""
+    if effect.scale == "ratio":
+        return max(min_effect, quantity.least / effect.base)
+    largest = max(abs(effect.base), abs(effect.other)) if effect.scale == "difference" else 0.0
+    return max(min_effect * largest, quantity.least)
+
+
+def _direction(effect: Effect, quantity: Quantity) -> Direction:
+    if effect.scale == "never":
+        # Of how often it never ended, whatever the figure.
+        return "worse" if effect.never_other > effect.never_base else "better"
+    is_more = effect.estimate > (1.0 if effect.scale == "ratio" else 0.0)
+    return "better" if is_more == (quantity.better == "higher") else "worse"
+
+
+def of_configuration(contrasts: Sequence[Contrast], configuration: int) -> list[Contrast]:
+    """Those of one configuration, in the order of the tables."""
+    order = {name: place for place, name in enumerate(QUANTITIES)}
+    return sorted((each for each in contrasts if each.configuration == configuration), key=lambda each: order[each.quantity])

@@ -1,0 +1,198 @@
+"""A comparison as text, for a terminal or a log, in lines of at most 80 columns from 70 on. A pure function.
+
+Every meaning is in a word and a symbol; colour only repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from harness.compare.effects import Effect
+from harness.compare.judging import drift_words
+from harness.compare.record import Comparison, ContrastRecord, FigureRecord, GateRecord
+from harness.compare.words import change, interval, value_of
+from harness.wording import counted, lines_of, listed, share
+
+__all__ = ["DECISIONS", "effect_of", "overview", "render", "verdict_word"]
+
+Role = Literal["good", "bad", "unsure", "title"]
+
+_ANSI: Final[dict[Role, str]] = {
+    "good": "\x1b[38;2;0;158;115m",
+    "bad": "\x1b[38;2;213;94;0m",
+    "unsure": "\x1b[38;2;230;159;0m",
+    "title": "\x1b[1m",
+}
+_RESET: Final = "\x1b[0m"
+_TITLE, _VALUE, _CHANGE, _INTERVAL = 18, 11, 11, 16
+DECISIONS: Final = {"better": "✔ better", "worse": "✖ worse", "equal": "= equal", "unclear": "? unclear", "none": ""}
+_ROLES: Final[dict[str, Role]] = {"better": "good", "worse": "bad", "unclear": "unsure"}
+_ASCII: Final = str.maketrans({"✔": "+", "✖": "x", "×": "x", "–": "-", "→": ">", "…": "~"})
+_OVERVIEW: Final = ("p95", "done_p50", "done_p95", "broken_promises", "cpu")
+
+
+def render(comparison: Comparison, *, width: int = 80, color: bool = False, ascii_only: bool = False) -> str:
+    """The whole comparison, with a newline at the end."""
+    width = max(70, width)
+    blocks = [_head(comparison, width)]
+    if len(comparison.contrasts) > 1:
+        blocks.append(
+            [_painted(line, "title", color) if not number else line for number, line in enumerate(overview(comparison))]
+        )
+    for contrast in comparison.contrasts:
+        blocks.append(list(_sentence(contrast, width, color)))
+        blocks.append(list(_table(comparison, contrast, color)))
+        if why := list(_why(comparison, contrast, width)):
+            blocks.append(why)
+    if not comparison.contrasts:
+        blocks.append(list(_alone(comparison)))
+    notes = [*comparison.notes, *(drift_words(each, comparison.baseline) for each in comparison.drifts)]
+    if notes:
+        blocks.append([line for note in notes for line in _hanging("▲" if not ascii_only else "!", note, width)])
+    if comparison.gates:
+        blocks.append([line for gate in comparison.gates for line in _gate(gate, width, color)])
+    text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+    return text.translate(_ASCII) if ascii_only else text
+
+
+def verdict_word(figure: FigureRecord) -> str:
+    """`✔ better`, `? unclear`."""
+    return DECISIONS[figure.direction or figure.decision]
+
+
+def overview(comparison: Comparison) -> Iterator[str]:
+    """Of several configurations: what each came to in a few figures."""
+    shown = [name for name in _OVERVIEW if any(_figure(each, name) for each in comparison.contrasts)]
+    titles = {name: figure.title for each in comparison.contrasts for name in shown if (figure := _figure(each, name))}
+    widest = max(len(each.label) for each in comparison.configurations)
+    first = min(max(widest, 8), 80 - 12 * len(shown)) + 1
+    yield " " * first + "".join(f"{_cut(titles[name], 11):>12}" for name in shown)
+    base = {name: next(figure for each in comparison.contrasts if (figure := _figure(each, name))) for name in shown}
+    cells = "".join(f"{value_of(_known(base[name].base, base[name], of='base'), name):>12}" for name in shown)
+    yield f"{_cut(comparison.baseline, first - 1):<{first}}{cells}"
+    for contrast in comparison.contrasts:
+        cells = ""
+        for name in shown:
+            figure = _figure(contrast, name)
+            mark = (
+                ""
+                if figure is None
+                else {"better": "✔", "worse": "✖", "equal": "=", "unclear": "?", "none": " "}[figure.direction or figure.decision]
+            )
+            value = "–" if figure is None else value_of(_known(figure.other, figure, of="other"), name)
+            cells += f"{f'{value} {mark}':>12}"
+        yield f"{_cut(contrast.configuration, first - 1):<{first}}{cells}"
+
+
+def effect_of(figure: FigureRecord) -> Effect:
+    """As it was worked out."""
+
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    return Effect(
+        scale=figure.scale,
+        n=figure.n,
+        base=_known(figure.base, figure, of="base"),
+        other=_known(figure.other, figure, of="other"),
+        estimate=number(figure.estimate),
+        low=number(figure.low),
+        high=number(figure.high),
+        p=number(figure.p),
+        spread=number(figure.spread),
+        never_base=figure.never_base,
+        never_other=figure.never_other,
+    )
+
+
+def _head(comparison: Comparison, width: int) -> list[str]:
+    factors = "; ".join(f"{each.key}: {listed(each.values)}" for each in comparison.factors) or comparison.baseline
+    runs = {
+        "blocks": f"{comparison.complete} of {counted(comparison.blocks, 'block')}, each with a run of every configuration",
+        "runs": f"{counted(len(comparison.runs), 'run')} made before",
+        "pair": "one run each",
+    }[comparison.kind]
+    text = (
+        f"{comparison.title}: {factors}. {runs[0].upper()}{runs[1:]}. Less than {share(comparison.min_effect)} does not matter."
+    )
+    return lines_of(text, width)
+
+
+def _sentence(contrast: ContrastRecord, width: int, color: bool) -> Iterator[str]:
+    for line in lines_of(contrast.sentence, width):
+        yield _painted(line, "title", color)
+
+
+def _table(comparison: Comparison, contrast: ContrastRecord, color: bool) -> Iterator[str]:
+    base, other = _short_labels(comparison, contrast.configuration)
+    yield (
+        f"{'':<{_TITLE}}{_cut(base, _VALUE - 1):>{_VALUE}}{_cut(other, _VALUE - 1):>{_VALUE}}"
+        f"{'change':>{_CHANGE}}  {'95 % interval':<{_INTERVAL}}"
+    ).rstrip()
+    for figure in contrast.figures:
+        if figure.decision == "none":
+            continue
+        effect = effect_of(figure)
+        word = verdict_word(figure)
+        if figure.decision == "unclear" and figure.needed is not None:
+            word = f"? n~{figure.needed:,}"
+        yield (
+            f"{figure.title:<{_TITLE}}{value_of(effect.base, figure.id):>{_VALUE}}{value_of(effect.other, figure.id):>{_VALUE}}"
+            f"{change(effect):>{_CHANGE}}  {interval(effect):<{_INTERVAL}} "
+            f"{_painted(word, _ROLES.get(figure.direction or figure.decision), color)}"
+        ).rstrip()
+    if any(figure.decision == "unclear" and figure.needed is not None for figure in contrast.figures):
+        yield "? n~12: cannot be told; about 12 blocks would be needed to find what matters"
+
+
+def _alone(comparison: Comparison) -> Iterator[str]:
+    """Of one configuration alone: what each of its runs came to."""
+    yield f"{comparison.baseline}: {counted(sum(run.is_usable for run in comparison.runs), 'usable run')}"
+
+
+def _why(comparison: Comparison, contrast: ContrastRecord, width: int) -> Iterator[str]:
+    for number, why in enumerate(contrast.why):
+        if not number:
+            yield "Why"
+        of = contrast.configuration if why.of == "other" else comparison.baseline
+        yield from _hanging(" ·", f"{of}: {why.text}", width)
+
+
+def _gate(gate: GateRecord, width: int, color: bool) -> Iterator[str]:
+    symbol, role = {True: ("✔", "good"), False: ("✖", "bad"), None: ("?", "unsure")}[gate.holds]
+    for line in _hanging(symbol, f"{gate.text} of {gate.configuration}: {gate.why}", width):
+        yield _painted(line, role, color)  # type: ignore[arg-type]
+
+
+def _hanging(symbol: str, text: str, width: int) -> Iterator[str]:
+    indent = len(symbol) + 1
+    for number, line in enumerate(lines_of(text, width - indent)):
+        yield f"{symbol} {line}" if not number else " " * indent + line
+
+
+def _short_labels(comparison: Comparison, configuration: str) -> tuple[str, str]:
+    """In the heads of columns: of one factor the values alone."""
+    if len(comparison.factors) == 1:
+        key = comparison.factors[0].key
+        return comparison.baseline.removeprefix(f"{key}="), configuration.removeprefix(f"{key}=")
+    return "baseline", "this"
+
+
+def _figure(contrast: ContrastRecord, name: str) -> FigureRecord | None:
+    return next((each for each in contrast.figures if each.id == name and each.decision != "none"), None)
+
+
+def _known(value: float | None, figure: FigureRecord, of: Literal["base", "other"]) -> float:
+    if value is not None:
+        return value
+    return math.inf if (figure.never_base if of == "base" else figure.never_other) else math.nan
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _painted(text: str, role: Role | None, color: bool) -> str:
+    return f"{_ANSI[role]}{text}{_RESET}" if color and role and text else text

@@ -1,0 +1,97 @@
+"""Follows a run in a thread of its own: makes a frame again and again, less often if one costs much."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from harness.live.frame import Frame, Look
+from harness.live.history import History
+
+__all__ = ["Follower"]
+
+_LARGE: Final = 0.1
+"""Of the time between two frames: if making one takes more, they are made half as often."""
+
+_SMALL: Final = 0.03
+_SLOWEST_S: Final = 8.0
+_CLOSE_S: Final = 5.0
+_FIRST: Final = Look(0.0, 60.0, 1.0)
+
+Wanted = Look | Callable[[Frame], Look]
+
+
+class Follower:
+    """Tells frames of one run, from its own thread. After a new look the next frame comes at once."""
+
+    def __init__(self, path: Path, *, tell: Callable[[Frame], None], every_s: float = 0.25) -> None:
+        """Raises UsageError if there is no such run directory."""
+        self._history = History(path)
+        self._tell = tell
+        self._every_s = every_s
+        self._wanted: Wanted = _FIRST
+        self._newest: Frame | None = None
+        self._is_asked = threading.Event()
+        self._is_closed = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begins. The first frame comes at once."""
+        self._thread.start()
+
+    def look(self, wanted: Wanted) -> None:
+        """What to show from now on; a function is asked before each frame, in the follower's thread, with the newest frame."""
+        with self._lock:
+            self._wanted = wanted
+        self._is_asked.set()
+
+    def close(self) -> None:
+        """Ends it. When this returns, `tell` is not called any more."""
+        self._is_closed = True
+        self._is_asked.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(_CLOSE_S)
+
+    def _follow(self) -> None:
+        every_s = self._every_s
+        while not self._is_closed:
+            began = time.monotonic()
+            cost_s = self._make()
+            every_s = _paced(every_s, cost_s, self._every_s)
+            # Asked meanwhile: again at once. A screen that asks with every key must not keep a core busy, though.
+            self._is_asked.wait(max(began + every_s - time.monotonic(), 0.0))
+            if self._is_asked.is_set():
+                self._is_asked.clear()
+                time.sleep(min(cost_s, every_s))
+
+    def _make(self) -> float:
+        """Makes a frame and tells it. Returns what it cost, in s of processor time."""
+        began = time.thread_time()
+        self._history.refresh()
+        with self._lock:
+            wanted = self._wanted
+        frame = self._history.frame(self._look_of(wanted))
+        cost_s = time.thread_time() - began
+        self._newest = frame = replace(frame, cost_ms=cost_s * 1e3)
+        if not self._is_closed:
+            self._tell(frame)
+        return cost_s
+
+    def _look_of(self, wanted: Wanted) -> Look:
+        if isinstance(wanted, Look):
+            return wanted
+        return wanted(self._newest if self._newest is not None else self._history.frame(_FIRST))
+
+
+def _paced(every_s: float, cost_s: float, least_s: float) -> float:
+    """How long it is to the next frame."""
+    if cost_s > _LARGE * every_s:
+        return min(every_s * 2, max(_SLOWEST_S, least_s))
+    if cost_s < _SMALL * every_s:
+        return max(every_s / 2, least_s)
+    return every_s

@@ -1,0 +1,273 @@
+"""A run directory as it stood at any instant, read as it grows and shown as frames: of a run that goes on, or is long over."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from harness.accounting import account
+from harness.errors import UsageError
+from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
+from harness.live.cutting import cut
+from harness.live.figures import edges_of, figures_at
+from harness.live.finding import findings_at
+from harness.live.frame import Frame, Look, Phase, SideState
+from harness.live.framing import Known, about_of, frame_of
+from harness.live.journal import Journal
+from harness.live.logs import Logs
+from harness.live.seconds import seconds_of
+from harness.live.sides import client_states, work_states
+from harness.live.tasklist import task_lines
+from harness.live.telling import tell
+from harness.model import CountedLoad, Evidence, Expectation
+from harness.rows import Kind, RowFile, RowFileError, read_rows
+from harness.rundir import RunDir
+from harness.schema import Finding, Summary
+
+__all__ = ["BEHIND_NS", "History"]
+
+BEHIND_NS: Final = 100_000_000
+"""So long ago is "now": whoever took an instant has had the time to write it down."""
+
+FIND_EVERY_NS: Final = 2_000_000_000
+_MOST_KEPT: Final = 64
+_NO_SCENARIO: Final[dict[str, Any]] = {"name": "", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
+
+_LAST_INSTANTS: Final = {
+    Kind.REQUESTS: ("sent_ns", "done_ns"),
+    Kind.TASKS: ("accepted_ns", "flushed_ns", "started_ns", "finished_ns", "failed_ns", "dropped_ns"),
+    Kind.EFFECTS: ("arrived_ns",),
+    Kind.GAUGES: ("t_ns",),
+    Kind.MACHINE: ("t_ns",),
+}
+
+
+class History:
+    """Everything that one run has written so far."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError if there is no such directory."""
+        if not path.is_dir():
+            raise UsageError(f"there is no run directory {path}", "afterload runs lists those that there are")
+        self._rundir = RunDir(path.resolve())
+        self._journal = Journal(self._rundir.events)
+        self._logs = Logs(self._rundir.path)
+        self._files: list[RowFile] = []
+        self._scenario: dict[str, Any] | None = None
+        self._environment: dict[str, Any] = {}
+        self._found: dict[int, tuple[Finding, ...]] = {}
+        self._plan_text = ""
+        self._summary: Summary | None = None
+        self._problem = ""
+        self._is_held = False
+        self._newest_ns = 0
+        self._number = 0
+
+    def refresh(self) -> None:
+        """Reads what is new. What is not there, or not yet, is no error."""
+        now_ns = time.monotonic_ns()
+        # Not before its first event: a session claims its directory before that, and must not find it claimed.
+        self._is_held = bool(self._journal.all) and _is_held(self._rundir.path)
+        self._journal.refresh()
+        self._logs.refresh()
+        self._read_once()
+        try:
+            paths = sorted(self._rundir.path.glob("*.rows"))
+        except OSError:
+            paths = []
+        self._files = [file for path in paths if (file := _read(path)) is not None]
+        if self._summary is None:
+            self._read_summary()
+        if self._has_ended:
+            self._newest_ns = max(self._newest_ns, self._last_ns())
+        else:
+            self._newest_ns = max(now_ns - BEHIND_NS, self._first_ns())
+
+    def frame(self, look: Look) -> Frame:
+        """The run as it stood at `look.at_s`, as of the last `refresh`."""
+        began_ns = time.thread_time_ns()
+        self._number += 1
+        newest_ns = self._newest_ns
+        asked_ns = newest_ns if look.at_s is None else self._start_ns(newest_ns) + round(look.at_s * 1e9)
+        at_ns = max(min(asked_ns, newest_ns), self._first_ns())
+        known = self._known(look, at_ns, self._start_ns(at_ns))
+        return frame_of(known, look, self._number, (time.thread_time_ns() - began_ns) / 1e6)
+
+    def _known(self, look: Look, at_ns: int, start_ns: int) -> Known:
+        events, is_newest = self._journal.until(at_ns), at_ns >= self._newest_ns
+        plan = _plan_of(events)
+        is_over = is_newest and self._has_ended
+        evidence = self._evidence(at_ns)
+        figures = figures_at(
+            evidence, at_ns, edges_of(start_ns, look.from_s, look.until_s, look.bin_s, at_ns), heat=look.heat, is_over=is_over
+        )
+        seconds = seconds_of(evidence, account(evidence), at_ns)
+        pool = _pool_of(evidence)
+        told = tell(events, plan, figures.left, at_ns, start_ns, pool)
+        phase = self._phase(told.phase, is_newest=is_newest)
+        is_seen = bool(evidence.tasks) or plan.get("engine") != "command"
+        states = client_states(seconds, evidence.warm_up_s), work_states(seconds)
+        return Known(
+            about=about_of(
+                self._rundir.path,
+                _shown(self._rundir.path),
+                plan,
+                self._plan_text,
+                is_seen=is_seen,
+                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and not self._has_ended,
+            ),
+            told=told,
+            phase=phase,
+            evidence=evidence,
+            figures=figures,
+            client=states[0][-1] if states[0] else SideState.WAITING,
+            work=states[1][-1] if states[1] else SideState.WAITING,
+            tasks=() if look.tasks is None else task_lines(evidence, look.tasks, look.n_tasks, at_ns),
+            findings=self._findings(plan, at_ns, start_ns, is_newest=is_newest),
+            log=self._logs.lines,
+            summary=self._summary if is_newest else None,
+            problem=self._problem,
+            at_ns=at_ns,
+            start_ns=start_ns,
+            newest_ns=self._newest_ns,
+        )
+
+    def _evidence(self, at_ns: int) -> Evidence:
+        """Everything that was known at the instant."""
+        events = self._journal.until(at_ns)
+        if not events:
+            return Evidence(0, at_ns, at_ns, 0, Expectation(0, 0), (), {}, (), ())
+        evidence = evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, self._files)
+        notes = notes_of(self._rundir)
+        lost = lost_rows_of(events, self._rundir)
+        return cut(replace(evidence, notes=notes, lost_rows_of=lost, counted=self._counted(evidence.warm_up_s)), at_ns)
+
+    def _counted(self, warm_up_s: float) -> list[CountedLoad]:
+        """Of load machines whose requests came back as histograms: once the load is over, all at once."""
+        if not self._has_ended:
+            return []
+        return counted_of(self._rundir, warm_up_s, [])
+
+    def _findings(self, plan: dict[str, Any], at_ns: int, start_ns: int, *, is_newest: bool) -> tuple[Finding, ...]:
+        """Those of the summary, once it is there; before that, those that could be told at the last whole step."""
+        if is_newest and self._summary is not None:
+            return tuple(self._summary.findings)
+        step_ns = start_ns + (at_ns - start_ns) // FIND_EVERY_NS * FIND_EVERY_NS
+        if step_ns <= start_ns:
+            return ()
+        if step_ns not in self._found:
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
+            self._found[step_ns] = findings_at(self._evidence(step_ns), plan, self._environment)
+        return self._found[step_ns]
+
+    def _phase(self, told: Phase, *, is_newest: bool) -> Phase:
+        if not is_newest or not self._journal.all:
+            return told
+        if self._summary is not None:
+            return Phase.ENDED
+        if told is Phase.JUDGE and self._is_held:
+            return told
+        return told if self._is_held else Phase.CRASHED
+
+    @property
+    def _has_ended(self) -> bool:
+        """Nothing moves any more: the session has said so, or is not there."""
+        if self._summary is not None or last_of(self._journal.all[-20:], "end") is not None:
+            return True
+        return bool(self._journal.all) and not self._is_held
+
+    def _first_ns(self) -> int:
+        return int(self._journal.all[0]["t_ns"]) if self._journal.all else 0
+
+    def _start_ns(self, at_ns: int) -> int:
+        """When the load began; the instant itself while that is not known."""
+        load = last_of(self._journal.until(at_ns), "load_started")
+        return at_ns if load is None else int(load["load_start_ns"])
+
+    def _last_ns(self) -> int:
+        """The last thing that was written down."""
+        last = self._journal.last_ns
+        for file in self._files:
+            rows = np.asarray(file.rows)
+            last = max([last, *(int(rows[name].max(initial=0)) for name in _LAST_INSTANTS[file.kind])])
+        return last
+
+    def _read_once(self) -> None:
+        if self._scenario is None:
+            with contextlib.suppress(OSError, ValueError):
+                self._scenario = json.loads(self._rundir.scenario.read_text(encoding="utf-8"))
+        if not self._plan_text:
+            with contextlib.suppress(OSError, ValueError):
+                self._plan_text = self._rundir.plan.read_text(encoding="utf-8")
+        if not self._environment:
+            with contextlib.suppress(OSError, ValueError):
+                self._environment = json.loads(self._rundir.environment.read_text(encoding="utf-8"))
+
+    def _read_summary(self) -> None:
+        try:
+            text = self._rundir.summary.read_bytes()
+            self._summary = Summary.model_validate_json(text)
+        except OSError:
+            return
+        except ValidationError as error:
+            # Half written, or of another version.
+            self._problem = "" if self._is_held else f"summary.json cannot be read: {error.error_count()} problems"
+
+
+def _plan_of(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    plan: dict[str, Any] = events[0].get("plan", {}) if events else {}
+    return plan
+
+
+def _pool_of(evidence: Evidence) -> int | None:
+    """The threads of the server, as sampled last; None: nobody said."""
+    if evidence.gauges is None:
+        return None
+    sizes = evidence.gauges.rows["pool_size"]
+    known = sizes[sizes != 0]
+    return int(known[-1]) if len(known) else None
+
+
+def _read(path: Path) -> RowFile | None:
+    try:
+        return read_rows(path)
+    except (OSError, RowFileError, ValueError):
+        # Not begun yet, or gone, or damaged: the judgement at the end says so.
+        return None
+
+
+def _shown(path: Path) -> str:
+    """As it is shortest."""
+    with contextlib.suppress(ValueError, OSError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a session holds the directory. A shared lock, so that two who look do not take each other for one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks: nobody can tell.
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
