@@ -313,7 +313,7 @@ impl Exchange {
     }
 
     #[getter]
-    fn exchange<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+    fn get_exchange<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
         slf.clone()
     }
 
@@ -527,11 +527,9 @@ pub fn begun(py: Python<'_>, stage: &Held<Stage>, coroutine: &Held<Option<Py<PyA
 pub fn given(error: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
     let first = error.get_item(0)?;
     Ok(match error.get_item(1) {
-        Ok(second) if !second.is_none() => PyErr::from_value(if second.is_instance_of::<PyBaseException>() {
-            second
-        } else {
-            first.call1((second,))?
-        }),
+        Ok(second) if !second.is_none() => {
+            PyErr::from_value(if second.is_instance_of::<PyBaseException>() { second } else { first.call1((second,))? })
+        }
         _ if first.is_instance_of::<PyBaseException>() => PyErr::from_value(first),
         _ => PyErr::from_value(first.call0()?),
     })

@@ -115,10 +115,7 @@ impl TaskRow {
         }
     }
 
-    fn go_on<'py>(
-        row: &Bound<'py, Self>,
-        go: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Step>,
-    ) -> PyResult<Option<Py<PyAny>>> {
+    fn go_on<'py>(row: &Bound<'py, Self>, go: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Step>) -> PyResult<Option<Py<PyAny>>> {
         let py = row.py();
         let this = row.get();
         let (stage, coroutine) = match this.stage.replace(py, Stage::Stepping) {
