@@ -26,7 +26,7 @@ from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
 
-__all__ = ["comparison_schema_text", "findings_text", "help_text", "scenarios_text", "schema_text"]
+__all__ = ["findings_text", "help_text", "scenarios_text", "schema_text"]
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
