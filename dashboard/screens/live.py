@@ -22,7 +22,7 @@ from dashboard.panels.host import host_of
 from dashboard.panels.keybar import KeyBar
 from dashboard.panels.slider import Slider
 from dashboard.panels.status import Watch, status_line
-from dashboard.panels.steering import change, why_not
+from dashboard.panels.steering import Asked, change, why_not
 from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.texts import event_lines, headline, log_lines, tiny_lines
 from dashboard.panels.view import SPEEDS, View
@@ -109,6 +109,7 @@ class LiveScreen(Screen[None]):
         self._speed = 0  # which of SPEEDS
         self._playing: Timer | None = None
         self._is_over = False
+        self._asked = Asked()
         self._pointed_s: float | None = None
         self._ui_share: float | None = None
         self._used_s = (0.0, 0.0)
@@ -158,10 +159,11 @@ class LiveScreen(Screen[None]):
         """The run as it is now, or as it was at the instant that was asked for."""
         if message.side != 0:
             return
-        self._frame = frame = message.frame
+        self._frame = frame = self._asked.shown_in(message.frame)
         if frame.phase in _OVER and frame.at_s >= frame.newest_s and not self._is_over:
             self._is_over = True
             self._suit_mode()
+            self._look()
         if not self._marks or message.frame.at_s >= message.frame.newest_s or len(message.frame.marks) > len(self._marks):
             self._marks = message.frame.marks
         self._draw()
@@ -274,6 +276,8 @@ class LiveScreen(Screen[None]):
         command = change(self._frame, what, more=more)
         if command is not None:
             host_of(self.app).steer(command)
+            self._frame = self._asked.after(command, self._frame)
+            self._draw()
             self._say(f"asked for: {command}")
 
     def action_tasks(self) -> None:
