@@ -19,11 +19,12 @@ from dashboard.commandline import main as cli
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
+from harness.compare.record import Comparison
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
 
-__all__ = ["findings_text", "help_text", "scenarios_text", "schema_text"]
+__all__ = ["comparison_schema_text", "findings_text", "help_text", "scenarios_text", "schema_text"]
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -52,6 +53,11 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
 def schema_text() -> str:
     """The JSON schema of summary.json."""
     return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
+
+
+def comparison_schema_text() -> str:
+    """The JSON schema of comparison.json."""
+    return json.dumps(Comparison.model_json_schema(), indent=2) + "\n"
 
 
 def scenarios_text(text: str) -> str:
@@ -111,6 +117,7 @@ def main() -> None:
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
+    (DOCS / "comparison.schema.json").write_text(comparison_schema_text(), encoding="utf-8")
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
     (DOCS / "errors.md").write_text(errors_text(), encoding="utf-8")
     (DOCS / "findings-reference.md").write_text(findings_text(), encoding="utf-8")
