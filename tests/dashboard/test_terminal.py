@@ -145,8 +145,8 @@ def test_a_screen_that_breaks_gives_the_terminal_back(runs: dict[str, Path], her
         assert terminal.is_as_before, terminal.left_on
 
 
-def test_the_first_picture_is_there_at_once_and_every_size_is_borne(runs: dict[str, Path], here: Path) -> None:
-    with Terminal("replay", "runs/killed", cwd=here, columns=200, rows=60) as terminal:
+def test_every_size_is_borne_and_no_color_is_none(runs: dict[str, Path], here: Path) -> None:
+    with Terminal("replay", "runs/killed", cwd=here, columns=200, rows=60, env={"NO_COLOR": "1"}) as terminal:
         terminal.wait_for("CLIENT SEES")
         for columns, rows in ((60, 18), (1, 1), (300, 90), (20, 5), (80, 24)):
             terminal.resize(columns, rows)
@@ -158,6 +158,8 @@ def test_the_first_picture_is_there_at_once_and_every_size_is_borne(runs: dict[s
         terminal.wait_for("Everywhere")
         terminal.press("\x03")
         assert terminal.end() == 0
+        shades = set(re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", terminal.raw))
+        assert all(red == green == blue for red, green, blue in shades), shades
         assert terminal.is_as_before, terminal.left_on
 
 
