@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
+from harness.compare.alike import steered_words
 from harness.compare.designs import order_of
 from harness.compare.folder import ComparisonFolder
 from harness.compare.progress import ComparisonProgress, Place
 from harness.compare.quantities import Measured, measured_of
 from harness.compare.record import CurvesRecord, Design, RunRecord
 from harness.errors import Interrupted, RunError
-from harness.evidence import judged_run
 from harness.plan import Plan
 from harness.processes import told_to_end
-from harness.rundir import RunDir
 from harness.schema import Summary
 from harness.session import describe
 from harness.session import run as run_session
@@ -135,7 +134,7 @@ class Campaign:
         if outcome.interrupted_by is not None:
             self._signal = outcome.interrupted_by
             return None
-        record = record_of(outcome.rundir, shell)
+        record = _described(outcome.summary, measured_of(outcome.judged), shell)
         if record.is_usable and not self._design.keep_runs:
             self._folder.drop_rows(outcome.rundir)
         # With what it took to judge it: that is part of what is still to come, too.
@@ -180,22 +179,16 @@ class Campaign:
         self._signal = number
 
 
-def record_of(rundir: RunDir, shell: dict[str, Any]) -> RunRecord:
-    """The figures of a run that is over."""
-    judged = judged_run(rundir)
-    return _described(judged.summary, measured_of(judged), shell)
-
-
 def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
     """A run's line, from its summary and its figures."""
-    machine = summary.machine
+    machine, steered = summary.machine, steered_words(summary)
     noisy = (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None
     return RunRecord(
         **shell,
         took_s=None,
-        is_usable=summary.trusted,
+        is_usable=summary.trusted and not steered,
         verdict=summary.verdict,
-        reasons=summary.reasons,
+        reasons=[*([steered] if steered else []), *summary.reasons],
         values=dict(measured.values),
         never=[name for name, value in measured.values.items() if value == float("inf")],
         steps=dict(measured.steps),
