@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from harness.commands.asking import Asked, tell_about
-from harness.commands.comparing import show
+from harness.commands.comparing import outlook, show
 from harness.commands.params import Duration
 from harness.commands.planopts import PlanCommand, plan_options
 from harness.commands.showing import require_writable, shown_path
@@ -82,6 +82,7 @@ class _Compare(PlanCommand):
     metavar="CHANGE",
     help="Exit with 3 if a figure has changed so much, e.g., 'done_p95>+10%' or 'broken_promises>+0'; repeatable.",
 )
+@click.option("--dry-run", is_flag=True, help="Show the configurations, the order of runs and the time, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: comparisons/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the comparison as JSON; - for standard output.")
 @click.option(
@@ -101,6 +102,7 @@ def compare(
     json_to: str | None,
     markdown_to: str | None,
     *,
+    dry_run: bool,
     confirmed: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -135,6 +137,9 @@ def compare(
         else:
             asked = Asked.of(context, what, plan_file, confirmed, options)
             design = _design(asked, context, own, confirmed, may_be_one=before is not None or json_to is not None)
+            if dry_run:
+                click.echo(outlook(design), nl=False)
+                return
             folder = ComparisonFolder.create(design.title, out, design)
         if not before_runs:
             interrupted_by = Campaign(folder.design(), folder, ComparisonProgress(folder.log)).run()

@@ -26,10 +26,13 @@ from harness.schema import Summary
 from harness.session import describe
 from harness.session import run as run_session
 
-__all__ = ["Campaign", "Slot", "missing"]
+__all__ = ["AROUND_S", "Campaign", "Slot", "missing"]
 
 GIVE_UP: Final = 3
 """A configuration whose runs could not be used in so many blocks one after the other is left out of the others."""
+
+AROUND_S: Final = 4.0
+"""What a run takes beside its load, as long as nothing better is known: to start, drain, stop and be judged."""
 
 _POLL_S: Final = 0.05
 
@@ -161,7 +164,7 @@ class Campaign:
         """What the runs that are missing will take: as long as those of the same configuration, else as long as any."""
         took = {number: [run.took_s or 0.0 for run in runs if run.configuration == number] for number in range(len(self._labels))}
         overheads = [each.took_s - self._load_s(each.configuration) for each in runs if each.took_s]
-        usual = sum(overheads) / len(overheads) if overheads else 4.0
+        usual = sum(overheads) / len(overheads) if overheads else AROUND_S
         total = 0.0
         for slot in missing(self._design, runs):
             own = took[slot.configuration]
