@@ -84,7 +84,8 @@ def command_line(given: Sequence[str]) -> str:
 def prepare(given: Sequence[str], ask: Callable[[Plan], dict[str, Any]]) -> Prepared:
     """The plan of these arguments. Raises UsageError with what the command line would say."""
     try:
-        context = run.make_context("run", list(given))
+        # The names that --help has everywhere: click keeps those of whoever asks first.
+        context = run.make_context("run", list(given), help_option_names=["-h", "--help"])
         options = dict(context.params)
         for name in ("out", "json_to", "dry_run", "keep_world"):
             options.pop(name)

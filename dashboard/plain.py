@@ -85,7 +85,10 @@ def _follow(options: ScreenOptions, child: RunChild | None, path: Path) -> int:
     if child is not None and not interrupts.leaves:
         child.wait(_LAST_WORDS_S)
     watching = Watching(path, Mode.ATTACHED if child is None else Mode.OWN)
-    return tell_end(watching, child, ended_by=interrupts.leaves)
+    status = tell_end(watching, child, ended_by=interrupts.leaves)
+    if child is not None:
+        child.close()
+    return status
 
 
 def _frames(frames: queue.SimpleQueue[Frame], child: RunChild | None, interrupts: _Interrupts) -> Iterator[Frame]:

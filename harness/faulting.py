@@ -112,6 +112,7 @@ class Faulting:
         `load_end_ns`: when it is to end, as it is known by now. `is_over`: it has ended by itself.
         """
         self._load_start_ns = load_start_ns
+        planned_end_ns = load_end_ns()
         self._is_running = True
         while True:
             self._tick()
@@ -125,6 +126,8 @@ class Faulting:
             if has_ended:
                 self._leave_out(end_ns)
                 self._give_up_waiting()
+                if end_ns < planned_end_ns:
+                    self._cut_short(now)
             if not self._waiting and all(each.is_open_ended for each in self._under_way) and (has_ended or is_over()):
                 self._is_running = False
                 return
@@ -139,9 +142,10 @@ class Faulting:
         plan = replace(plan, at_s=at_s)
         if plan.until_s is not None and plan.until_s > (load_end_ns - self._load_start_ns) / 1e9:
             raise DidNotLand(f"it would last until {plan.until_s:.1f} s, longer than the load")
-        for each in self._under_way:
-            if each.plan.kind.effect == "lasts" and (why := clash(each.plan.name, plan.name)):
-                raise DidNotLand(f"{each.plan} lasts: {why}")
+        others = [each.plan for each in self._under_way] + [each.plan for each in self._waiting if each.by_hand is not None]
+        for other in others:
+            if other.kind.effect == "lasts" and (why := clash(other.name, plan.name)):
+                raise DidNotLand(f"{other} lasts: {why}")
         self._number += 1
         self._waiting.append(_Waiting(self._number, plan, by_hand=by_hand))
 
@@ -221,6 +225,13 @@ class Faulting:
                 self._tell(f"{self._at_s():6.1f} s  {each.plan} is left out: the load has ended before")
             else:
                 self._receipt(each, None, detail="the load has ended")
+
+    def _cut_short(self, now: int) -> None:
+        """Takes back what would have lasted longer than the load, which was ended by hand."""
+        for each in self._under_way:
+            if each.landed_ns is not None and each.ending_ns is None and not each.is_open_ended:
+                each.ending_ns = now
+                each.disturbance.end()
 
     def _give_up_waiting(self) -> None:
         """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""

@@ -17,12 +17,14 @@ _NAMES: Final = {"rate": "requests/s", "users": "users", "pool": "pool", "tasks"
 
 def aside_lines(frame: Frame, width: int, height: int, *, can_steer: bool) -> Sequence[Line]:
     """As many lines as there are rows; the findings get what is left, and the totals only where there is plenty."""
+    # Of a run that is over, rates of its last seconds say nothing.
+    is_over = frame.phase is Phase.ENDED
     fixed = [
         *_load(frame, width, can_steer=can_steer),
-        *_server(frame, width),
-        *_now(frame, width, is_long=height >= 30),
+        *(() if is_over else _server(frame, width)),
+        *(() if is_over else _now(frame, width, is_long=height >= 30)),
     ]
-    totals = list(_totals(frame, width)) if height >= 44 else []
+    totals = list(_totals(frame, width)) if height >= 44 or is_over else []
     room = height - len(fixed) - len(totals)
     if room < 3:
         fixed, room = _without_gaps(fixed), height - len(_without_gaps(fixed)) - len(totals)
@@ -80,7 +82,7 @@ def _server(frame: Frame, width: int) -> Iterator[Line]:
 def _now(frame: Frame, width: int, *, is_long: bool) -> Iterator[Line]:
     now = frame.now
     yield ()
-    yield _heading("NOW" if frame.phase is not Phase.ENDED else "AT THE END")
+    yield _heading("NOW")
     yield _row("requests", rate(now.offered_per_s), width)
     yield _row("accepted", rate(now.accepted_per_s), width, "response")
     yield _row("finished", rate(now.finished_per_s), width, "done")
@@ -109,7 +111,7 @@ def _seconds(value_s: float | None) -> str:
 def _totals(frame: Frame, width: int) -> Iterator[Line]:
     totals = frame.totals
     yield ()
-    yield _heading("SO FAR")
+    yield _heading("SO FAR" if frame.phase is not Phase.ENDED else "IN ALL")
     yield _row("requests", f"{totals.attempted:,}", width)
     yield _row("refused, no answer", f"{totals.rejected:,}, {totals.indeterminate:,}", width)
     yield _row("response p50, p99", f"{ms(totals.response_p50_ms)}, {ms(totals.response_p99_ms)}", width, "response")

@@ -41,6 +41,11 @@ def work(frame: Frame) -> Tile:
 def pool(frame: Frame) -> Tile:
     """How much of what runs tasks is in use."""
     now = frame.now
+    if now.pool_size is None and frame.about.pool is not None and frame.about.has_server_witness:
+        # The server is not there now; how it was is known.
+        was = frame.totals.saturated_s
+        lines = (f"was saturated for {was:.0f} s" if was >= 1 else "was never saturated",)
+        return Tile(f"POOL {frame.about.pool}", "GONE", Tone.IDLE, lines=lines)
     if now.pool_size is None or now.pool_busy is None:
         running = f"{count(now.busy)} running" if now.busy is not None else "nothing seen"
         return Tile("POOL", UNKNOWN, Tone.IDLE, lines=(running,))

@@ -36,7 +36,7 @@ from harness.live.frame import Frame, Mark
 __all__ = ["LiveScreen"]
 
 _PLAY_EVERY_S: Final = 0.25
-_OWN_CPU_EVERY_S: Final = 2.0
+OWN_CPU_EVERY_S: Final = 2.0
 _PANELS: Final = {"1": Panel.SCISSORS, "2": Panel.BACKLOG, "3": Panel.HEAT, "4": Panel.POOL, "5": Panel.LOG}
 
 
@@ -140,7 +140,7 @@ class LiveScreen(Screen[None]):
         self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         self._panels = {panel: self.query_one(f"#{panel.value}") for panel in Panel}
         self._used_s = (time.process_time(), time.monotonic())
-        self.set_interval(_OWN_CPU_EVERY_S, self._measure_self)
+        self.set_interval(OWN_CPU_EVERY_S, self._measure_self)
         self._arrange(self.app.size.width, self.app.size.height)
 
     def on_screen_resume(self) -> None:

@@ -21,7 +21,7 @@ from harness.growth import WIDTH, Growth, pooled
 
 __all__ = ["Asked", "Options", "Search", "Standing", "growth_at", "nice", "standing"]
 
-Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above"]
+Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
 
 LEAST_PER_S: Final = 0.05
 LEAST_REQUESTS: Final = 300
@@ -337,6 +337,9 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
         of_growth = Standing.HOLDS
     else:
         of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
+    if any(each.purpose == "confirm" and each.growth is not None and _grown(each.growth).grows for each in usable):
+        # The long stage is there to show what shorter ones cannot.
+        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
     return min(of_growth, limits_standing(usable))
 
 

@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
 from harness.live.cutting import cut
 from harness.live.figures import Figures, edges_of, figures_at
-from harness.live.finding import findings_at
+from harness.live.finding import findings_at, found_at_ns
 from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
@@ -40,7 +40,6 @@ __all__ = ["BEHIND_NS", "History"]
 BEHIND_NS: Final = 100_000_000
 """So long ago is "now": whoever took an instant has had the time to write it down."""
 
-FIND_EVERY_NS: Final = 2_000_000_000
 _MOST_KEPT: Final = 64
 _NO_SCENARIO: Final[dict[str, Any]] = {"name": "", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
 
@@ -124,7 +123,7 @@ class History:
             client=states[0],
             work=states[1],
             tasks=self._tasks(look, at_ns),
-            findings=self._findings(plan, at_ns, start_ns, is_newest=is_newest),
+            findings=self._findings(figures, at_ns, start_ns, is_newest=is_newest),
             log=self._logs.lines,
             summary=self._summary if is_newest else None,
             problem=self._problem,
@@ -181,12 +180,14 @@ class History:
             return []
         return counted_of(self._rundir, warm_up_s, [])
 
-    def _findings(self, plan: dict[str, Any], at_ns: int, start_ns: int, *, is_newest: bool) -> tuple[Finding, ...]:
-        """Those of the summary, once it is there; before that, those that could be told at the last whole step."""
+    def _findings(self, figures: Figures, at_ns: int, start_ns: int, *, is_newest: bool) -> tuple[Finding, ...]:
+        """Those of the summary, once it is there; before that, those that could be told a moment ago."""
         if is_newest and self._summary is not None:
             return tuple(self._summary.findings)
-        step_ns = start_ns + (at_ns - start_ns) // FIND_EVERY_NS * FIND_EVERY_NS
-        if step_ns <= start_ns:
+        events = self._journal.until(at_ns)
+        plan = _plan_of(events)
+        step_ns = found_at_ns(events, figures.attempted + figures.accepted, at_ns, start_ns)
+        if step_ns is None:
             return ()
         if step_ns not in self._found:
             if len(self._found) >= _MOST_KEPT:

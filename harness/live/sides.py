@@ -154,7 +154,7 @@ def work_state_over_all(at: Glance, finished: int) -> SideState:
 def client_side(state: SideState, at: Glance) -> Side:
     """The tile."""
     errors = at.bad / at.answers if at.answers else 0.0
-    p95 = duration_ms(at.response_ms, none="-")
+    p95 = _shown(at.response_ms)
     lines = (f"p95 {p95}  bad {errors:.1%}", f"{at.attempted:,} sent")
     if not at.has_begun:
         return Side(SideState.WAITING, "WAITING", ("nothing was sent yet",), "No request has been due yet.")
@@ -179,7 +179,7 @@ def work_side(state: SideState, at: Glance) -> Side:
     if at.is_inline:
         why = "The work is done before the answer: what the client waits for is the work."
         return Side(SideState.OK if at.answers else SideState.WAITING, "INLINE", ("done before the answer",), why)
-    p95 = duration_ms(at.done_ms, none="-")
+    p95 = _shown(at.done_ms)
     oldest = () if at.oldest_s is None else (f"oldest {duration_s(at.oldest_s)}",)
     lines = (f"p95 {p95}  queue {at.backlog:,}", *oldest)
     rates = f"{per_second(at.accepted_per_s, 'tasks')} come in, {per_second(at.finished_per_s)} get done"
@@ -200,6 +200,11 @@ def work_side(state: SideState, at: Glance) -> Side:
         waited = f"; the oldest that is not has waited {duration_s(at.oldest_s)}" if at.oldest_s is not None else ""
         return Side(state, "SLOW", lines, f"Work gets done, but late: p95 {p95}{waited}.")
     return Side(SideState.OK, "OK", lines, f"Work is done soon after it was asked for: {rates}.")
+
+
+def _shown(value_ms: float | None) -> str:
+    """`-`: there is none; `never`: that share will never be answered."""
+    return "never" if value_ms is not None and math.isinf(value_ms) else duration_ms(value_ms, none="-")
 
 
 def _last(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:
