@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
@@ -26,7 +26,7 @@ from harness.schema import Summary
 from harness.session import describe
 from harness.session import run as run_session
 
-__all__ = ["AROUND_S", "Campaign", "Slot", "missing"]
+__all__ = ["AROUND_S", "Campaign", "Slot", "missing", "unmasked"]
 
 GIVE_UP: Final = 3
 """A configuration whose runs could not be used in so many blocks one after the other is left out of the others."""
@@ -74,7 +74,11 @@ def is_given_up(runs: Sequence[RunRecord], configuration: int, block: int) -> bo
 class Campaign:
     """The runs of one comparison, made one after the other in this process."""
 
-    def __init__(self, design: Design, folder: ComparisonFolder, progress: ComparisonProgress) -> None:
+    def __init__(
+        self, design: Design, folder: ComparisonFolder, progress: ComparisonProgress, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """`secrets`: what the design says with the names of variables, because nobody may read it there."""
+        self._secrets = secrets or {}
         self._design = design
         self._folder = folder
         self._progress = progress
@@ -117,7 +121,8 @@ class Campaign:
             "seed": seed,
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        plan = Plan.of({**self._design.configurations[slot.configuration].plan, "seed": seed}, "the plan of the comparison")
+        values = unmasked(self._design.configurations[slot.configuration].plan, self._secrets)
+        plan = Plan.of({**values, "seed": seed}, "the plan of the comparison")
         try:
             described = describe(plan)
             if self._signal is not None:
@@ -180,6 +185,22 @@ class Campaign:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         self._signal = number
+
+
+def unmasked(values: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """A plan's values with the secrets back in their headers. Those that are not known here stay names of variables."""
+
+    def restored(headers: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: secrets.get(value.removeprefix("$"), value) if value[:1] == "$" else value for name, value in headers.items()
+        }
+
+    found = dict(values)
+    if "requests" in found:
+        found["requests"] = [{**each, "headers": restored(each.get("headers", {}))} for each in found["requests"]]
+    if "openapi_headers" in found:
+        found["openapi_headers"] = restored(found["openapi_headers"])
+    return found
 
 
 def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
