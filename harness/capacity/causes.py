@@ -8,7 +8,7 @@ from harness.capacity.schema import Cause, Measured
 from harness.findings.limits import Limit, limit_of
 from harness.findings.stretch import Stretch
 from harness.schema import Summary
-from harness.wording import duration_ms, per_second, share
+from harness.wording import counted, duration_ms, per_second, share
 
 __all__ = ["cause_of"]
 
@@ -37,8 +37,8 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
         mean, busy = result.run_mean_ms or 0.0, result.busy_mean or 0.0
         return Cause(
             kind="pool",
-            text=f"the pool is full: {result.pool_size:,} threads, {duration_ms(mean)} each task, so at most"
-            f" {per_second(result.pool_size / mean * 1e3, 'tasks')}",
+            text=f"the pool is full: {counted(result.pool_size, 'thread')}, {duration_ms(mean)} each task: at"
+            f" {per_second(result.rate)}, {per_second(result.ended_per_s or 0.0, 'tasks')} got done",
             evidence={"threads": result.pool_size, "busy_mean": busy, "run_mean_ms": mean},
         )
     if _loop_is_late(result):
