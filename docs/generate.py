@@ -16,11 +16,12 @@ from pathlib import Path
 import click
 from pydantic import BaseModel
 
+from dashboard.commandline import main as cli
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
 from harness.capacity.schema import Capacity
-from harness.commands.main import main as cli
+from harness.compare.record import Comparison
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
@@ -113,6 +114,7 @@ def main() -> None:
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
+    (DOCS / "comparison.schema.json").write_text(schema_text(Comparison), encoding="utf-8")
     (DOCS / "capacity.schema.json").write_text(schema_text(Capacity), encoding="utf-8")
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
     (DOCS / "errors.md").write_text(errors_text(), encoding="utf-8")

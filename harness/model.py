@@ -107,7 +107,7 @@ class LoadChanged:
     """A change of the load that was made."""
 
     at_ns: int
-    rate_per_s: float | None  # from then on; None: of users
+    rate_per_s: float | None  # from then on; None: of users, or the load ends then
     users: int | None  # from then on; None: as many as before
     load_end_ns: int  # as it was planned from then on
     planned: int  # requests in all, as they were planned from then on

@@ -33,7 +33,9 @@ __all__ = [
     "end_ns",
     "outages",
     "pool_of",
+    "pool_sizes",
     "recovery_s",
+    "sampled_saturation_ns",
     "timeline",
 ]
 
@@ -226,6 +228,17 @@ def _sampled_sizes(rows: Rows, boot: Boot, until_ns: int) -> Iterator[tuple[int,
     # What was before the first sample had the size of the first one.
     begins_ns = [boot.ready_ns or boot.spawned_ns, *t_ns[begins[1:]].tolist()]
     yield from zip(begins_ns, ends_ns, size[begins].tolist(), strict=True)
+
+
+def pool_sizes(evidence: Evidence) -> dict[int, int]:
+    """The threads of each boot that said it has any."""
+    sizes = {boot.boot: _pool_size(evidence, boot.boot) for boot in evidence.boots}
+    return {boot: size for boot, size in sizes.items() if size}
+
+
+def sampled_saturation_ns(evidence: Evidence, boot: Boot, until_ns: int) -> int:
+    """For how long samples found a pool full that endpoints use too, for no row tells of an endpoint."""
+    return _shared_pool(evidence, boot, until_ns).full_ns
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:

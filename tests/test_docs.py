@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from dashboard.commandline import main
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
 from harness.capacity.schema import Capacity
-from harness.commands.main import main
+from harness.compare.record import Comparison
 from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
@@ -37,7 +38,7 @@ def commands_of(group: click.Group, path: str = "afterload") -> Iterator[tuple[s
 
 def test_every_command_and_option_is_in_the_pinned_help() -> None:
     """Also those of commands within commands, and none that is not shown."""
-    sections = dict(re.findall(r"^\$ (afterload[\w ]*) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^\$ (afterload[\w -]*?) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
 
     assert sections.keys() == {path for path, _ in commands_of(main)}
     for path, command in commands_of(main):
@@ -52,6 +53,11 @@ def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
     assert (ROOT / "docs" / "capacity.schema.json").read_text() == schema_text(Capacity)
+
+
+def test_the_published_schema_is_the_schema_of_a_comparison() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "comparison.schema.json").read_text() == schema_text(Comparison)
 
 
 def test_every_finding_is_in_the_reference() -> None:

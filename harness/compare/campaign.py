@@ -117,11 +117,17 @@ class Campaign:
         }
         plan = Plan.of({**self._design.configurations[slot.configuration].plan, "seed": seed}, "the plan of the comparison")
         try:
-            outcome = run_session(plan, describe(plan), out=path, progress=self._progress)
+            described = describe(plan)
+            if self._signal is not None:
+                return None
+            outcome = run_session(plan, described, out=path, progress=self._progress)
         except Interrupted as interrupted:
             self._signal = int(interrupted.signal)
             return None
         except RunError as error:
+            if self._signal is not None:
+                # A Ctrl-C goes to whoever was asked to describe the scenario, too.
+                return None
             if not any(run.configuration == slot.configuration and run.is_usable for run in runs):
                 raise type(error)(f"{self._labels[slot.configuration]}: {error}", error.hint) from None
             nothing: dict[str, Any] = {"is_usable": False, "verdict": "INCONCLUSIVE", "reasons": [str(error)]}
@@ -177,10 +183,10 @@ class Campaign:
 def record_of(rundir: RunDir, shell: dict[str, Any]) -> RunRecord:
     """The figures of a run that is over."""
     judged = judged_run(rundir)
-    return described(judged.summary, measured_of(judged), shell)
+    return _described(judged.summary, measured_of(judged), shell)
 
 
-def described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
+def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
     """A run's line, from its summary and its figures."""
     machine = summary.machine
     noisy = (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None

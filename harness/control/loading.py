@@ -109,7 +109,8 @@ class LoadChange(Action):
             "load_changed",
             id=self._number,
             at_ns=self._from_ns,
-            rate_per_s=wanted.rate_per_s,
+            # Where the load ends there is no rate any more.
+            rate_per_s=wanted.rate_per_s if self._from_ns < self._until_ns else None,
             users=wanted.users,
             load_end_ns=self._until_ns,
             **self._planned,
@@ -118,7 +119,11 @@ class LoadChange(Action):
     def _confirmed(self) -> Landed | None:
         answers = self._loads.answers("settled", self._id)
         is_told = len(answers) == self._loads.n_processes or self._loads.is_over
-        if not is_told or time.monotonic_ns() < self._from_ns:
+        now_ns = time.monotonic_ns()
+        if self._wanted.from_ns is not None:
+            # Another end is so from now on, long before it comes.
+            return Landed(now_ns, self._what) if is_told else None
+        if not is_told or now_ns < self._from_ns:
             return None
         late_ns = max((each["at_ns"] for each in answers), default=self._from_ns) - self._from_ns
         late = f"; the last load process heard it {late_ns / 1e6:,.0f} ms after that" if late_ns > _LEAD_NS else ""
@@ -131,7 +136,7 @@ class LoadChange(Action):
 
 def require_load(loads: Loads, now_ns: int) -> None:
     """Raises Refused unless load is being sent that can be changed."""
-    if not loads.start_ns or now_ns < loads.start_ns:
+    if not loads.start_ns:
         raise Refused("the load has not begun")
     if loads.is_over or now_ns >= loads.end_ns:
         raise Refused("the load has ended")

@@ -115,6 +115,7 @@ def figures_at(
     is_queued, is_running = work.is_open & (work.started_ns == 0), work.is_open & (work.started_ns != 0)
     lost_queued, lost_running = _lost(result, work)
     run = spans.run_ns[spans.run_ns != NONE_NS]
+    whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
     answered, finished = (ops.outcome != Outcome.REJ) & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
@@ -137,7 +138,7 @@ def figures_at(
         left={boot.boot: left_in(evidence.tasks.get(boot.boot, ())) for boot in evidence.boots if boot.reaped_ns is not None},
         response=statistics.response,
         done=statistics.done,
-        run_mean_ms=float(run.mean()) / 1e6 if len(run) else math.nan,
+        run_mean_ms=whole_run_ns / len(run) / 1e6 if len(run) else math.nan,
         backlog_max=backlog.highest(),
         saturated_s=pool_of(evidence, result).saturated_s,
         oldest_queued_ns=int(work.due_ns[is_queued].min()) if is_queued.any() else None,
