@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.capacity.schema import Cause, Measured
-from harness.findings.limits import Limit, limit_of
+from harness.findings.limits import ONE_CORE, Limit, limit_of
 from harness.findings.stretch import Stretch
 from harness.schema import Summary
 from harness.wording import counted, duration_ms, per_second, share
@@ -31,6 +31,8 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
     limit = limit_of(stretch, cores) if stretch is not None else None
     if limit is not None and limit.kind in {"gil", "cores"}:
         return _computing(result, limit, cores)
+    if limit is None and (result.cpu_share or 0.0) >= ONE_CORE:
+        return _computing(result, Limit("gil", evidence={"cpu_share": result.cpu_share}), cores)
     if _pool_is_full(result):
         if limit is not None and limit.kind == "world":
             return Cause(kind="world", text=_of_the_world(limit), evidence=dict(limit.evidence))

@@ -105,7 +105,7 @@ class Search:
         return self._between(low, high)
 
     def seconds_left(self, asked: Asked, overhead_s: float) -> float:
-        """About how long the search still takes, with the stage that was asked for. `overhead_s`: of each stage, beside its load."""
+        """About how long the search still takes, with the stage that was asked for. `overhead_s`: of each, beside its load."""
         low, high = self._low(), self._high()
         near = high or low or asked.rate
         ordinary_s = self._seconds(near) + overhead_s
