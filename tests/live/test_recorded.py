@@ -60,8 +60,9 @@ def test_at_any_instant_it_is_what_all_rows_say(name: str, tmp_path: Path, monke
     path = unpacked(name, tmp_path)
     kept, whole = opened(path), opened(path)
     end_s = kept.frame(WHOLE).newest_s
-    for at_s in (-0.2, 0.4, end_s * 0.3, end_s * 0.7, end_s):
-        look = Look(max(at_s - 5, 0.0), at_s + 1, 0.2, at_s=at_s)
+    for number, status in enumerate(TaskStatus):
+        at_s = (-0.2, 0.4, end_s * 0.3, end_s * 0.7, end_s, end_s * 0.6)[number]
+        look = Look(max(at_s - 5, 0.0), at_s + 1, 0.2, at_s=at_s, tasks=status, n_tasks=7)
         found = kept.frame(look)
         with monkeypatch.context() as patch:
             patch.setattr(of_history, "is_plain", lambda *_: False)
