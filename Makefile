@@ -1,11 +1,13 @@
 # Two commands for a user: `make run` and `make test`. Each builds what is missing first.
 #
-#   make run     the main job: the email scenario with a kill -9 in the middle (ARGS='--rate 200' adds options)
+#   make run     the main job: the dashboard in a terminal; elsewhere, or with ARGS, the email scenario with a kill -9 in the
+#                middle (ARGS='--rate 200' adds options)
 #   make test    all tests, Python and Rust (ARGS='tests/load -x': some of the Python ones, as given to pytest)
 #   make lint    ruff, mypy, import rules, rustfmt, clippy
 #   make bench   comparisons with named peers, as ratios (needs wrk); make bench-core: the parts without Python, alone
 #   make kills   random kills of real servers, N of them (N=1000)
 #   make soak    ten minutes of everything that clients can do to the server (ARGS='--minutes 1')
+#   make wheel   a wheel for this machine, in dist
 #   make docs    the parts of the documentation that are generated
 #   make clean   removes everything that was built
 
@@ -14,13 +16,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 RUST := $(shell find server/core server/native -name '*.rs' -o -name 'Cargo.toml') server/Cargo.toml server/Cargo.lock
+PROBE_RUST := $(shell find server/probe -name '*.rs' -o -name 'Cargo.toml')
+ACCELERATOR := harness/probe/afterload_probe/_accelerator.abi3.so
 N ?= 100
 ARGS ?=
 
-.PHONY: run test test-rust test-python lint bench bench-core kills soak docs clean constraints install
+.PHONY: run test test-rust test-python lint bench bench-core kills soak docs wheel clean constraints install
 
 run: .make/built
-	@$(BIN)/afterload run email $(ARGS)
+	@if [ -t 0 ] && [ -t 2 ] && [ -z "$(ARGS)" ]; then $(BIN)/afterload; else $(BIN)/afterload run email $(ARGS); fi
 
 test: test-rust test-python
 
@@ -40,6 +44,7 @@ lint: .make/built
 	$(BIN)/lint-imports
 	cd server && cargo fmt --all --check
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release --all-targets -- -D warnings
+	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release -p afterload-probe -- -D warnings
 
 bench: .make/built .make/peers/ready
 	$(BIN)/python -m bench $(ARGS)
@@ -75,12 +80,22 @@ install: .make/built
 	@$(PIP) install -c constraints.txt --group dev
 	@mkdir -p .make && touch $@
 
+# The compiled part of the probe: one file for every CPython from 3.10 on. Without it the probe does everything in Python.
+$(ACCELERATOR): $(PROBE_RUST) server/Cargo.toml server/Cargo.lock | .make/env
+	@echo "make: building the probe's accelerator"
+	@{ cd server && PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 cargo build --locked --release -p afterload-probe \
+		&& install -m 755 target/release/lib_accelerator.so ../$@.new && mv ../$@.new ../$@; } \
+		>.make/build.log 2>&1 || { cat .make/build.log >&2; exit 1; }
+
 # The compiled module, and the project itself as an editable install.
-.make/built: .make/env $(RUST)
+.make/built: .make/env $(RUST) $(ACCELERATOR)
 	@echo "make: building server._native (the first time about a minute)"
 	@PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked \
 		>.make/build.log 2>&1 || { cat .make/build.log >&2; exit 1; }
 	@touch $@
+
+wheel: .make/built
+	PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin build --release --locked -i $(BIN)/python -o dist
 
 constraints:
 	rm -rf .make/constraints && $(PYTHON) -m venv .make/constraints
@@ -89,5 +104,5 @@ constraints:
 	  .make/constraints/bin/pip freeze --exclude afterload; } > constraints.txt
 
 clean:
-	rm -rf .make .venv dist server/target server/_native*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .make .venv dist server/target server/_native*.so $(ACCELERATOR) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

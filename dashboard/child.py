@@ -71,6 +71,10 @@ class RunChild:
         text = os.pread(self._output.fileno(), _MOST_BYTES, max(0, size - _MOST_BYTES)).decode("utf-8", "replace")
         return [line for line in text.splitlines() if line.strip()][-n:]
 
+    def close(self) -> None:
+        """Its output is looked at no more; the run itself is left alone."""
+        self._output.close()
+
     def forget_directory(self) -> None:
         """Removes the run directory of a run that never began: nothing in it but, perhaps, an empty plan."""
         with contextlib.suppress(OSError):

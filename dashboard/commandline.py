@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from dashboard.commands.attach import attach
-from dashboard.commands.replay import replay
-from dashboard.commands.serve_ui import serve_ui
 from dashboard.commands.shared import read_options, screen_options
 from dashboard.options import has_screen
-from harness.commands.main import CommandLine
+from harness.commands.lazy import Commands
+from harness.commands.main import COMMANDS, CommandLine
 from harness.commands.main import main as harness_main
-from harness.commands.run import run
 
 __all__ = ["main"]
 
+_OWN: Final = {
+    "attach": "dashboard.commands.attach:attach",
+    "replay": "dashboard.commands.replay:replay",
+    "serve-ui": "dashboard.commands.serve_ui:serve_ui",
+}
+_ALL: Final = Commands({**COMMANDS.places, **_OWN})
 
-@click.group(cls=CommandLine, invoke_without_command=True, context_settings=harness_main.context_settings)
+
+@click.group(cls=CommandLine, commands=_ALL, invoke_without_command=True, context_settings=harness_main.context_settings)
 @click.version_option(package_name="afterload")
 @screen_options
 @click.pass_context
@@ -33,7 +37,7 @@ def main(context: click.Context, /, **options: Any) -> None:
         _refuse_lost(context)
         return
     if not options["is_plain"] and not has_screen(sys.stdin, sys.stderr, os.environ):
-        context.invoke(run, scenarios=("email",))
+        context.invoke(_ALL["run"], scenarios=("email",))
         return
     from dashboard.showing import show
 
@@ -50,7 +54,3 @@ def _refuse_lost(context: click.Context) -> None:
             raise click.UsageError(
                 f"{name} belongs behind the command: afterload {context.invoked_subcommand} {name} ...", context
             )
-
-
-for _command in (*harness_main.commands.values(), attach, replay, serve_ui):
-    main.add_command(_command)

@@ -49,7 +49,7 @@ def _replay(path: Path) -> int:
     history = History(path)
     history.refresh()
     newest = history.frame(Look(0.0, 1.0, 1.0, heat=False))
-    story, at_s = Story(), min(0.0, newest.at_s)
+    story, at_s = Story(), 0.0
     while at_s < newest.newest_s:
         _say(story.of(history.frame(_look(at_s))))
         at_s += _REPLAY_STEP_S
@@ -85,7 +85,10 @@ def _follow(options: ScreenOptions, child: RunChild | None, path: Path) -> int:
     if child is not None and not interrupts.leaves:
         child.wait(_LAST_WORDS_S)
     watching = Watching(path, Mode.ATTACHED if child is None else Mode.OWN)
-    return tell_end(watching, child, ended_by=interrupts.leaves)
+    status = tell_end(watching, child, ended_by=interrupts.leaves)
+    if child is not None:
+        child.close()
+    return status
 
 
 def _frames(frames: queue.SimpleQueue[Frame], child: RunChild | None, interrupts: _Interrupts) -> Iterator[Frame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.live.frame import Frame, Phase, Side
+from harness.live.frame import Frame, Phase
 from harness.wording import duration_ms, duration_s
 
 __all__ = ["Story"]
@@ -12,10 +12,9 @@ __all__ = ["Story"]
 _STANDING_EVERY_S: Final = 10.0
 """Something is said at least this often, so that silence means that nothing can be said."""
 
+# That load begins and ends is told by the marks.
 _PHASES: Final = {
     Phase.START: "the run begins: server and world are started",
-    Phase.LOAD: "load begins",
-    Phase.DRAIN: "the load has ended; the backlog is worked off",
     Phase.STOP: "everything is stopped",
     Phase.JUDGE: "nothing moves any more; the run is judged",
     Phase.ENDED: "the run is over",
@@ -32,42 +31,46 @@ class Story:
         self._sides: dict[str, str] = {}
         self._findings: set[str] = set()
         self._told_at_s = 0.0
-        self._boot: tuple[int, bool] = (0, False)
 
     def of(self, frame: Frame) -> list[str]:
         """What this frame says that the last one did not; each line begins with its instant."""
-        sentences: list[str] = []
+        told: list[tuple[float, str]] = []
+
+        def tell(sentence: str, at_s: float = frame.at_s) -> None:
+            told.append((at_s, sentence))
+
         if self._phase is None:
-            about = frame.about
-            kind = f" with {about.tasks} tasks" if about.tasks else ""
-            pool = f", pool {about.pool}" if about.pool else ""
-            sentences.append(
-                f"{about.title} on {about.engine}{kind}{pool}, {about.load} for {duration_s(about.for_s)}: {about.run_id}"
-            )
+            tell(_beginning(frame), min([frame.at_s, *(mark.at_s for mark in frame.marks)]))
+        for mark in frame.marks[self._n_marks :]:
+            tell(mark.text, mark.at_s)
+        self._n_marks = max(self._n_marks, len(frame.marks))
         if frame.phase is not self._phase:
             self._phase = frame.phase
-            sentences.append(_PHASES[frame.phase])
-        sentences += [mark.text for mark in frame.marks[self._n_marks :]]
-        self._n_marks = max(self._n_marks, len(frame.marks))
+            if frame.phase in _PHASES:
+                tell(_PHASES[frame.phase])
+            if frame.problem:
+                tell(frame.problem)
         for name, side in (("client sees", frame.client), ("work sees", frame.work)):
-            sentences += self._side(name, side)
+            if side.headline and self._sides.get(name) != side.headline:
+                self._sides[name] = side.headline
+                tell(f"{name} {side.headline}: {side.why}")
         for finding in frame.findings:
             if finding.id not in self._findings:
                 self._findings.add(finding.id)
-                sentences.append(f"finding: {finding.text}")
-        if frame.problem and frame.phase is Phase.CRASHED and sentences:
-            sentences.append(frame.problem)
-        if not sentences and frame.phase is Phase.LOAD and frame.at_s - self._told_at_s >= _STANDING_EVERY_S:
-            sentences.append(_standing(frame))
-        if sentences:
+                tell(f"finding: {finding.text}")
+        if not told and frame.phase is Phase.LOAD and frame.at_s - self._told_at_s >= _STANDING_EVERY_S:
+            tell(_standing(frame))
+        if told:
             self._told_at_s = frame.at_s
-        return [f"{frame.at_s:7.1f} s  {sentence}" for sentence in dict.fromkeys(sentences)]
+        in_order = sorted(dict.fromkeys(told), key=lambda each: each[0])
+        return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in in_order]
 
-    def _side(self, name: str, side: Side) -> list[str]:
-        if self._sides.get(name) == side.headline:
-            return []
-        self._sides[name] = side.headline
-        return [f"{name} {side.headline}: {side.why}"] if side.headline else []
+
+def _beginning(frame: Frame) -> str:
+    about = frame.about
+    kind = f" with {about.tasks} tasks" if about.tasks else ""
+    pool = f", pool {about.pool}" if about.pool else ""
+    return f"{about.title} on {about.engine}{kind}{pool}, {about.load} for {duration_s(about.for_s)}: {about.run_id}"
 
 
 def _standing(frame: Frame) -> str:

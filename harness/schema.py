@@ -389,7 +389,8 @@ class Summary(_Record):
     faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     steered: list[SteeredSummary] = Field(default=[], description="what was asked of it while it went on (docs/steering.md)")
     steered_stages: str | None = Field(
-        default=None, description="the rates that there were in the end, as --stages has them; null: no rate was changed"
+        default=None,
+        description="the rates that there were in the end, as --stages has them; null: nobody changed them, or there are none",
     )
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")

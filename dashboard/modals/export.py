@@ -7,9 +7,10 @@ from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Button, Checkbox, Static
+from textual.widgets import Button, Static
 
 from dashboard.modals.modal import Modal
+from dashboard.modals.tick import Tick
 
 __all__ = ["SCREEN", "ExportModal"]
 
@@ -26,10 +27,6 @@ SCREEN: Final = "screen.svg"
 class ExportModal(Modal[tuple[str, ...]]):
     """Answers with the names of what is wanted. The report only of a run that is over: only then is there a verdict."""
 
-    DEFAULT_CSS = """
-    ExportModal Checkbox { border: none; padding: 0; background: $surface; width: 100%; }
-    """
-
     def __init__(self, path: Path, *, is_over: bool) -> None:
         super().__init__()
         self._path = path
@@ -40,9 +37,9 @@ class ExportModal(Modal[tuple[str, ...]]):
         with VerticalScroll(classes="box") as box:
             box.border_title = "Export"
             yield Static(f"Into {self._path}:", markup=False)
-            yield Checkbox(f"{SCREEN}, this screen as a picture", value=True, id="screen", compact=True)
+            yield Tick(f"{SCREEN}, this screen as a picture", value=True, id="screen")
             for name, label in _FORMATS.items():
-                yield Checkbox(label, value=self._is_over and name == "html", id=name, disabled=not self._is_over, compact=True)
+                yield Tick(label, value=self._is_over and name == "html", id=name, disabled=not self._is_over)
             if not self._is_over:
                 yield Static("The report is made when the run is over: only then is there a verdict.", classes="hint")
             with Horizontal(classes="buttons"):
@@ -55,5 +52,5 @@ class ExportModal(Modal[tuple[str, ...]]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """An answer."""
-        chosen = tuple(box.id or "" for box in self.query(Checkbox) if box.value)
+        chosen = tuple(box.id or "" for box in self.query(Tick) if box.value)
         self.dismiss(chosen if event.button.id == "write" and chosen else None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Button, Input, RadioButton, RadioSet, Static
+from textual.widgets import Button, Input, OptionList, Static
 
 from dashboard.modals.modal import Modal
 from harness.control import parse_command
@@ -44,9 +43,11 @@ class KillModal(Modal[str]):
 
     DEFAULT_CSS = """
     KillModal #length { width: 12; }
+    KillModal #choices { height: auto; max-height: 8; border: none; padding: 0; background: $surface; }
+    KillModal #choices > .option-list--option-highlighted { text-style: reverse; }
     KillModal #rest { height: 1; }
+    KillModal #length-label { width: 14; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("f5,ctrl+j", "do_it", "Do it", id="kill.do", show=False)]
 
     def __init__(self, about: About) -> None:
         super().__init__()
@@ -56,11 +57,9 @@ class KillModal(Modal[str]):
         """The box."""
         with VerticalScroll(classes="box") as box:
             box.border_title = "Do to the server, now"
-            with RadioSet(compact=True):
-                for number, each in enumerate(self.choices):
-                    yield RadioButton(each.label, value=number == 0)
+            yield OptionList(*(each.label for each in self.choices), id="choices", compact=True)
             with Horizontal(id="rest"):
-                yield Static("for how long  ", id="length-label")
+                yield Static("for how long", id="length-label")
                 yield Input("2s", id="length", compact=True)
             yield Static("", classes="problem", markup=False)
             with Horizontal(classes="buttons"):
@@ -69,8 +68,9 @@ class KillModal(Modal[str]):
 
     def on_mount(self) -> None:
         """The arrows choose, enter does it."""
-        self.query_one(RadioSet).focus()
-        self.query_one("#rest").display = False
+        choices = self.query_one(OptionList)
+        choices.focus()
+        choices.highlighted = 0
 
     @property
     def fault(self) -> str:
@@ -78,7 +78,14 @@ class KillModal(Modal[str]):
         choice = self._choice
         return f"{choice.fault}+{self.query_one('#length', Input).value.strip()}" if choice.needs == "length" else choice.fault
 
-    def on_radio_set_changed(self) -> None:
+    def on_option_list_option_selected(self) -> None:
+        """Enter on a choice, or a click: done, unless it has to be said for how long."""
+        if self._choice.needs == "length":
+            self.query_one("#length").focus()
+        else:
+            self.action_do_it()
+
+    def on_option_list_option_highlighted(self) -> None:
         """A length where one is needed."""
         choice = self._choice
         self.query_one("#rest").display = choice.needs == "length"
@@ -108,7 +115,7 @@ class KillModal(Modal[str]):
 
     @property
     def _choice(self) -> Choice:
-        return self.choices[max(0, self.query_one(RadioSet).pressed_index)]
+        return self.choices[self.query_one(OptionList).highlighted or 0]
 
     def _judge(self) -> str:
         """What is wrong, shown too."""

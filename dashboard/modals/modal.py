@@ -28,7 +28,6 @@ class Modal(ModalScreen[Answer | None]):
         & .problem { color: $error; height: auto; }
         & .buttons { height: auto; margin-top: 1; }
         & .buttons Button { margin-right: 2; min-width: 8; }
-        & RadioSet { border: none; width: 100%; padding: 0; background: $surface; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss_it", "Back", id="modal.back")]

@@ -1,7 +1,8 @@
 """Two runs beside each other: equal scales, what differs, and what may be said of it. Pure functions.
 
 A pair of runs is one run each: it shows what happened in these two, never what the configurations are like. Only a comparison
-with repeated blocks (`afterload compare`) tells a difference from chance, and the sentence says so.
+with repeated blocks (`afterload compare`) tells a difference from chance, and the sentence says so. What chance does within
+the two is told by harness.compare, once both have ended.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dashboard.raster.chart import Chart, chart_limits
 from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.heat import Heat, heat_limits
 from dashboard.raster.window import Window
+from harness.compare.record import ContrastRecord, FigureRecord
 from harness.live.frame import Frame, Phase
 
 __all__ = ["Delta", "Paper", "charts_of", "delta_lines", "deltas", "heats_of", "sentence", "title_line"]
@@ -35,6 +37,8 @@ class Delta:
     a: float | None
     b: float | None
     is_better_lower: bool = True
+    id: str = ""  # of the figure in a comparison; empty: it is in none
+    figure: FigureRecord | None = None  # with an interval for what chance does within the two runs; None: not known (yet)
 
     @property
     def ratio(self) -> float | None:
@@ -44,19 +48,21 @@ class Delta:
         return self.b / self.a
 
 
-def deltas(a: Frame, b: Frame) -> Sequence[Delta]:
-    """The figures by which two runs are compared, as in their summaries."""
+def deltas(a: Frame, b: Frame, contrast: ContrastRecord | None = None) -> Sequence[Delta]:
+    """The figures by which two runs are compared, as in their summaries; with intervals, if they were compared."""
+    figures = {figure.id: figure for figure in contrast.figures} if contrast is not None else {}
 
     def server(frame: Frame, value: float | None) -> float | None:
         return value if frame.about.has_server_witness else None
 
-    return [
-        Delta("response p95", "ms", a.totals.response_p95_ms, b.totals.response_p95_ms),
-        Delta("done p95", "ms", server(a, a.totals.done_p95_ms), server(b, b.totals.done_p95_ms)),
-        Delta("most queued", "", server(a, a.totals.backlog_max), server(b, b.totals.backlog_max)),
+    found = [
+        Delta("response p95", "ms", a.totals.response_p95_ms, b.totals.response_p95_ms, id="p95"),
+        Delta("done p95", "ms", server(a, a.totals.done_p95_ms), server(b, b.totals.done_p95_ms), id="done_p95"),
+        Delta("most queued", "", server(a, a.totals.backlog_max), server(b, b.totals.backlog_max), id="backlog"),
         Delta("lost", "", server(a, _lost(a)), server(b, _lost(b))),
         Delta("finished", "/s", server(a, _finished_per_s(a)), server(b, _finished_per_s(b)), is_better_lower=False),
     ]
+    return [replace(delta, figure=figures.get(delta.id)) for delta in found]
 
 
 def delta_lines(found: Sequence[Delta], names: tuple[str, str], width: int) -> Sequence[Line]:
@@ -66,8 +72,10 @@ def delta_lines(found: Sequence[Delta], names: tuple[str, str], width: int) -> S
     return [cut(each, width) for each in (head, *(_delta_line(delta, label, column) for delta in found))]
 
 
-def sentence(a: Frame, b: Frame, found: Sequence[Delta]) -> str:
+def sentence(a: Frame, b: Frame, found: Sequence[Delta], contrast: ContrastRecord | None = None) -> str:
     """What happened in these two runs, and that it is no more than that."""
+    if contrast is not None:
+        return f"{contrast.sentence} One run each: f says what that is worth."
     if a.phase is not Phase.ENDED or b.phase is not Phase.ENDED:
         return "These runs go on, or did not end: so far, and no verdict."
     said = [words for delta in found if (words := _difference(delta))]
@@ -153,12 +161,28 @@ def _delta_line(delta: Delta, label: int, column: int) -> Line:
 def _change(delta: Delta) -> Line:
     if delta.a is None or delta.b is None:
         return line((f"   {UNKNOWN}", "muted"))
+    if delta.figure is not None and (told := _told(delta.figure)):
+        return told
     if delta.a == delta.b or (delta.ratio is not None and abs(delta.ratio - 1) < _SAME):
         return line(("   = about the same", "muted"))
     higher = delta.b > delta.a
     role: Role = "bad" if higher == delta.is_better_lower else "good"
     size = f"×{delta.ratio:.2f}" if delta.ratio is not None else f"{delta.b - delta.a:+,.0f}"
     return line((f"   {'▲' if higher else '▼'} {size} {'worse' if role == 'bad' else 'better'}", role))
+
+
+def _told(figure: FigureRecord) -> Line:
+    """What the comparison says of it; empty: no more than the two values do."""
+    if figure.scale == "never" and figure.direction:
+        role: Role = "bad" if figure.direction == "worse" else "good"
+        return line((f"   {'▲' if role == 'bad' else '▼'} never in {'B' if figure.never_other else 'A'}: lost", role))
+    if figure.scale != "ratio" or figure.estimate is None or figure.low is None or figure.high is None:
+        return ()
+    size = f"×{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+    if not figure.direction or figure.decision not in {"seen", "different"}:
+        return line((f"   = {size} chance", "muted"))
+    role = "bad" if figure.direction == "worse" else "good"
+    return line((f"   {'▲' if figure.estimate > 1 else '▼'} {size} {figure.direction}", role))
 
 
 def _difference(delta: Delta) -> str:

@@ -79,7 +79,7 @@ def _span(from_s: float | None, until_s: float | None) -> str:
 def life_lines(task: TaskLine | None, width: int, at_s: float) -> Sequence[Line]:
     """The life of one task: a bar to scale, and each instant in words."""
     if task is None:
-        return [line((" no task is chosen", "muted"))]
+        return [cut(line((" no task is chosen", "muted")), width)]
     title = line(
         (f" {task.function}", "title"),
         f"  op {task.op:x}" + (f", task {task.index + 1} of it" if task.index else "") + f", boot {task.boot}  ",

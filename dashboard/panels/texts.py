@@ -1,4 +1,4 @@
-"""Other lines of the live screen: headline, latest events, log, and the figures as text where there is no room. Pure functions."""
+"""Other lines of the live screen: headline, latest events, log, and figures as text where there is no room. Pure functions."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar, Final
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -22,7 +23,10 @@ from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.texts import tiny_lines
 from dashboard.panels.view import View
 from dashboard.raster.window import gutter_of
+from dashboard.screens.findings import DifferencesModal
 from dashboard.widgets import Drawing, EventLane, HeatMapView, TimeAxis, TimeChart, glyphs_of
+from harness.compare.record import Comparison
+from harness.errors import RunError
 from harness.live.frame import Frame, Look, Mark
 
 __all__ = ["CompareScreen"]
@@ -40,6 +44,7 @@ class CompareScreen(Screen[None]):
         Binding("question_mark", "app.help", "Help", key_display="?", id="app.help"),
         Binding("q", "app.leave", "Quit", id="app.leave"),
         Binding("escape", "back", "Back", key_display="esc", id="compare.back"),
+        Binding("f", "differences", "What differs", id="compare.differences"),
         Binding("tab", "next_panel", "Next panel", key_display="tab", id="compare.panel"),
         Binding("comma", "step(-1)", "Earlier", key_display=",", id="compare.step_back"),
         Binding("full_stop", "step(1)", "Later", key_display=".", id="compare.step_forward"),
@@ -59,7 +64,8 @@ class CompareScreen(Screen[None]):
         overflow: hidden;
         & #sides { height: 1fr; layout: horizontal; }
         & #sides.stacked { layout: vertical; }
-        & .side { width: 1fr; height: auto; }
+        & .side { width: 1fr; height: auto; padding-right: 1; }
+        & .stacked .side { padding-right: 0; }
         & .side > * { width: 100%; }
         & #delta { border-top: solid $muted-grid; }
         & #tiny { height: 1fr; }
@@ -73,12 +79,14 @@ class CompareScreen(Screen[None]):
         self._marks: list[tuple[Mark, ...]] = [(), ()]
         self._looks: list[Look | None] = [None, None]
         # Labels of a run, not of now: both begin at 0.
-        self._view = View(is_replay=True, is_whole=True)
+        self._view = View(is_replay=True)
         self._panel = 0
         self._heat: bool | None = None  # None: where there is room
         self._intensity = False
         self._pointed_s: float | None = None
         self._heat_rows = 1
+        self._comparison: Comparison | None = None
+        self._compared: tuple[str, str] | None = None  # the directories that it is of, or will be
 
     def compose(self) -> ComposeResult:
         """A column each, and what differs below."""
@@ -112,6 +120,7 @@ class CompareScreen(Screen[None]):
         if len(frame.marks) >= len(self._marks[side]) or frame.at_s >= frame.newest_s:
             self._marks[side] = frame.marks
         self._look()
+        self._compare()
         self._draw()
 
     def action_back(self) -> None:
@@ -156,6 +165,13 @@ class CompareScreen(Screen[None]):
         self._panel = 2 if self._heat else 0
         self._arrange(self.size.width, self.size.height)
 
+    def action_differences(self) -> None:
+        """All that is known of the difference, in words."""
+        if self._comparison is None:
+            self.query_one(KeyBar).say("What differs is told once both runs have ended and were compared.")
+        else:
+            self.app.push_screen(DifferencesModal(self._comparison))
+
     def action_intensity(self) -> None:
         """The heat map's colour: how many, or how much time in all."""
         self._intensity = not self._intensity
@@ -169,6 +185,34 @@ class CompareScreen(Screen[None]):
     @on(Drawing.Picked)
     def _pick(self, message: Drawing.Picked) -> None:
         self._change(self._view.at(message.at_s, self._longer))
+
+    def _compare(self) -> None:
+        """Once both have ended."""
+        a, b = self._frames
+        if a is None or b is None or a.summary is None or b.summary is None:
+            return
+        paths = (a.about.path, b.about.path)
+        if paths != self._compared:
+            self._compared = paths
+            self._work_out(*paths)
+
+    @work(thread=True, exclusive=True, group="comparing")
+    def _work_out(self, one: str, other: str) -> None:
+        # What it needs takes half a second to import, and most sessions compare nothing.
+        from dashboard.comparing import compared
+
+        try:
+            found: Comparison | str = compared(Path(one), Path(other))
+        except RunError as error:
+            found = str(error)
+        self.app.call_from_thread(self._told, found)
+
+    def _told(self, found: Comparison | str) -> None:
+        if isinstance(found, str):
+            self.query_one(KeyBar).say(found)
+        else:
+            self._comparison = found
+            self._draw()
 
     @property
     def _longer(self) -> Frame | None:
@@ -233,7 +277,7 @@ class CompareScreen(Screen[None]):
                 self.query_one(f"#{side}-lane").display = n_lanes > 0
                 self.query_one(f"#{side}-ruler").display = not (stacked and side == "a")
             self.query_one("#delta").styles.height = n_delta
-        columns = width if stacked else width // 2
+        columns = width if stacked else width // 2 - 1
         self._heat_rows = rows.get("heat", 1)
         self._view = replace(self._view, columns=max(columns - gutter_of(columns), 1), heat="heat" in rows)
         self._look()
@@ -241,7 +285,7 @@ class CompareScreen(Screen[None]):
 
     def _paper(self) -> Paper:
         drawing = self.query_one("#a-heat", HeatMapView)
-        width = self.size.width if self._is_stacked else self.size.width // 2
+        width = self.size.width if self._is_stacked else self.size.width // 2 - 1
         return Paper(width, self._heat_rows, glyphs_of(self.app), drawing.is_colored)
 
     def _draw(self) -> None:
@@ -275,10 +319,11 @@ class CompareScreen(Screen[None]):
                 self.query_one(f"#{side}-heat", HeatMapView).show(heats[number])
             self.query_one(f"#{side}-lane", EventLane).show(charts.lane(frame, window))
             self.query_one(f"#{side}-ruler", TimeAxis).show(charts.ruler(window))
-        found, width = deltas(a, b), self.size.width
+        contrast = self._comparison.contrasts[0] if self._comparison is not None else None
+        found, width = deltas(a, b, contrast), self.size.width
         rows = list(delta_lines(found, ("A", "B"), width))
         if self.size.height >= 22:
-            rows += wrapped(("", ""), sentence(a, b, found), width - 1, most=2)
+            rows += wrapped(("", ""), sentence(a, b, found, contrast), width - 1, most=2)
         else:
             rows = rows[1:]
         self.query_one("#delta", TextPanel).show(rows)

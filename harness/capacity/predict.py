@@ -102,8 +102,8 @@ def predict(demand: Demand, arrivals: Arrivals) -> Prediction:
         arrivals=arrivals,
         curve=curve,
         text=(
-            f"A request holds {counted(demand.threads, 'thread')} for {duration_s(float(demand.run_s.mean()))} on average"
-            f" (measured at {per_second(demand.rate)}), so the pool can do {per_second(demand.pool_per_s)}{of_cpu}."
+            f"A request holds a thread for {duration_s(float(demand.run_s.mean()))} on average (measured at"
+            f" {per_second(demand.rate)}), so {counted(demand.threads, 'thread')} can do {per_second(demand.pool_per_s)}{of_cpu}."
         ),
     )
 

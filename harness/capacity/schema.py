@@ -12,11 +12,13 @@ __all__ = [
     "Answer",
     "Capacity",
     "Cause",
+    "Configuration",
     "GrowthSeen",
     "Kind",
     "LimitSeen",
     "Measured",
     "Number",
+    "Point",
     "PoolAdvice",
     "Predicted",
     "Prediction",
@@ -90,7 +92,8 @@ class Measured(_Record):
         default=None,
         description="requests/s that the stage's figures let expect: what got done while work waited, or threads / run time",
     )
-    accepted_per_s: Number = None
+    answered_per_s: Number = None
+    accepted_per_s: Number = Field(default=None, description="tasks per second; where there are none, requests that were due")
     ended_per_s: Number = Field(default=None, description="tasks done per second; where there are none, answers")
     response_p50_ms: Number = None
     response_p99_ms: Number = None
@@ -98,6 +101,7 @@ class Measured(_Record):
     done_p95_ms: Number = None
     run_mean_ms: Number = Field(default=None, description="mean time that a task held its thread")
     pool_size: int = 0
+    processes: int = Field(default=1, description="that accepted tasks")
     busy_mean: Number = None
     cpu_share: Number = Field(default=None, description="of one core, by the server's processes")
     load_cpu_share: Number = None
@@ -174,15 +178,42 @@ class PoolAdvice(_Record):
     text: str
 
 
-class Capacity(_Record):
-    """The whole of capacity.json, for one configuration."""
+class Point(_Record):
+    """All stages at one rate together."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    name: str
-    varied: dict[str, Any] = {}
+    rate: float
+    standing: Literal["holds", "seems to hold", "seems not to", "does not hold", "not sent", "not tried"] = Field(
+        description="not sent: the load generator could not; not tried: with a fault alone"
+    )
+    stages: int
+    response_p99_ms: Number = Field(description="median of its stages; null: none was answered")
+    done_p95_ms: Number
+    growth_per_s: Number = Field(description="of what is pending")
+    growth_low: Number
+    growth_high: Number
+    at_kill: Number = Field(description="tasks accepted and not ended, on average: what a kill would lose")
+    lost: int | None = Field(default=None, description="measured, where a fault was asked for; null: none was")
+
+
+class Configuration(_Record):
+    """One configuration, and what was found."""
+
+    label: str = Field(description="what is varied, e.g., pool=8; empty: nothing is")
     plan: dict[str, Any]
-    environment: dict[str, Any]
     answer: Answer
+    curve: tuple[Point, ...]
     stages: tuple[Measured, ...]
     prediction: Prediction | None = Field(default=None, description="null: no tasks ran in threads, or too few")
     pool: PoolAdvice | None = Field(default=None, description="of the rate that was asked for with --target-rate")
+
+
+class Capacity(_Record):
+    """The whole of capacity.json."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    title: str
+    began: str
+    within: float = Field(description="so narrow the interval was to be, as a share")
+    limits: tuple[str, ...] = Field(description="beside a bounded backlog")
+    environment: dict[str, Any]
+    configurations: tuple[Configuration, ...]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from harness.commands.capacity import capacity
-from harness.commands.compare import compare
-from harness.commands.doctor import doctor
-from harness.commands.load import load
-from harness.commands.new import new
-from harness.commands.report import report
-from harness.commands.run import run
-from harness.commands.runs import runs
-from harness.commands.steer import steer
+from harness.commands.lazy import Commands
 from harness.errors import RunError
 
-__all__ = ["CommandLine", "main"]
+__all__ = ["COMMANDS", "CommandLine", "main"]
+
+COMMANDS: Final = Commands(
+    {
+        name: f"harness.commands.{name}:{name}"
+        for name in ("capacity", "compare", "doctor", "load", "new", "report", "run", "runs", "steer")
+    }
+)
 
 
 class CommandLine(click.Group):
@@ -46,7 +45,10 @@ class CommandLine(click.Group):
 
 
 @click.group(
-    cls=CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+    cls=CommandLine,
+    commands=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(package_name="afterload")
 @click.pass_context
@@ -56,11 +58,7 @@ def main(context: click.Context) -> None:
     Without a command: runs the email scenario.
     """
     if context.invoked_subcommand is None:
-        context.invoke(run, scenarios=("email",))
-
-
-for _command in (capacity, compare, doctor, load, new, report, run, runs, steer):
-    main.add_command(_command)
+        context.invoke(COMMANDS["run"], scenarios=("email",))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ functions.
 Three answers, for "not different" is two of them (Altman & Bland, Absence of evidence is not evidence of absence, 1995):
 
 - different: chance alone would make such a difference in less than 5 % of comparisons, counting all figures and configurations
-  together (Holm), and it is at least as large as what matters;
+  together (Holm), and it is larger than what does not matter;
 - equal: the whole interval lies within what matters, to either side (an equivalence test: Schuirmann 1987, with 95 % intervals
   instead of the 90 % that would do);
 - unclear: neither; with how many blocks would be needed to find a difference that just matters.
@@ -26,6 +26,7 @@ from harness.compare.quantities import QUANTITIES, Quantity
 __all__ = ["LEVEL", "Contrast", "Decision", "Direction", "contrasts_of", "of_configuration", "of_one_run_each"]
 
 LEVEL: Final = 1 - CONFIDENCE
+_ROOM: Final = 1e-9
 
 Decision = Literal["different", "equal", "unclear", "seen", "none"]
 Direction = Literal["better", "worse", ""]
@@ -79,7 +80,7 @@ def _decided(key: tuple[int, str], effect: Effect, p: float, quantity: Quantity,
         limit = math.log1p(matters) if is_ratio else matters
         if effect.is_tied or (not math.isnan(effect.low) and -limit < to(effect.low) and to(effect.high) < limit):
             decision = "equal"
-        elif p < LEVEL and abs(to(effect.estimate)) >= limit:
+        elif p < LEVEL and abs(to(effect.estimate)) > limit + _ROOM:
             decision = "different"
     needed = None
     if decision == "unclear" and effect.scale in {"ratio", "difference"}:

@@ -6,7 +6,9 @@ observations, 1989), the same stretches of both runs, for what was planned for a
 such stretches, of which a bootstrap interval is too narrow, so it is widened as Student's would be (Hesterberg, What teachers
 should know about the bootstrap, 2015, section 5).
 
-What this cannot tell is what another run would have come to. That takes blocks.
+What this cannot tell is what another run would have come to: that takes blocks. What lasts for longer than a stretch (a sixth
+of the load) is taken for a difference: of 200 pairs of equal simulated runs the interval missed the truth in 2 to 5 of 100 if
+requests did not depend on each other, or did over 0.2 s, and in 8 if they did over half a second.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from harness.compare.distributions import stats
 
 __all__ = ["Durations", "ratios_within"]
 
 RESAMPLES: Final = 2000
-STRETCHES: Final = 10
+STRETCHES: Final = 6
 LEAST_STRETCH_S: Final = 1.0
 LEAST_STRETCHES: Final = 4
 _BINS_OF_A_STRETCH: Final = 5

@@ -75,6 +75,9 @@ def _facts(summary: Summary) -> Iterator[str]:
             again = f", answered again after {duration_s(boot.recovery_s)}" if boot.recovery_s is not None else ""
             left = f"{boot.queued_at_death:,} queued, {boot.running_at_death:,} running"
             yield f"- {boot.signal} at {at_s(boot.signalled_s)}: {left}{again}"
+    for each in summary.steered:
+        if each.landed_s is not None:
+            yield f"- by hand at {at_s(each.landed_s)}: {plain_text(each.text)}"
 
 
 def _holds(holds: bool | None) -> str:

@@ -30,12 +30,15 @@ class Machine:
     hiccup: float = 0.05  # of the runs; a hiccup takes a part of one second
 
 
+STEADY = Machine()
+
+
 @dataclass(frozen=True)
 class Configuration:
     slower: float = 1.0  # run times of tasks
     response: float = 1.0
     threads: int = 8
-    rate_per_s: float = 60.0
+    rate_per_s: float = 50.0
     lost: float = 200.0  # by the same kill, on average
 
 
@@ -45,7 +48,7 @@ def simulate(
     n_cases: int,
     n_blocks: int,
     seed: int,
-    machine: Machine = Machine(),
+    machine: Machine = STEADY,
     load_s: float = 10.0,
 ) -> dict[str, Values]:
     """The figures, each of shape (n_cases, n_configurations, n_blocks)."""

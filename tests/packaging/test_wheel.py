@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ACCELERATOR = "harness/probe/afterload_probe/_accelerator.abi3.so"
 PACKAGES = ("server", "scenarios", "harness", "dashboard")
 
 pytestmark = pytest.mark.timeout(600)
@@ -28,7 +30,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     clone = folder / "clone"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(ROOT / "server" / "target")}
+    target = ROOT / "server" / "target"
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "PYO3_PYTHON": sys.executable}
+    # As make does before.
+    probe = ["cargo", "build", "--locked", "--release", "-q", "-p", "afterload-probe"]
+    subprocess.run(probe, cwd=clone / "server", env={**environment, "PYO3_BUILD_EXTENSION_MODULE": "1"}, check=True)
+    shutil.copy(target / "release" / "lib_accelerator.so", clone / ACCELERATOR)
     command = [
         sys.executable,
         "-m",
@@ -47,7 +54,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_the_four_packages_the_compiled_module_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_four_packages_the_compiled_modules_and_nothing_else(wheel: Path) -> None:
     """No sources of Rust, no build output, no tests, nothing untracked."""
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     code = {name for name in names if not name.startswith("afterload-")}
@@ -55,7 +62,8 @@ def test_the_wheel_holds_the_four_packages_the_compiled_module_and_nothing_else(
     expected = tracked(*(f"{package}/**.py" for package in PACKAGES), "server/_native.pyi", "**/py.typed", "harness/report/**")
 
     assert len(compiled) == 1
-    assert code - compiled == {name for name in expected if name.split("/")[0] in PACKAGES}
+    assert ACCELERATOR in code
+    assert code - compiled - {ACCELERATOR} == {name for name in expected if name.split("/")[0] in PACKAGES}
     metadata = {name.split("/", 1)[1] for name in names - code}
     assert metadata >= {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 
@@ -86,3 +94,8 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
         check=True,
     )
     assert where.stdout.startswith(str(home))
+    loaded = "import harness, sys; sys.path.insert(0, harness.__path__[0] + '/probe'); from afterload_probe import accelerator"
+    found = subprocess.run(
+        [python, "-c", f"{loaded}; print(accelerator.module.__file__)"], cwd=folder, capture_output=True, text=True
+    )
+    assert found.stdout.startswith(str(home)), found.stderr

@@ -9,11 +9,13 @@ from binascii import unhexlify
 from collections.abc import Sequence
 from contextvars import ContextVar
 from time import monotonic_ns
-from types import FunctionType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from . import accelerator
 from .process import Process, trouble
 from .rows import ASYNC, DEF, NOWHERE, UNTAGGED, Gauge, Reason, Row
+from .sampler import running_loop
 
 __all__ = ["Exchange", "TaskRow", "Unit", "current", "is_cancellation", "op_of"]
 
@@ -183,7 +185,7 @@ class Exchange(Unit):
         own = self.scope
         return scope is own or scope.get("headers") is own.get("headers") or scope.get("asgi") is own.get("asgi") is not None
 
-    def send(self, message: Any) -> Any:
+    def answer(self, message: Any) -> Any:
         """Stands between the app and the server: what was made has its row before a byte leaves. Awaited as the server's own."""
         kind = message["type"]
         if kind == "http.response.start":
@@ -392,3 +394,38 @@ def _op_in(text: bytes) -> int:
     except ValueError:
         return 0
     return 0 if op & UNTAGGED else op
+
+
+def _place(row: Any) -> Any:
+    """The words of the segment in which a compiled row is."""
+    return row.page.segment(row._position)  # noqa: SLF001  # ours
+
+
+def _dress() -> None:
+    """Puts the compiled classes in the place of those in Python, which have done nothing yet."""
+    global Exchange, TaskRow
+    compiled = accelerator.module
+    Exchange = accelerator.dress(compiled.Exchange, Exchange, {})  # type: ignore[misc]
+    page = property(lambda row: row._page or NOWHERE)  # noqa: SLF001  # ours
+    TaskRow = accelerator.dress(compiled.TaskRow, TaskRow, {"page": page, "words": property(_place)})  # type: ignore[misc]
+    accelerator.begin_hooks(
+        get=current.get,
+        put=current.set,
+        running_loop=running_loop,
+        coroutine_type=CoroutineType,
+        function_type=FunctionType,
+        follow=_follow,
+        trouble=trouble,
+        op_of=op_of,
+        no_scope=_NO_SCOPE,
+        sent_too_late=_sent_too_late,
+    )
+
+
+async def _follow(awaitable: Any) -> Any:
+    """Stands for something to await that is no coroutine."""
+    return await awaitable
+
+
+if accelerator.module is not None:
+    _dress()

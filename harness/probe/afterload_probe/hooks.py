@@ -12,8 +12,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from . import process
-from .coroutines import Call, coroutine_function, marked_as_coroutine
+from . import accelerator, process
+from .coroutines import Call, awaited, coroutine_function, marked_as_coroutine
 from .exchange import Exchange, Unit, current
 from .process import hooked, trouble
 from .rows import Gauge
@@ -50,21 +50,25 @@ def _hook_app(module: ModuleType) -> None:
         found = process.current
         if found is not None:
             loop, words, next_request = found.loop, found.words, found.next_request
+            if accelerator.hooks is not None:
+                accelerator.hooks.bind(found.page.sheet, loop)
 
     def forked() -> None:
         nonlocal loop
         loop = None
+        if accelerator.hooks is not None:
+            accelerator.hooks.bind(None, None)
 
     @functools.wraps(original)
     async def called(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        exchange: Exchange | None
+        exchange: Any
         if get() is None and scope["type"] == "http" and running_loop() is loop is not None:
             # The usual case, in line: each call that is saved here is saved for every request.
             words[_REQUESTS] = next_request()
             exchange = Exchange(found, scope, send)
             put(exchange)
             try:
-                await original(self, scope, receive, exchange.send)
+                await original(self, scope, receive, exchange.answer)
             except BaseException as error:
                 _leave(exchange, error, None)
                 raise
@@ -85,15 +89,25 @@ def _hook_app(module: ModuleType) -> None:
         before = get()
         put(exchange)
         try:
-            await original(self, scope, receive, exchange.send)
+            await original(self, scope, receive, exchange.answer)
         except BaseException as error:
             _leave(exchange, error, before)
             raise
         _leave(exchange, None, before)
 
     os.register_at_fork(after_in_child=forked)
-    module.Starlette.__call__ = called
+    module.Starlette.__call__ = called if accelerator.hooks is None else _accelerated(original, called)
     hooked("Starlette.__call__")
+
+
+def _accelerated(original: Call, slow: Call) -> Call:
+    accelerator.hooks.hook_app(original, slow, _leave)
+    serve = accelerator.hooks.serve
+
+    def called(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        return serve(self, scope, receive, send)
+
+    return awaited(original, called)
 
 
 def _enter(scope: Any, send: Any) -> Exchange | None:
@@ -158,11 +172,20 @@ def _response_hook(original: Call) -> Call:
         _begins(exchange, self)
         current.set(exchange)
         try:
-            await original(self, scope, receive, exchange.send)
+            await original(self, scope, receive, exchange.answer)
         except BaseException as error:
             _leave(exchange, error, None)
             raise
         _leave(exchange, None, None)
+
+    if accelerator.hooks is not None:
+        accelerator.hooks.hook_response(_begins)
+        begins = accelerator.hooks.begins
+
+        def accelerated(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+            return original(self, scope, receive, send) if begins(self) else alone(self, scope, receive, send)
+
+        return awaited(original, accelerated)
 
     # Not `async def`, but what it returns is to be awaited all the same: one coroutine less for every request.
     @functools.wraps(original)

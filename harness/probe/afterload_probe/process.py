@@ -14,6 +14,7 @@ from _thread import allocate_lock
 from asyncio import AbstractEventLoop
 from importlib import metadata
 
+from . import accelerator
 from .notes import Notes
 from .rows import Page, counter
 from .sampler import Sampler
@@ -49,20 +50,29 @@ class Process:
         self.packages: set[str] = set()
         """Top-level packages of the endpoints that were asked: whose code is the application's, wherever it is installed."""
         self.n_answered = 0
-        self.next_request = counter()
+        sheet = self.page.sheet
+        self.next_request = counter() if sheet is None else sheet.next_request
         """Every request is counted at once: who acknowledges more than were seen here has another way to the app."""
+        if sheet is not None:
+            sheet.belongs_to(self, self.untagged)
         self.words = self.page.words
         self.loop: AbstractEventLoop | None = None  # the last that was found to be watched
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
         text = f"hooked {', '.join(_hooked) or 'nothing'} in CPython {platform.python_version()}"
-        self.notes.write("hooked", text, hooks=list(_hooked), versions={"python": platform.python_version(), **versions})
+        versions = {"python": platform.python_version(), **versions}
+        self.notes.write("hooked", text, hooks=list(_hooked), versions=versions, pure=accelerator.why_not)
         for what, why in _unhooked.items():
             self.notes.once("unhooked", f"{what}: {why}", what=what)
         has_gil = getattr(sys, "_is_gil_enabled", None)
         if has_gil is not None and not has_gil():
             self.notes.write("note", "this Python has no GIL: the probe has not been tried on it")
+
+    def answered(self) -> int:
+        """How many requests have been."""
+        sheet = self.page.sheet
+        return self.n_answered + (0 if sheet is None else int(sheet.answered))
 
     def close(self) -> None:
         """The interpreter ends."""

@@ -18,6 +18,8 @@ from time import monotonic_ns
 from types import FunctionType
 from typing import Any
 
+from . import accelerator
+
 __all__ = [
     "ASYNC",
     "DEF",
@@ -111,7 +113,6 @@ class Page:
         words[Gauge.SHARED_POOL] = 1
         self._lock = lock = allocate_lock()
         self._acquire, self._release = lock.acquire, lock.release
-        self._claimed = 0
         self._capacity = 0
         self._retry_ns = 0
         self._segments: list[tuple[memoryview, mmap.mmap]] = []
@@ -123,6 +124,15 @@ class Page:
         self.next_finished = counter()
         self.next_failed = counter()
         self.next_untagged = counter()
+        self._kept: list[object] = []
+        self.sheet: Any = None
+        """What writes it where it is accelerated, and has its numbers."""
+        if accelerator.module is not None:
+            address, keep = accelerator.address_of(self._map)
+            self._kept.append(keep)
+            self.sheet = sheet = accelerator.module.Sheet(self, self.functions, address)
+            self.next_started, self.next_finished = sheet.next_started, sheet.next_finished
+            self.next_failed, self.next_untagged = sheet.next_failed, sheet.next_untagged
         self._grow()  # now, not in the first request
         self.make_ready(_FIRST_ROWS)
         words[0] = int.from_bytes(b"AFTROWS1", "little")
@@ -136,17 +146,23 @@ class Page:
         if not self.is_open or not (self._acquire(False) or self._acquire(True, _LOCK_S)):
             return False
         try:
-            position = self._claimed
-            words = self.words
+            words, sheet = self.words, self.sheet
+            position = words[_CLAIMED]
             if position == self._capacity and not self._grow():
                 words[_UNWRITTEN] = words[_UNWRITTEN] + 1
                 self.is_full = True
                 return False
-            self._claimed = words[_CLAIMED] = words[_N_ACCEPTED] = position + 1
-            row.words = rows = self._segments[position >> _SEGMENT_BITS][0]
+            if sheet is None:
+                words[_CLAIMED] = words[_N_ACCEPTED] = position + 1
+            else:
+                position = sheet.take()  # which others do without this lock
+                if position < 0:
+                    words[_UNWRITTEN] = words[_UNWRITTEN] + 1
+                    return False
+            rows = self._segments[position >> _SEGMENT_BITS][0]
         finally:
             self._release()
-        row.base = base = (position % _SEGMENT_ROWS) * 8
+        base = (position % _SEGMENT_ROWS) * 8
         rows[base + _META] = meta
         rows[base + _ACCEPTED] = accepted_ns
         if started_ns:
@@ -155,8 +171,15 @@ class Page:
             rows[base + STARTED] = started_ns
             words[Gauge.STARTED] = self.next_started()
         rows[base] = op
-        row.page = self
+        if sheet is not None and type(row) is not Row:
+            row.tie(position)  # type: ignore[attr-defined]  # a compiled one
+        else:
+            row.words, row.base, row.page = rows, base, self
         return True
+
+    def segment(self, position: int) -> memoryview:
+        """The words of the segment in which a row is."""
+        return self._segments[position >> _SEGMENT_BITS][0]
 
     def number_of(self, func: Any) -> int:
         """The id of the name of a function; 0 once the table is full."""
@@ -213,17 +236,18 @@ class Page:
 
     def wants_memory(self) -> bool:
         """Whether it is time for `make_ready`."""
-        return 0 <= self._n_touched < self._claimed + _AHEAD_ROWS // 2
+        return 0 <= self._n_touched < self.words[_CLAIMED] + _AHEAD_ROWS // 2
 
     def make_ready(self, ahead: int = _AHEAD_ROWS) -> None:
         """Has the kernel make memory for the next rows, in the sampler's thread. Else each 64th request would wait for it."""
         while self.wants_memory():
-            wanted = self._claimed + ahead
+            claimed = self.words[_CLAIMED]
+            wanted = claimed + ahead
             if wanted > self._capacity:
                 with self._lock:
                     if wanted > self._capacity and not self._grow():
                         return
-            begin = max(self._n_touched, self._claimed) & ~63  # 64 rows a page
+            begin = max(self._n_touched, claimed) & ~63  # 64 rows a page
             end = min((wanted + 63) & ~63, (begin | (_SEGMENT_ROWS - 1)) + 1)
             if end <= self._n_touched:
                 return
@@ -241,12 +265,14 @@ class Page:
     def forget(self) -> None:
         """Writes nothing any more: the file belongs to the process that this one was forked from."""
         self.is_open = False
+        if self.sheet is not None:
+            self.sheet.close()
 
     def close(self) -> None:
         """Marks the file as closed in good order, if no task is left over."""
         if not self.is_open or os.getpid() != self._pid:
             return
-        self.is_open = False
+        self.forget()
         words = self.words
         ended = words[Gauge.FINISHED] + words[Gauge.FAILED]
         if ended == words[Gauge.STARTED] and ended + words[Gauge.DROPPED] == words[_CLAIMED]:
@@ -268,6 +294,10 @@ class Page:
             return False
         self._segments.append((memoryview(segment).cast("B").cast("Q"), segment))
         self._capacity += _SEGMENT_ROWS
+        if self.sheet is not None:
+            address, keep = accelerator.address_of(segment)
+            self._kept.append(keep)
+            self.sheet.add(address)
         return True
 
 

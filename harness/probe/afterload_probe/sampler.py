@@ -157,7 +157,7 @@ class Sampler:
                 watched.loop.call_soon_threadsafe(self._resize, watched, wanted)
         self._sample_pools()
         words, process = self._page.words, self._process
-        words[Gauge.IN_FLIGHT] = max(0, words[Gauge.REQUESTS] - process.n_answered)
+        words[Gauge.IN_FLIGHT] = max(0, words[Gauge.REQUESTS] - process.answered())
         if self._page.is_full:
             self._notes.once(
                 "note", "task rows could not be written: the disk is full, or one request has more than 32,768 tasks"

@@ -8,8 +8,8 @@ from time import monotonic_ns
 from types import FunctionType, ModuleType
 from typing import Any
 
-from . import process
-from .coroutines import Call, coroutine_function
+from . import accelerator, process
+from .coroutines import Call, awaited, coroutine_function
 from .exchange import Exchange, TaskRow, current
 from .process import hooked, trouble, unhooked
 from .rows import FINISHED, FLUSHED, STARTED, Gauge, Reason, Row
@@ -41,12 +41,25 @@ class _Tasks:
         if missing:
             msg = f"a BackgroundTask has no {', '.join(sorted(missing))}"
             raise TypeError(msg)
+        self._is_known = set(self._call.__code__.co_names) == _KNOWN_NAMES
+        self._quick: Any = accelerator.hooks if self._is_known else None
         self._hook_init()
         self._hook_call()
         hooked("BackgroundTask")
 
     def _hook_init(self) -> None:
         original, made, get, task_class = self._init, self._made, current.get, self._task
+
+        if self._quick is not None:
+            note = self._quick.made
+
+            @functools.wraps(original)
+            def accelerated(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
+                original(self, func, *args, **kwargs)
+                note(self, func)
+
+            self._task.__init__ = accelerated
+            return
 
         @functools.wraps(original)
         def initialised(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
@@ -67,13 +80,13 @@ class _Tasks:
         original, row_of, task_class, get = self._call, self._row_of, self._task, current.get
 
         # Where Starlette's own does just this, it is done here: a layer less for every task.
-        is_known = set(original.__code__.co_names) == _KNOWN_NAMES
+        is_known, quick = self._is_known, self._quick
 
         @functools.wraps(original)
         async def called(self: Any) -> None:
             unit: Any = get()
-            row = unit.next_row(self) if type(unit) is Exchange else None
-            if row is not None and is_known:
+            row = unit.next_row(self) if is_known and quick is None and type(unit) is Exchange else None
+            if row is not None:
                 # The usual case, in line: an `async def` task that Starlette calls after the answer.
                 words, base, page = row.words, row.base, row.page
                 row.state = _RUNNING
@@ -129,6 +142,14 @@ class _Tasks:
                 unhooked("BackgroundTask.__call__", "this Starlette does not call `self.func`: instants are those of the end")
 
         self._task.__call__ = called
+        if quick is not None:
+            quick.hook_task(task_class, self._made, called)
+            run = quick.run
+
+            def accelerated(self: Any) -> Any:
+                return run(self)
+
+            self._task.__call__ = awaited(original, accelerated)
 
     def _made(self, task: Any, exchange: Exchange) -> None:
         try:
