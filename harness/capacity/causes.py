@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from harness.capacity.schema import Cause, Measured
-from harness.findings.limits import Limit, limit_of
+from harness.findings.limits import ONE_CORE, Limit, limit_of
 from harness.findings.stretch import Stretch
 from harness.schema import Summary
-from harness.wording import duration_ms, per_second, share
+from harness.wording import counted, duration_ms, per_second, share
 
 __all__ = ["cause_of"]
 
@@ -31,14 +31,16 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
     limit = limit_of(stretch, cores) if stretch is not None else None
     if limit is not None and limit.kind in {"gil", "cores"}:
         return _computing(result, limit, cores)
+    if limit is None and (result.cpu_share or 0.0) >= ONE_CORE:
+        return _computing(result, Limit("gil", evidence={"cpu_share": result.cpu_share}), cores)
     if _pool_is_full(result):
         if limit is not None and limit.kind == "world":
             return Cause(kind="world", text=_of_the_world(limit), evidence=dict(limit.evidence))
         mean, busy = result.run_mean_ms or 0.0, result.busy_mean or 0.0
         return Cause(
             kind="pool",
-            text=f"the pool is full: {result.pool_size:,} threads, {duration_ms(mean)} each task, so at most"
-            f" {per_second(result.pool_size / mean * 1e3, 'tasks')}",
+            text=f"the pool is full: {counted(result.pool_size, 'thread')}, {duration_ms(mean)} each task: at"
+            f" {per_second(result.rate)}, {per_second(result.ended_per_s or 0.0, 'tasks')} got done",
             evidence={"threads": result.pool_size, "busy_mean": busy, "run_mean_ms": mean},
         )
     if _loop_is_late(result):

@@ -105,9 +105,7 @@ class Driver:
         if asked.purpose == "fault":
             return "the search is over"
         overhead = statistics.fmean([each.took_s - each.seconds for each in self.told] or [_FIRST_OVERHEAD_S])
-        this_s = asked.seconds + overhead
-        left_s = max(self.search.stages_left() * (self.asking.options.stage_s + overhead), this_s)
-        return f"about {roughly_s(left_s)} left"
+        return f"about {roughly_s(self.search.seconds_left(asked, overhead))} left"
 
 
 def stage_plan(plan: Plan, asked: Asked, number: int) -> Plan:

@@ -13,6 +13,7 @@ from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
 from harness.findings.stretch import Stretch, stretches_of
 from harness.growth import LEAST_RISE, Growth
+from harness.model import Evidence
 from harness.pending import growth_in
 from harness.schema import SloSummary
 from harness.stalls import stall_reasons
@@ -53,7 +54,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         **_figures(judged, stretch, from_ns, end_ns),
     )
     is_bad = bool(died) or growth is None or growth.grows or any(each.holds is False for each in limits)
-    update: dict[str, Any] = {"could_per_s": _could(result, stretch, growth)}
+    update: dict[str, Any] = {"could_per_s": _could(result, growth)}
     if is_bad or generator:
         cores = int(judged.summary.environment.get("cpus") or 0)
         update["cause"] = cause_of(result, stretch, cores, judged.summary)
@@ -119,7 +120,8 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
         "pending_end": int(backlog.at(edges[1:])[0] + busy.at(edges[1:])[0]),
     }
     if stretch is None or not stretch.ways:
-        return figures
+        # No tasks: the work is done before the answer.
+        return {**figures, **_cpu_shares(judged.evidence, from_ns, end_ns)}
     way = stretch.in_threads
     return {
         **figures,
@@ -135,7 +137,20 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
     }
 
 
-def _could(result: Measured, stretch: Stretch | None, growth: Growth | None) -> float | None:
+def _cpu_shares(evidence: Evidence, from_ns: int, until_ns: int) -> dict[str, float]:
+    """CPU time of the server's processes and of the load's, each as a share of one core; nothing if nobody looked."""
+    if evidence.gauges is None:
+        return {}
+    rows = np.asarray(evidence.gauges.rows)
+    inside = rows[(rows["t_ns"] >= from_ns) & (rows["t_ns"] <= until_ns)]
+    if len(inside) < 2 or not inside["server_cpu_ns"][-1]:
+        return {}
+    lasted = float(inside["t_ns"][-1]) - float(inside["t_ns"][0])
+    names = {"cpu_share": "server_cpu_ns", "load_cpu_share": "load_cpu_ns"}
+    return {name: max(float(inside[row][-1]) - float(inside[row][0]), 0.0) / lasted for name, row in names.items()}
+
+
+def _could(result: Measured, growth: Growth | None) -> float | None:
     """Requests per second that can be expected: what got done while work waited, else by the law of utilisation."""
     if growth is not None and growth.low > 0 and growth.rise >= LEAST_RISE:
         # Answers can be what piles up as well as tasks.
@@ -143,6 +158,6 @@ def _could(result: Measured, stretch: Stretch | None, growth: Growth | None) -> 
     found = []
     if result.pool_size and result.busy_mean and result.busy_mean > _LEAST_SHARE * result.pool_size:
         found.append(result.rate * result.pool_size / result.busy_mean)
-    if result.cpu_share and stretch is not None and result.cpu_share > _LEAST_SHARE:
-        found.append(result.rate * max(stretch.processes, 1) / result.cpu_share)
+    if result.cpu_share and result.cpu_share > _LEAST_SHARE:
+        found.append(result.rate * result.processes / result.cpu_share)
     return min(found, default=None)

@@ -104,18 +104,31 @@ class Search:
             return self._settle(low, high)
         return self._between(low, high)
 
-    def stages_left(self) -> float:
-        """About how many more ordinary stages it will take; a longer one counts for more."""
+    def seconds_left(self, asked: Asked, overhead_s: float) -> float:
+        """About how long the search still takes, with the stage that was asked for. `overhead_s`: of each, beside its load."""
         low, high = self._low(), self._high()
-        confirm = self.options.confirm_s / self.options.stage_s
+        near = high or low or asked.rate
+        ordinary_s = self._seconds(near) + overhead_s
+        confirm_s = self._stage(near, "confirm").seconds + overhead_s
+        # Where chance makes stages long, it also makes some of them be repeated, and some rates fail that were taken to hold.
+        is_noisy = self._seconds(near) > 1.1 * max(self.options.stage_s, LEAST_REQUESTS / near)
+        left_s = asked.seconds + overhead_s
+        if asked.purpose in {"bracket", "bisect"}:
+            left_s += confirm_s + ordinary_s + self._n_between(low, high) * ordinary_s * (1.5 if is_noisy else 1.0)
+        elif asked.purpose == "confirm":
+            left_s += ordinary_s
+        elif asked.purpose == "repeat" and low is not None and not self._is_confirmed(low):
+            left_s += confirm_s + ordinary_s
+        return left_s + (0.7 * confirm_s if is_noisy and asked.purpose != "above" else 0.0)
+
+    def _n_between(self, low: float | None, high: float | None) -> int:
+        """Stages until the gap is narrow, after the one that comes next."""
         if low is None or high is None:
-            known = high or low or self.options.start
-            reach = max((each.could_per_s or 0.0 for each in self.told), default=0.0)
-            return confirm + (4.0 if reach > 0 or not known else 6.0)
+            return 3
         gap = math.log(high / low) / math.log(1 + self.options.within)
-        if gap <= 1:
-            return 0.0 if self._is_confirmed(low) else confirm
-        return confirm + math.ceil(math.log2(gap)) + 1
+        n = math.ceil(math.log2(max(gap, 1.0)))
+        # A good guess leaves two.
+        return max(min(n, 2) if self._could(above=low, below=high) else n, 1) - 1
 
     def answer(self) -> Answer:
         """What is known by now."""

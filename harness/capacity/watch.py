@@ -57,7 +57,15 @@ class StageProgress(Progress):
             self._at_s.append(now.at_s)
             self._pending.append(pending)
             self._look(now.at_s)
-        super().standing(now)
+        # Elsewhere than in a terminal the lines of the search are enough.
+        if self._renews:
+            super().standing(now)
+
+    def close(self) -> None:
+        """Takes the line away that renewed itself: what the stage came to is told in its place."""
+        if self._open:
+            self._write("\r\x1b[2K")
+            self._open = False
 
     def _look(self, at_s: float) -> None:
         if not self._may_end or at_s < self._next_look_s:

@@ -36,6 +36,7 @@ __all__ = ["capacity"]
 
 _STAGE_S = 9.0
 _CONFIRM = 3.0
+_NOT_VARIED = frozenset({"rate", "for_s", "stages", "replay", "users", "locustfile", "faults"})
 
 
 class _Capacity(PlanCommand):
@@ -107,10 +108,11 @@ def capacity(
             require_own(str(each.plan.get("host", "127.0.0.1")), confirmed)
     else:
         asked = Asked.of(context, scenarios, plan_file, confirmed, options)
-        keys = keys_of(context.command.params)
+        # The rate is what is looked for.
+        keys = {name: key for name, key in keys_of(context.command.params).items() if key.name not in _NOT_VARIED}
         cells = grid([parse_factor(text, keys, has_settings=asked.command is None) for text in vary]) if vary else [None]
         chosen = Options(start=1.0, within=within / 100, repeats=repeats, stages=max_stages, most=most or 0.0)
-        askings = tuple(_asking(asked, cell, chosen, confirm_s, options) for cell in cells)
+        askings = tuple(_asking(asked, cell, chosen, confirm_s) for cell in cells)
         title = Plan.of(askings[0].plan, "options").title
         began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         folder = Folder.new(out, Design(title=title, began=began, configurations=askings, target_rate=target_rate))
@@ -143,9 +145,7 @@ def _search(folder: Folder) -> tuple[int | None, RunError | None]:
     return None, None
 
 
-def _asking(
-    asked: Asked, cell: Configuration | None, chosen: Options, confirm_s: float | None, options: dict[str, Any]
-) -> Asking:
+def _asking(asked: Asked, cell: Configuration | None, chosen: Options, confirm_s: float | None) -> Asking:
     given = {**(read_plan(asked.plan_file) if asked.plan_file is not None else {}), **asked.given}
     if others := [name for name in ways.given_ways(given) if name != "rate"]:
         message = f"capacity looks for a rate, and {' and '.join(others)} would say when requests are sent"
@@ -154,7 +154,7 @@ def _asking(
     label = cell.label if cell is not None else ""
     try:
         # Of a load of this length the default faults are none.
-        plan = asked.prepared({**changes, "for_s": options["for_s"] or _STAGE_S}).plan
+        plan = asked.prepared({**changes, "for_s": given.get("for_s", _STAGE_S)}).plan
     except UsageError as error:
         raise UsageError(f"{label}: {error}" if label else str(error), error.hint) from None
     tell_about(plan.model_copy(update={"slos": ()}))

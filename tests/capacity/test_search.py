@@ -116,12 +116,17 @@ def test_stages_at_one_rate_are_judged_together() -> None:
     assert standing([stage.model_copy(update={"generator": "late"})], 0.05) is None
 
 
-def test_the_stages_that_are_left_become_fewer() -> None:
-    search = Search(Options(start=12.0))
-    server = Queue(np.random.default_rng(1), poisson=False, spread="constant")
-    left = []
-    while (asked := search.next()) is not None:
-        left.append(search.stages_left())
-        search.tell(server.stage(asked, len(search.told) + 1))
-    assert left[-1] < left[0]
-    assert search.stages_left() == 0
+def test_the_time_that_is_left_is_foretold_within_a_half() -> None:
+    """Of searches against servers with little and with much chance, at each stage: a median of the ratio, and none far off."""
+    for spread in ("constant", "exponential"):
+        ratios = []
+        for seed in range(10):
+            server = Queue(np.random.default_rng(seed), threads=40, run_s=0.05, poisson=False, spread=spread)
+            search, foretold = Search(Options(start=200.0)), []
+            while (asked := search.next()) is not None:
+                foretold.append(search.seconds_left(asked, 3.0))
+                search.tell(server.stage(asked, len(search.told) + 1))
+            took = np.array([each.seconds + 3.0 for each in search.told])
+            ratios += (np.array(foretold) / took[::-1].cumsum()[::-1]).tolist()
+        assert 0.67 < np.median(ratios) < 1.5
+        assert min(ratios) > 0.2
