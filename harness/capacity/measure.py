@@ -15,7 +15,7 @@ from harness.findings.stretch import Stretch, stretches_of
 from harness.growth import LEAST_RISE, Growth
 from harness.model import Evidence
 from harness.pending import growth_in
-from harness.schema import SloSummary
+from harness.schema import SloSummary, Summary
 from harness.stalls import stall_reasons
 from harness.summary import Judged
 from harness.usage import usage_of
@@ -116,6 +116,7 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
         "done_p50_ms": summary.tasks.done_ms.p50,
         "done_p95_ms": summary.tasks.done_ms.p95,
         "loop_lag_p99_ms": summary.loop.lag_ms.p99 if summary.loop else None,
+        "noisy_share": _noisy_share(summary),
         "pending_mean": float(backlog.mean_in(edges)[0] + busy.mean_in(edges)[0]),
         "pending_end": int(backlog.at(edges[1:])[0] + busy.at(edges[1:])[0]),
     }
@@ -135,6 +136,11 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
         "cpu_share": stretch.cpu_share,
         "load_cpu_share": stretch.load_cpu_share,
     }
+
+
+def _noisy_share(summary: Summary) -> float | None:
+    machine = summary.machine
+    return (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None
 
 
 def _cpu_shares(evidence: Evidence, from_ns: int, until_ns: int) -> dict[str, float]:

@@ -149,3 +149,17 @@ def test_what_gives_way_is_told_from_the_gauges(kind: str, cpu: float, load: flo
         number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=steady, limits=(broken,), cpu_share=cpu, load_cpu_share=load
     ).model_copy(update=figures)
     assert cause_of(result, stretch(cpu, load), 2, summary).kind == kind
+
+
+def test_where_no_gauge_is_at_its_end_what_they_show_is_said() -> None:
+    run = Simulated(Setup(seed=1))
+    run.machine(other=0.5)
+    summary = build_summary(run.evidence(), {}, {})
+    growing = GrowthSeen(per_s=9.0, low=7.0, high=11.0, seconds=8.0, mean=40.0)
+    result = Measured(
+        number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=growing, cpu_share=0.5, pool_size=8, busy_mean=4.0
+    )
+    found = cause_of(result, stretch(0.5), 2, summary)
+    assert found.kind == "unknown"
+    assert "4.0 of 8 threads busy" in found.text
+    assert "other programs had 50 % of the machine" in found.text
