@@ -38,6 +38,11 @@ def restored(stdin: TextIO, stderr: TextIO, env: Mapping[str, str]) -> Iterator[
         before = None
     is_over = False
     try:
+        if before is not None:
+            # From now on: what somebody types before the first picture is kept for it, and not shown by the terminal itself.
+            quiet = list(before)
+            quiet[3] &= ~(termios.ECHO | termios.ICANON)
+            termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
         yield
         is_over = True
     finally:

@@ -9,14 +9,15 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from harness.commands.asking import Asked, Prepared
-from harness.commands.run import run
 from harness.errors import RunError, UsageError
-from harness.plan import Plan
+
+if TYPE_CHECKING:
+    from harness.commands.asking import Prepared
+    from harness.plan import Plan
 
 __all__ = ["FIELDS", "OWN", "OWN_FIELDS", "Field", "arguments", "command_line", "prepare", "problem_field"]
 
@@ -83,6 +84,10 @@ def command_line(given: Sequence[str]) -> str:
 
 def prepare(given: Sequence[str], ask: Callable[[Plan], dict[str, Any]]) -> Prepared:
     """The plan of these arguments. Raises UsageError with what the command line would say."""
+    # All that a run needs comes with these: nobody who only looks at a run waits for it.
+    from harness.commands.asking import Asked
+    from harness.commands.run import run
+
     try:
         # The names that --help has everywhere: click keeps those of whoever asks first.
         context = run.make_context("run", list(given), help_option_names=["-h", "--help"])

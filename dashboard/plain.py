@@ -49,7 +49,7 @@ def _replay(path: Path) -> int:
     history = History(path)
     history.refresh()
     newest = history.frame(Look(0.0, 1.0, 1.0, heat=False))
-    story, at_s = Story(), min(0.0, newest.at_s)
+    story, at_s = Story(), 0.0
     while at_s < newest.newest_s:
         _say(story.of(history.frame(_look(at_s))))
         at_s += _REPLAY_STEP_S

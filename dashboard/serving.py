@@ -65,16 +65,16 @@ class ScreenServer(Server):
 
 def is_own(headers: Mapping[str, str], host: str, port: int) -> bool:
     """Whether a request names the server as it was told to be reached, and comes from one of its own pages or from none."""
-    asked = urlsplit(f"//{headers.get('Host', '')}")
     try:
+        asked = urlsplit(f"//{headers.get('Host', '')}")
         asked_port = asked.port or 80
+        origin = urlsplit(headers.get("Origin", "")).netloc
     except ValueError:
         return False
     names = _LOOPBACK if host in _LOOPBACK else None  # bound wider: by whatever name somebody reaches it
     if asked_port != port or (names is not None and asked.hostname not in names):
         return False
-    origin = headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("Host")
+    return "Origin" not in headers or origin == headers.get("Host")
 
 
 def attach_command(run_directory: Path, options: Mapping[str, Any]) -> str:

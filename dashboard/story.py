@@ -40,7 +40,7 @@ class Story:
             told.append((at_s, sentence))
 
         if self._phase is None:
-            tell(_beginning(frame))
+            tell(_beginning(frame), min([frame.at_s, *(mark.at_s for mark in frame.marks)]))
         for mark in frame.marks[self._n_marks :]:
             tell(mark.text, mark.at_s)
         self._n_marks = max(self._n_marks, len(frame.marks))
@@ -62,7 +62,8 @@ class Story:
             tell(_standing(frame))
         if told:
             self._told_at_s = frame.at_s
-        return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in dict.fromkeys(told)]
+        in_order = sorted(dict.fromkeys(told), key=lambda each: each[0])
+        return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in in_order]
 
 
 def _beginning(frame: Frame) -> str:

@@ -20,6 +20,7 @@ from dashboard.commandline import main as cli
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
+from docs.screenkeys import dashboard_text
 from harness.capacity.schema import Capacity
 from harness.compare.record import Comparison
 from harness.schema import Summary
@@ -119,6 +120,8 @@ def main() -> None:
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
     (DOCS / "errors.md").write_text(errors_text(), encoding="utf-8")
     (DOCS / "findings-reference.md").write_text(findings_text(), encoding="utf-8")
+    dashboard = DOCS / "dashboard.md"
+    dashboard.write_text(dashboard_text(dashboard.read_text(encoding="utf-8")), encoding="utf-8")
     scenarios = DOCS / "scenarios.md"
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:

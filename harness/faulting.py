@@ -112,21 +112,23 @@ class Faulting:
         `load_end_ns`: when it is to end, as it is known by now. `is_over`: it has ended by itself.
         """
         self._load_start_ns = load_start_ns
-        planned_end_ns = load_end_ns()
+        latest_end_ns = load_end_ns()
         self._is_running = True
         while True:
             self._tick()
             self._restart_if_ended()
             now, end_ns = time.monotonic_ns(), load_end_ns()
+            latest_end_ns = max(latest_end_ns, end_ns)
+            has_ended = now >= end_ns
+            if has_ended:
+                self._leave_out(end_ns)
             if (due := self._next_due(now, end_ns)) is not None:
                 self._waiting.remove(due)
                 self._do(due)
                 continue
-            has_ended = now >= end_ns
             if has_ended:
-                self._leave_out(end_ns)
                 self._give_up_waiting()
-                if end_ns < planned_end_ns:
+                if end_ns < latest_end_ns:
                     self._cut_short(now)
             if not self._waiting and all(each.is_open_ended for each in self._under_way) and (has_ended or is_over()):
                 self._is_running = False
@@ -217,14 +219,20 @@ class Faulting:
         return True
 
     def _leave_out(self, load_end_ns: int) -> None:
-        """What was planned for later than the load lasted: it was ended by hand. Without a receipt, it never happened."""
+        """What was planned for later than the load lasted: it was ended by hand. Without a receipt, it never happened.
+
+        Neither does what was asked for by hand, and had to wait until then.
+        """
         end_s = (load_end_ns - self._load_start_ns) / 1e9
-        for each in [each for each in self._waiting if each.plan.at_s is not None and each.plan.at_s >= end_s]:
-            self._waiting.remove(each)
-            if each.by_hand is None:
+        for each in list(self._waiting):
+            if each.by_hand is not None:
+                self._waiting.remove(each)
+                self._receipt(
+                    each, None, detail=f"it had to wait for {each.blocked_by or 'another fault'} until the load had ended"
+                )
+            elif each.plan.at_s is not None and each.plan.at_s >= end_s:
+                self._waiting.remove(each)
                 self._tell(f"{self._at_s():6.1f} s  {each.plan} is left out: the load has ended before")
-            else:
-                self._receipt(each, None, detail="the load has ended")
 
     def _cut_short(self, now: int) -> None:
         """Takes back what would have lasted longer than the load, which was ended by hand."""
@@ -235,7 +243,7 @@ class Faulting:
 
     def _give_up_waiting(self) -> None:
         """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""
-        for each in [each for each in self._waiting if each.plan.condition is not None or each.by_hand is not None]:
+        for each in [each for each in self._waiting if each.plan.condition is not None]:
             self._waiting.remove(each)
             self._receipt(each, None, detail=self._why_not(each))
 

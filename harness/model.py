@@ -253,7 +253,8 @@ class Evidence:
     @property
     def ended_by_hand(self) -> bool:
         """Whether somebody ended the load before its time."""
-        return self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns
+        was_stopped = any(each.do == "stop" and each.landed_ns is not None for each in self.steered)
+        return was_stopped or (self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns)
 
     def death_ns(self, boot: int, pid: int) -> int | None:
         """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""

@@ -12,6 +12,7 @@ from dashboard.commandline import main
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
+from docs.screenkeys import dashboard_text
 from harness.capacity.schema import Capacity
 from harness.compare.record import Comparison
 from harness.findings import CATALOGUE
@@ -58,6 +59,13 @@ def test_the_published_schema_is_the_schema_of_the_summary() -> None:
 def test_the_published_schema_is_the_schema_of_a_comparison() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "comparison.schema.json").read_text() == schema_text(Comparison)
+
+
+def test_the_keys_in_the_documentation_are_those_of_the_screen() -> None:
+    """Renew with `make docs`."""
+    text = (ROOT / "docs" / "dashboard.md").read_text()
+    assert text == dashboard_text(text)
+    assert "`live.freeze`" in text
 
 
 def test_every_finding_is_in_the_reference() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dashboard.panels.lines import SYMBOLS, Line, Role, cut, justified, line, wrapped
+from dashboard.panels.lines import SYMBOLS, VERDICTS, Line, Role, cut, justified, line, wrapped
 from dashboard.panels.words import UNKNOWN, count, elided, ms, rate, seconds, setting, share, size
 from harness.live.frame import Frame, Phase, Setting
+from harness.schema import Summary
 
 __all__ = ["aside_lines"]
 
@@ -21,7 +22,7 @@ def aside_lines(frame: Frame, width: int, height: int, *, can_steer: bool) -> Se
     is_over = frame.phase is Phase.ENDED
     fixed = [
         *_load(frame, width, can_steer=can_steer),
-        *(() if is_over else _server(frame, width)),
+        *(_ended(frame.summary, width, is_long=height >= 36) if is_over and frame.summary is not None else _server(frame, width)),
         *(() if is_over else _now(frame, width, is_long=height >= 30)),
     ]
     totals = list(_totals(frame, width)) if height >= 44 or is_over else []
@@ -79,6 +80,24 @@ def _server(frame: Frame, width: int) -> Iterator[Line]:
     yield _row("cpu, memory", f"{share(now.server_cpu_share)}, {size(now.server_rss_bytes)}", width)
 
 
+def _ended(summary: Summary, width: int, *, is_long: bool) -> Iterator[Line]:
+    """What came of it, why, and how the server was."""
+    yield ()
+    yield _heading("VERDICT")
+    yield from wrapped(VERDICTS.get(summary.verdict, ("", "")), "; ".join(summary.reasons[:2]), width - 1, most=4)
+    if not is_long:
+        return
+    yield ()
+    yield _heading("SERVER")
+    if summary.pool is not None:
+        yield _row("threads busy, most", f"{summary.pool.busy_max} of {summary.pool.size}", width)
+        yield _row("all of them busy", ms((summary.pool.saturated_s or 0.0) * 1e3), width)
+    if summary.loop is not None:
+        blocked_s = summary.loop.blocked_s or 0.0
+        yield _row("event loop blocked", ms(blocked_s * 1e3) if blocked_s else "never", width, "bad" if blocked_s else "")
+    yield _row("boots", f"{len(summary.boots)}", width)
+
+
 def _now(frame: Frame, width: int, *, is_long: bool) -> Iterator[Line]:
     now = frame.now
     yield ()
@@ -111,11 +130,12 @@ def _seconds(value_s: float | None) -> str:
 def _totals(frame: Frame, width: int) -> Iterator[Line]:
     totals = frame.totals
     yield ()
-    yield _heading("SO FAR" if frame.phase is not Phase.ENDED else "IN ALL")
+    heading = "SO FAR" if frame.phase is not Phase.ENDED else "IN ALL"
+    yield justified(_heading(heading), line(("p50, p99", "muted")), width - 1)
     yield _row("requests", f"{totals.attempted:,}", width)
     yield _row("refused, no answer", f"{totals.rejected:,}, {totals.indeterminate:,}", width)
-    yield _row("response p50, p99", f"{ms(totals.response_p50_ms)}, {ms(totals.response_p99_ms)}", width, "response")
-    yield _row("done p50, p99", f"{ms(totals.done_p50_ms)}, {ms(totals.done_p99_ms)}", width, "done")
+    yield _row("response", f"{ms(totals.response_p50_ms)}, {ms(totals.response_p99_ms)}", width, "response")
+    yield _row("done", f"{ms(totals.done_p50_ms)}, {ms(totals.done_p99_ms)}", width, "done")
     yield _row("finished", f"{totals.finished:,}", width)
     yield _row("failed, skipped", f"{totals.failed:,}, {totals.skipped:,}", width, "warn" if totals.failed else "")
     yield _row("most queued", f"{totals.backlog_max:,}", width)

@@ -189,7 +189,7 @@ def _heat(frame: Frame, window: Window, found: HeatMap, never: NDArray[np.int64]
         intensity=intensity,
         marks=_lines(frame),
         outages=_outages(frame),
-        title=f"{name} by duration, colour: {what}",
+        title=f"{name} by duration: {what}",
         short_title=f"{name}, {what}",
     )
 

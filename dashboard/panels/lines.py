@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from harness.wording import lines_of
 
-__all__ = ["SYMBOLS", "Line", "Role", "Run", "cut", "justified", "line", "plain", "width_of", "wrapped"]
+__all__ = ["SYMBOLS", "VERDICTS", "Line", "Role", "Run", "cut", "justified", "line", "plain", "width_of", "wrapped"]
 
 Role = Literal["", "title", "muted", "good", "warn", "bad", "response", "done", "key", "chosen"]
 Run = tuple[str, Role]
@@ -15,6 +15,11 @@ Line = tuple[Run, ...]
 
 SYMBOLS: Final[dict[str, Run]] = {"critical": ("✖", "bad"), "warning": ("▲", "warn"), "info": ("·", "muted")}
 """Of a finding's severity."""
+VERDICTS: Final[dict[str, Run]] = {
+    "PASS": ("✔ PASS", "good"),
+    "FAIL": ("✖ FAIL", "bad"),
+    "INCONCLUSIVE": ("▲ INCONCLUSIVE", "warn"),
+}
 
 
 def line(*runs: str | Run) -> Line:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from dashboard.panels.lines import Line, Role, Run, cut, line, width_of
+from dashboard.panels.lines import VERDICTS, Line, Role, Run, cut, line, width_of
 from dashboard.panels.words import UNKNOWN, clock, setting
 from harness.live.frame import Frame, Phase
 
 __all__ = ["Watch", "status_line"]
-
-_VERDICTS: Final[dict[str, Run]] = {
-    "PASS": ("✔ PASS", "good"),
-    "FAIL": ("✖ FAIL", "bad"),
-    "INCONCLUSIVE": ("▲ INCONCLUSIVE", "warn"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,7 @@ def _progress(frame: Frame, *, short: bool = False) -> Line:
     if frame.phase is Phase.DRAIN:
         return line(times, (" draining", "warn"))
     if frame.phase is Phase.ENDED and frame.summary is not None:
-        return line(times, " ", _VERDICTS.get(frame.summary.verdict, (frame.summary.verdict, "title")))
+        return line(times, " ", VERDICTS.get(frame.summary.verdict, (frame.summary.verdict, "title")))
     words = {Phase.STOP: "stopping", Phase.JUDGE: "judging"}.get(frame.phase, "ended")
     return line(times, (f" {words}", "muted"))
 

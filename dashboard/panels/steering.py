@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from dashboard.panels.words import ladder_step
 from harness.control import TASK_KINDS, Command, SetPool, SetRate, SetTasks, SetUsers
 from harness.live.frame import Frame, Phase, Setting
 
-__all__ = ["change", "why_not"]
+__all__ = ["Asked", "change", "why_not"]
 
 _STEERING: Final = ("steer(", "app.kill", "app.restart", "app.mark")
+_FORGOTTEN_S: Final = 3.0
 _NAMES: Final = {"pool": ("pool",), "tasks": ("tasks",), "load": ("rate", "users")}
 _MISSING: Final = {
     "pool": "Nothing can change the pool: this server has none that afterload knows of.",
     "tasks": "Nothing can change the kind of tasks: the app is not one of the scenarios.",
     "load": "Nothing can change the load: it follows stages or a recording.",
 }
+
+
+class Asked:
+    """What was asked for and is not in a frame yet: it is pending at once, and the next press of a key goes on from there."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[float | str, float]] = {}  # and the instant at which it was asked for
+
+    def after(self, command: Command, frame: Frame) -> Frame:
+        """The frame with what is asked for now."""
+        if isinstance(command, SetRate | SetUsers | SetPool | SetTasks):
+            self._values[command.do] = (command.value, frame.newest_s)
+        return self.shown_in(frame)
+
+    def shown_in(self, frame: Frame) -> Frame:
+        """The frame with what it does not know yet. After some seconds it would know: then it was refused."""
+        if not self._values:
+            return frame
+        settings = []
+        for each in frame.settings:
+            value, asked_s = self._values.get(each.name, (None, 0.0))
+            if value is None or each.value == value or each.pending == value or frame.newest_s > asked_s + _FORGOTTEN_S:
+                self._values.pop(each.name, None)
+                settings.append(each)
+            else:
+                settings.append(replace(each, pending=value))
+        return replace(frame, settings=tuple(settings))
 
 
 def change(frame: Frame, what: str, *, more: bool) -> Command | None:

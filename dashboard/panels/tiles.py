@@ -7,10 +7,13 @@ from typing import Final
 from dashboard.panels.words import UNKNOWN, count, elided
 from dashboard.raster.tile import Tile, Tone
 from harness.live.frame import Frame, Side, SideState
+from harness.schema import PoolUse
 from harness.wording import counted
 
 __all__ = ["client", "lost", "pool", "tone", "work"]
 
+_LEAST_FULL_S: Final = 0.1
+_OFTEN: Final = 0.1
 _TONES: Final = {
     SideState.WAITING: Tone.IDLE,
     SideState.OK: Tone.GOOD,
@@ -41,11 +44,8 @@ def work(frame: Frame) -> Tile:
 def pool(frame: Frame) -> Tile:
     """How much of what runs tasks is in use."""
     now = frame.now
-    if now.pool_size is None and frame.about.pool is not None and frame.about.has_server_witness:
-        # The server is not there now; how it was is known.
-        was = frame.totals.saturated_s
-        lines = (f"was saturated for {was:.0f} s" if was >= 1 else "was never saturated",)
-        return Tile(f"POOL {frame.about.pool}", "GONE", Tone.IDLE, lines=lines)
+    if frame.summary is not None and (used := frame.summary.pool) is not None:
+        return _pool_of_all(used)
     if now.pool_size is None or now.pool_busy is None:
         running = f"{count(now.busy)} running" if now.busy is not None else "nothing seen"
         return Tile("POOL", UNKNOWN, Tone.IDLE, lines=(running,))
@@ -60,6 +60,17 @@ def pool(frame: Frame) -> Tile:
         lines=lines,
         bar=min(now.pool_busy / now.pool_size, 1.0) if now.pool_size else None,
     )
+
+
+def _pool_of_all(used: PoolUse) -> Tile:
+    """Of a run that is over."""
+    full_s, lived_s = used.saturated_s or 0.0, used.lived_s or 0.0
+    title = f"POOL {used.busy_max}/{used.size}"
+    if full_s < _LEAST_FULL_S:
+        return Tile(title, "OK", Tone.GOOD, lines=("at most, never full",), bar=min(used.busy_max / max(used.size, 1), 1.0))
+    share = full_s / lived_s if lived_s else 0.0
+    lines = (f"full for {full_s:.1f} s of {lived_s:.1f} s",)
+    return Tile(title, "SATURATED", Tone.WARN if share >= _OFTEN else Tone.GOOD, lines=lines)
 
 
 def lost(frame: Frame) -> Tile:

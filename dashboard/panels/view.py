@@ -16,7 +16,9 @@ __all__ = ["SPANS_S", "SPEEDS", "View"]
 SPANS_S: Final = (10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0)
 SPEEDS: Final = (1.0, 2.0, 5.0, 10.0)
 _LEAST_BIN_S: Final = 0.5
-_LEAST_WHOLE_S: Final = 10.0
+_LEAST_WHOLE_S: Final = 5.0
+_LEAST_S: Final = 10.0
+_MOST_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,9 @@ class View:
 
     columns: int = 80  # of the plots
     span_s: float | None = None  # length of the window; None: `default_s` says it
-    is_whole: bool = False  # from load start until the newest instant
+    is_whole: bool | None = None  # from load start until the newest instant; None: if the run is over
     at_s: float | None = None  # the instant that is shown; None: the newest
-    is_replay: bool = False
+    is_replay: bool = False  # the run is over: it is a recording
     heat: bool = True
     tasks: TaskStatus | None = None
     n_tasks: int = 50
@@ -52,13 +54,21 @@ class View:
         newest_s = max(frame.newest_s, 0.0) if frame is not None else 0.0
         at_s = newest_s if self.at_s is None else max(self.at_s, 0.0)
         span_s = self.length_s(frame)
+        if self.shows_whole and self.is_replay:
+            # Nothing moves any more: it fits exactly.
+            return Window(0.0, span_s, cursor_s=self.at_s)
         is_live = self.at_s is None and not self.is_replay
         found = window_for(max(at_s, 0.0), span_s, self.columns, live=is_live)
         return found if is_live else replace(found, cursor_s=self.at_s)
 
+    @property
+    def shows_whole(self) -> bool:
+        """From load start to the newest instant."""
+        return self.is_whole if self.is_whole is not None else self.is_replay
+
     def length_s(self, frame: Frame | None) -> float:
         """How long the window is."""
-        if self.is_whole:
+        if self.shows_whole:
             newest_s = frame.newest_s if frame is not None else 0.0
             if not self.is_replay:
                 newest_s = nice_bin_s(newest_s * 1.02, 24) * 24  # in steps: the picture need not be drawn anew each time
@@ -66,7 +76,7 @@ class View:
         if self.span_s is not None:
             return self.span_s
         planned_s = frame.about.for_s if frame is not None else 0.0
-        return min(max(planned_s, 30.0), 120.0)
+        return min(max(planned_s, _LEAST_S), _MOST_S)
 
     def closer(self, frame: Frame | None) -> View:
         """A shorter window."""
@@ -77,12 +87,12 @@ class View:
         """A longer window; what is longer than the run is the whole run."""
         now_s, newest_s = self.length_s(frame), frame.newest_s if frame is not None else 0.0
         longer = min((s for s in SPANS_S if s > now_s * 1.001), default=SPANS_S[-1])
-        is_whole = self.is_whole or (now_s >= newest_s and newest_s > 0 and longer > max(newest_s, 120.0))
+        is_whole = self.shows_whole or (now_s >= newest_s > 0 and longer > max(newest_s, _MOST_S))
         return replace(self, is_whole=is_whole, span_s=self.span_s if is_whole else longer)
 
     def whole_or_back(self) -> View:
         """The whole run, or the window as it was before."""
-        return replace(self, is_whole=not self.is_whole)
+        return replace(self, is_whole=not self.shows_whole)
 
     def held(self, frame: Frame | None) -> View:
         """The instant that is shown stays, whatever comes; or goes on."""

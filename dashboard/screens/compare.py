@@ -79,7 +79,7 @@ class CompareScreen(Screen[None]):
         self._marks: list[tuple[Mark, ...]] = [(), ()]
         self._looks: list[Look | None] = [None, None]
         # Labels of a run, not of now: both begin at 0.
-        self._view = View(is_replay=True, is_whole=True)
+        self._view = View(is_replay=True)
         self._panel = 0
         self._heat: bool | None = None  # None: where there is room
         self._intensity = False

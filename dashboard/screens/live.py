@@ -22,7 +22,7 @@ from dashboard.panels.host import host_of
 from dashboard.panels.keybar import KeyBar
 from dashboard.panels.slider import Slider
 from dashboard.panels.status import Watch, status_line
-from dashboard.panels.steering import change, why_not
+from dashboard.panels.steering import Asked, change, why_not
 from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.texts import event_lines, headline, log_lines, tiny_lines
 from dashboard.panels.view import SPEEDS, View
@@ -31,12 +31,13 @@ from dashboard.screens.findings import FindingsModal
 from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
 from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart, glyphs_of
-from harness.live.frame import Frame, Mark
+from harness.live.frame import Frame, Mark, Phase
 
 __all__ = ["LiveScreen"]
 
 _PLAY_EVERY_S: Final = 0.25
 OWN_CPU_EVERY_S: Final = 2.0
+_OVER: Final = frozenset({Phase.ENDED, Phase.CRASHED})
 _PANELS: Final = {"1": Panel.SCISSORS, "2": Panel.BACKLOG, "3": Panel.HEAT, "4": Panel.POOL, "5": Panel.LOG}
 
 
@@ -107,6 +108,8 @@ class LiveScreen(Screen[None]):
         self._intensity = False
         self._speed = 0  # which of SPEEDS
         self._playing: Timer | None = None
+        self._is_over = False
+        self._asked = Asked()
         self._pointed_s: float | None = None
         self._ui_share: float | None = None
         self._used_s = (0.0, 0.0)
@@ -145,10 +148,7 @@ class LiveScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Comes to the top: another screen may have looked at something else."""
-        is_replay = self._is_replay
-        self._view = replace(self._view, is_replay=is_replay, is_whole=self._view.is_whole or is_replay)
-        self._wanted = replace(self._wanted, slider=is_replay)
-        self._arrange(self.app.size.width, self.app.size.height)
+        self._suit_mode()
         self._look()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -159,7 +159,11 @@ class LiveScreen(Screen[None]):
         """The run as it is now, or as it was at the instant that was asked for."""
         if message.side != 0:
             return
-        self._frame = message.frame
+        self._frame = frame = self._asked.shown_in(message.frame)
+        if frame.phase in _OVER and frame.at_s >= frame.newest_s and not self._is_over:
+            self._is_over = True
+            self._suit_mode()
+            self._look()
         if not self._marks or message.frame.at_s >= message.frame.newest_s or len(message.frame.marks) > len(self._marks):
             self._marks = message.frame.marks
         self._draw()
@@ -176,6 +180,8 @@ class LiveScreen(Screen[None]):
             return "Stop" if self._playing is not None else "Play"
         if action == "hold" and self._view.at_s is not None:
             return "Go on"
+        if action == "live" and self._is_replay:
+            return "End"
         return ""
 
     def action_hold(self) -> None:
@@ -270,6 +276,8 @@ class LiveScreen(Screen[None]):
         command = change(self._frame, what, more=more)
         if command is not None:
             host_of(self.app).steer(command)
+            self._frame = self._asked.after(command, self._frame)
+            self._draw()
             self._say(f"asked for: {command}")
 
     def action_tasks(self) -> None:
@@ -300,8 +308,15 @@ class LiveScreen(Screen[None]):
 
     @property
     def _is_replay(self) -> bool:
+        """A run that is over is a recording, whoever made it."""
         watching = host_of(self.app).watching
-        return watching is not None and watching.mode is Mode.REPLAY
+        return self._is_over or (watching is not None and watching.mode is Mode.REPLAY)
+
+    def _suit_mode(self) -> None:
+        """A recording is shown as a whole, with a slider."""
+        self._view = replace(self._view, is_replay=self._is_replay)
+        self._wanted = replace(self._wanted, slider=self._is_replay)
+        self._arrange(self.app.size.width, self.app.size.height)
 
     def _say(self, text: str) -> None:
         self.query_one(KeyBar).say(text)
@@ -397,7 +412,7 @@ class LiveScreen(Screen[None]):
     def _draw_texts(self, frame: Frame, found: Arrangement) -> None:
         width, rows = self.size.width, found.rows
         watch = Watch(
-            is_replay=self._is_replay,
+            is_replay=self._is_replay and (self._view.at_s is not None or not self._is_over),
             is_held=self._view.at_s is not None,
             playing=SPEEDS[self._speed] if self._playing is not None else 0.0,
             ui_share=self._ui_share,

@@ -72,8 +72,8 @@ class StartScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Help", id="app.help"),
         Binding("q", "app.leave", "Quit", id="app.leave"),
-        Binding("enter", "run", "Run", id="start.run"),
-        Binding("ctrl+r", "run", "Run", id="start.run_anywhere", show=False, priority=True),
+        Binding("enter", "screen.run", "Run", id="start.run"),
+        Binding("ctrl+r", "screen.run", "Run, also from a field", id="start.run_anywhere", show=False, priority=True),
         Binding("tab", "app.focus_next", "Options", id="start.options"),
         Binding("H", "app.history", "History", id="app.history"),
         Binding("escape", "back", "Back", id="start.back", show=False),
@@ -85,6 +85,7 @@ class StartScreen(Screen[None]):
         self._chosen = ""
         self._fields: tuple[Field, ...] = ()
         self._problem: UsageError | None = None
+        self._is_awaited = False
 
     def compose(self) -> ComposeResult:
         """All widgets; the fields come with the scenario."""
@@ -140,6 +141,9 @@ class StartScreen(Screen[None]):
         self.query_one("#story", Static).update(_OWN_STORY if offer is None else offer.story)
         await self._show_fields(offer, kept)
         self._judge()
+        if self._is_awaited:
+            self._is_awaited = False
+            self.action_run()
 
     def on_input_submitted(self) -> None:
         """Enter in a field."""
@@ -156,6 +160,9 @@ class StartScreen(Screen[None]):
     def action_run(self) -> None:
         """Starts the run, if it makes sense."""
         if not self._chosen:
+            # Somebody is faster than the list: it is run as soon as there is one.
+            self._is_awaited = True
+            self._say("starting as soon as the scenarios are known ...", None)
             return
         if self._problem is not None:
             self.notify(_first_line(str(self._problem)), severity="error")

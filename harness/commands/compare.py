@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from harness.commands.asking import Asked, tell_about
-from harness.commands.comparing import show
+from harness.commands.comparing import outlook, show
 from harness.commands.params import Duration
 from harness.commands.planopts import PlanCommand, plan_options
 from harness.commands.showing import require_writable, shown_path
@@ -82,6 +82,7 @@ class _Compare(PlanCommand):
     metavar="CHANGE",
     help="Exit with 3 if a figure has changed so much, e.g., 'done_p95>+10%' or 'broken_promises>+0'; repeatable.",
 )
+@click.option("--dry-run", is_flag=True, help="Show the configurations, the order of runs and the time, and run nothing.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: comparisons/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the comparison as JSON; - for standard output.")
 @click.option(
@@ -101,6 +102,7 @@ def compare(
     json_to: str | None,
     markdown_to: str | None,
     *,
+    dry_run: bool,
     confirmed: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -122,6 +124,7 @@ def compare(
     given = {name: value for name, value in {**own, **options}.items() if value not in (None, (), False)}
     interrupted_by: int | None = None
     folder: ComparisonFolder | None = None
+    secrets: dict[str, str] = {}
     before_runs = _runs_in(what) if resume is None else []
     if before_runs and not is_comparison(before_runs[0]):
         _require_none({name: value for name, value in given.items() if name != "matters"}, "runs that were made before")
@@ -134,10 +137,13 @@ def compare(
             folder = _of_before(before_runs)
         else:
             asked = Asked.of(context, what, plan_file, confirmed, options)
-            design = _design(asked, context, own, confirmed, may_be_one=before is not None or json_to is not None)
+            design, secrets = _design(asked, context, own, confirmed, may_be_one=before is not None or json_to is not None)
+            if dry_run:
+                click.echo(outlook(design), nl=False)
+                return
             folder = ComparisonFolder.create(design.title, out, design)
         if not before_runs:
-            interrupted_by = Campaign(folder.design(), folder, ComparisonProgress(folder.log)).run()
+            interrupted_by = Campaign(folder.design(), folder, ComparisonProgress(folder.log), secrets).run()
             folder.make_latest()
         comparison = compare_blocks(folder.design(), folder.runs(), folder.environment())
     if before is not None:
@@ -218,23 +224,29 @@ def _resumed(path: Path, given: dict[str, Any], what: tuple[str, ...]) -> Compar
     return folder
 
 
-def _design(asked: Asked, context: click.Context, own: dict[str, Any], confirmed: tuple[str, ...], *, may_be_one: bool) -> Design:
+def _design(
+    asked: Asked, context: click.Context, own: dict[str, Any], confirmed: tuple[str, ...], *, may_be_one: bool
+) -> tuple[Design, dict[str, str]]:
+    """What is asked for, and what may not be written of it."""
     keys = keys_of(context.command.params)
     factors = [parse_factor(text, keys, has_settings=asked.command is None) for text in own["vary"]]
     configurations = grid(factors)
     if len(configurations) < 2 and not may_be_one:
         hint = "say what is compared: --vary tasks=sync,async; or measure it alone, for later: --json main.json"
         raise UsageError("nothing is varied", hint)
-    records = [_configuration(asked, each) for each in configurations]
-    first = Plan.of(records[0].plan, "options")
+    plans = [_plan(asked, each) for each in configurations]
+    first = plans[0]
     if first.expect_loads:
         raise UsageError("--expect-loads cannot be given for a comparison", "load machines join one run; compare from this one")
     tell_about(first)
-    return Design(
+    design = Design(
         title=first.title,
         began=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         factors=[FactorRecord(key=each.key, values=list(each.texts)) for each in factors],
-        configurations=records,
+        configurations=[
+            ConfigurationRecord(label=each.label, values=dict(each.values), plan=plan.plain())
+            for each, plan in zip(configurations, plans, strict=True)
+        ],
         baseline=chosen(own["against"], configurations) if own["against"] is not None else 0,
         blocks=own["blocks"] or BLOCKS,
         seed=first.seed,
@@ -244,11 +256,11 @@ def _design(asked: Asked, context: click.Context, own: dict[str, Any], confirmed
         keep_runs=own["keep_runs"],
         confirmed=list(confirmed),
     )
+    return design, {name: value for plan in plans for name, value in plan.hidden.items()}
 
 
-def _configuration(asked: Asked, configuration: Configuration) -> ConfigurationRecord:
+def _plan(asked: Asked, configuration: Configuration) -> Plan:
     try:
-        prepared = asked.prepared(configuration.changes)
+        return asked.prepared(configuration.changes).plan
     except UsageError as error:
         raise UsageError(f"{configuration.label}: {error}" if configuration.values else str(error), error.hint) from None
-    return ConfigurationRecord(label=configuration.label, values=dict(configuration.values), plan=prepared.plan.plain())

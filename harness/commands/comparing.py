@@ -11,12 +11,15 @@ from typing import TextIO
 import click
 
 from harness.commands.showing import shown_path
+from harness.compare.campaign import AROUND_S
+from harness.compare.designs import order_of
 from harness.compare.folder import ComparisonFolder
 from harness.compare.markdown import markdown
-from harness.compare.record import Comparison
+from harness.compare.record import Comparison, Design
 from harness.compare.text import render
+from harness.wording import counted, roughly_s
 
-__all__ = ["show"]
+__all__ = ["outlook", "show"]
 
 
 def show(comparison: Comparison, folder: ComparisonFolder | None, json_to: str | None, markdown_to: str | None) -> None:
@@ -36,6 +39,22 @@ def show(comparison: Comparison, folder: ComparisonFolder | None, json_to: str |
     if folder is not None:
         click.echo(f"page: {shown_path(folder.page)}", err=is_piped)
         click.echo(f"directory: {shown_path(folder.path)}", err=is_piped)
+
+
+def outlook(design: Design) -> str:
+    """What will be run, in which order, and about how long it takes."""
+    labels = [each.label for each in design.configurations]
+    lines = [
+        f"{number}  {label}{'  (baseline)' if number - 1 == design.baseline else ''}" for number, label in enumerate(labels, 1)
+    ]
+    rows = [order_of(block, len(labels)) for block in range(design.blocks)]
+    lines += ["", *(f"block {block:>2}: {' '.join(str(place + 1) for place in row)}" for block, row in enumerate(rows, 1)), ""]
+    each_s = [float(configuration.plan["for_s"]) + AROUND_S + design.settle_s for configuration in design.configurations]
+    left = roughly_s(design.blocks * sum(each_s))
+    lines.append(
+        f"{counted(design.blocks * len(labels), 'run')}, about {left} or more: what is left over after the load has to drain"
+    )
+    return "\n".join(lines) + "\n"
 
 
 def _write(text: str, target: str) -> None:

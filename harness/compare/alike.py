@@ -12,7 +12,7 @@ from harness.noise import NOISY_SHARE
 from harness.schema import Summary
 from harness.wording import listed, share
 
-__all__ = ["differing_keys", "doubts_of", "labels_of", "unlike"]
+__all__ = ["differing_keys", "doubts_of", "labels_of", "steered_words", "unlike"]
 
 _NO_MATTER: Final = frozenset(
     {"seed", "port", "cwd", "slos", "allow", "ready", "ready_s", "join_bind", "join_s", "drain_s", "horizon_s"}
@@ -81,10 +81,18 @@ def doubts_of(summaries: Sequence[Summary], labels: Sequence[str]) -> Iterator[s
     for summary, label in zip(summaries, labels, strict=True):
         if not summary.trusted:
             yield f"{label} cannot be trusted: {summary.reasons[0] if summary.reasons else summary.verdict}"
+        if words := steered_words(summary):
+            yield f"{label}: {words[0].lower()}{words[1:]}"
         machine = summary.machine
         if machine is not None and machine.seen_s and (machine.noisy_s or 0) / machine.seen_s >= NOISY_SHARE:
             noisy = share((machine.noisy_s or 0) / machine.seen_s)
             yield f"Other programs were in the way of {label} for {noisy} of the time: it may be faster than it looks."
+
+
+def steered_words(summary: Summary) -> str:
+    """That the run was not what its plan says, as a sentence; empty: it was."""
+    done = [each.text for each in summary.steered if not each.text.startswith("mark") and each.landed_s is not None]
+    return f"It was steered while it went on ({listed(done)}): its plan does not say what was done." if done else ""
 
 
 def _what_differs(environments: Sequence[Mapping[str, Any]]) -> str:

@@ -59,7 +59,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         Quantity("finished", "tasks done", "/s", "higher", ("more", "fewer"), "tasks done per second"),
         Quantity("cpu", "CPU s/1,000 tasks", "s", "lower", ("more", "less"), "processor time for each task"),
         Quantity("memory", "memory", "bytes", "lower", ("more", "less"), "memory", step=4096.0),
-        Quantity("broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", step=1, least=1),
+        Quantity("broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", step=1, least=0.5),
     )
 }
 """In the order of the tables. A difference in one that is `least` or less is none, and variation below `step` is not seen."""

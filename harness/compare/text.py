@@ -187,7 +187,9 @@ def _short_labels(comparison: Comparison, configuration: str) -> tuple[str, str]
     """In the heads of columns: of one factor the values alone."""
     keys = {tuple(re.findall(r"([\w.-]+)=", each.label)) for each in comparison.configurations}
     if len(keys) == 1 and len(names := next(iter(keys))) == 1:
-        return comparison.baseline.removeprefix(f"{names[0]}="), configuration.removeprefix(f"{names[0]}=")
+        base, other = (label.removeprefix(f"{names[0]}=") for label in (comparison.baseline, configuration))
+        if _cut(base, _VALUE - 1) != _cut(other, _VALUE - 1):
+            return base, other
     return "baseline", "this"
 
 

@@ -19,7 +19,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from harness.compare.distributions import stats
 
 __all__ = ["Durations", "ratios_within"]
 

@@ -92,10 +92,10 @@ class LoadChange(Action):
             self.begin()
             return
         if len(answers) < self._loads.n_processes:
-            if self._loads.is_over or now_ns - self._asked_ns > _PATIENCE_NS:
+            if self._loads.is_partly_over or now_ns - self._asked_ns > _PATIENCE_NS:
                 self._settle(go=False)
                 n = self._loads.n_processes
-                why = "the load has ended" if self._loads.is_over else f"{len(answers)} of {n} load processes answered"
+                why = "the load has ended" if self._loads.is_partly_over else f"{len(answers)} of {n} load processes answered"
                 raise Refused(why)
             return
         if len({each["schedule"] for each in answers}) > 1:
@@ -118,7 +118,7 @@ class LoadChange(Action):
 
     def _confirmed(self) -> Landed | None:
         answers = self._loads.answers("settled", self._id)
-        is_told = len(answers) == self._loads.n_processes or self._loads.is_over
+        is_told = len(answers) == self._loads.n_processes or self._loads.is_partly_over
         now_ns = time.monotonic_ns()
         if self._wanted.from_ns is not None:
             # Another end is so from now on, long before it comes.
@@ -138,7 +138,7 @@ def require_load(loads: Loads, now_ns: int) -> None:
     """Raises Refused unless load is being sent that can be changed."""
     if not loads.start_ns:
         raise Refused("the load has not begun")
-    if loads.is_over or now_ns >= loads.end_ns:
+    if loads.is_partly_over or now_ns >= loads.end_ns:
         raise Refused("the load has ended")
     if not loads.are_all_here:
         raise Refused("load machines take part, and the load is changed only where all of it is sent from here")

@@ -233,8 +233,10 @@ class Steering:
 
     def _tasks_change(self, number: str, kind: str) -> TasksChange:
         entry, server = self.entry, self.server
-        if entry is None or server is None:
+        if self._plan.scenario is None:
             raise Refused("what kind of tasks an app of one's own has, only its code says")
+        if entry is None or server is None:
+            raise Refused("the server has not been started")
         if kind == self._tasks:
             raise Refused(f"the tasks are {kind} already")
         if "inline" in {kind, self._tasks}:

@@ -36,6 +36,7 @@ class Follower:
         self._every_s = every_s
         self._wanted: Wanted = _FIRST
         self._newest: Frame | None = None
+        self._is_told_last = False  # the newest frame is of a run in which nothing moves any more
         self._is_asked = threading.Event()
         self._is_closed = False
         self._lock = threading.Lock()
@@ -85,10 +86,15 @@ class Follower:
     def _make(self) -> float:
         """Makes a frame and tells it. Returns what it cost, in s of processor time."""
         began = time.thread_time()
-        self._history.refresh()
         with self._lock:
             wanted = self._wanted
-        frame = self._history.frame(self._look_of(wanted))
+        if not self._history.is_final:
+            self._history.refresh()
+        look = self._look_of(wanted)
+        if self._history.is_final and self._newest is not None and self._is_told_last and look == self._newest.look:
+            return time.thread_time() - began
+        self._is_told_last = self._history.is_final
+        frame = self._history.frame(look)
         cost_s = time.thread_time() - began
         self._newest = frame = replace(frame, cost_ms=cost_s * 1e3)
         if not self._is_closed:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from harness.accounting import account
+from harness.control.sending import COMMANDS
 from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
 from harness.live.cutting import cut
@@ -63,6 +64,8 @@ class History:
         self._summary: Summary | None = None
         self._problem = ""
         self._is_held = False
+        self._is_strange = False
+        self._n_looked_at = 0
         self._newest_ns = 0
         self._number = 0
 
@@ -87,6 +90,11 @@ class History:
         else:
             self._newest_ns = max(now_ns - BEHIND_NS, self._first_ns())
 
+    @property
+    def is_final(self) -> bool:
+        """It has been judged, and whoever did has let it go: nothing will be another next time."""
+        return self._summary is not None and not self._is_held
+
     def frame(self, look: Look) -> Frame:
         """The run as it stood at `look.at_s`, as of the last `refresh`."""
         began_ns = time.thread_time_ns()
@@ -94,6 +102,7 @@ class History:
         newest_ns = self._newest_ns
         asked_ns = newest_ns if look.at_s is None else self._start_ns(newest_ns) + round(look.at_s * 1e9)
         at_ns = max(min(asked_ns, newest_ns), self._first_ns())
+        self._look_at_events()
         known = self._known(look, at_ns, self._start_ns(at_ns))
         return frame_of(known, look, self._number, (time.thread_time_ns() - began_ns) / 1e6)
 
@@ -104,7 +113,7 @@ class History:
         evidence = self._evidence(at_ns, self._shelf.files(at_ns))
         figures, states = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
         pool = _pool_of(evidence)
-        told = tell(events, plan, figures.left, at_ns, start_ns, pool)
+        told = tell([] if self._is_strange else events, plan, figures.left, at_ns, start_ns, pool)
         phase = self._phase(told.phase, is_newest=is_newest)
         is_seen = bool(evidence.tasks) or plan.get("engine") != "command"
         return Known(
@@ -114,7 +123,8 @@ class History:
                 plan,
                 self._plan_text,
                 is_seen=is_seen,
-                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and not self._has_ended,
+                load_s=self._load_s(events, start_ns),
+                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and (self._rundir.path / COMMANDS).exists(),
             ),
             told=told,
             phase=phase,
@@ -131,6 +141,26 @@ class History:
             start_ns=start_ns,
             newest_ns=self._newest_ns,
         )
+
+    def _look_at_events(self) -> None:
+        """Whether they can be understood: they may be of another version, or damaged."""
+        events = self._journal.all
+        if len(events) == self._n_looked_at:
+            return
+        self._n_looked_at = len(events)
+        try:
+            evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, [])
+            tell(events, _plan_of(events), {}, self._newest_ns, self._start_ns(self._newest_ns), None)
+            self._is_strange = False
+        except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+            self._is_strange = True
+            why = f"{type(error).__name__}: {error}"
+            self._problem = f"events.jsonl cannot be understood ({why}): the run may be of another version of afterload"
+
+    def _load_s(self, events: Sequence[dict[str, Any]], start_ns: int) -> float | None:
+        """How long the load lasts, as it was changed last; None: it has not begun."""
+        ends = [event["load_end_ns"] for event in events if event["event"] in {"load_started", "load_changed"}]
+        return (ends[-1] - start_ns) / 1e9 if ends else None
 
     def _figures(
         self, evidence: Evidence, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
@@ -167,9 +197,9 @@ class History:
     def _evidence(self, at_ns: int, files: Sequence[RowFile]) -> Evidence:
         """Everything that was known at the instant."""
         events = self._journal.until(at_ns)
-        if not events:
-            return Evidence(0, at_ns, at_ns, 0, Expectation(0, 0), (), {}, (), ())
-        evidence = evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, files)
+        evidence = _nothing(at_ns)
+        if events and not self._is_strange:
+            evidence = evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, files)
         notes = notes_of(self._rundir)
         lost = lost_rows_of(events, self._rundir)
         return cut(replace(evidence, notes=notes, lost_rows_of=lost, counted=self._counted(evidence.warm_up_s)), at_ns)
@@ -243,6 +273,10 @@ class History:
         except ValidationError as error:
             # Half written, or of another version.
             self._problem = "" if self._is_held else f"summary.json cannot be read: {error.error_count()} problems"
+
+
+def _nothing(at_ns: int) -> Evidence:
+    return Evidence(0, at_ns, at_ns, 0, Expectation(0, 0), (), {}, (), ())
 
 
 def _plan_of(events: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from harness.grouping import NEVER_NS
 from harness.live.batch import Batch, Changes
 from harness.live.binned import Binned
 from harness.live.columns import Effects, Requests, Works
-from harness.live.figures import RATE_NS, Figures, Recent, edges_of
+from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
 from harness.live.frame import Look, SideState
 from harness.live.meters import Level, Saturation, SortedValues
 from harness.live.seconds import Seconds
@@ -31,7 +31,7 @@ from harness.model import Evidence
 from harness.rows import Outcome
 from harness.series import gauges_by_bin
 from harness.statistics import Quantiles, measured_from_ns, quantiles_ms
-from harness.timeline import pool_sizes, sampled_saturation_ns
+from harness.timeline import pool_sizes, sampled_saturation_ns, sizes_over_time
 
 __all__ = ["Ledger", "Standing", "is_plain", "standing_of"]
 
@@ -51,6 +51,8 @@ class Standing:
     over: tuple[int, ...]  # numbers of task files whose boot is dead
     boot_of: tuple[int, ...]  # by number of the task file
     pools: tuple[tuple[int, int], ...]  # boot and the size of its pool
+    is_resized: bool  # the pool, by hand: then its sizes are those that were sampled
+    squeezed: tuple[tuple[int, int], ...]  # when each squeeze of a pool landed, and was taken back (0: not)
     nobody_waits: bool
 
 
@@ -67,7 +69,7 @@ class Ledger:
         self._backlog = Level()
         self._backlog_max = 0
         self._response, self._done = SortedValues(), SortedValues()
-        self._saturations = {boot: Saturation(size) for boot, size in standing.pools}
+        self._saturations = {boot: Saturation() for boot, _ in standing.pools}
         self._counts = dict.fromkeys(
             ("attempted", "acked", "rejected", "indeterminate", "late", "accepted", "finished", "failed", "skipped", "refused"), 0
         )
@@ -76,7 +78,7 @@ class Ledger:
         self._n_effects = 0
         self._client: list[SideState] = []
         self._work: list[SideState] = []
-        self._lost: dict[str, NDArray[np.uint64]] = {name: np.empty(0, np.uint64) for name in ("queued", "running")}
+        self._lost: dict[str, NDArray[np.int64]] = {name: np.empty(0, np.int64) for name in ("queued", "running")}
         self._recent: dict[str, NDArray[np.int64]] = {}
         self._recent_outcome = np.empty(0, np.uint8)
         self._left_queued, self._left_running = Counter[int](), Counter[int]()
@@ -125,6 +127,8 @@ class Ledger:
         waiting_due = self._requests.due.now[batch.waiting]
         nobody_waits = self.standing.nobody_waits
         n_waiting = 0 if nobody_waits else len(batch.waiting)
+        boots = np.array(self.standing.boot_of or (0,))
+        lost = Counter(boots[works.file.now[np.concatenate([self._lost["queued"], self._lost["running"]])]].tolist())
         heats = binned.heats(first, n) if look.heat else (None, None)
         return Figures(
             attempted=counts["attempted"],
@@ -144,7 +148,7 @@ class Ledger:
             lost_queued=len(self._lost["queued"]),
             lost_running=len(self._lost["running"]),
             left={
-                boot.boot: (self._left_queued.get(boot.boot, 0), self._left_running.get(boot.boot, 0))
+                boot.boot: Left(self._left_queued[boot.boot], self._left_running[boot.boot], lost[boot.boot])
                 for boot in evidence.boots
                 if boot.reaped_ns is not None
             },
@@ -238,14 +242,14 @@ class Ledger:
             return
         arrived = effects.arrived.now <= batch.until_ns
         new = effects.key.now[arrived & (effects.arrived.now > batch.from_ns)]
-        self._lost = {name: keys[~np.isin(keys, new)] for name, keys in self._lost.items()}
+        self._lost = {name: known[~np.isin(works.key.now[known], new)] for name, known in self._lost.items()}
         if len(lost):
             key = works.key.now[lost]
             started = works.started.now[lost]
             has_started = (started != 0) & (started <= batch.until_ns)
             without = ~np.isin(key, effects.key.now[arrived])
             for name, chosen in (("queued", without & ~has_started), ("running", without & has_started)):
-                self._lost[name] = np.concatenate([self._lost[name], key[chosen]])
+                self._lost[name] = np.concatenate([self._lost[name], lost[chosen]])
 
     def _remember(self, batch: Batch) -> None:
         """What a rate may still be made of."""
@@ -298,10 +302,12 @@ class Ledger:
         ended = [at for boot in evidence.boots if boot.fault for at in (boot.reaped_ns or 0, boot.signalled_ns or 0)]
         until = max([evidence.load_end_ns, evidence.load_start_ns, self._last_ns, *ended]) + 1
         boots = {boot.boot: boot for boot in evidence.boots}
-        return sum(
-            max(saturation.until(until), sampled_saturation_ns(evidence, boots[number], until))
-            for number, saturation in self._saturations.items()
-        )
+        total = 0
+        for number, size in self.standing.pools:
+            rooms = sizes_over_time(evidence, boots[number], size, until)
+            saturated_ns = self._saturations[number].until(until, rooms)
+            total += max(saturated_ns, sampled_saturation_ns(evidence, boots[number], until))
+        return total
 
 
 def _quantiles(values: SortedValues, also_ns: NDArray[np.int64]) -> Quantiles:
@@ -322,9 +328,8 @@ def _least(values_ns: NDArray[np.int64]) -> int | None:
 def is_plain(evidence: Evidence, requests: Requests, works: Works) -> bool:
     """Whether a ledger can be kept: each operation was sent once, each task is there once, and its rows are all that there is."""
     is_inline = evidence.expectation.tasks_per_request == 0 and evidence.expectation.effects_per_request > 0
-    is_squeezed = any(fault.name == "squeeze" and fault.landed_ns is not None for fault in evidence.faults)
     has_begun = evidence.n_load_processes > 0  # before that there is next to nothing, and no beginning of the bins
-    return has_begun and not (is_inline or is_squeezed or evidence.counted or requests.is_repeated or works.is_odd)
+    return has_begun and not (is_inline or evidence.counted or requests.is_repeated or works.is_odd)
 
 
 def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool) -> Standing:
@@ -339,5 +344,7 @@ def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool
         over=tuple(number for number, tail in enumerate(works.files) if tail.boot in reaped),
         boot_of=tuple(tail.boot for tail in works.files),
         pools=tuple(sorted(pool_sizes(evidence).items())),
+        is_resized=any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered),
+        squeezed=tuple((fault.landed_ns or 0, fault.ended_ns or 0) for fault in evidence.faults if fault.name == "squeeze"),
         nobody_waits=is_over or all(file.closed_ns for file in evidence.requests),
     )

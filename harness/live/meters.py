@@ -100,10 +100,9 @@ class Level:
 
 
 class Saturation:
-    """For how long so many intervals covered an instant."""
+    """For how long as many intervals as there was room for covered an instant."""
 
-    def __init__(self, at_least: int) -> None:
-        self._at_least = at_least
+    def __init__(self) -> None:
         self._count = 0
         self._from_ns: int | None = None
         self._total_ns = 0
@@ -115,8 +114,11 @@ class Saturation:
         self._starts = np.concatenate([self._starts, starts_ns])
         self._ends = np.concatenate([self._ends, ends_ns])
 
-    def until(self, until_ns: int) -> int:
-        """In ns, up to an instant that is not before the last one that was asked for."""
+    def until(self, until_ns: int, rooms: Sequence[tuple[int, int]]) -> int:
+        """In ns, up to an instant that is not before the last one that was asked for.
+
+        `rooms`: from when on there was room for how many, rising; before the first one nothing is counted.
+        """
         early_starts, early_ends = self._starts < until_ns, self._ends < until_ns
         starts, ends = self._starts[early_starts], self._ends[early_ends]
         if self._from_ns is None:
@@ -125,8 +127,10 @@ class Saturation:
             self._from_ns = int(starts.min())
         level = Level()
         level.count = self._count
-        found = level.advance(starts, ends, self._from_ns, until_ns, np.empty(0, np.int64))
-        is_full = found.count >= self._at_least
+        begins, most = np.array(rooms or [(NEVER_NS, 1)], np.int64).T
+        found = level.advance(starts, ends, self._from_ns, until_ns, begins[(begins > self._from_ns) & (begins < until_ns)])
+        place = np.searchsorted(begins, found.begin_ns, side="right") - 1
+        is_full = (place >= 0) & (found.count >= most[place])
         self._total_ns += int((found.end_ns - found.begin_ns)[is_full].sum())
         self._count, self._from_ns = level.count, max(until_ns, self._from_ns)
         self._starts, self._ends = self._starts[~early_starts], self._ends[~early_ends]

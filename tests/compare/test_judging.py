@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from harness.commands.compare import BLOCKS
-from harness.compare.campaign import Slot, missing
+from harness.compare.campaign import Slot, missing, unmasked
 from harness.compare.folder import ComparisonFolder
 from harness.compare.html import page
 from harness.compare.judging import compare_blocks
@@ -193,6 +193,14 @@ def test_a_configuration_that_never_works_is_given_up() -> None:
     ]
     left = list(missing(asked, bad))
     assert {slot.configuration for slot in left} == {0}
+
+
+def test_secrets_are_in_no_file_and_in_every_run() -> None:
+    values = {
+        "requests": [{"method": "GET", "path": "/", "headers": {"Authorization": "$AFTERLOAD_AUTHORIZATION", "X": "$OTHER"}}]
+    }
+    found = unmasked(values, {"AFTERLOAD_AUTHORIZATION": "Bearer s3cret"})
+    assert found["requests"][0]["headers"] == {"Authorization": "Bearer s3cret", "X": "$OTHER"}
 
 
 def test_a_line_that_a_crash_cut_off_loses_that_run_alone(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -35,10 +36,13 @@ def call(real: Real, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
 
     def called(*args: str) -> Done:
         monkeypatch.chdir(real.folder)
-        with pytest.raises(SystemExit) as left:
+        status: Any = 0
+        try:
             main(list(args))
+        except SystemExit as left:
+            status = left.code
         out, err = capfd.readouterr()
-        return Done(int(left.value.code or 0), out, err)
+        return Done(int(status or 0), out, err)
 
     return called
 
@@ -138,6 +142,14 @@ def test_it_can_be_the_baseline_of_another_one(real: Real, call: Call) -> None:
     # Against itself nothing has changed, and of two blocks it cannot be told.
     assert done.status == 4, done.err
     assert "p50>+10% of tasks=sync" in done.out
+
+
+def test_it_says_in_advance_what_it_will_do(real: Real, call: Call) -> None:
+    done = call("compare", "email", "--vary", "tasks=sync,async", "--blocks", "4", "--for", "5s", "--dry-run")
+    assert done.status == 0
+    assert "1  tasks=sync  (baseline)" in done.out
+    assert [line.partition(": ")[2] for line in done.out.splitlines() if line.startswith("block")] == ["1 2", "2 1", "1 2", "2 1"]
+    assert "8 runs, about 80 s" in done.out
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ NS = 10**9
 WEIGHTS = [3.0, 1.0, 0.5]
 
 kinds = st.sampled_from(["constant", "poisson"])
-rates = st.one_of(st.just(0.0), st.floats(0.05, 900).map(lambda rate: round(rate, 3)))
+rates = st.one_of(st.just(0.0), st.floats(0.05, 400).map(lambda rate: round(rate, 3)))
 planned = st.one_of(
-    st.tuples(st.floats(0.1, 500), st.floats(0.2, 4)).map(lambda each: steady(*each)),
+    st.tuples(st.floats(0.1, 300), st.floats(0.2, 3)).map(lambda each: steady(*each)),
     st.lists(
         st.tuples(st.integers(0, 400), st.integers(0, 400), st.integers(1, 1500)).map(
             lambda each: "{}..{} for {}ms".format(*each)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -25,21 +25,29 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x
 class Terminal:
     """`python -m dashboard ARGUMENTS` in a terminal of its own."""
 
-    def __init__(self, *arguments: str, cwd: Path, columns: int = 100, rows: int = 30, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path,
+        columns: int = 100,
+        rows: int = 30,
+        env: dict[str, str] | None = None,
+        program: Sequence[str] = ("-m", "dashboard"),
+    ) -> None:
         self._own, self._its = pty.openpty()
         fcntl.ioctl(self._its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(self._its)
         self._raw = ""
         self._from = 0
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dashboard", *arguments],
+            [sys.executable, "-P", *program, *arguments],
             cwd=cwd,
             stdin=self._its,
             stdout=self._its,
             stderr=self._its,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            env={**_environment(), **(env or {})},
+            env={**environment(), **(env or {})},
         )
 
     def __enter__(self) -> Terminal:
@@ -117,7 +125,8 @@ class Terminal:
             timeout_s = 0
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """As of somebody who has set nothing."""
     left_out = ("NO_COLOR", "SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "AFTERLOAD_GLYPHS", "AFTERLOAD_THEME", "AFTERLOAD_KEYS")
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     paths = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))

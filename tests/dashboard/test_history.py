@@ -13,7 +13,7 @@ from dashboard.app import Dashboard
 from dashboard.screens.compare import CompareScreen
 from dashboard.screens.history import HistoryScreen
 from dashboard.screens.live import LiveScreen
-from dashboard.watching import Mode
+from dashboard.watching import Mode, Watching
 
 from .conftest import play, shown, until
 
@@ -100,6 +100,23 @@ def test_two_that_are_marked_are_compared(app: Make, runs: dict[str, Path]) -> N
         await until(pilot, lambda: dashboard.frames[1] is None, "the end of the second follower")
 
     play(app(), script)
+
+
+def test_a_run_that_is_shown_is_compared_with_one_that_is_chosen(app: Make, runs: dict[str, Path]) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = pilot.app
+        assert isinstance(dashboard, Dashboard)
+        await until(pilot, lambda: dashboard.frames[0], "the recording")
+        await pilot.press("c")
+        screen = dashboard.screen
+        assert isinstance(screen, HistoryScreen)
+        await until(pilot, lambda: screen.query_one(DataTable).row_count == 2, "the runs")
+        assert "Which run beside killed?" in shown(dashboard)
+        await pilot.press("end", "enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, CompareScreen) and all(dashboard.frames), "the comparison")
+        assert [frame.about.run_id for frame in dashboard.frames if frame] == ["killed", "healthy"]
+
+    play(app(watching=Watching(runs["killed"], Mode.REPLAY)), script)
 
 
 def test_there_may_be_no_runs_at_all(app: Make) -> None:

@@ -111,7 +111,15 @@ def test_whole_run_and_back_is_where_one_was(frame):
     whole = view.whole_or_back()
     assert whole.window(frame).from_s == 0.0
     assert whole.window(frame).until_s >= frame.newest_s
-    assert whole.whole_or_back() == view
+    assert whole.whole_or_back().window(frame) == view.window(frame)
+
+
+def test_a_run_that_is_over_is_shown_as_a_whole_and_fits(frame):
+    """Nothing is left free on the right, and it can still be looked at closer."""
+    over = View(columns=80, is_replay=True)
+    assert (over.window(frame).from_s, over.window(frame).until_s) == (0.0, 118.0)
+    assert over.closer(frame).window(frame).from_s > 0.0
+    assert over.closer(frame).whole_or_back().window(frame).until_s == 118.0
 
 
 def test_freezing_keeps_the_instant_while_the_run_goes_on(scissors, frame):
@@ -155,7 +163,7 @@ def test_a_look_is_sound_whatever_is_looked_at(columns, span_s, is_whole, at_s, 
     view = View(columns, span_s, is_whole, at_s, is_replay)
     frame = replace(_A_FRAME, newest_s=newest_s, at_s=newest_s)
     look, window = view.look(frame), view.window(frame)
-    assert look.bin_s >= 0.5 - 1e-9
+    assert look.bin_s >= 0.5 - 1e-6
     assert look.until_s > look.from_s >= 0
     assert look.from_s <= window.from_s + 1e-6
     assert look.until_s >= window.until_s - 1e-6

@@ -87,7 +87,7 @@ async def test_resizing_at_any_moment_breaks_nothing(scissors):
     rng = random.Random(7)
     async with showing(scissors) as (app, pilot):
         keys = "hivldt15+-=,.<> "
-        for step in range(40):
+        for step in range(24):
             await pilot.resize_terminal(rng.randint(1, 250), rng.randint(1, 80))
             if step % 3 == 0:
                 key = rng.choice(keys)
@@ -209,8 +209,21 @@ async def test_tasks_are_shown_of_the_same_instant(scissors):
 async def test_load_pool_and_kind_are_asked_for(scissors):
     async with showing(scissors) as (app, pilot):
         await press(app, pilot, "U", "u", "P", "p", "y")
-        assert app.steered == [SetRate(150.0), SetRate(100.0), SetPool(50), SetPool(30), SetTasks("async")]
+        assert app.steered == [SetRate(150.0), SetRate(120.0), SetPool(50), SetPool(40), SetTasks("async")]
         assert "tasks=async" in text_of(app, "keys")
+        assert "◂ sync→async ▸" in text_of(app, "aside")  # at once, before any frame knows of it
+
+
+async def test_quick_presses_count_each_and_what_was_refused_is_forgotten(scissors):
+    async with showing(scissors, newest_s=60.0) as (app, pilot):
+        for _ in range(3):
+            await pilot.press("P")
+        assert app.steered == [SetPool(50), SetPool(60), SetPool(80)]
+        assert "◂ 40→80 ▸" in text_of(app, "aside")
+        app.newest_s = 70.0
+        app.tick()
+        await pilot.pause()
+        assert "▸" not in text_of(app, "aside")
 
 
 async def test_keys_of_the_app_are_handed_on(scissors):
@@ -234,6 +247,23 @@ async def test_a_run_that_is_over_takes_no_changes(scissors):
         await press(app, pilot, "U")
         assert app.steered == []
         assert "over" in text_of(app, "keys")
+
+
+async def test_a_run_that_ends_becomes_a_recording(scissors):
+    """The whole of it, with a slider, and it can be played."""
+
+    def ended(frame):
+        return replace(frame, phase=Phase.ENDED) if frame.at_s >= 120.0 else frame
+
+    async with showing(scissors, newest_s=119.0, changed=ended) as (app, pilot):
+        await press(app, pilot, "plus")
+        assert not app.screen.query_one("#slider").display
+        app.newest_s = 123.0
+        await press(app, pilot, "equals_sign")
+        assert app.screen.query_one("#slider").display
+        assert (app.frames[0].look.from_s, app.frames[0].look.until_s) == (0.0, pytest.approx(123.0, abs=2))
+        await press(app, pilot, "space")
+        assert app.frames[0].at_s < 10.0
 
 
 async def test_a_recording_has_a_slider_and_plays(scissors):
@@ -294,7 +324,7 @@ async def test_without_colours_and_with_ascii_alone_all_is_there(scissors, monke
     async with showing(scissors, glyphs="ascii") as (app, _):
         text = whole(app)
         assert text.isascii()
-        for words in ("X BEHIND", "OK OK", "hidden wait x", "KILL -314", "FINDINGS", "pool saturated"):
+        for words in ("X BEHIND", "hidden wait x", "KILL -314", "FINDINGS", "pool saturated"):
             assert words in text, words
         assert app.no_color
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.live.ledger import Ledger, standing_of
 from harness.live.shelf import Shelf
-from harness.model import Boot, Evidence, Fault
+from harness.model import Boot, Evidence
 from harness.rows import Kind, RowFile
 from harness.rows.layout import GAUGES_OFFSET, HEADER_BYTES, MAGIC, VERSION, HeaderField
 
@@ -100,9 +100,16 @@ def known_at(evidence: Evidence, at_ns: int, told_ns: int = 0) -> Evidence:
             said_abandoned_running=boot.said_abandoned_running if is_dead else None,
         )
 
-    faults: list[Fault] = [fault for fault in evidence.faults if then(fault.landed_ns) is not None]
     return dataclasses.replace(
-        evidence, boots=[boot_then(boot) for boot in evidence.boots if boot.spawned_ns <= by], faults=faults, n_load_processes=1
+        evidence,
+        boots=[boot_then(boot) for boot in evidence.boots if boot.spawned_ns <= by],
+        faults=[
+            dataclasses.replace(fault, ended_ns=then(fault.ended_ns))
+            for fault in evidence.faults
+            if then(fault.landed_ns) is not None
+        ],
+        steered=[each for each in evidence.steered if then(each.landed_ns) is not None],
+        n_load_processes=1,
     )
 
 

@@ -17,8 +17,8 @@ from harness.live.figures import edges_of, figures_at
 from harness.live.frame import Look
 from harness.live.ledger import is_plain
 from harness.live.seconds import seconds_of
-from harness.model import Evidence
-from harness.rows import DropReason, Gauge, Kind
+from harness.model import Evidence, Fault, Steered
+from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
 from tests.accounting.memory import row_file, with_task_rows
 from tests.accounting.world import MS, START_NS, Plan, simulate
@@ -62,6 +62,33 @@ def with_samples(evidence: Evidence, pool: int) -> Evidence:
     return dataclasses.replace(evidence, gauges=row_file(Kind.GAUGES, rows, gauges={}))
 
 
+def with_pool(evidence: Evidence, how: str) -> Evidence:
+    """The same with a pool whose size changes, or that endpoints use too."""
+    assert evidence.gauges is not None
+    samples = np.array(evidence.gauges.rows)
+    later = samples["t_ns"] > START_NS + 700 * MS
+    match how:
+        case "resized":
+            samples["pool_size"][later] += 2
+            by_hand = Steered("pool", "pool=4", 4, "somebody", START_NS + 650 * MS, landed_ns=START_NS + 690 * MS)
+            evidence = dataclasses.replace(evidence, steered=[by_hand])
+        case "squeezed":
+            receipt = {"pool_size": {"4001": 1}}
+            squeeze = Fault("squeeze", 0.2, START_NS + 200 * MS, 1, effect="lasts", ended_ns=START_NS + 900 * MS, receipt=receipt)
+            evidence = dataclasses.replace(evidence, faults=[*evidence.faults, squeeze])
+        case "shared":
+            evidence = dataclasses.replace(
+                evidence, tasks={boot: [_shared(file) for file in files] for boot, files in evidence.tasks.items()}
+            )
+    return dataclasses.replace(evidence, gauges=dataclasses.replace(evidence.gauges, rows=samples))
+
+
+def _shared(file: RowFile) -> RowFile:
+    words = list(file.gauges)
+    words[Gauge.SHARED_POOL] = 1
+    return dataclasses.replace(file, gauges=tuple(words))
+
+
 def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int) -> None:
     """The ledger at the instant against all rows cut at it."""
     known = known_at(evidence, at_ns, told_ns)
@@ -83,10 +110,13 @@ def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told
     ahead_ms=st.integers(0, 300),
     bin_s=st.sampled_from([0.02, 0.1, 0.5, 2.0]),
     told_ms=st.sampled_from([0, 7]),
+    pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
 )
-def test_what_is_kept_up_to_date_is_what_all_rows_say(plan: Plan, at_ms: list[int], ahead_ms: int, bin_s: float, told_ms: int):
+def test_what_is_kept_up_to_date_is_what_all_rows_say(
+    plan: Plan, at_ms: list[int], ahead_ms: int, bin_s: float, told_ms: int, pool: str
+):
     """Kills, drains, failures, refusals, several processes; files that are read ahead of the instant shown; back and forth."""
-    evidence = with_samples(simulate(plan).evidence, plan.pool)
+    evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
     with tempfile.TemporaryDirectory() as folder:
         followed = Followed(Path(folder), evidence)
         newest = -(10**9)
