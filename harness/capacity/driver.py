@@ -52,9 +52,8 @@ class Driver:
     asking: Asking
     folder: Folder
     tell: Callable[[str], None]
-    secrets: Mapping[str, str] = field(
-        default_factory=dict
-    )  # what the design has only the names of, for nobody may read it there
+    secrets: Mapping[str, str] = field(default_factory=dict)  # by the names that the design has in their place
+    plan: Plan = field(init=False)
     told: list[Measured] = field(init=False)  # all stages, in order
 
     def __post_init__(self) -> None:
