@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.capacity.design import Asking, Design
 from harness.capacity.predict import Demand, demand_of, pool_for, predict
 from harness.capacity.schema import Configuration, Measured, Point
-from harness.capacity.search import Search, Standing, growth_at, standing
+from harness.capacity.search import Search
+from harness.capacity.standing import Standing, growth_at, standing
 from harness.capacity.words import in_words, noise_in_words
 from harness.errors import RunError
 from harness.evidence import read_evidence

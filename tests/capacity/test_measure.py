@@ -13,8 +13,10 @@ from harness.capacity.measure import measured
 from harness.capacity.predict import demand_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
+from harness.capacity.standing import Standing, standing
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
+from harness.rows import Outcome
 from harness.summary import build_summary, judge_evidence
 from tests.verdict.simulated import START_NS, S, Setup, Simulated
 
@@ -71,6 +73,20 @@ def test_a_server_that_died_does_not_hold_whatever_else_was_measured() -> None:
     assert found.died == "exit status 3"
     assert found.cause is not None
     assert found.cause.kind == "server"
+
+
+def test_a_server_that_refuses_what_is_too_much_does_not_hold_the_rate() -> None:
+    """Every tenth request gets a 503 and leaves no work behind: the backlog stays bounded. A 404 is the client's own."""
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    run.requests["outcome"][::10], run.requests["status"][::10] = Outcome.REJ, 503
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    found = measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None)
+    assert standing([found], 0.05) is Standing.BROKEN
+    assert found.cause is not None
+    assert "fails 10 % of the requests" in found.cause.text
+    run.requests["status"][::10] = 404
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    assert len(measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None).limits) == len(SLOS)
 
 
 def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server() -> None:
