@@ -95,5 +95,7 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     )
     assert where.stdout.startswith(str(home))
     loaded = "import harness, sys; sys.path.insert(0, harness.__path__[0] + '/probe'); from afterload_probe import accelerator"
-    found = subprocess.run([python, "-c", f"{loaded}; print(accelerator.module.__file__)"], cwd=folder, capture_output=True, text=True)
+    found = subprocess.run(
+        [python, "-c", f"{loaded}; print(accelerator.module.__file__)"], cwd=folder, capture_output=True, text=True
+    )
     assert found.stdout.startswith(str(home)), found.stderr
