@@ -62,6 +62,7 @@ def limits_standing(results: Sequence[Measured]) -> Standing:
 
 
 def grown(seen: GrowthSeen) -> Growth:
+    """The same, as it is calculated with."""
     return Growth(**seen.model_dump())
 
 
