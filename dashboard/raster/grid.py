@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,6 @@ Run = tuple[str, int]
 """Text, and the ink of all of it."""
 
 _SPACE = ord(" ")
-_LEAST_GAP = 8
-"""Cells in between that did not change, for two changes to be two: to move the cursor costs about as much as to write so many."""
 
 
 class Grid:
@@ -68,15 +66,13 @@ class Grid:
         for row in range(self.height):
             yield self.row(row)
 
-    def row(self, row: int, cuts: Collection[int] = ()) -> list[Run]:
-        """One row as runs of one ink; a run ends at each of `cuts` too."""
+    def row(self, row: int) -> list[Run]:
+        """One row as runs of one ink."""
         if not self.width:
             return []
         inks = self.inks[row]
         text = self.codes[row].astype("<u4").tobytes().decode("utf-32-le")
         changes = (np.flatnonzero(inks[1:] != inks[:-1]) + 1).tolist()
-        if cuts:
-            changes = sorted({*changes, *(cut for cut in cuts if 0 < cut < self.width)})
         starts = [0, *changes]
         shown = inks[starts].tolist()
         return [(text[start:end], ink) for start, end, ink in zip(starts, [*changes, len(text)], shown, strict=True)]
@@ -88,13 +84,10 @@ class Grid:
     def changed(self, before: Grid) -> list[tuple[int, int, int]]:
         """Which cells are not as they were in a grid of the same size: (row, first column, column after the last)."""
         found = (self.codes != before.codes) | (self.inks != before.inks)
-        spans = []
-        for row in np.flatnonzero(found.any(axis=1)).tolist():
-            places = np.flatnonzero(found[row])
-            gaps = np.flatnonzero(np.diff(places) > _LEAST_GAP)
-            starts, ends = places[np.append(0, gaps + 1)], places[np.append(gaps, -1)] + 1
-            spans += [(row, first, last) for first, last in zip(starts.tolist(), ends.tolist(), strict=True)]
-        return spans
+        rows = np.flatnonzero(found.any(axis=1))
+        firsts = found[rows].argmax(axis=1)
+        lasts = self.width - found[rows, ::-1].argmax(axis=1)
+        return [(int(row), int(first), int(last)) for row, first, last in zip(rows, firsts, lasts, strict=True)]
 
     def __eq__(self, other: Any) -> bool:
         return isinstance(other, Grid) and np.array_equal(self.codes, other.codes) and np.array_equal(self.inks, other.inks)

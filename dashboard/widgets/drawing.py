@@ -63,7 +63,6 @@ class Drawing(Widget, Generic[Data]):
         self._grid: Grid | None = None
         self._pencil: Pencil | None = None
         self._strips: dict[int, Strip] = {}
-        self._cuts: dict[int, set[int]] = {}  # per row, where what changed begins and ends
         self._has_room = False
 
     def draw(self, data: Data, width: int, height: int, glyphs: GlyphSet) -> Grid:
@@ -104,10 +103,8 @@ class Drawing(Widget, Generic[Data]):
             self.refresh()
             return
         changed = after.changed(before)
-        self._cuts = {}
-        for row, first, last in changed:
+        for row, _, _ in changed:
             self._strips.pop(row, None)
-            self._cuts.setdefault(row, set()).update((first, last))
         if changed:
             self.refresh(*(Region(first, row, last - first, 1) for row, first, last in changed))
 
@@ -143,9 +140,8 @@ class Drawing(Widget, Generic[Data]):
         style_of = self._pencil.style
         if grid is None or not 0 <= y < grid.height:
             return Strip.blank(width, style_of(0))
-        # Textual sends whole segments: one that ends where the change does is not sent for the sake of its neighbour.
         # One cell a character: the raster saw to that, and Textual need not count again.
-        return Strip([Segment(text, style_of(ink)) for text, ink in grid.row(y, self._cuts.get(y, ()))], width)
+        return Strip([Segment(text, style_of(ink)) for text, ink in grid.row(y)], width)
 
     def notify_style_update(self) -> None:
         """A theme or a class of the widget changed: so may its colours, and whether there are any."""
