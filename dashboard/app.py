@@ -57,6 +57,7 @@ class Dashboard(App[None]):
     TITLE = "afterload"
     CSS = """
     Screen { background: $background; }
+    ModalScreen { background: $background 60%; }
     Toast { max-width: 60; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
