@@ -62,6 +62,7 @@ def limits_standing(results: Sequence[Measured]) -> Standing:
 
 
 def grown(seen: GrowthSeen) -> Growth:
+    """As the pure functions take it."""
     return Growth(**seen.model_dump())
 
 
