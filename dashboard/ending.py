@@ -18,7 +18,7 @@ from dashboard.watching import Mode, Watching
 from harness.commands.showing import EXIT_STATUS, shown_path, write_summary
 from harness.schema import Summary
 
-__all__ = ["restored", "tell_end"]
+__all__ = ["cleared", "restored", "tell_end"]
 
 _RESET: Final = (
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?7h\x1b[?25h"
@@ -27,32 +27,41 @@ _RESET: Final = (
 
 
 @contextlib.contextmanager
-def restored(stdin: TextIO, stderr: TextIO, env: Mapping[str, str]) -> Iterator[None]:
-    """The terminal as it was, however the screen ends: Textual's own way back misses some of them."""
-    if is_in_browser(env):
-        yield
-        return
+def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
+    """The modes of the terminal as they were, however this ends: Textual's own way back misses some of them.
+
+    From the beginning on, what somebody types is kept for the first picture, and not shown by the terminal itself.
+    """
     try:
-        before = termios.tcgetattr(stdin.fileno())
+        before = None if is_in_browser(env) else termios.tcgetattr(stdin.fileno())
     except (termios.error, OSError, ValueError):
         before = None
-    is_over = False
-    try:
-        if before is not None:
-            # From now on: what somebody types before the first picture is kept for it, and not shown by the terminal itself.
-            quiet = list(before)
-            quiet[3] &= ~(termios.ECHO | termios.ICANON)
-            termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
+    if before is None:
         yield
-        is_over = True
+        return
+    quiet = list(before)
+    quiet[3] &= ~(termios.ECHO | termios.ICANON)
+    try:
+        termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
+        yield
     finally:
         # A terminal that was hung up takes nothing any more.
         with contextlib.suppress(OSError, ValueError, termios.error):
-            if not is_over:
+            termios.tcsetattr(stdin.fileno(), termios.TCSANOW, before)
+
+
+@contextlib.contextmanager
+def cleared(stderr: TextIO, env: Mapping[str, str]) -> Iterator[None]:
+    """What was switched on to draw is switched off, also if the drawing broke."""
+    is_over = False
+    try:
+        yield
+        is_over = True
+    finally:
+        if not is_over and not is_in_browser(env):
+            with contextlib.suppress(OSError, ValueError):
                 stderr.write(_RESET)
                 stderr.flush()
-            if before is not None:
-                termios.tcsetattr(stdin.fileno(), termios.TCSANOW, before)
 
 
 def tell_end(watching: Watching | None, child: RunChild | None, *, ended_by: int | None, screen_status: int = 0) -> int:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dashboard.ending import restored, tell_end
+from dashboard.ending import cleared, restored, tell_end
 from dashboard.offers import Offers
 from dashboard.options import ScreenOptions, has_screen, is_in_browser
 from dashboard.watching import Watching
@@ -24,20 +24,21 @@ def show(options: ScreenOptions, *, watching: Watching | None = None, arguments:
         from dashboard.plain import show_plainly
 
         return show_plainly(options, watching, arguments)
-    # Asked now: it takes about as long as importing the rest.
-    offers = None if options.read_only else Offers()
-    if options.is_slow_line:
-        os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    # There is next to no garbage while everything is imported, and looking for it takes a sixth of the start.
-    gc.disable()
-    from dashboard.app import Dashboard
+    with restored(sys.stdin, os.environ):
+        # Asked now: it takes about as long as importing the rest.
+        offers = None if options.read_only else Offers()
+        if options.is_slow_line:
+            os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+        # There is next to no garbage while everything is imported, and looking for it takes a sixth of the start.
+        gc.disable()
+        from dashboard.app import Dashboard
 
-    app = Dashboard(options, watching=watching, offers=offers, arguments=arguments, handles_signals=True)
-    # What was imported stays: to go through all of it again and again would stop the screen for 100 ms at a time.
-    gc.freeze()
-    gc.enable()
-    with restored(sys.stdin, sys.stderr, os.environ):
-        app.run()
+        app = Dashboard(options, watching=watching, offers=offers, arguments=arguments, handles_signals=True)
+        # What was imported stays: to go through all of it again and again would stop the screen for 100 ms at a time.
+        gc.freeze()
+        gc.enable()
+        with cleared(sys.stderr, os.environ):
+            app.run()
     if is_in_browser(os.environ):
         return app.return_code or 0
     status = tell_end(app.watching, app.child, ended_by=app.ended_by, screen_status=app.return_code or 0)

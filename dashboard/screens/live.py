@@ -9,28 +9,24 @@ from typing import ClassVar, Final
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.widget import Widget
 
 from dashboard.messages import FrameArrived
-from dashboard.panels import charts, tiles
+from dashboard.panels import charts
 from dashboard.panels.arrange import Arrangement, Layout, Panel, Wanted, arrange
-from dashboard.panels.aside import aside_lines
 from dashboard.panels.host import host_of
 from dashboard.panels.keybar import KeyBar
+from dashboard.panels.picture import Picture, Shown
 from dashboard.panels.slider import Slider
-from dashboard.panels.status import Watch, status_line
+from dashboard.panels.status import Watch
 from dashboard.panels.steering import Asked, change, why_not
-from dashboard.panels.textpanel import TextPanel
-from dashboard.panels.texts import event_lines, headline, log_lines, tiny_lines
 from dashboard.panels.view import SPEEDS, View
 from dashboard.raster.window import gutter_of
 from dashboard.screens.findings import FindingsModal
 from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
-from dashboard.widgets import Drawing, EventLane, HeatMapView, TileView, TimeAxis, TimeChart, glyphs_of
+from dashboard.widgets import Drawing, glyphs_of
 from harness.live.frame import Frame, Mark, Phase
 
 __all__ = ["LiveScreen"]
@@ -38,6 +34,7 @@ __all__ = ["LiveScreen"]
 _PLAY_EVERY_S: Final = 0.25
 OWN_CPU_EVERY_S: Final = 2.0
 _OVER: Final = frozenset({Phase.ENDED, Phase.CRASHED})
+_FEW_TILES: Final = 2
 _PANELS: Final = {"1": Panel.SCISSORS, "2": Panel.BACKLOG, "3": Panel.HEAT, "4": Panel.POOL, "5": Panel.LOG}
 
 
@@ -84,18 +81,8 @@ class LiveScreen(Screen[None]):
         ),
     ]
     DEFAULT_CSS = """
-    LiveScreen {
-        layout: vertical;
-        overflow: hidden;
-        & #tiles { height: 4; }
-        & #tiles TileView { width: 1fr; height: 100%; }
-        & #middle { height: 1fr; }
-        & #charts { width: 1fr; height: 100%; }
-        & #charts > * { width: 100%; }
-        & #aside { width: 30; height: 100%; border-left: solid $muted-grid; padding-left: 1; }
-        & #tiny { height: 1fr; }
-        &.-ascii #aside { border-left: ascii $muted-grid; }
-    }
+    LiveScreen { layout: vertical; overflow: hidden; }
+    LiveScreen.-ascii #aside { border-left: ascii $muted-grid; }
     """
 
     def __init__(self) -> None:
@@ -113,35 +100,17 @@ class LiveScreen(Screen[None]):
         self._pointed_s: float | None = None
         self._ui_share: float | None = None
         self._used_s = (0.0, 0.0)
-        self._panels: dict[Panel, Widget] = {}
+        self._is_there = False  # the panels can be asked for
 
     def compose(self) -> ComposeResult:
-        """Every panel there is; which of them are shown depends on the room."""
-        yield TextPanel(id="status")
-        yield TextPanel(id="tiny")
-        with Horizontal(id="tiles"):
-            for name in ("client", "work", "pool-tile", "lost"):
-                yield TileView(id=name)
-        yield TextPanel(id="headline")
-        with Horizontal(id="middle"):
-            with Vertical(id="charts"):
-                yield TimeChart(id="scissors")
-                yield TimeChart(id="backlog")
-                yield HeatMapView(id="heat")
-                yield HeatMapView(id="done-heat")
-                yield TimeChart(id="pool")
-                yield EventLane(id="lane")
-                yield TimeAxis(id="ruler")
-                yield Slider(id="slider")
-            yield TextPanel(id="aside")
-        yield TextPanel(id="events")
-        yield TextPanel(id="log")
+        """The picture and the keys."""
+        yield Picture(id="picture")
         yield KeyBar(id="keys")
 
     def on_mount(self) -> None:
         """Looks from now on."""
         self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
-        self._panels = {panel: self.query_one(f"#{panel.value}") for panel in Panel}
+        self._is_there = True
         self._used_s = (time.process_time(), time.monotonic())
         self.set_interval(OWN_CPU_EVERY_S, self._measure_self)
         self._arrange(self.app.size.width, self.app.size.height)
@@ -358,12 +327,13 @@ class LiveScreen(Screen[None]):
         self._used_s = (used_s, at_s)
 
     def _arrange(self, width: int, height: int) -> None:
-        if not self._panels:
+        if not self._is_there:
             return
         found = arrange(width, height, self._wanted)
         if found != self._arrangement:
             self._arrangement = found
-            self._apply(found)
+            self.query_one(Picture).arrange_as(found)
+            self.query_one(KeyBar).display = not found.is_tiny
         columns = max(width - found.aside_columns, 1)
         view = replace(
             self._view,
@@ -375,100 +345,38 @@ class LiveScreen(Screen[None]):
             self._look()
         self._draw()
 
-    def _apply(self, found: Arrangement) -> None:
-        with self.app.batch_update():
-            for panel, widget in self._panels.items():
-                widget.display = panel in found.rows
-                if panel in found.rows:
-                    widget.styles.height = found.rows[panel]
-            charts_rows = sum(rows for panel, rows in found.rows.items() if panel in _CHARTS)
-            middle = self.query_one("#middle")
-            middle.display = bool(charts_rows)
-            middle.styles.height = charts_rows
-            aside = self.query_one("#aside")
-            aside.display = bool(found.aside_columns)
-            aside.styles.width = found.aside_columns
-            for name in ("pool-tile", "lost"):
-                self.query_one(f"#{name}").display = found.n_tiles == 4
-            self.query_one("#tiny").display = found.is_tiny
-            self.query_one("#status").display = not found.is_tiny
-            self.query_one("#keys").display = not found.is_tiny
-
     def _draw(self) -> None:
-        if not self._panels or not self.is_attached:
+        if not self._is_there:
             return
-        frame, found = self._frame, self._arrangement
+        picture, frame = self.query_one(Picture), self._frame
         if frame is None:
-            self.query_one("#status", TextPanel).show([((" waiting for the first figures", "muted"),)])
+            picture.say("waiting for the first figures")
             return
-        with self.app.batch_update():
-            if found.is_tiny:
-                self.query_one("#tiny", TextPanel).show(tiny_lines(frame, self.size.width, self.size.height))
-                return
-            self._draw_texts(frame, found)
-            self._draw_charts(frame, found)
-        self.query_one(KeyBar).renew()
+        window = self._view.window(frame)
+        if self._pointed_s is not None:
+            window = replace(window, cursor_s=self._pointed_s)
+        shown = Shown(
+            frame=frame,
+            window=window,
+            watch=self._watch(),
+            marks=self._marks,
+            at_s=self._view.instant(frame),
+            intensity=self._intensity,
+            can_steer=not host_of(self.app).why_not_steer,
+        )
+        picture.show(shown, self.size.width, self.size.height)
+        if self._pointed_s is not None and (words := charts.read_out(frame, self._pointed_s)):
+            self._say(words)
+        else:
+            self.query_one(KeyBar).renew()
 
-    def _draw_texts(self, frame: Frame, found: Arrangement) -> None:
-        width, rows = self.size.width, found.rows
-        watch = Watch(
+    def _watch(self) -> Watch:
+        watching = host_of(self.app).watching
+        return Watch(
             is_replay=self._is_replay and (self._view.at_s is not None or not self._is_over),
             is_held=self._view.at_s is not None,
             playing=SPEEDS[self._speed] if self._playing is not None else 0.0,
             ui_share=self._ui_share,
-            has_tiles=found.n_tiles == 4,
-            note=self._note(),
+            has_tiles=self._arrangement.n_tiles > _FEW_TILES,
+            note="read only" if watching is not None and watching.is_read_only else "",
         )
-        self.query_one("#status", TextPanel).show([status_line(frame, watch, width)])
-        for name, tile in (("client", tiles.client), ("work", tiles.work), ("pool-tile", tiles.pool), ("lost", tiles.lost)):
-            if name in {"client", "work"} or found.n_tiles == 4:
-                self.query_one(f"#{name}", TileView).show(tile(frame))
-        if Panel.HEADLINE in rows:
-            self.query_one("#headline", TextPanel).show([headline(frame, width)])
-        if Panel.EVENTS in rows:
-            self.query_one("#events", TextPanel).show(event_lines(frame, rows[Panel.EVENTS], width))
-        if Panel.LOG in rows:
-            self.query_one("#log", TextPanel).show(log_lines(frame, rows[Panel.LOG], width))
-        if Panel.SLIDER in rows:
-            self.query_one(Slider).show_at(frame, self._marks, self._view.instant(frame), watch.playing)
-        if found.aside_columns:
-            height = sum(n for panel, n in rows.items() if panel in _CHARTS)
-            lines = aside_lines(frame, found.aside_columns - 2, height, can_steer=not host_of(self.app).why_not_steer)
-            self.query_one("#aside", TextPanel).show(lines)
-
-    def _note(self) -> str:
-        watching = host_of(self.app).watching
-        return "read only" if watching is not None and watching.is_read_only else ""
-
-    def _draw_charts(self, frame: Frame, found: Arrangement) -> None:
-        window = self._view.window(frame)
-        if self._pointed_s is not None:
-            window = replace(window, cursor_s=self._pointed_s)
-        rows = found.rows
-        if Panel.SCISSORS in rows:
-            self.query_one("#scissors", TimeChart).show(charts.scissors(frame, window))
-        if Panel.BACKLOG in rows:
-            self.query_one("#backlog", TimeChart).show(charts.backlog(frame, window))
-        if Panel.POOL in rows:
-            self.query_one("#pool", TimeChart).show(charts.pool(frame, window))
-        for panel, make in ((Panel.HEAT, charts.response_heat), (Panel.DONE_HEAT, charts.done_heat)):
-            heat = make(frame, window, intensity=self._intensity) if panel in rows else None
-            if heat is not None:
-                self.query_one(f"#{panel.value}", HeatMapView).show(heat)
-        if Panel.LANE in rows:
-            self.query_one(EventLane).show(charts.lane(frame, window))
-            self.query_one(TimeAxis).show(charts.ruler(window))
-        if self._pointed_s is not None and (words := charts.read_out(frame, self._pointed_s)):
-            self._say(words)
-
-
-_CHARTS: Final = {
-    Panel.SCISSORS,
-    Panel.BACKLOG,
-    Panel.POOL,
-    Panel.HEAT,
-    Panel.DONE_HEAT,
-    Panel.LANE,
-    Panel.RULER,
-    Panel.SLIDER,
-}

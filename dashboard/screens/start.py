@@ -73,7 +73,7 @@ class StartScreen(Screen[None]):
         Binding("question_mark", "app.help", "Help", id="app.help"),
         Binding("q", "app.leave", "Quit", id="app.leave"),
         Binding("enter", "screen.run", "Run", id="start.run"),
-        Binding("ctrl+r", "screen.run", "Run, also from a field", id="start.run_anywhere", show=False, priority=True),
+        Binding("ctrl+r,ctrl+j", "screen.run", "Run, also from a field", id="start.run_anywhere", show=False, priority=True),
         Binding("tab", "app.focus_next", "Options", id="start.options"),
         Binding("H", "app.history", "History", id="app.history"),
         Binding("escape", "back", "Back", id="start.back", show=False),

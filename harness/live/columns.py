@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.grouping import is_own, key_of
 from harness.live.rowtail import RowTail
 from harness.rows import DropReason, Rows, TaskKind
+from harness.rows.layout import N_NAMES
 
 __all__ = ["Effects", "Growing", "Requests", "Works"]
 
@@ -138,6 +139,7 @@ class Works:
         self.dropped = Growing(np.int64)
         self.reason = Growing(np.uint8)
         self.is_def = Growing(np.bool_)
+        self.func = Growing(np.uint8)  # of its file's names, of which there are 192 at most
         self.files: list[RowTail] = []
         self.is_odd = False  # something in the rows is not as the format has it, or a task is there twice
         self._unresolved = np.empty(0, np.int64)
@@ -187,6 +189,7 @@ class Works:
         self.accepted.extend(rows["accepted_ns"])
         self.is_def.extend(rows["kind"] == TaskKind.DEF)
         self.reason.extend(rows["reason"])
+        self.func.extend(np.minimum(rows["func"], N_NAMES).astype(np.uint8))
         for column, name in self._instants():
             column.extend(rows[name])
         self.is_odd |= bool((rows["accepted_ns"] == 0).any() | _is_odd(rows).any())

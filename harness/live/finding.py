@@ -16,7 +16,7 @@ from harness.timeline import backlog_steps, busy_steps, pool_of, timeline
 __all__ = ["findings_at", "found_at_ns"]
 
 _EVERY_NS: Final = 2_000_000_000
-_ROWS: Final = 8_192
+_ROWS: Final = 40_000
 _AFTER_NS: Final = 1_000_000_000
 
 

@@ -26,6 +26,7 @@ from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
 from harness.live.ledger import Ledger, is_plain, standing_of
 from harness.live.logs import Logs
+from harness.live.picking import only
 from harness.live.seconds import seconds_of
 from harness.live.shelf import Shelf
 from harness.live.sides import client_states, work_states
@@ -132,7 +133,7 @@ class History:
             figures=figures,
             client=states[0],
             work=states[1],
-            tasks=self._tasks(look, at_ns),
+            tasks=self._tasks(evidence, look, at_ns, is_newest=is_newest),
             findings=self._findings(figures, at_ns, start_ns, is_newest=is_newest),
             log=self._logs.lines,
             summary=self._summary if is_newest else None,
@@ -186,8 +187,18 @@ class History:
         waiting = [SideState.WAITING]
         return figures_at(whole, at_ns, edges, heat=look.heat, is_over=is_over), ((client or waiting)[-1], (work or waiting)[-1])
 
-    def _tasks(self, look: Look, at_ns: int) -> tuple[TaskLine, ...]:
-        return () if look.tasks is None else task_lines(self._whole(at_ns), look.tasks, look.n_tasks, at_ns)
+    def _tasks(self, evidence: Evidence, look: Look, at_ns: int, *, is_newest: bool) -> tuple[TaskLine, ...]:
+        if look.tasks is None:
+            return ()
+        shelf, ledger = self._shelf, self._ledgers.get(is_newest)
+        chosen = None
+        if ledger is not None and ledger.until_ns == at_ns and is_plain(evidence, shelf.requests, shelf.works):
+            chosen = ledger.of_status(look.tasks, look.n_tasks)
+        if chosen is None:
+            of_them = self._whole(at_ns)
+        else:
+            of_them = only(evidence, chosen, shelf.requests, shelf.works, shelf.effects, at_ns)
+        return task_lines(of_them, look.tasks, look.n_tasks, at_ns)
 
     def _whole(self, at_ns: int) -> Evidence:
         """With all rows."""

@@ -21,8 +21,9 @@ from harness.live.batch import Batch, Changes
 from harness.live.binned import Binned
 from harness.live.columns import Effects, Requests, Works
 from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
-from harness.live.frame import Look, SideState
+from harness.live.frame import Look, SideState, TaskStatus
 from harness.live.meters import Level, Saturation, SortedValues
+from harness.live.picking import ended_positions
 from harness.live.seconds import Seconds
 from harness.live.sides import client_states, work_states
 from harness.live.ticking import Ticking
@@ -168,6 +169,21 @@ class Ledger:
             response_heat=heats[0],
             done_heat=heats[1],
         )
+
+    def of_status(self, status: TaskStatus, most: int) -> NDArray[np.int64] | None:
+        """Where the tasks stand that are to be listed: the oldest that are queued or running, else the newest; None: unknown."""
+        batch, works = self._batch, self._works
+        assert batch is not None, "advance() comes first"
+        if status in {TaskStatus.DONE, TaskStatus.FAILED}:
+            return ended_positions(works, status, most, self.until_ns)
+        if status is TaskStatus.LOST:
+            lost = np.concatenate([self._lost["queued"], self._lost["running"]])
+            return lost[np.argsort(works.accepted.now[lost])[-most:]]
+        if status is TaskStatus.OTHER:
+            return None
+        chosen: NDArray[np.int64] = batch.open[batch.open_started == (status is TaskStatus.RUNNING)]
+        chosen = chosen[works.request.now[chosen] != _FOREIGN]
+        return chosen[np.argsort(works.accepted.now[chosen])[:most]]
 
     def _new_changes(self) -> Changes:
         return Changes(self._requests, self._works, dict(self.standing.deaths), self.standing.over)

@@ -233,18 +233,16 @@ def _of_command(event: Event, command: Event, since: _Since) -> Iterator[Mark]:
     if event["event"] == "command_refused":
         yield Mark(at_s, MarkKind.PROBLEM, "refused", f"{command.get('text') or 'a command'} was refused: {event.get('why', '')}")
     elif name in _LOADS:
-        shown = f"{value}/s" if name == "rate" else f"{value} {'users' if name == 'users' else 's'}"
-        yield Mark(at_s, MarkKind.LOAD, f"-> {shown}", f"{name} is {value} from here on{_detail(event)}")
+        number = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        shown = f"{number}/s" if name == "rate" else f"{number} {'users' if name == 'users' else 's'}"
+        yield Mark(at_s, MarkKind.LOAD, f"-> {shown}", str(event.get("detail") or f"{name} is {number} from here on"))
     elif name in _SETTINGS:
-        yield Mark(at_s, MarkKind.SETTING, f"{name} {value}", f"{name} is {value} from here on{_detail(event)}")
+        number = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        yield Mark(at_s, MarkKind.SETTING, f"{name} {number}", str(event.get("detail") or f"{name} is {number} from here on"))
     elif name == "mark":
         yield Mark(at_s, MarkKind.NOTE, str(value)[:12], str(value))
     elif name == "stop":
         yield Mark(at_s, MarkKind.PHASE, "stop", "the load was ended by hand")
-
-
-def _detail(event: Event) -> str:
-    return f" ({event['detail']})" if event.get("detail") else ""
 
 
 def _asked(command: Event) -> tuple[str, Any]:

@@ -20,6 +20,7 @@ from dashboard.modals.kill import KillModal
 from dashboard.modals.mark import MarkModal
 from dashboard.modals.quit import QuitModal
 from dashboard.modals.tick import Tick
+from dashboard.screens.live import LiveScreen
 from dashboard.watching import Mode, Watching
 from harness.live.frame import Frame, Look
 
@@ -210,6 +211,26 @@ def test_the_report_waits_for_the_verdict(live: Callable[[], Dashboard]) -> None
         assert all(boxes.values())
 
     play(live(), script)
+
+
+def test_a_run_that_has_crashed_is_told_with_what_its_server_said_last(app: Make, runs: dict[str, Path]) -> None:
+    """Nobody holds its directory, and there is no summary; what it had measured is still shown behind."""
+    (runs["killed"] / "summary.json").unlink()
+    (runs["killed"] / "server-2.log").write_text("ImportError: planted\n")
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = await begun(pilot)
+        await until(pilot, lambda: isinstance(dashboard.screen, ErrorModal), "the news")
+        await until(
+            pilot, lambda: "The run has crashed" in shown(dashboard) and "afterload report" in shown(dashboard), "the text"
+        )
+        assert "server-2: ImportError: planted" in shown(dashboard)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, LiveScreen), "the screen behind")
+        await pilot.pause(0.6)
+        assert isinstance(dashboard.screen, LiveScreen)  # it is told once
+
+    play(app(watching=Watching(runs["killed"], Mode.ATTACHED)), script)
 
 
 @pytest.mark.parametrize(("keys", "answer"), [(["s"], "stop"), (["l"], "leave"), (["escape"], None), (["enter"], None)])

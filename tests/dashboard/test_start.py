@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -12,7 +13,8 @@ from textual.widgets import Input, OptionList, Static
 from dashboard.app import Dashboard
 from dashboard.form import FIELDS, OWN, OWN_FIELDS, arguments, command_line, prepare, problem_field
 from dashboard.modals.error import ErrorModal
-from dashboard.offers import Offer
+from dashboard.offers import Offer, Offers
+from dashboard.options import ScreenOptions
 from dashboard.screens.choice import Choice
 from dashboard.screens.live import LiveScreen
 from dashboard.screens.start import StartScreen
@@ -121,6 +123,20 @@ def test_an_app_of_ones_own_is_asked_for_its_command_and_requests(app: Make) -> 
         assert command(screen) == "$ afterload run --request 'POST /orders' -- uvicorn main:app --port '{port}'"
 
     play(app(), script)
+
+
+def test_enter_before_the_scenarios_are_known_runs_the_first_one_as_soon_as_they_are(here: Path, offers: list[Offer]) -> None:
+    """Asked for the real list, which takes a while; there is no place for a run here, so it is refused in words."""
+    (here / "runs").write_text("no directory")
+
+    async def script(pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ErrorModal), "the answer")
+        await until(pilot, lambda: "cannot write the run directory" in shown(pilot.app), "why not")
+
+    app = play(Dashboard(ScreenOptions(), offers=Offers()), script)
+    assert app.remembered is not None
+    assert app.remembered[0] == offers[0].name
 
 
 def test_a_run_that_cannot_begin_is_told_with_its_last_lines(app: Make) -> None:

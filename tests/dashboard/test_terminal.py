@@ -119,6 +119,16 @@ def test_a_run_outlives_its_screen_and_can_be_looked_at_again(folder: Path) -> N
         assert f"run directory: runs/{path.name}" in after.text
 
 
+def test_what_is_typed_before_the_first_picture_is_not_lost(runs: dict[str, Path], here: Path) -> None:
+    """Somebody knows the way by heart: to the history."""
+    with Terminal(cwd=here) as terminal:
+        terminal.press("H")
+        terminal.wait_for("healthy", "killed")
+        terminal.press("q")
+        assert terminal.end() == 0
+        assert terminal.is_as_before, terminal.left_on
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_gives_the_terminal_back(runs: dict[str, Path], here: Path, number: int) -> None:
     with Terminal("replay", "runs/killed", cwd=here) as terminal:

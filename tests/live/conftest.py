@@ -36,8 +36,8 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> FollowedRun:
     follower = Follower(path, tell=frames.append, every_s=0.1)
     follower.look(LOOK)
     follower.start()
-    command = [sys.executable, "-m", "harness", "run", "email", "--out", str(path), "--for", "5s", "--rate", "120", "--pool", "3"]
-    command += ["--warm-up", "500ms", "--fault", "kill@2.5s", "--seed", "7"]
+    command = [sys.executable, "-m", "harness", "run", "email", "--out", str(path), "--for", "4s", "--rate", "90", "--pool", "3"]
+    command += ["--warm-up", "500ms", "--fault", "kill@2.6s", "--seed", "7"]
     run = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
     try:
         steer_once(path, frames)

@@ -135,12 +135,13 @@ def test_the_same_is_shown_from_all_rows_and_from_what_is_kept(history: History,
     other = History(followed.path)
     other.refresh()
     for at_s in (0.33, 2.2, 2.71, 3.3, 4.9, None):
-        look = Look(0.0, 12.0, 0.25, at_s=at_s)
-        kept = history.frame(look)
-        with monkeypatch.context() as patch:
-            patch.setattr(of_history, "is_plain", lambda *_: False)
-            whole = other.frame(look)
-        assert list(differences(kept, whole, but=BY_NATURE)) == []
+        for status in TaskStatus:
+            look = Look(0.0, 12.0, 0.25, at_s=at_s, tasks=status, n_tasks=9)
+            kept = history.frame(look)
+            with monkeypatch.context() as patch:
+                patch.setattr(of_history, "is_plain", lambda *_: False)
+                whole = other.frame(look)
+            assert list(differences(kept, whole, but=BY_NATURE)) == []
 
 
 def test_frames_come_in_order_and_none_says_that_the_run_has_crashed(followed: FollowedRun):

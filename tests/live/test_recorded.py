@@ -60,8 +60,9 @@ def test_at_any_instant_it_is_what_all_rows_say(name: str, tmp_path: Path, monke
     path = unpacked(name, tmp_path)
     kept, whole = opened(path), opened(path)
     end_s = kept.frame(WHOLE).newest_s
-    for at_s in (-0.2, 0.4, end_s * 0.3, end_s * 0.7, end_s):
-        look = Look(max(at_s - 5, 0.0), at_s + 1, 0.2, at_s=at_s)
+    for number, status in enumerate(TaskStatus):
+        at_s = (-0.2, 0.4, end_s * 0.3, end_s * 0.7, end_s, end_s * 0.6)[number]
+        look = Look(max(at_s - 5, 0.0), at_s + 1, 0.2, at_s=at_s, tasks=status, n_tasks=7)
         found = kept.frame(look)
         with monkeypatch.context() as patch:
             patch.setattr(of_history, "is_plain", lambda *_: False)
@@ -83,23 +84,24 @@ def test_tiles_say_what_each_run_is_known_for(tmp_path: Path):
     for name in ("healthy", "healthy-async", "healthy-inline", "healthy-uvicorn"):
         assert most[name] == (SideState.OK, SideState.OK), name
     assert most["behind"] == (SideState.OK, SideState.BEHIND)
-    assert most["starving"][0] in {SideState.SLOW, SideState.FAILING}
+    assert most["starving"][1] in {SideState.OK, SideState.BEHIND}
+    assert frames[-1].client.state is SideState.SLOW  # of the last one: endpoints wait for the tasks' threads
 
 
 def test_a_tile_does_not_flicker(tmp_path: Path):
-    """Looked at 20 times a second, a state changes at whole seconds alone, but for what is there or not."""
+    """Looked at ten times a second, a state changes at whole seconds alone, but for what is there or not."""
     history = opened(unpacked("killed", tmp_path))
     end_s = history.frame(WHOLE).newest_s
     changes = []
     before: Frame | None = None
-    for step in range(int(end_s * 20)):
-        frame = history.frame(Look(0.0, 10.0, 1.0, at_s=step / 20, heat=False))
+    for step in range(int(end_s * 10)):
+        frame = history.frame(Look(0.0, 10.0, 1.0, at_s=step / 10, heat=False))
         for side in ("client", "work"):
             states = {getattr(each, side).state for each in (before, frame) if each is not None}
             if len(states) == 2 and not states & {SideState.DOWN, SideState.WAITING}:
-                changes.append(step / 20)
+                changes.append(step / 10)
         before = frame
-    assert all(abs(at_s - round(at_s)) < 0.051 for at_s in changes)
+    assert all(abs(at_s - round(at_s)) < 0.101 for at_s in changes)
     assert len(changes) <= 8
 
 
@@ -130,7 +132,7 @@ def test_a_line_that_is_not_whole_is_read_when_it_is(killed: Path):
         file.write(lines[3][10:] + b"".join(lines[4:]))
     history.refresh()
     after = history.frame(WHOLE)
-    assert before.boot.in_words == "not started"
+    assert before.boot.in_words == "starting"
     assert after.boot.in_words == "ended"
     assert len(after.marks) > len(before.marks)
     assert [mark for mark in after.marks if mark.kind is MarkKind.PROBLEM] == []

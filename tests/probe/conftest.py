@@ -36,10 +36,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.end()
 
 
-@pytest.fixture(scope="session", params=PYTHONS, ids=lambda python: Path(python).parents[1].name)
+WAYS = [(python, pure) for python in PYTHONS for pure in ("", "1")]
+"""Each of them with the accelerator, and all in Python."""
+
+
+def way_id(way: tuple[str, str]) -> str:
+    return f"{Path(way[0]).parents[1].name}-{'pure' if way[1] else 'compiled'}"
+
+
+@pytest.fixture(scope="session", params=WAYS, ids=way_id)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
     """One server that many tests ask, each with operations of its own."""
-    server = Probed(tmp_path_factory.mktemp("served"), uvicorn(python=request.param))
+    python, pure = request.param
+    server = Probed(tmp_path_factory.mktemp("served"), uvicorn(python=python), env={"AFTERLOAD_PROBE_PURE": pure})
     try:
         yield server.wait_ready()
     finally:
