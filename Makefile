@@ -1,6 +1,7 @@
 # Two commands for a user: `make run` and `make test`. Each builds what is missing first.
 #
-#   make run     the main job: the email scenario with a kill -9 in the middle (ARGS='--rate 200' adds options)
+#   make run     the main job: the dashboard in a terminal; elsewhere, or with ARGS, the email scenario with a kill -9 in the
+#                middle (ARGS='--rate 200' adds options)
 #   make test    all tests, Python and Rust (ARGS='tests/load -x': some of the Python ones, as given to pytest)
 #   make lint    ruff, mypy, import rules, rustfmt, clippy
 #   make bench   comparisons with named peers, as ratios (needs wrk); make bench-core: the parts without Python, alone
@@ -23,7 +24,7 @@ ARGS ?=
 .PHONY: run test test-rust test-python lint bench bench-core kills soak docs wheel clean constraints install
 
 run: .make/built
-	@$(BIN)/afterload run email $(ARGS)
+	@if [ -t 0 ] && [ -t 2 ] && [ -z "$(ARGS)" ]; then $(BIN)/afterload; else $(BIN)/afterload run email $(ARGS); fi
 
 test: test-rust test-python
 

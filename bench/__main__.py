@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from bench import executor, fastrapi, limit, pending, probe, report, rows, schedule, spin
+from bench import executor, fastrapi, limit, pending, probe, report, rows, schedule, screen, spin
 from bench.duel import Settings
 from bench.instrument import Workshop, require_wrk
 from bench.markdown import renew
@@ -31,7 +31,7 @@ from harness.environment import describe_environment
 from harness.errors import Interrupted, RunError, UsageError
 
 COMPARISONS: dict[str, ModuleType] = {
-    module.NAME: module for module in (schedule, fastrapi, limit, spin, rows, probe, executor, pending, report)
+    module.NAME: module for module in (schedule, fastrapi, limit, spin, rows, probe, executor, pending, report, screen)
 }
 _PACKAGES = ("fastapi", "starlette", "uvloop", "pydantic")
 

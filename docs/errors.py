@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["Message", "errors_text", "messages"]
 
-HARNESS: Final = Path(__file__).parents[1] / "harness"
+FOLDERS: Final = tuple(Path(__file__).parents[1] / name for name in ("harness", "dashboard"))
 
 _ERRORS: Final = {
     **dict.fromkeys(("UsageError", "BadParameter", "BadOptionUsage", "NoSuchOption", "fail"), 2),
@@ -82,17 +82,24 @@ def _row(text: str, hint: str, status: int) -> str:
 
 @cache
 def messages() -> tuple[Message, ...]:
-    """Of all modules of harness, in the order of their names."""
+    """Of all modules of harness and dashboard, in the order of their names."""
     return tuple(_of_all())
 
 
 def _of_all() -> Iterator[Message]:
-    for path in sorted(HARNESS.rglob("*.py")):
-        module = str(path.relative_to(HARNESS).with_suffix(""))
+    for path, module in _modules():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from _of_function(module, function)
+
+
+def _modules() -> Iterator[tuple[Path, str]]:
+    """Files, and what their modules are called; those of the harness without its name."""
+    for folder in FOLDERS:
+        for path in sorted(folder.rglob("*.py")):
+            module = path.relative_to(folder).with_suffix("")
+            yield path, str(module if folder.name == "harness" else Path(folder.name) / module)
 
 
 def _of_function(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Message]:

@@ -14,11 +14,15 @@ from html import escape
 from pathlib import Path
 
 import click
+from pydantic import BaseModel
 
+from dashboard.commandline import main as cli
 from docs.errors import errors_text
 from docs.planschema import plan_schema_text
 from docs.reference import findings_text
-from harness.commands.main import main as cli
+from docs.screenkeys import dashboard_text
+from harness.capacity.schema import Capacity
+from harness.compare.record import Comparison
 from harness.schema import Summary
 from harness.text import render
 from scenarios.registry import find
@@ -49,9 +53,9 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
             yield from _contexts(click.Context(command, parent=context, info_name=name))
 
 
-def schema_text() -> str:
-    """The JSON schema of summary.json."""
-    return json.dumps(Summary.model_json_schema(), indent=2) + "\n"
+def schema_text(model: type[BaseModel] = Summary) -> str:
+    """The JSON schema of summary.json, or of another file."""
+    return json.dumps(model.model_json_schema(), indent=2) + "\n"
 
 
 def scenarios_text(text: str) -> str:
@@ -111,9 +115,13 @@ def main() -> None:
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
+    (DOCS / "comparison.schema.json").write_text(schema_text(Comparison), encoding="utf-8")
+    (DOCS / "capacity.schema.json").write_text(schema_text(Capacity), encoding="utf-8")
     (DOCS / "plan.schema.json").write_text(plan_schema_text(), encoding="utf-8")
     (DOCS / "errors.md").write_text(errors_text(), encoding="utf-8")
     (DOCS / "findings-reference.md").write_text(findings_text(), encoding="utf-8")
+    dashboard = DOCS / "dashboard.md"
+    dashboard.write_text(dashboard_text(dashboard.read_text(encoding="utf-8")), encoding="utf-8")
     scenarios = DOCS / "scenarios.md"
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:

@@ -29,6 +29,7 @@ class ByHand:
 
     command: str  # id of what asked for it
     before_start: Callable[[], None] | None = None  # called between the end of the boot and the start of the next one
+    boot: int | None = None  # the boot that it hit
     landed_ns: int | None = None
     up_ns: int | None = None  # the next boot was ready
     refused: str = ""  # why it did not land
@@ -111,18 +112,24 @@ class Faulting:
         `load_end_ns`: when it is to end, as it is known by now. `is_over`: it has ended by itself.
         """
         self._load_start_ns = load_start_ns
+        latest_end_ns = load_end_ns()
         self._is_running = True
         while True:
             self._tick()
             self._restart_if_ended()
             now, end_ns = time.monotonic_ns(), load_end_ns()
+            latest_end_ns = max(latest_end_ns, end_ns)
+            has_ended = now >= end_ns
+            if has_ended:
+                self._leave_out(end_ns)
             if (due := self._next_due(now, end_ns)) is not None:
                 self._waiting.remove(due)
                 self._do(due)
                 continue
-            has_ended = now >= end_ns
             if has_ended:
                 self._give_up_waiting()
+                if end_ns < latest_end_ns:
+                    self._cut_short(now)
             if not self._waiting and all(each.is_open_ended for each in self._under_way) and (has_ended or is_over()):
                 self._is_running = False
                 return
@@ -130,15 +137,17 @@ class Faulting:
 
     def now(self, plan: FaultPlan, by_hand: ByHand, load_end_ns: int) -> None:
         """Lets one more happen, at once. Raises DidNotLand if it cannot."""
-        at_s = round(self._at_s(), 3)
-        if not self._is_running or at_s < 0:
+        # Asked for in the moment before the load begins, it happens with its first request.
+        at_s = round(max(self._at_s(), 0.0), 3)
+        if not self._is_running:
             raise DidNotLand("faults happen while the load goes on")
         plan = replace(plan, at_s=at_s)
         if plan.until_s is not None and plan.until_s > (load_end_ns - self._load_start_ns) / 1e9:
             raise DidNotLand(f"it would last until {plan.until_s:.1f} s, longer than the load")
-        for each in self._under_way:
-            if each.plan.kind.effect == "lasts" and (why := clash(each.plan.name, plan.name)):
-                raise DidNotLand(f"{each.plan} lasts: {why}")
+        others = [each.plan for each in self._under_way] + [each.plan for each in self._waiting if each.by_hand is not None]
+        for other in others:
+            if other.kind.effect == "lasts" and (why := clash(other.name, plan.name)):
+                raise DidNotLand(f"{other} lasts: {why}")
         self._number += 1
         self._waiting.append(_Waiting(self._number, plan, by_hand=by_hand))
 
@@ -209,9 +218,32 @@ class Faulting:
                 return False
         return True
 
+    def _leave_out(self, load_end_ns: int) -> None:
+        """What was planned for later than the load lasted: it was ended by hand. Without a receipt, it never happened.
+
+        Neither does what was asked for by hand, and had to wait until then.
+        """
+        end_s = (load_end_ns - self._load_start_ns) / 1e9
+        for each in list(self._waiting):
+            if each.by_hand is not None:
+                self._waiting.remove(each)
+                self._receipt(
+                    each, None, detail=f"it had to wait for {each.blocked_by or 'another fault'} until the load had ended"
+                )
+            elif each.plan.at_s is not None and each.plan.at_s >= end_s:
+                self._waiting.remove(each)
+                self._tell(f"{self._at_s():6.1f} s  {each.plan} is left out: the load has ended before")
+
+    def _cut_short(self, now: int) -> None:
+        """Takes back what would have lasted longer than the load, which was ended by hand."""
+        for each in self._under_way:
+            if each.landed_ns is not None and each.ending_ns is None and not each.is_open_ended:
+                each.ending_ns = now
+                each.disturbance.end()
+
     def _give_up_waiting(self) -> None:
         """Conditions do not count after the load. A fault at a time that has to wait for another happens all the same, late."""
-        for each in [each for each in self._waiting if each.plan.condition is not None or each.by_hand is not None]:
+        for each in [each for each in self._waiting if each.plan.condition is not None]:
             self._waiting.remove(each)
             self._receipt(each, None, detail=self._why_not(each))
 
@@ -358,6 +390,7 @@ class Faulting:
         asked: dict[str, Any] = {}
         if each.by_hand is not None:
             asked = {"command": each.by_hand.command}
+            each.by_hand.boot = boot if boot is not None else self._server.boot
             each.by_hand.landed_ns = landed_ns
             each.by_hand.refused = "" if landed_ns is not None else detail or "it did not land"
         self._events.write(

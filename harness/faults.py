@@ -54,8 +54,15 @@ KINDS: Final[dict[str, FaultKind]] = {
     ),
     "crash": FaultKind("ends", "SIGKILL to all processes out of the blue, without freezing first", signal.SIGKILL, group=True),
     "parent": FaultKind("ends", "SIGKILL to the process that was started and to none that it started itself", signal.SIGKILL),
-    "term": FaultKind("ends", "SIGTERM to the first process, as a deploy sends it", signal.SIGTERM),
-    "int": FaultKind("ends", "SIGINT to all processes, as Ctrl-C sends it", signal.SIGINT, group=True),
+    "term": FaultKind(
+        "ends",
+        "SIGTERM to the first process, as a deploy sends it (term=5s: after 5 s SIGKILL to all that is left)",
+        signal.SIGTERM,
+        value="duration",
+    ),
+    "int": FaultKind(
+        "ends", "SIGINT to all processes, as Ctrl-C sends it (int=5s: likewise)", signal.SIGINT, group=True, value="duration"
+    ),
     "hup": FaultKind("asks", "SIGHUP to the first process: it ends, replaces its workers, or goes on", signal.SIGHUP),
     "worker": FaultKind(
         "replaces",

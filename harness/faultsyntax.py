@@ -95,7 +95,7 @@ class _Reader:
             case "threads" | "processes":
                 return self._number(f"how many {kind.value}", 1, _MOST[kind.value])
             case "duration":
-                return self._positive("how much later")
+                return self._positive("how much later" if kind.signal is None else "how long it may take")
             case "signal":
                 return self._one_of(_SIGNALS, "which signal")
             case "whose":
@@ -225,7 +225,9 @@ def _near(word: str, names: Iterable[str]) -> str:
 
 
 def _example(kind: FaultKind) -> str:
-    return {"threads": "2", "processes": "4", "duration": "200ms", "signal": "term", "whose": "all"}[kind.value or "threads"]
+    if kind.value == "duration":
+        return "200ms" if kind.signal is None else "5s"
+    return {"threads": "2", "processes": "4", "signal": "term", "whose": "all"}[kind.value or "threads"]
 
 
 def _help() -> str:

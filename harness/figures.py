@@ -49,6 +49,9 @@ SERIES: Final[Mapping[str, Series]] = {
 }
 """Durations in the summary of which every percentile can be asked for, and where the values come from."""
 
+BOUNDED: Final = "backlog"
+"""What can be asked to be bounded."""
+
 WINDOWED: Final = frozenset({"error_rate", "achieved", "offered", "backlog"})
 """Short names, beside the percentiles, that have a value in every window."""
 
@@ -90,7 +93,11 @@ class Figure:
 def check_slo(text: str) -> Slo:
     """Reads an objective and checks that its figures exist and its units agree. Raises SloError."""
     slo = parse_slo(text)
-    limit_of(slo, figure_of(slo, slo.figure))
+    figure = figure_of(slo, slo.figure)
+    if not slo.bounded:
+        limit_of(slo, figure)
+    elif figure.name != BOUNDED:
+        raise slo.error(f"only the backlog can be bounded: write {BOUNDED} bounded, or give {figure.name} a limit", slo.number_at)
     return slo
 
 

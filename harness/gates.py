@@ -22,6 +22,7 @@ from harness.grouping import NEVER_NS
 from harness.intervals import Value, nothing, result_of, worst_of
 from harness.model import Evidence
 from harness.noise import Noise
+from harness.pending import bounded
 from harness.rows import Outcome
 from harness.samples import Bounds, Sample, Samples, bounds_of, least_to_bound, least_to_measure
 from harness.schema import Summary
@@ -115,17 +116,24 @@ class _Judge:
         try:
             slo = parse_slo(text)
             what = figure_of(slo, slo.figure)
-            number, of = limit_of(slo, what)
+            number, of = limit_of(slo, what) if not slo.bounded else (0.0, None)
         except SloError as error:
             # A plan of another version of afterload, judged again.
             return SloResult(text, None, None, None, None, None, "", why=error.message)
         if self._evidence.interrupted_by:
             why = f"it was not looked at, for the run was interrupted by {self._evidence.interrupted_by}"
             return SloResult(text, None, None, None, None, None if of else number, what.unit, why=why)
+        if slo.bounded:
+            return self._bounded(slo)
         if slo.window_s is not None:
             return self._windowed(slo, what, number, of)
         value, limit = self._value(what, None), self._limit(number, of, None)
         return result_of(slo, what, value, limit)
+
+    def _bounded(self, slo: Slo) -> SloResult:
+        is_noisy = "noise" not in self._allowed and (self._noise.is_noisy or bool(self._slowed))
+        noise = f"it was measured while {self._slowed or self._noise_words()}{_QUIETER}" if is_noisy else ""
+        return bounded(slo.text, self._evidence, self._account, noise=noise, allow_few="few-samples" in self._allowed)
 
     def _windowed(self, slo: Slo, what: Figure, number: float, of: Figure | None) -> SloResult:
         assert slo.window_s is not None

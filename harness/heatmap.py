@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.grouping import NEVER_NS
 from harness.series import bins_of
 
-__all__ = ["HeatMap", "heat_map"]
+__all__ = ["HeatMap", "buckets_of", "floors_of", "heat_map"]
 
 PARTS_OF_OCTAVE: Final = 4
 _SHIFT: Final = 52 - 2  # of a float64's bits: what is left is its exponent and the two leading bits of its fraction
@@ -38,12 +38,21 @@ def heat_map(at_ns: NDArray[np.int64], values_ns: NDArray[np.int64], edges_ns: N
     is_never = inside & (values_ns == NEVER_NS)
     never = np.bincount(bins[is_never], minlength=n_bins)
     inside &= ~is_never
-    bins, values = bins[inside], np.maximum(values_ns[inside], 1).astype(np.float64)
-    buckets = values.view(np.int64) >> _SHIFT
+    bins, buckets = bins[inside], buckets_of(values_ns[inside])
     if not len(buckets):
         return HeatMap(edges_ns, np.empty(0, np.int64), np.zeros((0, n_bins), np.int64), never)
     lowest, n_buckets = int(buckets.min()), int(buckets.max() - buckets.min()) + 1
     cells = (buckets - lowest) * n_bins + bins
     counts = np.bincount(cells, minlength=n_buckets * n_bins).reshape(n_buckets, n_bins)
+    return HeatMap(edges_ns, floors_of(lowest, n_buckets), counts, never)
+
+
+def buckets_of(values_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the bucket of each duration: they rise with it, without gaps."""
+    return np.maximum(values_ns, 1).astype(np.float64).view(np.int64) >> _SHIFT
+
+
+def floors_of(lowest: int, n_buckets: int) -> NDArray[np.int64]:
+    """Where buckets from the number `lowest` on begin, in ns, and where the last one ends: shape (n_buckets + 1,)."""
     floors = (np.arange(lowest, lowest + n_buckets + 1, dtype=np.int64) << _SHIFT).view(np.float64)
-    return HeatMap(edges_ns, np.ceil(floors).astype(np.int64), counts, never)
+    return np.ceil(floors).astype(np.int64)

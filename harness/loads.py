@@ -161,8 +161,13 @@ class Loads:
 
     @property
     def is_over(self) -> bool:
-        """Whether one of those here has sent all that it had to: then the load cannot be changed any more."""
-        return bool(self._reports) or any(child.poll() is not None for child, _ in self._started)
+        """Whether all of those here have sent what they had to, so that the load has ended whatever the time is."""
+        return bool(self._started) and all(self._has_ended(process) for process in range(len(self._started)))
+
+    @property
+    def is_partly_over(self) -> bool:
+        """Whether one of them has: then the load cannot be changed any more."""
+        return any(self._has_ended(process) for process in range(len(self._started)))
 
     @property
     def are_all_here(self) -> bool:
@@ -211,6 +216,9 @@ class Loads:
         for page in self._pages:
             page.close()
         self._pages.clear()
+
+    def _has_ended(self, process: int) -> bool:
+        return process in self._reports or self._started[process][0].poll() is not None
 
     def _left_s(self) -> float:
         return max(0.0, self.end_ns / 1e9 - time.monotonic())

@@ -107,7 +107,7 @@ class LoadChanged:
     """A change of the load that was made."""
 
     at_ns: int
-    rate_per_s: float | None  # from then on; None: of users
+    rate_per_s: float | None  # from then on; None: of users, or the load ends then
     users: int | None  # from then on; None: as many as before
     load_end_ns: int  # as it was planned from then on
     planned: int  # requests in all, as they were planned from then on
@@ -253,7 +253,8 @@ class Evidence:
     @property
     def ended_by_hand(self) -> bool:
         """Whether somebody ended the load before its time."""
-        return self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns
+        was_stopped = any(each.do == "stop" and each.landed_ns is not None for each in self.steered)
+        return was_stopped or (self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns)
 
     def death_ns(self, boot: int, pid: int) -> int | None:
         """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""

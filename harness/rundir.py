@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import UsageError
 
-__all__ = ["EventLog", "RunDir"]
+__all__ = ["EventLog", "RunDir", "new_directory"]
 
 
 class RunDir:
@@ -36,13 +36,7 @@ class RunDir:
                     raise UsageError(f"the run directory {out} is not empty: a run never overwrites another one's account")
                 (out / "plan.toml").touch()
                 return cls(out.resolve()).claimed()
-            base = Path("runs")
-            base.mkdir(exist_ok=True)
-            for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
-                path = base / f"{scenario}-{time.strftime('%m%d-%H%M%S')}{suffix}"
-                with contextlib.suppress(FileExistsError):
-                    path.mkdir()
-                    break
+            path = _new_directory(scenario)
         except OSError as error:
             where = out or Path("runs").absolute()
             raise UsageError(
@@ -153,6 +147,25 @@ class RunDir:
     def summary(self) -> Path:
         """The figures and the verdict."""
         return self.path / "summary.json"
+
+
+def new_directory(scenario: str) -> Path:
+    """A new empty directory `runs/<scenario>-<date>-<time>`. Raises UsageError if it can't be made."""
+    try:
+        return _new_directory(scenario)
+    except OSError as error:
+        raise UsageError(f"cannot write the run directory {Path('runs').absolute()}: {error.strerror}") from None
+
+
+def _new_directory(scenario: str) -> Path:
+    base = Path("runs")
+    base.mkdir(exist_ok=True)
+    for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+        path = base / f"{scenario}-{time.strftime('%m%d-%H%M%S')}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            break
+    return path
 
 
 class _Claim:

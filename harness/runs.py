@@ -43,6 +43,7 @@ class RunEntry:
     response_p99_ms: float | None = None
     done_p95_ms: float | None = None
     rate_per_s: float | None = None  # offered
+    configuration: str = ""  # engine, kind of tasks, pool, load, in words
 
     @property
     def name(self) -> str:
@@ -58,6 +59,7 @@ class RunEntry:
             "state": self.state,
             "problem": self.problem,
             "title": self.title,
+            "configuration": self.configuration,
             "began": began,
             "verdict": self.verdict,
             "broken_promises": self.broken_promises,
@@ -132,16 +134,18 @@ def _entry(path: Path) -> RunEntry:
         began = (path / "plan.toml").stat().st_mtime
     with _claimed(path) as is_free:
         if not is_free:
-            return RunEntry(path, "going on", "", _title(path), began, size)
+            plan = _plan(path)
+            return RunEntry(path, "going on", "", _title_of(plan), began, size, configuration=_configuration(plan))
     try:
         summary = json.loads((path / "summary.json").read_bytes())
         return _judged(path, summary, began, size)
     except FileNotFoundError:
         problem = "its session was killed before it had judged the run: afterload report does"
-        return RunEntry(path, "unfinished", problem, _title(path), began, size)
+        plan = _plan(path)
+        return RunEntry(path, "unfinished", problem, _title_of(plan), began, size, configuration=_configuration(plan))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"summary.json cannot be read ({type(error).__name__}: {error})"
-        return RunEntry(path, "damaged", problem, _title(path), began, size)
+        return RunEntry(path, "damaged", problem, _title_of(_plan(path)), began, size)
 
 
 def _judged(path: Path, summary: Mapping[str, Any], began_s: float, size_bytes: int) -> RunEntry:
@@ -161,6 +165,7 @@ def _judged(path: Path, summary: Mapping[str, Any], began_s: float, size_bytes: 
         response_p99_ms=_number(requests["response_ms"]["p99"]),
         done_p95_ms=_number(tasks["done_ms"]["p95"]),
         rate_per_s=_number(requests["offered_per_s"]),
+        configuration=_configuration(plan),
     )
 
 
@@ -171,11 +176,30 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _title(path: Path) -> str:
+def _plan(path: Path) -> Mapping[str, Any]:
     try:
-        return _title_of(tomllib.loads((path / "plan.toml").read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        return tomllib.loads((path / "plan.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _configuration(plan: Mapping[str, Any]) -> str:
+    """What a run differs in from the others of its scenario: `uvicorn · async · pool 8 · 100/s`."""
+    load = next(
+        (f"{plan[name]:g}{unit}" for name, unit in (("rate", "/s"), ("users", " users")) if _is_number(plan.get(name))), ""
+    )
+    words = [
+        str(plan.get("engine") or ""),
+        str(plan.get("tasks") or ""),
+        f"pool {plan['pool']}" if plan.get("pool") else "",
+        f"{plan['workers']} workers" if (plan.get("workers") or 1) != 1 else "",
+        load or ("stages" if plan.get("stages") else "replay" if plan.get("replay") else ""),
+    ]
+    return " · ".join(word for word in words if word)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _title_of(plan: Mapping[str, Any]) -> str:

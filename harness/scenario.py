@@ -14,7 +14,16 @@ from harness.errors import RunError, UsageError
 from harness.plan import Plan
 from harness.rundir import RunDir
 
-__all__ = ["check_scenario", "describe_scenario", "entry_of", "keep_source", "new_scenario", "traffic_of", "world_command"]
+__all__ = [
+    "check_scenario",
+    "describe_scenario",
+    "entry_of",
+    "introduce_scenarios",
+    "keep_source",
+    "new_scenario",
+    "traffic_of",
+    "world_command",
+]
 
 _CHECK_S: Final = 60.0
 
@@ -23,6 +32,12 @@ def describe_scenario(name: str, tasks: str, settings: dict[str, str], seed: int
     """What the scenario says of itself. Raises UsageError for an unknown scenario or setting, or a file that holds none."""
     described: dict[str, Any] = json.loads(_ask("describe", name, *_given(settings, seed), "--tasks", tasks))
     return described
+
+
+def introduce_scenarios() -> list[dict[str, Any]]:
+    """What there is to choose from: name, summary, story, kinds, default plan and settings of each."""
+    introduced: list[dict[str, Any]] = json.loads(_ask("list"))
+    return introduced
 
 
 def entry_of(plan: Plan, addresses: dict[str, str], tasks: str | None = None) -> str:
@@ -92,10 +107,15 @@ def _command(what: str, *given: str) -> list[str]:
     return [sys.executable, *MODULE, "scenarios", what, *given]
 
 
-def _ask(what: str, name: str, *given: str, timeout_s: float | None = None) -> str:
+def _ask(what: str, name: str = "", *given: str, timeout_s: float | None = None) -> str:
     """What `python -m scenarios` printed. Raises UsageError or RunError with its last line."""
     done = subprocess.run(
-        _command(what, name, *given), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=timeout_s
+        _command(what, *([name] if name else []), *given),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout_s,
     )
     if done.returncode == 0:
         return done.stdout

@@ -388,6 +388,10 @@ class Summary(_Record):
     boots: list[BootSummary]
     faults: list[FaultSummary] = Field(default=[], description="everything that was done to the server or its world on purpose")
     steered: list[SteeredSummary] = Field(default=[], description="what was asked of it while it went on (docs/steering.md)")
+    steered_stages: str | None = Field(
+        default=None,
+        description="the rates that there were in the end, as --stages has them; null: nobody changed them, or there are none",
+    )
     invariants: list[InvariantSummary]
     scenario: ScenarioSummary | None = Field(default=None, description="null: it was not asked")
     routes: list[RouteSummary] = Field(default=[], description=f"the busiest first, at most {N_GROUPS}")

@@ -22,7 +22,7 @@ from harness.statistics import rank
 from harness.steps import Steps
 from harness.timeline import backlog_steps, busy_steps, end_ns
 
-__all__ = ["Series", "bin_edges", "bins_of", "nice_bin_s", "quantiles_by_bin", "series"]
+__all__ = ["SHARES", "Gauges", "Series", "bin_edges", "bins_of", "gauges_by_bin", "nice_bin_s", "quantiles_by_bin", "series"]
 
 SHARES: Final = (0.5, 0.95, 0.99)
 
@@ -114,7 +114,7 @@ def series(
         backlog_end=backlog.at(edges_ns[1:]),
         busy_max=busy.highest_in(edges_ns),
         busy_mean=busy.mean_in(edges_ns),
-        sampled=_gauges(evidence, edges_ns),
+        sampled=gauges_by_bin(evidence, edges_ns),
     )
 
 
@@ -147,14 +147,17 @@ def _counts(bins: NDArray[np.int32], n_bins: int) -> Counts:
     return np.bincount(bins[bins >= 0], minlength=n_bins)
 
 
-def _gauges(evidence: Evidence, edges_ns: Instants) -> Gauges | None:
+def gauges_by_bin(evidence: Evidence, edges_ns: Instants) -> Gauges | None:
+    """The samples of the bins; None: nobody looked."""
     if evidence.gauges is None or not len(evidence.gauges.rows):
         return None
     rows = np.asarray(evidence.gauges.rows)
     t_ns = rows["t_ns"].astype(np.int64)
-    reaped = {boot.boot: boot.reaped_ns for boot in evidence.boots}
     # The page of a dead server still shows what it showed last.
-    alive = np.array([(at <= (reaped.get(int(boot)) or NEVER_NS)) for at, boot in zip(t_ns, rows["boot"], strict=True)])
+    alive = np.ones(len(rows), np.bool_)
+    for boot in evidence.boots:
+        if boot.reaped_ns is not None:
+            alive &= (rows["boot"] != boot.boot) | (t_ns <= boot.reaped_ns)
     bins = np.where(alive, bins_of(t_ns, edges_ns), -1)
 
     def highest(values: NDArray[np.float64]) -> Figures:

@@ -204,9 +204,10 @@ class ServerUnderTest:
             kill_all(members)
         else:
             child.signal(kind.signal, group=kind.group)
-        patience_s = _KILL_S if kind.signal is signal.SIGKILL else self.patience_s
+        # Whoever says how long it may take wants to see what comes of it.
+        patience_s = _KILL_S if kind.signal is signal.SIGKILL else float(fault.value or self.patience_s)
         if child.wait(patience_s, self._tick) is None:
-            if kind.signal is signal.SIGKILL or self._engine.keeps_deadline:
+            if kind.signal is signal.SIGKILL or (self._engine.keeps_deadline and fault.value is None):
                 self._events.write("problem", text=self._too_slow(kind.signal, patience_s))
             self._served_to_the_end = ask(self.host, self.port).is_open
             child.kill()

@@ -42,6 +42,7 @@ from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
 from harness.servers import ServerUnderTest, require_free
+from harness.summary import Judged
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates
 from harness.traffic.prepare import check_traffic, generated_templates
@@ -59,8 +60,13 @@ class Outcome:
     """A run that is over."""
 
     rundir: RunDir
-    summary: Summary
+    judged: Judged
     interrupted_by: int | None  # number of the signal
+
+    @property
+    def summary(self) -> Summary:
+        """The figures and the verdict."""
+        return self.judged.summary
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -119,7 +125,7 @@ def run(
         session_progress.event(f"error: cannot write {error.filename}: {error.strerror}")
     if not keep_world and (removed := tidy_world(rundir, judged.summary)):
         session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
-    return Outcome(rundir, judged.summary, interrupted_by)
+    return Outcome(rundir, judged, interrupted_by)
 
 
 class _Session:

@@ -1,6 +1,6 @@
 """How a service level objective is written: `p99<50ms`, `achieved>=95% of offered`, `p99<50ms@5s`. Grammar only, no figures.
 
-    slo     := figure operator number [unit] ["of" figure] ["@" duration]
+    slo     := figure operator number [unit] ["of" figure] ["@" duration] | figure "bounded"
     figure  := part ("." part)*          part := name, number, percentile such as p99.9, or a name in quotes
 
 What the names mean is in harness/figures.py, whether one holds in harness/gates.py. A hand-written parser: it has to point at the
@@ -70,6 +70,7 @@ class Slo:
     of: tuple[Part, ...] = ()  # the number is a share of this figure
     window_s: float | None = None  # it must hold in every window of this length; None: in the whole run
     window_at: int = 0
+    bounded: bool = False  # it must not grow without end; operator and number then say nothing
 
     def error(self, message: str, at: int) -> SloError:
         """An error about this objective, to be raised."""
@@ -116,6 +117,8 @@ class _Parser:
         if not self._text:
             self._fail("there is no expression; write, e.g., p99<50ms")
         figure = self._figure("the name of a figure, e.g., p99 or lost")
+        if (at := self._bounded()) is not None:
+            return Slo(self._text, figure, "<=", 0.0, at, bounded=True)
         operator = self._operator()
         number_at = self._skip()
         number = self._number(f"a number after {operator}")
@@ -150,6 +153,17 @@ class _Parser:
             parts.append(Part(found.strip("\"'"), at))
             if not self._take(re.compile(r"\.")):
                 return tuple(parts)
+
+    def _bounded(self) -> int | None:
+        """Where the word stands, if it does. Nothing follows it: a backlog has no slope in a moment."""
+        at = self._skip()
+        if not self._take(re.compile(r"bounded\b")):
+            return None
+        self._skip()
+        if self._at < len(self._text) and self._text[self._at] == "@":
+            self._fail("whether something is bounded shows over the whole load alone: leave the window out")
+        self._end()
+        return at
 
     def _operator(self) -> Operator:
         at = self._skip()

@@ -10,7 +10,7 @@ from harness.load.pacing import planned_profile
 from harness.load.profile import Profile
 from harness.model import Evidence, LoadChanged, Steered
 
-__all__ = ["changed_ns", "load_changes_in", "profile_in_force", "steered_in"]
+__all__ = ["changed_ns", "load_changes_in", "profile_in_force", "stages_of", "steered_in"]
 
 _NS: Final = 10**9
 _OF_RATES: Final = frozenset({"rate", "users", "pool"})
@@ -63,3 +63,16 @@ def profile_in_force(evidence: Evidence, plan: Mapping[str, Any]) -> Profile | N
 def changed_ns(steered: Sequence[Steered]) -> list[int]:
     """When something was changed that rates and times depend on."""
     return sorted(each.landed_ns for each in steered if each.do in _OF_RATES and each.landed_ns is not None)
+
+
+def stages_of(profile: Profile) -> str:
+    """The profile as `--stages` has it, to the millisecond: to run again what was done by hand."""
+    parts, begun_ms, at_s = [], 0, Fraction(0)
+    for each in profile.segments:
+        at_s += each.for_s
+        end_ms = round(at_s * 1000)
+        rates = [f"{float(rate):.10g}" for rate in dict.fromkeys((each.start_per_s, each.end_per_s))]
+        if end_ms > begun_ms:
+            parts.append(f"{'pause' if rates == ['0'] else '..'.join(rates)} for {(end_ms - begun_ms) / 1000:.10g}s")
+        begun_ms = end_ms
+    return ", ".join(parts)

@@ -48,6 +48,7 @@ from harness.schema import (
 from harness.slo import SloResult
 from harness.spans import TaskSpans, task_spans
 from harness.statistics import Quantiles, Statistics, measure, quantiles
+from harness.steered import profile_in_force, stages_of
 from harness.steps import Steps
 from harness.tables import FunctionFigures, RouteFigures, functions, routes
 from harness.timeline import (
@@ -122,6 +123,7 @@ def judge_evidence(
         boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
         faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
         steered=[_steered(evidence, each) for each in evidence.steered],
+        steered_stages=_stages(evidence, plan),
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
         routes=[_route(each) for each in routes(evidence, result, spans)[:N_GROUPS]],
@@ -301,6 +303,11 @@ def _steered(evidence: Evidence, each: Steered) -> SteeredSummary:
         detail=each.detail,
         who=each.who,
     )
+
+
+def _stages(evidence: Evidence, plan: Mapping[str, Any]) -> str | None:
+    profile = profile_in_force(evidence, plan) if evidence.load_changes else None
+    return None if profile is None else stages_of(profile)
 
 
 def _machine(noise: Noise) -> Machine | None:

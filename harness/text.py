@@ -297,6 +297,8 @@ def _steered(summary: Summary, page: _Page) -> Iterator[str]:
     for each in summary.steered:
         what = f"was not done: {each.refused}" if each.landed_s is None else each.detail
         yield from page.sentence(f" {page.glyphs.dot}", f"{at_s(each.landed_s or each.at_s)}  {each.text}: {what}", None)
+    if summary.steered_stages:
+        yield from page.sentence("  ", f"as a plan: --stages '{summary.steered_stages}'", None)
 
 
 def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool) -> str:

@@ -33,7 +33,10 @@ __all__ = [
     "end_ns",
     "outages",
     "pool_of",
+    "pool_sizes",
     "recovery_s",
+    "sampled_saturation_ns",
+    "sizes_over_time",
     "timeline",
 ]
 
@@ -226,6 +229,29 @@ def _sampled_sizes(rows: Rows, boot: Boot, until_ns: int) -> Iterator[tuple[int,
     # What was before the first sample had the size of the first one.
     begins_ns = [boot.ready_ns or boot.spawned_ns, *t_ns[begins[1:]].tolist()]
     yield from zip(begins_ns, ends_ns, size[begins].tolist(), strict=True)
+
+
+def pool_sizes(evidence: Evidence) -> dict[int, int]:
+    """The threads of each boot that said it has any."""
+    sizes = {boot.boot: _pool_size(evidence, boot.boot) for boot in evidence.boots}
+    return {boot: size for boot, size in sizes.items() if size}
+
+
+def sizes_over_time(evidence: Evidence, boot: Boot, size: int, until_ns: int) -> list[tuple[int, int]]:
+    """(from, threads) of a boot's pool, rising, as its saturation is counted by: before the first one nothing is."""
+    if any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered) and evidence.gauges is not None:
+        return [(begin_ns, threads) for begin_ns, _, threads in _sampled_sizes(evidence.gauges.rows, boot, until_ns)]
+    sizes = [(0, size)]
+    for fault in sorted(evidence.faults, key=lambda each: each.landed_ns or 0):
+        if fault.name == "squeeze" and fault.boot == boot.boot and fault.landed_ns is not None:
+            sizes += [(fault.landed_ns, sum(fault.receipt["pool_size"].values()))]
+            sizes += [(fault.ended_ns, size)] if fault.ended_ns is not None else []
+    return sizes
+
+
+def sampled_saturation_ns(evidence: Evidence, boot: Boot, until_ns: int) -> int:
+    """For how long samples found a pool full that endpoints use too, for no row tells of an endpoint."""
+    return _shared_pool(evidence, boot, until_ns).full_ns
 
 
 def _pool_size(evidence: Evidence, boot: int) -> int:

@@ -139,10 +139,9 @@ def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
 
 def _of_the_hand(evidence: Evidence) -> Iterator[str]:
     """What was measured can be trusted, and is not what was to be measured."""
-    if evidence.ended_by_hand and evidence.planned_end_ns is not None:
-        ended, planned = (
-            duration_s((at_ns - evidence.load_start_ns) / 1e9) for at_ns in (evidence.load_end_ns, evidence.planned_end_ns)
-        )
+    if evidence.ended_by_hand:
+        until_ns = max([evidence.planned_end_ns or 0, *(each.load_end_ns for each in evidence.load_changes)])
+        ended, planned = (duration_s((at_ns - evidence.load_start_ns) / 1e9) for at_ns in (evidence.load_end_ns, until_ns))
         missing = len(evidence.planned_faults) - sum(not fault.by_hand for fault in evidence.faults)
         left_out = f"; {counted(missing, 'planned fault')} never happened" if missing > 0 else ""
         yield f"The load was ended by hand after {ended}, not after {planned}{left_out}."
@@ -170,7 +169,7 @@ def _of_a_fault(evidence: Evidence, fault: Fault) -> Iterator[str]:
     # One on a condition is due when that was first seen to be true.
     due_ns = fault.met_ns if fault.planned_s is None else evidence.load_start_ns + int(fault.planned_s * 1e9)
     late_s = (fault.landed_ns - (due_ns or fault.landed_ns)) / 1e9
-    if fault.landed_ns > evidence.load_end_ns:
+    if fault.landed_ns > evidence.load_end_ns and not fault.by_hand:
         yield f"The fault {fault} landed only after the end of the load{why}."
     elif late_s > LATE_FAULT_S and not fault.by_hand:
         yield f"The fault {fault} landed {late_s:.1f} s late{why}."

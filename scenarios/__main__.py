@@ -52,8 +52,8 @@ def main() -> None:
 
 @main.command("list")
 def list_scenarios() -> None:
-    """Names and summaries, as JSON."""
-    click.echo(json.dumps([{"name": name, "summary": find(name).summary} for name in NAMES]))
+    """What there is to choose from: names, what one will see, defaults and settings, as JSON."""
+    click.echo(json.dumps([find(name).introduce() for name in NAMES]))
 
 
 @main.command()

@@ -178,6 +178,10 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
 SCENARIO = Scenario(
     name="action",
     summary="One action, three tasks in order: log, analytics, notify; the one in the middle fails at times.",
+    story=(
+        "Three tasks for each action, in order; the one in the middle fails at times. What becomes of the third "
+        "depends on --on-error."
+    ),
     plan=Plan(rate_per_s=60.0, duration_s=14.0, pool=8, faults=("kill@9s",)),
     tasks=(
         Task("log_activity", effect="log lines"),

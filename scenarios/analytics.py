@@ -155,6 +155,9 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
 SCENARIO = Scenario(
     name="analytics",
     summary="Read data; the access is logged to a database after the response, by several writers at once.",
+    story=(
+        "Writers wait for each other's locks, up to a limit: past it tasks fail that nobody hears of. More threads make it worse."
+    ),
     plan=Plan(rate_per_s=160.0, duration_s=14.0, pool=8, faults=("kill@8s",)),
     tasks=(Task("log_to_database", effect="accesses"),),
     settings=(

@@ -151,6 +151,10 @@ def traffic(seed: int, settings: Settings, folder: Path) -> list[Request]:
 SCENARIO = Scenario(
     name="cache",
     summary="Change a user's settings; the cache is warmed after the response, and until then others read the old ones.",
+    story=(
+        "Readers get old values until the task has run; how many do, and for how long, grows with the backlog. "
+        "What the kill forgets stays stale."
+    ),
     plan=Plan(rate_per_s=150.0, duration_s=14.0, pool=8, faults=("kill@8s",)),
     tasks=(Task("warm_cache", effect="entries"),),
     settings=(

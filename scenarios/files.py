@@ -280,6 +280,10 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
 SCENARIO = Scenario(
     name="files",
     summary="Upload a file; checksum, compressed copy and preview are made after the response, which takes the processor.",
+    story=(
+        "Work for the processor: answers and work become slow together, and more threads do not help. The kill "
+        "leaves no file half-written, and forgets those that had not begun."
+    ),
     plan=Plan(rate_per_s=60.0, duration_s=10.0, pool=2, faults=("kill@6s",)),
     tasks=(Task("process", effect="processed files"),),
     settings=(

@@ -149,6 +149,10 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
 SCENARIO = Scenario(
     name="flaky",
     summary="Tasks that raise, hang, leak, or are slow with a heavy tail, at known rates.",
+    story=(
+        "A few tasks that hang are enough to starve the pool, and no answer shows it: see the oldest task's age "
+        "climb while responses stay flat."
+    ),
     plan=Plan(rate_per_s=60.0, duration_s=14.0, pool=8, faults=("kill@10s",)),
     tasks=(Task("risky_operation", effect="log lines"),),
     settings=(

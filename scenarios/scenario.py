@@ -126,6 +126,7 @@ class Scenario:
     world: Callable[[EffectRows, Settings, Path], Awaitable[World]]  # rows to write effects into, settings, folder of its own
     check: Callable[[Rows, Settings, Path], Check] = nothing_more  # all rows, settings, the world's folder: when all has ended
     kinds: tuple[TaskKind, ...] = tuple(TaskKind)
+    story: str = ""  # what one will see while it runs, in one or two sentences
     has_body_files: bool = False  # `traffic` writes bodies into its folder, which takes time: it is asked once a run is sure
 
     def __post_init__(self) -> None:
@@ -179,16 +180,32 @@ class Scenario:
             "tasks": [task.name for task in self.tasks],
             "has_check": self.check is not nothing_more,
             "kinds": [str(each) for each in self.kinds],
-            "plan": {
-                "rate_per_s": self.plan.rate_per_s,
-                "duration_s": self.plan.duration_s,
-                "pool": self.plan.pool,
-                "faults": list(self.plan.faults),
-            },
+            "plan": self._plan(),
             "settings": {setting.name: given.get(setting.name, setting.default) for setting in self.settings},
             "expects": {
                 "tasks_per_request": 0 if kind is TaskKind.INLINE else len(self.tasks),
                 "effects_per_request": n_effects,
                 "most_effects_per_start": max((task.most_effects for task in self.tasks), default=1),
             },
+        }
+
+    def introduce(self) -> dict[str, Any]:
+        """What somebody who chooses a scenario should know of it, as JSON."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "story": self.story,
+            "kinds": [str(each) for each in self.kinds],
+            "plan": self._plan(),
+            "settings": [
+                {"name": each.name, "default": each.default, "help": each.help, "allowed": each.allowed} for each in self.settings
+            ],
+        }
+
+    def _plan(self) -> dict[str, Any]:
+        return {
+            "rate_per_s": self.plan.rate_per_s,
+            "duration_s": self.plan.duration_s,
+            "pool": self.plan.pool,
+            "faults": list(self.plan.faults),
         }

@@ -241,6 +241,10 @@ def traffic(seed: int, settings: Settings, folder: Path) -> list[Request]:
 SCENARIO = Scenario(
     name="webhook",
     summary="Deliver a webhook: answered 202 with a job id, delivered after the response with retries, recorded in a database.",
+    story=(
+        "The receiver goes away at 4 s and retries hold every thread. Then the kill: jobs that were queued or "
+        "running stay so for ever."
+    ),
     plan=Plan(rate_per_s=60.0, duration_s=14.0, pool=16, faults=("kill@7s",)),
     tasks=(Task("deliver_webhook", effect="events"),),
     settings=(

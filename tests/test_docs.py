@@ -8,10 +8,13 @@ from pathlib import Path
 
 import click
 
+from dashboard.commandline import main
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
-from harness.commands.main import main
+from docs.screenkeys import dashboard_text
+from harness.capacity.schema import Capacity
+from harness.compare.record import Comparison
 from harness.findings import CATALOGUE
 from harness.rows import Gauge
 from harness.rows.layout import ROW_TYPES
@@ -36,7 +39,7 @@ def commands_of(group: click.Group, path: str = "afterload") -> Iterator[tuple[s
 
 def test_every_command_and_option_is_in_the_pinned_help() -> None:
     """Also those of commands within commands, and none that is not shown."""
-    sections = dict(re.findall(r"^\$ (afterload[\w ]*) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
+    sections = dict(re.findall(r"^\$ (afterload[\w -]*?) --help\n(.*?)(?=^\$ |\Z)", help_text(), re.MULTILINE | re.DOTALL))
 
     assert sections.keys() == {path for path, _ in commands_of(main)}
     for path, command in commands_of(main):
@@ -50,6 +53,19 @@ def test_every_command_and_option_is_in_the_pinned_help() -> None:
 def test_the_published_schema_is_the_schema_of_the_summary() -> None:
     """Renew with `make docs`."""
     assert (ROOT / "docs" / "summary.schema.json").read_text() == schema_text()
+    assert (ROOT / "docs" / "capacity.schema.json").read_text() == schema_text(Capacity)
+
+
+def test_the_published_schema_is_the_schema_of_a_comparison() -> None:
+    """Renew with `make docs`."""
+    assert (ROOT / "docs" / "comparison.schema.json").read_text() == schema_text(Comparison)
+
+
+def test_the_keys_in_the_documentation_are_those_of_the_screen() -> None:
+    """Renew with `make docs`."""
+    text = (ROOT / "docs" / "dashboard.md").read_text()
+    assert text == dashboard_text(text)
+    assert "`live.freeze`" in text
 
 
 def test_every_finding_is_in_the_reference() -> None:

@@ -233,13 +233,13 @@ def _legend(heat: Heat, most: float, *, halves: bool) -> list[Piece]:
     if not heat.counts.size or most <= least:
         return []
     words = [value_text(value, Unit.MS if heat.intensity else Unit.COUNT) for value in (least, most)]
-    last = f"{words[1]} together" if heat.intensity else f"{words[1]} {heat.what}"
+    first, last = (f"<= {words[0]}", f"{words[1]} together") if heat.intensity else (words[0], f"{words[1]} {heat.what}")
     samples = (
         [("▀▀", heat_ink(level, level)) for level in (1, HEAT_LEVELS - 1)]
         if halves
         else [(RAMP[level], int(heat.ink)) for level in (1, HEAT_LEVELS - 1)]
     )
-    return [Piece(sample, ink, label) for (sample, ink), label in zip(samples, (words[0], last), strict=True)]
+    return [Piece(sample, ink, label) for (sample, ink), label in zip(samples, (first, last), strict=True)]
 
 
 _RAMP: Final = np.frombuffer(RAMP.encode("utf-32-le"), np.uint32)

@@ -42,7 +42,8 @@ def draw_lane(lane: Lane, width: int, height: int, glyphs: GlyphSet) -> Grid:
     places[[place for _, place in placed]] = True
     left = [(mark, place) for mark, place in placed if not _put_label(grid, is_taken, places, mark, place, gutter)]
     for mark, place in left:
-        if not is_taken[:, place].any():
+        # Beside a label it would be taken for the symbol of that one.
+        if not is_taken[:, max(place - 1, 0) : place + 2].any():
             is_taken[0, place] = True
             grid.put(0, gutter + place, symbol_of(mark.kind, glyphs), ink_of(mark.kind))
     for mark, place in placed:

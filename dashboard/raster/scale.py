@@ -27,6 +27,7 @@ class Unit(StrEnum):
 
 
 _MOST: Final = 1e15  # beyond it there is nothing that could be shown
+_LEAST: Final = 1e-9
 _MIN, _H = 60e3, 3600e3
 # What a logarithmic axis of durations may begin, end and be labelled at: people count in s, min and h from some size on.
 _COARSE_MS: Final = (
@@ -71,30 +72,37 @@ class Scale:
         if height < 2:
             return [self.high] if height == 1 else []
         inner = self._inner_log(height) if self.is_log else self._inner_linear(height)
-        ends, rows = [self.low, self.high], [height - 1, 0]
-        shown: list[float] = []
-        for value in inner:
-            row = self.row(value, height, 4)
-            if row not in (0, height - 1) and all(abs(row - taken) >= 2 for taken in rows[2:]):
-                shown.append(value)
-                rows.append(row)
-        return sorted(ends + shown)
+        rows = {self.row(value, height, 4): value for value in inner}
+        return [self.low, *(value for row, value in rows.items() if 0 < row < height - 1), self.high]
 
     def _inner_log(self, height: int) -> list[float]:
+        """The finest regular choice that fits: all nice values, decades, every second decade, ..."""
         coarse, fine = (_COARSE_MS, _FINE_MS) if self.unit is Unit.MS else (_COARSE, _FINE)
-        inside = [value for value in coarse if self.low < value < self.high]
-        # Where decades are far apart, what lies between them helps; equal distances help more.
-        if len(inside) * 4 + 2 <= height:
-            return inside + [value for value in fine if self.low < value < self.high and value not in inside]
-        step = max(1, math.ceil((len(inside) - 1) * 2 / max(height - 2, 1)))
-        return inside[::step]
+        decades = [value for value in coarse if self.low < value < self.high]
+        choices = [[value for value in fine if self.low < value < self.high]]
+        choices += [decades[::step] for step in range(1, len(decades) + 1)]
+        for values in choices:
+            rows = [self.row(value, height, 4) for value in values]
+            inside = [row for row in rows if 0 < row < height - 1]
+            if all(lower - upper >= 2 for lower, upper in pairwise(inside)):
+                return values
+        return []
 
     def _inner_linear(self, height: int) -> list[float]:
         for pieces in (5, 4, 3, 2):
             step = (self.high - self.low) / pieces
-            if height >= 3 * pieces + 1 and _is_round(step):
+            if height >= 3 * pieces + 1 and self._is_round(step):
                 return [self.low + number * step for number in range(1, pieces)]
         return []
+
+    def _is_round(self, step: float) -> bool:
+        """Whether a step has few digits: a label in between says it exactly."""
+        if step <= 0 or (self.unit is Unit.COUNT and not step.is_integer()):
+            return False
+        if self.unit is Unit.BYTES and step >= 1024:
+            step /= 1024.0 ** math.floor(math.log(step, 1024.0))
+        digits = step / 10.0 ** math.floor(math.log10(step))
+        return any(abs(digits - nice) < 1e-9 for nice in (1, 2, 2.5, 3, 4, 5, 6, 8, 10))
 
 
 def log_scale(low: float | None, high: float | None, values: list[Figures], unit: Unit) -> Scale:
@@ -103,7 +111,7 @@ def log_scale(low: float | None, high: float | None, values: list[Figures], unit
     seen = [found[np.isfinite(found) & (found > 0)] for found in values]
     least = min((float(found.min()) for found in seen if len(found)), default=None)
     most = max((float(found.max()) for found in seen if len(found)), default=None)
-    start = low if low is not None and 0 < low < _MOST else None
+    start = low if low is not None and _LEAST <= low < _MOST else None
     end = high if high is not None and 0 < high <= _MOST else None
     if start is None:
         start = max((value for value in nice if value <= (least if least is not None else nice[9])), default=nice[0])
@@ -143,14 +151,16 @@ def nice_ceiling(value: float, unit: Unit = Unit.COUNT) -> float:
 
 
 def label_of(value: float, unit: Unit) -> str:
-    """At most seven characters, for an axis."""
+    """At most seven characters, for an axis, as long as the value is not absurd."""
     if unit is Unit.MS:
-        return _duration(value)
-    if unit is Unit.SHARE:
-        return f"{100 * value:.3g} %"
-    if unit is Unit.BYTES:
-        return _bytes(value)
-    return _count(value)
+        text = _duration(value)
+    elif unit is Unit.SHARE:
+        text = f"{100 * value:.3g} %" if abs(value) < 10 else f"{100 * value:,.0f} %"
+    elif unit is Unit.BYTES:
+        text = _bytes(value)
+    else:
+        text = _count(value)
+    return text if len(text) <= 7 else text.replace(" ", "")
 
 
 def value_text(value: float, unit: Unit) -> str:
@@ -171,9 +181,10 @@ def value_text(value: float, unit: Unit) -> str:
 
 
 def _duration(ms: float) -> str:
-    for size, name in ((3600e3, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")):
+    for size, name in ((86400e3, "d"), (3600e3, "h"), (60e3, "min"), (1e3, "s"), (1.0, "ms")):
         # 90 s is easier to compare with 30 s than 1.5 min is.
-        if abs(ms) >= size and (size <= 1e3 or abs(ms) >= 2 * size or ms % size == 0):
+        least = size if size <= 1e3 else 1000 * _H if name == "d" else 2 * size
+        if abs(ms) >= least or (name in ("min", "h") and abs(ms) >= size and ms % size == 0):
             amount = ms / size
             return f"{amount:,.0f} {name}" if amount >= 100 or amount == int(amount) else f"{amount:.3g} {name}"
     return "0" if ms == 0 else f"{ms * 1e3:.3g} us"
@@ -193,14 +204,6 @@ def _bytes(value: float) -> str:
         if abs(value) >= 1024.0**power:
             return f"{value / 1024.0**power:.3g} {name}"
     return f"{value:.0f} B"
-
-
-def _is_round(step: float) -> bool:
-    """Whether a step has few digits: a label in between says it exactly."""
-    if step <= 0:
-        return False
-    digits = step / 10.0 ** math.floor(math.log10(step))
-    return any(abs(digits - nice) < 1e-9 for nice in (1, 2, 2.5, 3, 4, 5, 6, 8, 10))
 
 
 assert all(left < right for left, right in pairwise(_FINE_MS))

@@ -44,14 +44,15 @@ def track_of(
         return empty
     heights = scale.dots(np.asarray(values, np.float64), n)
     # Edges of the columns of dots, in bins from the left edge of the first bin.
-    edges = (window.from_s - from_s) / bin_s + np.arange(columns + 1) * (window.span_s / bin_s / columns)
+    step = window.span_s / bin_s / columns
+    edges = (window.from_s - from_s) / bin_s + np.arange(columns + 1) * step
     with np.errstate(invalid="ignore"):
         starts = _at(heights, edges[:-1], np.floor(edges[:-1] + 1e-6))
         ends = _at(heights, edges[1:], np.ceil(edges[1:] - 1e-6) - 1)
         low, high = np.fmin(starts, ends), np.fmax(starts, ends)
         # The middles of bins in between: this is where peaks are.
         middles = np.arange(n_bins) + 0.5
-        places = np.floor((middles - edges[0]) / (edges[1] - edges[0]) + 1e-6)
+        places = np.floor((middles - edges[0]) / step + 1e-6)
         inside = (places >= 0) & (places < columns) & ~np.isnan(heights)
         places, peaks = places[inside].astype(np.intp), heights[inside]
         np.fmin.at(low, places, peaks)

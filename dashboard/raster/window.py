@@ -33,7 +33,7 @@ class Window:
     def span_s(self) -> float:
         """More than nothing."""
         span = self.until_s - self.from_s
-        return span if math.isfinite(span) and span > 0 else 1.0
+        return span if math.isfinite(span) and span > 1e-9 else 1.0
 
     def column(self, at_s: float, columns: int) -> int | None:
         """In which of so many columns an instant is. None: in none of them."""
@@ -100,6 +100,8 @@ def _label(seconds: float, step_s: float, *, is_ago: bool) -> str:
     if is_ago:
         if abs(seconds) < 1e-9:
             return "now"
+        if step_s >= 3600:
+            return f"-{-seconds / 3600:,.0f} h"
         if step_s >= 60:
             return f"-{-seconds / 60:,.0f} min"
         return f"-{-seconds:,.{digits}f} s"

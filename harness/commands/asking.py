@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,11 @@ class Asked:
             )
         return cls(scenarios[0] if scenarios else None, command, plan_file, given, confirmed)
 
-    def prepared(self, changes: Mapping[str, Any] | None = None) -> Prepared:
-        """The plan, with `changes` (keys of it) put over the options. Raises UsageError, naming each key that is wrong."""
+    def prepared(self, changes: Mapping[str, Any] | None = None, *, ask: Callable[[Plan], dict[str, Any]] = describe) -> Prepared:
+        """The plan, with `changes` (keys of it) put over the options. Raises UsageError, naming each key that is wrong.
+
+        `ask` finds out what the app says of itself; who knows it already need not start a process.
+        """
         given = merged(self.given, changes or {})
         values = ways.fill_in(merged(read_plan(self.plan_file) if self.plan_file is not None else {}, given))
         if self.scenario is not None:
@@ -93,7 +96,7 @@ class Asked:
                 "name a request, e.g., --request 'POST /orders', or let them be made: --from-openapi auto, or give a --locustfile"
             )
             raise UsageError("nothing says what to send", hint)
-        described = describe(first)
+        described = ask(first)
         plan = Plan.of({**_defaults(described, values), **values}, where)
         require_own(plan.host, self.confirmed)
         require_address_of_this_machine(plan.host)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from harness.commands.compare import compare
-from harness.commands.doctor import doctor
-from harness.commands.load import load
-from harness.commands.new import new
-from harness.commands.report import report
-from harness.commands.run import run
-from harness.commands.runs import runs
-from harness.commands.steer import steer
+from harness.commands.lazy import Commands
 from harness.errors import RunError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "CommandLine", "main"]
+
+COMMANDS: Final = Commands(
+    {
+        name: f"harness.commands.{name}:{name}"
+        for name in ("capacity", "compare", "doctor", "load", "new", "report", "run", "runs", "steer")
+    }
+)
 
 
-class _Main(click.Group):
-    """Without a command: the same as `run email` (the dashboard, once there is one)."""
+class CommandLine(click.Group):
+    """Errors in words, and the exit status that each has."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's, and never with a traceback for what is known to go wrong."""
         try:
             return super().main(*args, **{**extra, "standalone_mode": False})
         except click.UsageError as error:
@@ -44,7 +45,10 @@ class _Main(click.Group):
 
 
 @click.group(
-    cls=_Main, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+    cls=CommandLine,
+    commands=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(package_name="afterload")
 @click.pass_context
@@ -54,11 +58,7 @@ def main(context: click.Context) -> None:
     Without a command: runs the email scenario.
     """
     if context.invoked_subcommand is None:
-        context.invoke(run, scenarios=("email",))
-
-
-for _command in (compare, doctor, load, new, report, run, runs, steer):
-    main.add_command(_command)
+        context.invoke(COMMANDS["run"], scenarios=("email",))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ _OPTIONS = (
         "slos",
         multiple=True,
         metavar="SLO",
-        help="What has to hold, e.g., p99<50ms, lost==0, backlog<1000, done_p99<5s, achieved>=95%, or in every 5 s p99<50ms@5s; "
-        "repeatable; 'none' for none. Any figure of the summary will do (docs/verdict.md).",
+        help="What has to hold, e.g., p99<50ms, lost==0, backlog bounded, done_p99<5s, achieved>=95%, or in every 5 s "
+        "p99<50ms@5s; repeatable; 'none' for none. Any figure of the summary will do (docs/verdict.md).",
     ),
     click.option(
         "--allow",

@@ -8,29 +8,31 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
+from harness.compare.alike import steered_words
 from harness.compare.designs import order_of
 from harness.compare.folder import ComparisonFolder
 from harness.compare.progress import ComparisonProgress, Place
 from harness.compare.quantities import Measured, measured_of
 from harness.compare.record import CurvesRecord, Design, RunRecord
 from harness.errors import Interrupted, RunError
-from harness.evidence import judged_run
 from harness.plan import Plan
 from harness.processes import told_to_end
-from harness.rundir import RunDir
 from harness.schema import Summary
 from harness.session import describe
 from harness.session import run as run_session
 
-__all__ = ["Campaign", "Slot", "missing"]
+__all__ = ["AROUND_S", "Campaign", "Slot", "missing", "unmasked"]
 
 GIVE_UP: Final = 3
 """A configuration whose runs could not be used in so many blocks one after the other is left out of the others."""
+
+AROUND_S: Final = 4.0
+"""What a run takes beside its load, as long as nothing better is known: to start, drain, stop and be judged."""
 
 _POLL_S: Final = 0.05
 
@@ -72,7 +74,11 @@ def is_given_up(runs: Sequence[RunRecord], configuration: int, block: int) -> bo
 class Campaign:
     """The runs of one comparison, made one after the other in this process."""
 
-    def __init__(self, design: Design, folder: ComparisonFolder, progress: ComparisonProgress) -> None:
+    def __init__(
+        self, design: Design, folder: ComparisonFolder, progress: ComparisonProgress, secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """`secrets`: what the design says with the names of variables, because nobody may read it there."""
+        self._secrets = secrets or {}
         self._design = design
         self._folder = folder
         self._progress = progress
@@ -115,13 +121,20 @@ class Campaign:
             "seed": seed,
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        plan = Plan.of({**self._design.configurations[slot.configuration].plan, "seed": seed}, "the plan of the comparison")
+        values = unmasked(self._design.configurations[slot.configuration].plan, self._secrets)
+        plan = Plan.of({**values, "seed": seed}, "the plan of the comparison")
         try:
-            outcome = run_session(plan, describe(plan), out=path, progress=self._progress)
+            described = describe(plan)
+            if self._signal is not None:
+                return None
+            outcome = run_session(plan, described, out=path, progress=self._progress)
         except Interrupted as interrupted:
             self._signal = int(interrupted.signal)
             return None
         except RunError as error:
+            if self._signal is not None:
+                # A Ctrl-C goes to whoever was asked to describe the scenario, too.
+                return None
             if not any(run.configuration == slot.configuration and run.is_usable for run in runs):
                 raise type(error)(f"{self._labels[slot.configuration]}: {error}", error.hint) from None
             nothing: dict[str, Any] = {"is_usable": False, "verdict": "INCONCLUSIVE", "reasons": [str(error)]}
@@ -129,7 +142,7 @@ class Campaign:
         if outcome.interrupted_by is not None:
             self._signal = outcome.interrupted_by
             return None
-        record = record_of(outcome.rundir, shell)
+        record = _described(outcome.summary, measured_of(outcome.judged), shell)
         if record.is_usable and not self._design.keep_runs:
             self._folder.drop_rows(outcome.rundir)
         # With what it took to judge it: that is part of what is still to come, too.
@@ -156,7 +169,7 @@ class Campaign:
         """What the runs that are missing will take: as long as those of the same configuration, else as long as any."""
         took = {number: [run.took_s or 0.0 for run in runs if run.configuration == number] for number in range(len(self._labels))}
         overheads = [each.took_s - self._load_s(each.configuration) for each in runs if each.took_s]
-        usual = sum(overheads) / len(overheads) if overheads else 4.0
+        usual = sum(overheads) / len(overheads) if overheads else AROUND_S
         total = 0.0
         for slot in missing(self._design, runs):
             own = took[slot.configuration]
@@ -174,22 +187,32 @@ class Campaign:
         self._signal = number
 
 
-def record_of(rundir: RunDir, shell: dict[str, Any]) -> RunRecord:
-    """The figures of a run that is over."""
-    judged = judged_run(rundir)
-    return described(judged.summary, measured_of(judged), shell)
+def unmasked(values: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """A plan's values with the secrets back in their headers. Those that are not known here stay names of variables."""
+
+    def restored(headers: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: secrets.get(value.removeprefix("$"), value) if value[:1] == "$" else value for name, value in headers.items()
+        }
+
+    found = dict(values)
+    if "requests" in found:
+        found["requests"] = [{**each, "headers": restored(each.get("headers", {}))} for each in found["requests"]]
+    if "openapi_headers" in found:
+        found["openapi_headers"] = restored(found["openapi_headers"])
+    return found
 
 
-def described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
+def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> RunRecord:
     """A run's line, from its summary and its figures."""
-    machine = summary.machine
+    machine, steered = summary.machine, steered_words(summary)
     noisy = (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None
     return RunRecord(
         **shell,
         took_s=None,
-        is_usable=summary.trusted,
+        is_usable=summary.trusted and not steered,
         verdict=summary.verdict,
-        reasons=summary.reasons,
+        reasons=[*([steered] if steered else []), *summary.reasons],
         values=dict(measured.values),
         never=[name for name, value in measured.values.items() if value == float("inf")],
         steps=dict(measured.steps),

@@ -4,7 +4,7 @@ functions.
 Three answers, for "not different" is two of them (Altman & Bland, Absence of evidence is not evidence of absence, 1995):
 
 - different: chance alone would make such a difference in less than 5 % of comparisons, counting all figures and configurations
-  together (Holm), and it is at least as large as what matters;
+  together (Holm), and it is larger than what does not matter;
 - equal: the whole interval lies within what matters, to either side (an equivalence test: Schuirmann 1987, with 95 % intervals
   instead of the 90 % that would do);
 - unclear: neither; with how many blocks would be needed to find a difference that just matters.
@@ -12,6 +12,7 @@ Three answers, for "not different" is two of them (Altman & Bland, Absence of ev
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ import numpy as np
 from harness.compare.effects import CONFIDENCE, Effect, blocks_needed, holm
 from harness.compare.quantities import QUANTITIES, Quantity
 
-__all__ = ["LEVEL", "Contrast", "Decision", "Direction", "contrasts_of"]
+__all__ = ["LEVEL", "Contrast", "Decision", "Direction", "contrasts_of", "of_configuration", "of_one_run_each"]
 
 LEVEL: Final = 1 - CONFIDENCE
+_ROOM: Final = 1e-9
 
-Decision = Literal["different", "equal", "unclear", "none"]
+Decision = Literal["different", "equal", "unclear", "seen", "none"]
 Direction = Literal["better", "worse", ""]
 
 
@@ -38,7 +40,7 @@ class Contrast:
     quantity: str  # its id
     effect: Effect
     p: float  # corrected for all figures and configurations together; NaN: not tested
-    decision: Decision  # "none": one of the two has no such figure
+    decision: Decision  # "seen": of one run each, so chance is not ruled out; "none": one of the two has no such figure
     direction: Direction  # of a difference
     matters: float  # the smallest difference that matters: a share of the baseline (0.05), or a number if there were zeros
     needed: int | None  # blocks, if it is unclear; None: more than a thousand, or not known
@@ -74,11 +76,11 @@ def _decided(key: tuple[int, str], effect: Effect, p: float, quantity: Quantity,
     else:
         # On the scale on which effects add up.
         is_ratio = effect.scale == "ratio"
-        to = math.log if is_ratio else float
+        to = _log if is_ratio else float
         limit = math.log1p(matters) if is_ratio else matters
         if effect.is_tied or (not math.isnan(effect.low) and -limit < to(effect.low) and to(effect.high) < limit):
             decision = "equal"
-        elif p < LEVEL and abs(to(effect.estimate)) >= limit:
+        elif p < LEVEL and abs(to(effect.estimate)) > limit + _ROOM:
             decision = "different"
     needed = None
     if decision == "unclear" and effect.scale in {"ratio", "difference"}:
@@ -103,12 +105,30 @@ def _matters(effect: Effect, quantity: Quantity, min_effect: float) -> float:
     return max(min_effect * largest, quantity.least)
 
 
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
+
 def _direction(effect: Effect, quantity: Quantity) -> Direction:
     if effect.scale == "never":
         # Of how often it never ended, whatever the figure.
         return "worse" if effect.never_other > effect.never_base else "better"
     is_more = effect.estimate > (1.0 if effect.scale == "ratio" else 0.0)
     return "better" if is_more == (quantity.better == "higher") else "worse"
+
+
+def of_one_run_each(contrast: Contrast) -> Contrast:
+    """What can be said if there is no second run of either: how they differ, and never that it is no chance."""
+    effect, direction = contrast.effect, _direction(contrast.effect, QUANTITIES[contrast.quantity])
+    decision = contrast.decision
+    if effect.scale == "never" and not effect.is_tied:
+        decision = "seen"
+    elif effect.scale in {"ratio", "difference"} and decision != "equal":
+        to = _log if effect.scale == "ratio" else float
+        limit = math.log1p(contrast.matters) if effect.scale == "ratio" else contrast.matters
+        is_apart = math.isnan(effect.low) or (to(effect.low) > 0) == (to(effect.high) > 0)
+        decision = "seen" if abs(to(effect.estimate)) >= limit and is_apart else "unclear"
+    return dataclasses.replace(contrast, decision=decision, direction=direction if decision == "seen" else "", needed=None)
 
 
 def of_configuration(contrasts: Sequence[Contrast], configuration: int) -> list[Contrast]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.series import nice_bin_s, series
 from harness.summary import Judged
 
-__all__ = ["LINES", "Curves", "curves_of", "median_of"]
+__all__ = ["LINES", "Curves", "curves_of", "median_of", "no_curves"]
 
 MOST_BINS: Final = 120
 LINES: Final = ("response_p95_ms", "done_p95_ms", "backlog", "busy")
@@ -33,7 +33,7 @@ def curves_of(judged: Judged) -> Curves:
     evidence = judged.evidence
     load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
     if load_s <= 0:
-        return Curves(1.0, dict.fromkeys(LINES, ()))
+        return no_curves()
     bin_s = nice_bin_s(load_s, MOST_BINS, 0.1)
     n_bins = max(1, math.ceil(load_s / bin_s - 1e-9))
     edges = evidence.load_start_ns + round(bin_s * 1e9) * np.arange(n_bins + 1, dtype=np.int64)
@@ -42,10 +42,15 @@ def curves_of(judged: Judged) -> Curves:
     return Curves(bin_s, {name: _plain(line) for name, line in zip(LINES, lines, strict=True)})
 
 
+def no_curves() -> Curves:
+    """Of a run that has none."""
+    return Curves(1.0, dict.fromkeys(LINES, ()))
+
+
 def median_of(runs: Sequence[Curves]) -> Curves:
     """The median over runs in each bin, of those that have a value there. Runs in other bins than the first are left out."""
     if not runs:
-        return Curves(1.0, dict.fromkeys(LINES, ()))
+        return no_curves()
     alike = [each for each in runs if each.bin_s == runs[0].bin_s]
     lines = {}
     for name in LINES:

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from harness.compare.distributions import stats
 
 __all__ = ["Drift", "drift_of"]
 

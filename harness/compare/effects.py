@@ -20,7 +20,8 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from harness.compare.distributions import stats
 
 __all__ = ["CONFIDENCE", "POWER", "Effect", "Scale", "blocks_needed", "holm", "paired", "unpaired"]
 

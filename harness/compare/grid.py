@@ -72,7 +72,7 @@ def parse_factor(text: str, keys: Mapping[str, Key], *, has_settings: bool) -> F
         try:
             read = key.read(value)
         except ValueError as error:
-            raise UsageError(f"--vary {name}: {value!r}: {error}") from None
+            raise UsageError(f"--vary {name}: {error if repr(value) in str(error) else f'{value!r}: {error}'}") from None
         changes.append({key.name: (() if value == "none" else (read,)) if key.is_list else read})
     return Factor(_plain(name), texts, tuple(changes))
 
@@ -105,7 +105,7 @@ def grid(factors: Sequence[Factor]) -> list[Configuration]:
 
 def label_of(values: Mapping[str, str]) -> str:
     """What a configuration is called."""
-    return " ".join(f"{name}={value}" for name, value in values.items()) or "as asked"
+    return " ".join(f"{name}={value}" for name, value in values.items()) or "as it is"
 
 
 def chosen(text: str, configurations: Sequence[Configuration]) -> int:

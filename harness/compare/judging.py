@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare.contrasts import Contrast, contrasts_of, of_configuration
+from harness.compare.curves import Curves, median_of
 from harness.compare.drifts import drift_of
 from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, paired
 from harness.compare.quantities import QUANTITIES
 from harness.compare.record import (
     Comparison,
     ContrastRecord,
+    CurvesRecord,
     Design,
     DriftRecord,
     FigureRecord,
@@ -28,7 +30,7 @@ from harness.compare.words import ratio, sentence
 from harness.noise import NOISY_SHARE
 from harness.wording import counted, listed
 
-__all__ = ["compare_blocks", "contrast_record", "drift_words", "figure_record", "values_of"]
+__all__ = ["compare_blocks", "contrast_record", "curves_record", "drift_words", "figure_record", "values_of"]
 
 _OFTEN, _SELDOM = 0.6, 0.2
 _MOST_WHY: Final = 4
@@ -76,8 +78,15 @@ def compare_blocks(
         drifts=list(_drifts(table[design.baseline], design.min_effect)),
         notes=[*notes, *_notes(design, runs, used, len(complete), contrasts)],
         environment=dict(environment),
+        curves=[curves_record(_of(used, number)) for number in range(len(labels))],
         runs=[run.model_copy(update={"curves": None}) for run in runs],
     )
+
+
+def curves_record(runs: Sequence[RunRecord]) -> CurvesRecord:
+    """The median of runs over time."""
+    found = median_of([Curves(each.bin_s, each.lines) for run in runs if (each := run.curves) is not None and each.lines])
+    return CurvesRecord(bin_s=found.bin_s, lines={name: list(line) for name, line in found.lines.items()})
 
 
 def contrast_record(

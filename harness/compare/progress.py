@@ -72,6 +72,12 @@ class ComparisonProgress(Progress):
         down = "" if now.up else ", DOWN"
         self._renew(f"{self._head()}: {max(now.at_s, 0):.0f} s {now.phase}{queued}{down}")
 
+    def close(self) -> None:
+        """Takes the open line away: a run that ends is told by a line of its own."""
+        if self._open:
+            self._write("\r\x1b[2K")
+            self._open = False
+
     def _head(self) -> str:
         place = self._place
         if place is None:

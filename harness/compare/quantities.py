@@ -54,12 +54,12 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         Quantity("done_p50", "done p50", "ms", "lower", ("later", "sooner"), "the work is done (p50)"),
         Quantity("done_p95", "done p95", "ms", "lower", ("later", "sooner"), "the work is done (p95)"),
         Quantity("done_p99", "done p99", "ms", "lower", ("later", "sooner"), "the work is done (p99)"),
-        Quantity("backlog", "backlog, most", "", "lower", ("more", "less"), "backlog", step=1, least=1),
+        Quantity("backlog", "backlog", "", "lower", ("more", "less"), "backlog", step=1, least=1),
         Quantity("achieved", "answered", "/s", "higher", ("more", "fewer"), "answers per second"),
         Quantity("finished", "tasks done", "/s", "higher", ("more", "fewer"), "tasks done per second"),
         Quantity("cpu", "CPU s/1,000 tasks", "s", "lower", ("more", "less"), "processor time for each task"),
-        Quantity("memory", "memory, most", "bytes", "lower", ("more", "less"), "memory", step=4096.0),
-        Quantity("broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", step=1, least=1),
+        Quantity("memory", "memory", "bytes", "lower", ("more", "less"), "memory", step=4096.0),
+        Quantity("broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", step=1, least=0.5),
     )
 }
 """In the order of the tables. A difference in one that is `least` or less is none, and variation below `step` is not seen."""

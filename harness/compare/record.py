@@ -26,6 +26,7 @@ __all__ = [
     "GateRecord",
     "Kind",
     "RunRecord",
+    "StoredRecord",
     "WhyRecord",
 ]
 
@@ -91,7 +92,7 @@ class RunRecord(_Record):
     findings: dict[str, str] = Field(default={}, description="what it found, by id")
     noisy_share: Number = Field(default=None, description="of the time, in which other programs were in its way")
     environment_hash: str = ""
-    curves: CurvesRecord | None = Field(default=None, description="left out of comparison.json")
+    curves: CurvesRecord | None = Field(default=None, description="in runs.jsonl alone")
 
 
 class FigureRecord(_Record):
@@ -155,6 +156,15 @@ class ContrastRecord(_Record):
     figures: list[FigureRecord]
 
 
+class StoredRecord(_Record):
+    """Against a comparison that was made before."""
+
+    name: str
+    began: str
+    contrasts: list[ContrastRecord] = Field(description="each configuration against its namesake there")
+    notes: list[str]
+
+
 class Comparison(_Record):
     """The whole of comparison.json."""
 
@@ -172,8 +182,10 @@ class Comparison(_Record):
     contrasts: list[ContrastRecord]
     drifts: list[DriftRecord]
     notes: list[str] = Field(description="what should be known before the figures are believed")
-    gates: list[GateRecord] = []
+    stored: StoredRecord | None = Field(default=None, description="--baseline")
+    gates: list[GateRecord] = Field(default=[], description="--fail-on")
     environment: dict[str, Any]
+    curves: list[CurvesRecord] = Field(description="of each configuration: the median of its usable runs over time")
     runs: list[RunRecord]
 
 

@@ -6,6 +6,7 @@ Every meaning is in a word and a symbol; colour only repeats it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Final, Literal
 
@@ -15,7 +16,7 @@ from harness.compare.record import Comparison, ContrastRecord, FigureRecord, Gat
 from harness.compare.words import change, interval, value_of
 from harness.wording import counted, lines_of, listed, share
 
-__all__ = ["DECISIONS", "effect_of", "overview", "render", "verdict_word"]
+__all__ = ["DECISIONS", "about", "effect_of", "overview", "render", "verdict_word"]
 
 Role = Literal["good", "bad", "unsure", "title"]
 
@@ -28,8 +29,10 @@ _ANSI: Final[dict[Role, str]] = {
 _RESET: Final = "\x1b[0m"
 _TITLE, _VALUE, _CHANGE, _INTERVAL = 18, 11, 11, 16
 DECISIONS: Final = {"better": "✔ better", "worse": "✖ worse", "equal": "= equal", "unclear": "? unclear", "none": ""}
+_SEEN: Final = {"better": "▸ better", "worse": "▸ worse"}
+_COLUMN: Final = 13  # of the overview
 _ROLES: Final[dict[str, Role]] = {"better": "good", "worse": "bad", "unclear": "unsure"}
-_ASCII: Final = str.maketrans({"✔": "+", "✖": "x", "×": "x", "–": "-", "→": ">", "…": "~"})
+_ASCII: Final = str.maketrans({"✔": "+", "✖": "x", "×": "x", "▸": ">", "–": "-", "→": ">", "…": "~"})
 _OVERVIEW: Final = ("p95", "done_p50", "done_p95", "broken_promises", "cpu")
 
 
@@ -39,7 +42,7 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False, asci
     blocks = [_head(comparison, width)]
     if len(comparison.contrasts) > 1:
         blocks.append(
-            [_painted(line, "title", color) if not number else line for number, line in enumerate(overview(comparison))]
+            [_painted(line, "title", color) if not number else line for number, line in enumerate(overview(comparison, width))]
         )
     for contrast in comparison.contrasts:
         blocks.append(list(_sentence(contrast, width, color)))
@@ -59,18 +62,19 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False, asci
 
 def verdict_word(figure: FigureRecord) -> str:
     """`✔ better`, `? unclear`."""
-    return DECISIONS[figure.direction or figure.decision]
+    return _SEEN[figure.direction] if figure.decision == "seen" else DECISIONS[figure.direction or figure.decision]
 
 
-def overview(comparison: Comparison) -> Iterator[str]:
+def overview(comparison: Comparison, width: int = 80) -> Iterator[str]:
     """Of several configurations: what each came to in a few figures."""
-    shown = [name for name in _OVERVIEW if any(_figure(each, name) for each in comparison.contrasts)]
-    titles = {name: figure.title for each in comparison.contrasts for name in shown if (figure := _figure(each, name))}
     widest = max(len(each.label) for each in comparison.configurations)
-    first = min(max(widest, 8), 80 - 12 * len(shown)) + 1
-    yield " " * first + "".join(f"{_cut(titles[name], 11):>12}" for name in shown)
+    most = min(max((width - widest - 1) // _COLUMN, 3), len(_OVERVIEW))
+    shown = [name for name in _OVERVIEW if any(_figure(each, name) for each in comparison.contrasts)][:most]
+    titles = {name: figure.title for each in comparison.contrasts for name in shown if (figure := _figure(each, name))}
+    first = min(widest, width - 1 - _COLUMN * len(shown)) + 1
+    yield " " * first + "".join(f"{titles[name][: _COLUMN - 1].rstrip():>{_COLUMN}}" for name in shown)
     base = {name: next(figure for each in comparison.contrasts if (figure := _figure(each, name))) for name in shown}
-    cells = "".join(f"{value_of(_known(base[name].base, base[name], of='base'), name):>12}" for name in shown)
+    cells = "".join(f"{value_of(_known(base[name].base, base[name], of='base'), name):>{_COLUMN}}" for name in shown)
     yield f"{_cut(comparison.baseline, first - 1):<{first}}{cells}"
     for contrast in comparison.contrasts:
         cells = ""
@@ -82,7 +86,7 @@ def overview(comparison: Comparison) -> Iterator[str]:
                 else {"better": "✔", "worse": "✖", "equal": "=", "unclear": "?", "none": " "}[figure.direction or figure.decision]
             )
             value = "–" if figure is None else value_of(_known(figure.other, figure, of="other"), name)
-            cells += f"{f'{value} {mark}':>12}"
+            cells += f"{f'{value} {mark}':>{_COLUMN}}"
         yield f"{_cut(contrast.configuration, first - 1):<{first}}{cells}"
 
 
@@ -105,6 +109,11 @@ def effect_of(figure: FigureRecord) -> Effect:
         never_base=figure.never_base,
         never_other=figure.never_other,
     )
+
+
+def about(comparison: Comparison) -> str:
+    """What was compared, and how."""
+    return " ".join(_head(comparison, 10_000))
 
 
 def _head(comparison: Comparison, width: int) -> list[str]:
@@ -143,6 +152,8 @@ def _table(comparison: Comparison, contrast: ContrastRecord, color: bool) -> Ite
             f"{change(effect):>{_CHANGE}}  {interval(effect):<{_INTERVAL}} "
             f"{_painted(word, _ROLES.get(figure.direction or figure.decision), color)}"
         ).rstrip()
+    if any(figure.decision == "seen" for figure in contrast.figures):
+        yield "▸ in these runs; another run of each may come out otherwise"
     if any(figure.decision == "unclear" and figure.needed is not None for figure in contrast.figures):
         yield "? n~12: cannot be told; about 12 blocks would be needed to find what matters"
 
@@ -174,9 +185,11 @@ def _hanging(symbol: str, text: str, width: int) -> Iterator[str]:
 
 def _short_labels(comparison: Comparison, configuration: str) -> tuple[str, str]:
     """In the heads of columns: of one factor the values alone."""
-    if len(comparison.factors) == 1:
-        key = comparison.factors[0].key
-        return comparison.baseline.removeprefix(f"{key}="), configuration.removeprefix(f"{key}=")
+    keys = {tuple(re.findall(r"([\w.-]+)=", each.label)) for each in comparison.configurations}
+    if len(keys) == 1 and len(names := next(iter(keys))) == 1:
+        base, other = (label.removeprefix(f"{names[0]}=") for label in (comparison.baseline, configuration))
+        if _cut(base, _VALUE - 1) != _cut(other, _VALUE - 1):
+            return base, other
     return "baseline", "this"
 
 

@@ -33,6 +33,9 @@ def sentence(contrasts: Sequence[Contrast], name: str, base: str, n_blocks: int)
         parts.append(f"worse in {_named(worse)}")
     if not told:
         return f"{name} could not be compared with {base}: no figure is known of both."
+    if not n_blocks and parts:
+        rest = f" Little or no difference was seen in {_titles([*unclear, *equal])}." if unclear or equal else ""
+        return f"In these runs {name} was {' and '.join(parts)}, against {base}.{rest}"
     if not parts:
         if not unclear:
             return f"{name} and {base} are equal in all {counted(len(equal), 'figure')} that were compared."
@@ -86,7 +89,7 @@ def value_of(value: float | None, quantity: str) -> str:
     if math.isinf(value):
         return "never"
     if QUANTITIES[quantity].unit == "":
-        return f"{value:,.0f}" if value >= 9.95 or value == round(value) else f"{value:.1f}"
+        return f"{value:,.0f}" if value >= 9.95 or abs(value - round(value)) < 0.05 else f"{value:.1f}"
     return figure(value, QUANTITIES[quantity].unit)
 
 
@@ -97,7 +100,7 @@ def _named(contrasts: Sequence[Contrast]) -> str:
 def _one(contrast: Contrast) -> str:
     effect, name = contrast.effect, contrast.quantity
     pair = f"{value_of(effect.other, name)} instead of {value_of(effect.base, name)}"
-    if effect.scale == "never":
+    if effect.scale == "never" and math.isinf(effect.base) == math.isinf(effect.other):
         pair = f"never ended in {effect.never_other} instead of {effect.never_base} of {effect.n} runs"
     return f"{QUANTITIES[name].title} ({pair})"
 

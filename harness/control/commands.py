@@ -7,7 +7,6 @@ As text, for people: `rate=200`, `pool=8`, `fault=stop+2s`, `mark=deploy`, `stop
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ __all__ = [
     "Stop",
     "command_of",
     "parse_command",
+    "printable",
 ]
 
 HIGHEST_RATE_PER_S: Final = 100_000
@@ -204,24 +204,34 @@ def command_of(do: str, value: object) -> Command:
 
 
 def _number(value: object, least: float, most: float, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not least <= value <= most:
-        msg = f"{what} is a number from {least:g} to {most:,}; given {value!r}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        msg = f"{what} is a number from {least:g} to {most:,}; given {_short(value)}"
         raise ValueError(msg)
     return value
 
 
 def _whole(value: object, least: int, most: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        msg = f"{what} is a whole number from {least} to {most:,}; given {value!r}"
+        msg = f"{what} is a whole number from {least} to {most:,}; given {_short(value)}"
         raise ValueError(msg)
     return value
 
 
 def _text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST_TEXT:
-        msg = f"{what} is a text of 1 to {LONGEST_TEXT} characters; given {value!r}"
+    if not isinstance(value, str) or not printable(value) or len(value) > LONGEST_TEXT:
+        msg = f"{what} is a text of 1 to {LONGEST_TEXT} characters; given {_short(value)}"
         raise ValueError(msg)
-    return " ".join(value.split())
+    return printable(value)
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal would obey or a file could not hold."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, (bool, int, float, str)) or value is None else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _rate(value: object) -> SetRate:
@@ -229,10 +239,10 @@ def _rate(value: object) -> SetRate:
 
 
 def _tasks(value: object) -> SetTasks:
-    if value not in TASK_KINDS:
-        msg = f"tasks are one of {', '.join(TASK_KINDS)}; given {value!r}"
+    if not isinstance(value, str) or value not in TASK_KINDS:
+        msg = f"tasks are one of {', '.join(TASK_KINDS)}; given {_short(value)}"
         raise ValueError(msg)
-    return SetTasks(str(value))
+    return SetTasks(value)
 
 
 def _length(value: object) -> SetLength:
@@ -251,7 +261,7 @@ def _fault(value: object) -> FaultNow:
 
 def _stop(value: object) -> Stop:
     if value is not None:
-        msg = f"stop takes no value; given {value!r}"
+        msg = f"stop takes no value; given {_short(value)}"
         raise ValueError(msg)
     return Stop()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.control.commands import KINDS, Command, command_of
+from harness.control.commands import KINDS, Command, command_of, printable
 
 __all__ = ["Inbox", "Received"]
 
@@ -18,6 +19,7 @@ _MOST: Final = 10_000
 """Commands in one run. Somebody who sends more of them has a program that does not stop."""
 
 _OLDEST_NS: Final = 10_000_000_000
+_MOST_SHOWN: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Received:
 
     id: str  # empty: it has none that could be answered
     do: str
-    value: Any
+    value: float | str | None
     who: str
     asked_ns: int  # when it was written, or read if that is not known
     command: Command | None
@@ -69,13 +71,13 @@ class Inbox:
         self._n_taken += 1
         try:
             said = json.loads(line) if len(line) <= _LONGEST_LINE else None
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict):
             return Received("", "", None, "", now_ns, None, "it is no line of JSON that says a command")
         number, do, who, value = (said.get(key) for key in ("id", "do", "who", "value"))
-        number = number if isinstance(number, str) and 0 < len(number) <= 64 else ""
-        do = do if isinstance(do, str) else ""
+        number = number if isinstance(number, str) and re.fullmatch(r"[\w.-]{1,64}", number) else ""
+        do = printable(do)[:40] if isinstance(do, str) else ""
         sent_ns = said.get("sent_ns")
         asked_ns = sent_ns if isinstance(sent_ns, int) and now_ns - _OLDEST_NS <= sent_ns <= now_ns else now_ns
         command, why_not = None, ""
@@ -84,11 +86,20 @@ class Inbox:
         elif not number:
             why_not = "it has no id"
         elif do not in KINDS:
-            why_not = f"this session knows no command {do[:40]!r}; it knows {', '.join(KINDS)}"
+            why_not = f"this session knows no command {do!r}; it knows {', '.join(KINDS)}"
         else:
             try:
                 command = command_of(do, value)
             except ValueError as error:
                 why_not = str(error)
-        shown = value if isinstance(value, (int, float)) else None if value is None else str(value)[:200]
-        return Received(number, do[:40], shown, who[:80] if isinstance(who, str) else "", asked_ns, command, why_not)
+        who = printable(who)[:80] if isinstance(who, str) else ""
+        return Received(number, do, _shown(value), who, asked_ns, command, why_not)
+
+
+def _shown(value: Any) -> float | str | None:
+    """What was given, as far as it can be written down and shown."""
+    if isinstance(value, (int, float)):
+        return value if -_MOST_SHOWN <= value <= _MOST_SHOWN else "a number out of all bounds"
+    if isinstance(value, str):
+        return printable(value)[:200]
+    return None if value is None else f"a {type(value).__name__}"

@@ -92,10 +92,10 @@ class LoadChange(Action):
             self.begin()
             return
         if len(answers) < self._loads.n_processes:
-            if self._loads.is_over or now_ns - self._asked_ns > _PATIENCE_NS:
+            if self._loads.is_partly_over or now_ns - self._asked_ns > _PATIENCE_NS:
                 self._settle(go=False)
                 n = self._loads.n_processes
-                why = "the load has ended" if self._loads.is_over else f"{len(answers)} of {n} load processes answered"
+                why = "the load has ended" if self._loads.is_partly_over else f"{len(answers)} of {n} load processes answered"
                 raise Refused(why)
             return
         if len({each["schedule"] for each in answers}) > 1:
@@ -109,7 +109,8 @@ class LoadChange(Action):
             "load_changed",
             id=self._number,
             at_ns=self._from_ns,
-            rate_per_s=wanted.rate_per_s,
+            # Where the load ends there is no rate any more.
+            rate_per_s=wanted.rate_per_s if self._from_ns < self._until_ns else None,
             users=wanted.users,
             load_end_ns=self._until_ns,
             **self._planned,
@@ -117,8 +118,12 @@ class LoadChange(Action):
 
     def _confirmed(self) -> Landed | None:
         answers = self._loads.answers("settled", self._id)
-        is_told = len(answers) == self._loads.n_processes or self._loads.is_over
-        if not is_told or time.monotonic_ns() < self._from_ns:
+        is_told = len(answers) == self._loads.n_processes or self._loads.is_partly_over
+        now_ns = time.monotonic_ns()
+        if self._wanted.from_ns is not None:
+            # Another end is so from now on, long before it comes.
+            return Landed(now_ns, self._what) if is_told else None
+        if not is_told or now_ns < self._from_ns:
             return None
         late_ns = max((each["at_ns"] for each in answers), default=self._from_ns) - self._from_ns
         late = f"; the last load process heard it {late_ns / 1e6:,.0f} ms after that" if late_ns > _LEAD_NS else ""
@@ -131,9 +136,9 @@ class LoadChange(Action):
 
 def require_load(loads: Loads, now_ns: int) -> None:
     """Raises Refused unless load is being sent that can be changed."""
-    if not loads.start_ns or now_ns < loads.start_ns:
+    if not loads.start_ns:
         raise Refused("the load has not begun")
-    if loads.is_over or now_ns >= loads.end_ns:
+    if loads.is_partly_over or now_ns >= loads.end_ns:
         raise Refused("the load has ended")
     if not loads.are_all_here:
         raise Refused("load machines take part, and the load is changed only where all of it is sent from here")

@@ -86,7 +86,8 @@ class FaultAtOnce(Action):
         """When the fault says so itself."""
         if self._by_hand.refused:
             raise Refused(self._by_hand.refused)
-        return None if self._by_hand.landed_ns is None else Landed(self._by_hand.landed_ns, str(self._plan.name))
+        landed_ns = self._by_hand.landed_ns
+        return None if landed_ns is None else Landed(landed_ns, f"{self._plan.name}: boot {self._by_hand.boot}")
 
 
 class TasksChange(FaultAtOnce):
@@ -104,7 +105,9 @@ class TasksChange(FaultAtOnce):
         """When the next boot is ready."""
         super().landed()
         up_ns = self._by_hand.up_ns
-        return None if up_ns is None else Landed(up_ns, f"restarted with {self._kind} tasks")
+        if up_ns is None:
+            return None
+        return Landed(up_ns, f"restarted with {self._kind} tasks: boot {(self._by_hand.boot or 0) + 1}")
 
 
 def pool_sizes(server: ServerUnderTest) -> dict[int, int]:

@@ -160,7 +160,7 @@ class Steering:
             case Mark(text=text):
                 return _Marked(each.received.asked_ns, text)
             case SetRate(per_s=per_s):
-                return self._load_change(number, self._rate(per_s), f"{per_s:g} requests/s")
+                return self._load_change(number, self._rate(per_s), f"{per_s:g} requests/s{self._in_place_of()}")
             case SetUsers(n=n):
                 if not self._plan.is_closed:
                     raise Refused("requests start on their own, not by users: change their rate")
@@ -191,6 +191,11 @@ class Steering:
         if ceiling is not None and per_s > ceiling and not plan.above_ceiling:
             raise Refused(f"the load generator can send at most {ceiling:,.0f} requests/s here")
         return Wanted(rate_per_s=per_s)
+
+    def _in_place_of(self) -> str:
+        if self._rate_per_s is not None:
+            return ""
+        return ", in place of what was left of the " + ("stages" if self._plan.stages is not None else "replay")
 
     def _length(self, for_s: float) -> Wanted:
         loads, now_ns = self._loads, time.monotonic_ns()
@@ -228,8 +233,10 @@ class Steering:
 
     def _tasks_change(self, number: str, kind: str) -> TasksChange:
         entry, server = self.entry, self.server
-        if entry is None or server is None:
+        if self._plan.scenario is None:
             raise Refused("what kind of tasks an app of one's own has, only its code says")
+        if entry is None or server is None:
+            raise Refused("the server has not been started")
         if kind == self._tasks:
             raise Refused(f"the tasks are {kind} already")
         if "inline" in {kind, self._tasks}:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,20 @@ from harness.spans import NONE_NS, TaskSpans, task_spans
 from harness.statistics import Quantiles, measure, quantiles_ms
 from harness.timeline import backlog_steps, busy_steps, pool_of
 
-__all__ = ["RATE_NS", "Figures", "Recent", "Works", "edges_of", "figures_at", "leaving", "oldest_at", "works_of"]
+__all__ = ["RATE_NS", "Figures", "Left", "Recent", "Works", "edges_of", "figures_at", "leaving", "oldest_at", "works_of"]
 
 RATE_NS: Final = 5_000_000_000
 """Rates are of the last five seconds."""
 
 MOST_BINS: Final = 2_000
+
+
+class Left(NamedTuple):
+    """What a boot had at its death."""
+
+    queued: int
+    running: int
+    lost: int  # of both: those of this run without an effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Figures:
     running: int
     lost_queued: int  # without an effect
     lost_running: int
-    left: Mapping[int, tuple[int, int]]  # by boot that is dead: queued and running at its death, all its processes together
+    left: Mapping[int, Left]  # by boot that is dead, all its processes together
     response: Quantiles
     done: Quantiles
     run_mean_ms: float
@@ -113,8 +121,9 @@ def figures_at(
     backlog, busy = backlog_steps(evidence), busy_steps(evidence)
     work = works_of(evidence, result)
     is_queued, is_running = work.is_open & (work.started_ns == 0), work.is_open & (work.started_ns != 0)
-    lost_queued, lost_running = _lost(result, work)
+    lost_queued, lost_running, lost = _lost(result, work)
     run = spans.run_ns[spans.run_ns != NONE_NS]
+    whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
     answered, finished = (ops.outcome != Outcome.REJ) & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
@@ -134,10 +143,14 @@ def figures_at(
         running=int(np.count_nonzero(is_running)),
         lost_queued=lost_queued,
         lost_running=lost_running,
-        left={boot.boot: left_in(evidence.tasks.get(boot.boot, ())) for boot in evidence.boots if boot.reaped_ns is not None},
+        left={
+            boot.boot: Left(*left_in(evidence.tasks.get(boot.boot, ())), lost=lost.count(boot.boot))
+            for boot in evidence.boots
+            if boot.reaped_ns is not None
+        },
         response=statistics.response,
         done=statistics.done,
-        run_mean_ms=float(run.mean()) / 1e6 if len(run) else math.nan,
+        run_mean_ms=whole_run_ns / len(run) / 1e6 if len(run) else math.nan,
         backlog_max=backlog.highest(),
         saturated_s=pool_of(evidence, result).saturated_s,
         oldest_queued_ns=int(work.due_ns[is_queued].min()) if is_queued.any() else None,
@@ -186,6 +199,7 @@ class Works:
     """Task rows whose operation was sent: from when until when each was neither done nor given up."""
 
     key: NDArray[np.uint64]
+    boot: NDArray[np.uint16]
     due_ns: NDArray[np.int64]
     accepted_ns: NDArray[np.int64]
     started_ns: NDArray[np.int64]  # 0: it has not
@@ -214,6 +228,7 @@ def works_of(evidence: Evidence, result: Account) -> Works:
                 parts.append(
                     (
                         key_of(own["op"], own["index"]),
+                        np.full(len(own), boot, np.uint16),
                         ops.due_ns[where[known]],
                         own["accepted_ns"].astype(np.int64),
                         own["started_ns"].astype(np.int64),
@@ -221,7 +236,7 @@ def works_of(evidence: Evidence, result: Account) -> Works:
                         is_lost,
                     )
                 )
-    empty = (np.empty(0, np.uint64), *(np.empty(0, np.int64) for _ in range(4)), np.empty(0, np.bool_))
+    empty = (np.empty(0, np.uint64), np.empty(0, np.uint16), *(np.empty(0, np.int64) for _ in range(4)), np.empty(0, np.bool_))
     return Works(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
 
 
@@ -242,14 +257,15 @@ def leaving(rows: Rows, dead_ns: int | None) -> tuple[NDArray[np.int64], NDArray
     return np.maximum(left, rows["accepted_ns"].astype(np.int64)), is_lost
 
 
-def _lost(result: Account, work: Works) -> tuple[int, int]:
-    """Queued and running ones that were lost, and left no effect."""
-    if result.inline or result.accepted_rows != result.accepted:
-        return result.lost_queued, result.lost_running
+def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:
+    """Queued and running ones that were lost, and left no effect; and the boot of each."""
     order = np.argsort(work.key[work.is_lost], kind="stable")
     without = result.tables.effects.of(work.key[work.is_lost][order]) == 0
     has_started = (work.started_ns[work.is_lost] != 0)[order]
-    return int(np.count_nonzero(without & ~has_started)), int(np.count_nonzero(without & has_started))
+    boots: list[int] = work.boot[work.is_lost][order][without].tolist()
+    if result.inline or result.accepted_rows != result.accepted:
+        return result.lost_queued, result.lost_running, boots
+    return int(np.count_nonzero(without & ~has_started)), int(np.count_nonzero(without & has_started)), boots
 
 
 def _recent(evidence: Evidence, result: Account, spans: TaskSpans, at_ns: int) -> Recent:

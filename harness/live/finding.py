@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from harness.accounting import account
 from harness.findings import Facts, find
@@ -13,7 +13,24 @@ from harness.spans import task_spans
 from harness.statistics import measure
 from harness.timeline import backlog_steps, busy_steps, pool_of, timeline
 
-__all__ = ["findings_at"]
+__all__ = ["findings_at", "found_at_ns"]
+
+_EVERY_NS: Final = 2_000_000_000
+_ROWS: Final = 40_000
+_AFTER_NS: Final = 1_000_000_000
+
+
+def found_at_ns(events: Sequence[Mapping[str, Any]], n_rows: int, at_ns: int, start_ns: int) -> int | None:
+    """The instant of which findings are told at another one, so that they need not be looked for all the time; None: of none.
+
+    Every two seconds; the more rows there are to be looked at, the more seldom. And one second after a server that was ended is
+    back, for it is then that somebody wants to know.
+    """
+    every_ns = _EVERY_NS << max(n_rows // _ROWS, 0).bit_length()
+    step_ns = start_ns + (at_ns - start_ns) // every_ns * every_ns
+    back = [event["t_ns"] + _AFTER_NS for event in events if event["event"] == "boot_ready" and event["boot"] > 1]
+    latest_ns = max([step_ns, *(instant for instant in back if instant <= at_ns)])
+    return latest_ns if latest_ns > start_ns else None
 
 
 def findings_at(evidence: Evidence, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> tuple[Finding, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ class Follower:
         self._every_s = every_s
         self._wanted: Wanted = _FIRST
         self._newest: Frame | None = None
+        self._is_told_last = False  # the newest frame is of a run in which nothing moves any more
         self._is_asked = threading.Event()
         self._is_closed = False
         self._lock = threading.Lock()
@@ -61,7 +63,7 @@ class Follower:
         every_s = self._every_s
         while not self._is_closed:
             began = time.monotonic()
-            cost_s = self._make()
+            cost_s = self._make_or_tell()
             every_s = _paced(every_s, cost_s, self._every_s)
             # Asked meanwhile: again at once. A screen that asks with every key must not keep a core busy, though.
             self._is_asked.wait(max(began + every_s - time.monotonic(), 0.0))
@@ -69,13 +71,30 @@ class Follower:
                 self._is_asked.clear()
                 time.sleep(min(cost_s, every_s))
 
+    def _make_or_tell(self) -> float:
+        began = time.thread_time()
+        try:
+            return self._make()
+        except Exception as error:  # noqa: BLE001 - whatever it is, a screen that stands still without a word is worse
+            trace = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(trace.filename).name}, line {trace.lineno}"
+            problem = f"no newer picture can be made: {type(error).__name__}: {error} ({where}); the run itself goes on"
+            if self._newest is not None and not self._is_closed:
+                self._tell(replace(self._newest, problem=problem))
+            return time.thread_time() - began
+
     def _make(self) -> float:
         """Makes a frame and tells it. Returns what it cost, in s of processor time."""
         began = time.thread_time()
-        self._history.refresh()
         with self._lock:
             wanted = self._wanted
-        frame = self._history.frame(self._look_of(wanted))
+        if not self._history.is_final:
+            self._history.refresh()
+        look = self._look_of(wanted)
+        if self._history.is_final and self._newest is not None and self._is_told_last and look == self._newest.look:
+            return time.thread_time() - began
+        self._is_told_last = self._history.is_final
+        frame = self._history.frame(look)
         cost_s = time.thread_time() - began
         self._newest = frame = replace(frame, cost_ms=cost_s * 1e3)
         if not self._is_closed:

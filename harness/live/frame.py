@@ -109,7 +109,7 @@ class About:
     pool: int | None
     workers: int
     load: str  # in words: "50/s", "120 users", "stages"
-    for_s: float
+    for_s: float  # of the load, as it was changed last
     warm_up_s: float
     plan_text: str  # plan.toml
     has_server_witness: bool

@@ -98,8 +98,17 @@ def evidence_is_inline(evidence: Evidence) -> bool:
     return evidence.expectation.tasks_per_request == 0 and evidence.expectation.effects_per_request > 0
 
 
-def about_of(path: Path, shown: str, plan: Mapping[str, Any], plan_text: str, *, is_seen: bool, can_be_steered: bool) -> About:
-    """What is run. A plan of another version may lack anything."""
+def about_of(
+    path: Path,
+    shown: str,
+    plan: Mapping[str, Any],
+    plan_text: str,
+    *,
+    load_s: float | None,
+    is_seen: bool,
+    can_be_steered: bool,
+) -> About:
+    """What is run. `load_s`: how long its load lasts, if that is known. A plan of another version may lack anything."""
     scenario = plan.get("scenario")
     command = " ".join(map(str, plan.get("command") or ()))
     return About(
@@ -111,7 +120,7 @@ def about_of(path: Path, shown: str, plan: Mapping[str, Any], plan_text: str, *,
         pool=plan.get("pool"),
         workers=int(plan.get("workers") or 1),
         load=_load_in_words(plan),
-        for_s=float(plan.get("for_s") or 0.0),
+        for_s=float(plan.get("for_s") or 0.0) if load_s is None else load_s,
         warm_up_s=float(plan.get("warm_up_s") or 0.0),
         plan_text=plan_text,
         has_server_witness=is_seen,

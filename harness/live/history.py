@@ -12,25 +12,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from pydantic import ValidationError
 
 from harness.accounting import account
+from harness.control.sending import COMMANDS
 from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
 from harness.live.cutting import cut
-from harness.live.figures import edges_of, figures_at
-from harness.live.finding import findings_at
-from harness.live.frame import Frame, Look, Phase, SideState
+from harness.live.figures import Figures, edges_of, figures_at
+from harness.live.finding import findings_at, found_at_ns
+from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
+from harness.live.ledger import Ledger, is_plain, standing_of
 from harness.live.logs import Logs
+from harness.live.picking import only
 from harness.live.seconds import seconds_of
+from harness.live.shelf import Shelf
 from harness.live.sides import client_states, work_states
 from harness.live.tasklist import task_lines
 from harness.live.telling import tell
 from harness.model import CountedLoad, Evidence, Expectation
-from harness.rows import Kind, RowFile, RowFileError, read_rows
+from harness.rows import RowFile, RowFileError, read_rows
 from harness.rundir import RunDir
 from harness.schema import Finding, Summary
 
@@ -39,17 +42,8 @@ __all__ = ["BEHIND_NS", "History"]
 BEHIND_NS: Final = 100_000_000
 """So long ago is "now": whoever took an instant has had the time to write it down."""
 
-FIND_EVERY_NS: Final = 2_000_000_000
 _MOST_KEPT: Final = 64
 _NO_SCENARIO: Final[dict[str, Any]] = {"name": "", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
-
-_LAST_INSTANTS: Final = {
-    Kind.REQUESTS: ("sent_ns", "done_ns"),
-    Kind.TASKS: ("accepted_ns", "flushed_ns", "started_ns", "finished_ns", "failed_ns", "dropped_ns"),
-    Kind.EFFECTS: ("arrived_ns",),
-    Kind.GAUGES: ("t_ns",),
-    Kind.MACHINE: ("t_ns",),
-}
 
 
 class History:
@@ -62,7 +56,8 @@ class History:
         self._rundir = RunDir(path.resolve())
         self._journal = Journal(self._rundir.events)
         self._logs = Logs(self._rundir.path)
-        self._files: list[RowFile] = []
+        self._shelf = Shelf(self._rundir.path)
+        self._ledgers: dict[bool, Ledger] = {}  # for the newest instant, and for earlier ones
         self._scenario: dict[str, Any] | None = None
         self._environment: dict[str, Any] = {}
         self._found: dict[int, tuple[Finding, ...]] = {}
@@ -70,28 +65,36 @@ class History:
         self._summary: Summary | None = None
         self._problem = ""
         self._is_held = False
+        self._is_strange = False
+        self._n_looked_at = 0
         self._newest_ns = 0
         self._number = 0
 
     def refresh(self) -> None:
         """Reads what is new. What is not there, or not yet, is no error."""
         now_ns = time.monotonic_ns()
+        self._journal.refresh()
         # Not before its first event: a session claims its directory before that, and must not find it claimed.
         self._is_held = bool(self._journal.all) and _is_held(self._rundir.path)
-        self._journal.refresh()
+        if not self._is_held:
+            # What it wrote last, before it let go.
+            self._journal.refresh()
         self._logs.refresh()
         self._read_once()
-        try:
-            paths = sorted(self._rundir.path.glob("*.rows"))
-        except OSError:
-            paths = []
-        self._files = [file for path in paths if (file := _read(path)) is not None]
+        if self._journal.all:
+            over = {event["boot"] for event in self._journal.all if event["event"] == "boot_reaped"}
+            self._shelf.refresh(int(self._journal.all[0].get("run_tag", 0)), over)
         if self._summary is None:
             self._read_summary()
         if self._has_ended:
             self._newest_ns = max(self._newest_ns, self._last_ns())
         else:
             self._newest_ns = max(now_ns - BEHIND_NS, self._first_ns())
+
+    @property
+    def is_final(self) -> bool:
+        """It has been judged, and whoever did has let it go: nothing will be another next time."""
+        return self._summary is not None and not self._is_held
 
     def frame(self, look: Look) -> Frame:
         """The run as it stood at `look.at_s`, as of the last `refresh`."""
@@ -100,6 +103,7 @@ class History:
         newest_ns = self._newest_ns
         asked_ns = newest_ns if look.at_s is None else self._start_ns(newest_ns) + round(look.at_s * 1e9)
         at_ns = max(min(asked_ns, newest_ns), self._first_ns())
+        self._look_at_events()
         known = self._known(look, at_ns, self._start_ns(at_ns))
         return frame_of(known, look, self._number, (time.thread_time_ns() - began_ns) / 1e6)
 
@@ -107,16 +111,12 @@ class History:
         events, is_newest = self._journal.until(at_ns), at_ns >= self._newest_ns
         plan = _plan_of(events)
         is_over = is_newest and self._has_ended
-        evidence = self._evidence(at_ns)
-        figures = figures_at(
-            evidence, at_ns, edges_of(start_ns, look.from_s, look.until_s, look.bin_s, at_ns), heat=look.heat, is_over=is_over
-        )
-        seconds = seconds_of(evidence, account(evidence), at_ns)
+        evidence = self._evidence(at_ns, self._shelf.files(at_ns))
+        figures, states = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
         pool = _pool_of(evidence)
-        told = tell(events, plan, figures.left, at_ns, start_ns, pool)
+        told = tell([] if self._is_strange else events, plan, figures.left, at_ns, start_ns, pool)
         phase = self._phase(told.phase, is_newest=is_newest)
         is_seen = bool(evidence.tasks) or plan.get("engine") != "command"
-        states = client_states(seconds, evidence.warm_up_s), work_states(seconds)
         return Known(
             about=about_of(
                 self._rundir.path,
@@ -124,16 +124,17 @@ class History:
                 plan,
                 self._plan_text,
                 is_seen=is_seen,
-                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and not self._has_ended,
+                load_s=self._load_s(events, start_ns),
+                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and (self._rundir.path / COMMANDS).exists(),
             ),
             told=told,
             phase=phase,
             evidence=evidence,
             figures=figures,
-            client=states[0][-1] if states[0] else SideState.WAITING,
-            work=states[1][-1] if states[1] else SideState.WAITING,
-            tasks=() if look.tasks is None else task_lines(evidence, look.tasks, look.n_tasks, at_ns),
-            findings=self._findings(plan, at_ns, start_ns, is_newest=is_newest),
+            client=states[0],
+            work=states[1],
+            tasks=self._tasks(evidence, look, at_ns, is_newest=is_newest),
+            findings=self._findings(figures, at_ns, start_ns, is_newest=is_newest),
             log=self._logs.lines,
             summary=self._summary if is_newest else None,
             problem=self._problem,
@@ -142,12 +143,74 @@ class History:
             newest_ns=self._newest_ns,
         )
 
-    def _evidence(self, at_ns: int) -> Evidence:
+    def _look_at_events(self) -> None:
+        """Whether they can be understood: they may be of another version, or damaged."""
+        events = self._journal.all
+        if len(events) == self._n_looked_at:
+            return
+        self._n_looked_at = len(events)
+        try:
+            evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, [])
+            tell(events, _plan_of(events), {}, self._newest_ns, self._start_ns(self._newest_ns), None)
+            self._is_strange = False
+        except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+            self._is_strange = True
+            why = f"{type(error).__name__}: {error}"
+            self._problem = f"events.jsonl cannot be understood ({why}): the run may be of another version of afterload"
+
+    def _load_s(self, events: Sequence[dict[str, Any]], start_ns: int) -> float | None:
+        """How long the load lasts, as it was changed last; None: it has not begun."""
+        ends = [event["load_end_ns"] for event in events if event["event"] in {"load_started", "load_changed"}]
+        return (ends[-1] - start_ns) / 1e9 if ends else None
+
+    def _figures(
+        self, evidence: Evidence, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
+    ) -> tuple[Figures, tuple[SideState, SideState]]:
+        """Of evidence without rows: kept up to date where that can be done, else from all rows."""
+        shelf = self._shelf
+        if is_plain(evidence, shelf.requests, shelf.works):
+            standing = standing_of(evidence, shelf.works, self._first_ns(), is_over=is_over)
+            ledger = self._ledgers.get(is_newest)
+            if ledger is None or ledger.standing != standing or ledger.until_ns > at_ns:
+                ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
+            if ledger.until_ns < at_ns:
+                ledger.advance(at_ns)
+            if ledger.is_late:
+                ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
+                ledger.advance(at_ns)
+            self._ledgers[is_newest] = ledger
+            return ledger.figures(evidence, look), ledger.states(evidence.warm_up_s)
+        whole = self._whole(at_ns)
+        edges = edges_of(start_ns, look.from_s, look.until_s, look.bin_s, at_ns)
+        seconds = seconds_of(whole, account(whole), at_ns)
+        client, work = client_states(seconds, whole.warm_up_s), work_states(seconds)
+        waiting = [SideState.WAITING]
+        return figures_at(whole, at_ns, edges, heat=look.heat, is_over=is_over), ((client or waiting)[-1], (work or waiting)[-1])
+
+    def _tasks(self, evidence: Evidence, look: Look, at_ns: int, *, is_newest: bool) -> tuple[TaskLine, ...]:
+        if look.tasks is None:
+            return ()
+        shelf, ledger = self._shelf, self._ledgers.get(is_newest)
+        chosen = None
+        if ledger is not None and ledger.until_ns == at_ns and is_plain(evidence, shelf.requests, shelf.works):
+            chosen = ledger.of_status(look.tasks, look.n_tasks)
+        if chosen is None:
+            of_them = self._whole(at_ns)
+        else:
+            of_them = only(evidence, chosen, shelf.requests, shelf.works, shelf.effects, at_ns)
+        return task_lines(of_them, look.tasks, look.n_tasks, at_ns)
+
+    def _whole(self, at_ns: int) -> Evidence:
+        """With all rows."""
+        paths = sorted(self._rundir.path.glob("*.rows"))
+        return self._evidence(at_ns, [file for path in paths if (file := _read(path)) is not None])
+
+    def _evidence(self, at_ns: int, files: Sequence[RowFile]) -> Evidence:
         """Everything that was known at the instant."""
         events = self._journal.until(at_ns)
-        if not events:
-            return Evidence(0, at_ns, at_ns, 0, Expectation(0, 0), (), {}, (), ())
-        evidence = evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, self._files)
+        evidence = _nothing(at_ns)
+        if events and not self._is_strange:
+            evidence = evidence_of(events, _plan_of(events), self._scenario or _NO_SCENARIO, files)
         notes = notes_of(self._rundir)
         lost = lost_rows_of(events, self._rundir)
         return cut(replace(evidence, notes=notes, lost_rows_of=lost, counted=self._counted(evidence.warm_up_s)), at_ns)
@@ -158,17 +221,19 @@ class History:
             return []
         return counted_of(self._rundir, warm_up_s, [])
 
-    def _findings(self, plan: dict[str, Any], at_ns: int, start_ns: int, *, is_newest: bool) -> tuple[Finding, ...]:
-        """Those of the summary, once it is there; before that, those that could be told at the last whole step."""
+    def _findings(self, figures: Figures, at_ns: int, start_ns: int, *, is_newest: bool) -> tuple[Finding, ...]:
+        """Those of the summary, once it is there; before that, those that could be told a moment ago."""
         if is_newest and self._summary is not None:
             return tuple(self._summary.findings)
-        step_ns = start_ns + (at_ns - start_ns) // FIND_EVERY_NS * FIND_EVERY_NS
-        if step_ns <= start_ns:
+        events = self._journal.until(at_ns)
+        plan = _plan_of(events)
+        step_ns = found_at_ns(events, figures.attempted + figures.accepted, at_ns, start_ns)
+        if step_ns is None:
             return ()
         if step_ns not in self._found:
             if len(self._found) >= _MOST_KEPT:
                 self._found.clear()
-            self._found[step_ns] = findings_at(self._evidence(step_ns), plan, self._environment)
+            self._found[step_ns] = findings_at(self._whole(step_ns), plan, self._environment)
         return self._found[step_ns]
 
     def _phase(self, told: Phase, *, is_newest: bool) -> Phase:
@@ -197,11 +262,7 @@ class History:
 
     def _last_ns(self) -> int:
         """The last thing that was written down."""
-        last = self._journal.last_ns
-        for file in self._files:
-            rows = np.asarray(file.rows)
-            last = max([last, *(int(rows[name].max(initial=0)) for name in _LAST_INSTANTS[file.kind])])
-        return last
+        return max(self._journal.last_ns, self._shelf.last_ns())
 
     def _read_once(self) -> None:
         if self._scenario is None:
@@ -223,6 +284,10 @@ class History:
         except ValidationError as error:
             # Half written, or of another version.
             self._problem = "" if self._is_held else f"summary.json cannot be read: {error.error_count()} problems"
+
+
+def _nothing(at_ns: int) -> Evidence:
+    return Evidence(0, at_ns, at_ns, 0, Expectation(0, 0), (), {}, (), ())
 
 
 def _plan_of(events: Sequence[dict[str, Any]]) -> dict[str, Any]:

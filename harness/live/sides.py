@@ -19,6 +19,7 @@ p95 of what was done is above 1 s and ten times that of the answers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,14 +79,14 @@ class Glance:
     lost: int
 
 
-def client_states(seconds: Seconds, warm_up_s: float) -> tuple[SideState, ...]:
-    """At the end of each second."""
+def client_states(seconds: Seconds, warm_up_s: float, known: Sequence[SideState] = ()) -> list[SideState]:
+    """At the end of each second. `known`: of the first ones, from an earlier call."""
     bad = _last(seconds.rejected + seconds.indeterminate, _WINDOW)
     ended = _last(seconds.acked + seconds.rejected + seconds.indeterminate, _WINDOW)
     base_ms, from_second = _base(seconds, warm_up_s)
-    states = []
-    state = SideState.WAITING
-    for second in range(len(seconds)):
+    states = list(known)
+    state = states[-1] if states else SideState.WAITING
+    for second in range(len(states), len(seconds)):
         is_bad = bad[second] >= _FEWEST and bad[second] >= _BAD_SHARE * ended[second]
         stays_bad = state is SideState.FAILING and bad[second] > _BAD_SHARE / 2 * ended[second]
         limit_ms = max(_SLOW_MS, _SLOW_TIMES * base_ms) if second >= from_second else math.inf
@@ -101,16 +102,16 @@ def client_states(seconds: Seconds, warm_up_s: float) -> tuple[SideState, ...]:
         elif ended[second] or state is not SideState.WAITING:
             state = SideState.OK
         states.append(state)
-    return tuple(states)
+    return states
 
 
-def work_states(seconds: Seconds) -> tuple[SideState, ...]:
-    """At the end of each second."""
+def work_states(seconds: Seconds, known: Sequence[SideState] = ()) -> list[SideState]:
+    """At the end of each second. `known`: of the first ones, from an earlier call."""
     failed, ended = _last(seconds.failed, _WINDOW), _last(seconds.ended, _WINDOW)
     accepted, lost = _last(seconds.accepted, _WINDOW), _last(seconds.lost, _LOST_S)
-    states = []
-    state, has_begun = SideState.WAITING, False
-    for second in range(len(seconds)):
+    states = list(known)
+    state, has_begun = states[-1] if states else SideState.WAITING, any(state is not SideState.WAITING for state in states)
+    for second in range(len(states), len(seconds)):
         has_begun = has_begun or bool(seconds.accepted[second])
         left = _FAILED_LEFT if state is SideState.FAILING else _FAILED_SHARE
         raises = failed[second] >= _FEWEST and failed[second] >= left * ended[second]
@@ -131,7 +132,7 @@ def work_states(seconds: Seconds) -> tuple[SideState, ...]:
         elif has_begun:
             state = SideState.OK
         states.append(state)
-    return tuple(states)
+    return states
 
 
 def client_state_over_all(at: Glance) -> SideState:
@@ -153,7 +154,7 @@ def work_state_over_all(at: Glance, finished: int) -> SideState:
 def client_side(state: SideState, at: Glance) -> Side:
     """The tile."""
     errors = at.bad / at.answers if at.answers else 0.0
-    p95 = duration_ms(at.response_ms, none="-")
+    p95 = _shown(at.response_ms)
     lines = (f"p95 {p95}  bad {errors:.1%}", f"{at.attempted:,} sent")
     if not at.has_begun:
         return Side(SideState.WAITING, "WAITING", ("nothing was sent yet",), "No request has been due yet.")
@@ -178,7 +179,7 @@ def work_side(state: SideState, at: Glance) -> Side:
     if at.is_inline:
         why = "The work is done before the answer: what the client waits for is the work."
         return Side(SideState.OK if at.answers else SideState.WAITING, "INLINE", ("done before the answer",), why)
-    p95 = duration_ms(at.done_ms, none="-")
+    p95 = _shown(at.done_ms)
     oldest = () if at.oldest_s is None else (f"oldest {duration_s(at.oldest_s)}",)
     lines = (f"p95 {p95}  queue {at.backlog:,}", *oldest)
     rates = f"{per_second(at.accepted_per_s, 'tasks')} come in, {per_second(at.finished_per_s)} get done"
@@ -199,6 +200,11 @@ def work_side(state: SideState, at: Glance) -> Side:
         waited = f"; the oldest that is not has waited {duration_s(at.oldest_s)}" if at.oldest_s is not None else ""
         return Side(state, "SLOW", lines, f"Work gets done, but late: p95 {p95}{waited}.")
     return Side(SideState.OK, "OK", lines, f"Work is done soon after it was asked for: {rates}.")
+
+
+def _shown(value_ms: float | None) -> str:
+    """`-`: there is none; `never`: that share will never be answered."""
+    return "never" if value_ms is not None and math.isinf(value_ms) else duration_ms(value_ms, none="-")
 
 
 def _last(counts: NDArray[np.int64], n: int) -> NDArray[np.int64]:

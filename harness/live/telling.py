@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.faults import KINDS
+from harness.live.figures import Left
 from harness.live.frame import Boot, Mark, MarkKind, Outage, Phase, Setting
 from harness.load.pacing import planned_profile
 
 __all__ = ["Told", "tell"]
 
 Event = Mapping[str, Any]
-Left = Mapping[int, tuple[int, int]]
+Lefts = Mapping[int, Left]
 
 _PHASES: Final = {"start": Phase.START, "load": Phase.LOAD, "fault": Phase.LOAD, "drain": Phase.DRAIN, "stop": Phase.STOP}
+_NOTHING_LEFT: Final = Left(0, 0, 0)
 _LOADS: Final = {"rate", "users", "for"}
 _SETTINGS: Final = {"pool", "tasks"}
 
@@ -36,7 +38,7 @@ class Told:
     is_there: bool  # the server is up and moves, or was stopped because the run is over
 
 
-def tell(events: Sequence[Event], plan: Mapping[str, Any], left: Left, at_ns: int, start_ns: int, pool: int | None) -> Told:
+def tell(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, at_ns: int, start_ns: int, pool: int | None) -> Told:
     """`left`: queued and running tasks at the death of each dead boot. `pool`: its size as it was seen last, None: it was not."""
     boots = _Boots(events)
     since = _Since(start_ns)
@@ -154,7 +156,7 @@ class _Boots:
             yield Outage(since(from_ns), None if until_ns is None else since(until_ns))
 
 
-def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Left, since: _Since, at_ns: int) -> Iterator[Mark]:
+def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, since: _Since, at_ns: int) -> Iterator[Mark]:
     ends = {event.get("number"): event for event in events if event["event"] == "fault_ended"}
     orderly = {event.get("boot") for event in events if event["event"] == "boot_signalled" and not event["fault"]}
     by_fault = {event.get("boot") for event in events if event["event"] == "boot_signalled" and event["fault"]}
@@ -174,7 +176,7 @@ def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Left, since: 
                 name = next((each["name"] for each in events if each.get("number") == event["number"]), "fault")
                 yield Mark(since(event["ended_ns"]), MarkKind.FAULT_ENDED, f"{name} over", f"{name} is over")
             case "boot_reaped" if event["boot"] not in orderly:
-                yield _of_death(event, left.get(event["boot"], (0, 0)), since, by_fault=event["boot"] in by_fault)
+                yield _of_death(event, left.get(event["boot"], _NOTHING_LEFT), since, by_fault=event["boot"] in by_fault)
             case "boot_ready":
                 text = f"boot {event['boot']} is ready"
                 yield Mark(since(event["ready_ns"]), MarkKind.UP, "up", text)
@@ -200,28 +202,29 @@ def _of_load(event: Event, plan: Mapping[str, Any], since: _Since, at_ns: int) -
         yield Mark(since(warm_ns), MarkKind.PHASE, "warm", "the warm-up is over: from here on it is measured")
 
 
-def _of_fault(event: Event, end: Event | None, left: Left, since: _Since) -> Mark:
+def _of_fault(event: Event, end: Event | None, left: Lefts, since: _Since) -> Mark:
     name, text = event["name"], event.get("text") or event["name"]
     if event["landed_ns"] is None:
         return Mark(since(event["t_ns"]), MarkKind.PROBLEM, f"{name} missed", f"{text} did not land: {event['detail']}")
     at_s = since(event["landed_ns"])
     kind = KINDS.get(name)
     if kind is not None and kind.effect == "ends":
-        queued, running = left.get(event["boot"], (0, 0))
-        lost = f" -{queued + running:,}" if queued + running else ""
+        queued, running, lost = left.get(event["boot"], _NOTHING_LEFT)
         signal = str((event.get("receipt") or {}).get("signal", name))
-        words = f": {queued:,} queued and {running:,} running tasks were there" if lost else ""
-        return Mark(at_s, MarkKind.FAULT, f"{name.upper()}{lost}", f"{signal} to boot {event['boot']}{words}")
+        words = f" with {queued:,} queued and {running:,} running tasks" if queued + running else ""
+        words += f"; {lost:,} of them are lost" if lost else ""
+        label = f"{name.upper()} -{lost:,}" if lost else name.upper()
+        return Mark(at_s, MarkKind.FAULT, label, f"{signal} to boot {event['boot']}{words}")
     ended_ns = None if end is None else end.get("ended_ns")
     return Mark(at_s, MarkKind.FAULT, name, text, None if ended_ns is None else since(ended_ns))
 
 
-def _of_death(event: Event, left: tuple[int, int], since: _Since, *, by_fault: bool) -> Mark:
-    queued, running = left
-    lost = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
+def _of_death(event: Event, left: Left, since: _Since, *, by_fault: bool) -> Mark:
+    queued, running, lost = left
+    words = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
     how = "is dead" if by_fault else f"died on its own (status {event['exit_status']})"
-    label = "down" if by_fault or not queued + running else f"down -{queued + running:,}"
-    return Mark(since(event["reaped_ns"]), MarkKind.DOWN, label, f"boot {event['boot']} {how}{lost}")
+    label = "down" if by_fault or not lost else f"down -{lost:,}"
+    return Mark(since(event["reaped_ns"]), MarkKind.DOWN, label, f"boot {event['boot']} {how}{words}")
 
 
 def _of_command(event: Event, command: Event, since: _Since) -> Iterator[Mark]:
@@ -230,18 +233,16 @@ def _of_command(event: Event, command: Event, since: _Since) -> Iterator[Mark]:
     if event["event"] == "command_refused":
         yield Mark(at_s, MarkKind.PROBLEM, "refused", f"{command.get('text') or 'a command'} was refused: {event.get('why', '')}")
     elif name in _LOADS:
-        shown = f"{value}/s" if name == "rate" else f"{value} {'users' if name == 'users' else 's'}"
-        yield Mark(at_s, MarkKind.LOAD, f"-> {shown}", f"{name} is {value} from here on{_detail(event)}")
+        number = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        shown = f"{number}/s" if name == "rate" else f"{number} {'users' if name == 'users' else 's'}"
+        yield Mark(at_s, MarkKind.LOAD, f"-> {shown}", str(event.get("detail") or f"{name} is {number} from here on"))
     elif name in _SETTINGS:
-        yield Mark(at_s, MarkKind.SETTING, f"{name} {value}", f"{name} is {value} from here on{_detail(event)}")
+        number = f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        yield Mark(at_s, MarkKind.SETTING, f"{name} {number}", str(event.get("detail") or f"{name} is {number} from here on"))
     elif name == "mark":
         yield Mark(at_s, MarkKind.NOTE, str(value)[:12], str(value))
     elif name == "stop":
         yield Mark(at_s, MarkKind.PHASE, "stop", "the load was ended by hand")
-
-
-def _detail(event: Event) -> str:
-    return f" ({event['detail']})" if event.get("detail") else ""
 
 
 def _asked(command: Event) -> tuple[str, Any]:

@@ -146,5 +146,6 @@ class CrowdTraffic:
             think_s = job.think_s
             if think_s and job.think_spread == "exponential":
                 think_s = user.thoughts.expovariate(1 / think_s)
-            if max(pause_s, think_s):
+            # Who is sent home goes, and does not think about the next one first.
+            if max(pause_s, think_s) and user.number < self._n_users:
                 self._stop.wait(max(pause_s, think_s))

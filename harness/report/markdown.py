@@ -10,7 +10,7 @@ from harness.slotext import slo_lines
 from harness.text import headline
 from harness.wording import at_s, counted, duration_ms, duration_s
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "plain_text"]
 
 _SYMBOLS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "⚠️"}
 _SEVERITIES = {"critical": "❌", "warning": "⚠️", "info": "ℹ️"}
@@ -23,22 +23,25 @@ def markdown(summary: Summary, name: str) -> str:
 
 
 def _parts(summary: Summary, name: str) -> Iterator[str]:
-    yield f"### {_SYMBOLS[summary.verdict]} afterload: {summary.verdict} – {_plain(name)}"
-    yield f"**{_plain(headline(summary))}**"
-    yield "\n".join(f"- {_plain(reason)}" for reason in summary.reasons)
+    yield f"### {_SYMBOLS[summary.verdict]} afterload: {summary.verdict} – {plain_text(name)}"
+    yield f"**{plain_text(headline(summary))}**"
+    yield "\n".join(f"- {plain_text(reason)}" for reason in summary.reasons)
     yield "\n".join(_durations(summary))
     yield "\n".join(_facts(summary))
     limits = list(slo_lines(summary))
     if limits:
         rows = [
-            f"| {_holds(limit.holds)} | {_code(limit.name) if limit.name else ''} | {_plain(limit.words)} |" for limit in limits
+            f"| {_holds(limit.holds)} | {_code(limit.name) if limit.name else ''} | {plain_text(limit.words)} |"
+            for limit in limits
         ]
         yield "\n".join(["| | limit | measured |", "|---|---|---|", *rows])
     if summary.findings:
-        yield "\n".join(f"- {_SEVERITIES[each.severity]} {_plain(each.text)}" for each in summary.findings)
+        yield "\n".join(f"- {_SEVERITIES[each.severity]} {plain_text(each.text)}" for each in summary.findings)
     broken = [each for each in summary.invariants if not each.holds]
     if broken:
-        yield "\n".join(f"- ❌ invariant {each.id} is broken ({_plain(each.title)}): {_plain(each.detail)}" for each in broken)
+        yield "\n".join(
+            f"- ❌ invariant {each.id} is broken ({plain_text(each.title)}): {plain_text(each.detail)}" for each in broken
+        )
     yield f"<sub>`afterload report {_path(name)}` shows all of it; report.html in the run directory draws it.</sub>"
 
 
@@ -72,13 +75,16 @@ def _facts(summary: Summary) -> Iterator[str]:
             again = f", answered again after {duration_s(boot.recovery_s)}" if boot.recovery_s is not None else ""
             left = f"{boot.queued_at_death:,} queued, {boot.running_at_death:,} running"
             yield f"- {boot.signal} at {at_s(boot.signalled_s)}: {left}{again}"
+    for each in summary.steered:
+        if each.landed_s is not None:
+            yield f"- by hand at {at_s(each.landed_s)}: {plain_text(each.text)}"
 
 
 def _holds(holds: bool | None) -> str:
     return "⚠️ unknown" if holds is None else "✅ holds" if holds else "❌ broken"
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that means nothing to Markdown or HTML, on one line, and calls nobody."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -23,6 +24,14 @@ CLIENT, WORK, BAD, GOOD, FAINT, GRID, BUSY = "#0067a5", "#b85c00", "#b83b00", "#
 DOTS_PER_INCH = 130
 NEVER_DONE = 0.05
 """As p95 has it: more than this share of the tasks that were due in a bin will never be done."""
+
+_MARKS: Final = {
+    "fault": (BAD, "✖ ", False),
+    "death": (BAD, "✖ ", False),
+    "ready": (GOOD, "▲ ", True),
+    "hand": (FAINT, "◆ ", True),
+}
+"""By kind: colour, sign, and whether its line is thin."""
 
 Figures = NDArray[np.float64]
 
@@ -104,24 +113,21 @@ def _frame(axes: Axes, story: Story) -> None:
     for gap in story.gaps:
         axes.axvspan(gap.from_s, gap.until_s, facecolor="none", edgecolor="#9aa4ae", hatch="/////", linewidth=0)
     for mark in story.marks:
-        is_ready = mark.kind == "ready"
-        if is_ready:
-            axes.axvline(mark.at_s, color=GOOD, linewidth=1.0, linestyle=":")
-        else:
-            axes.axvline(mark.at_s, color=BAD, linewidth=1.8)
+        colour, _, is_quiet = _MARKS[mark.kind]
+        axes.axvline(mark.at_s, color=colour, linewidth=1.0 if is_quiet else 1.8, linestyle=":" if is_quiet else "-")
 
 
 def _words(axes: Axes, story: Story) -> None:
     """What happened, above the chart; a label that has no room in two rows is left out, its line is there."""
     ends = [-math.inf, -math.inf]
-    for mark in sorted(story.marks, key=lambda mark: (mark.kind == "ready", mark.at_s)):
+    for mark in sorted(story.marks, key=lambda mark: (_MARKS[mark.kind][2], mark.at_s)):
         width = len(mark.label) * story.span_s * 0.0085
         row = next((row for row, end in enumerate(ends) if mark.at_s > end), None)
         if row is None:
             continue
         ends[row] = mark.at_s + width
-        colour = GOOD if mark.kind == "ready" else BAD
-        label = _plain(("▲ " if mark.kind == "ready" else "✖ ") + mark.label)
+        colour, sign, _ = _MARKS[mark.kind]
+        label = _plain(sign + mark.label)
         axes.annotate(
             label,
             (mark.at_s, 1),

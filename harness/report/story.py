@@ -34,7 +34,7 @@ class Mark:
     """Something that happened at an instant."""
 
     at_s: float
-    kind: Literal["fault", "death", "ready"]
+    kind: Literal["fault", "death", "ready", "hand"]
     label: str  # short, for the chart
     text: str
 
@@ -143,6 +143,11 @@ def _marks(judged: Judged) -> Iterator[Mark]:
         yield Mark(at_s, "fault", f"{name} {at_s:.1f} s", f"{name} at {at_s:.1f} s{left}")
         if fault.ended_s is not None and not fault.ends_boot:
             yield Mark(fault.ended_s, "ready", f"{name} over", f"{name} was over at {fault.ended_s:.1f} s")
+    for each in judged.summary.steered:
+        # What a fault by hand did is told as that of any fault.
+        if each.landed_s is not None and not each.text.startswith("fault="):
+            what = each.detail if each.text.startswith("mark=") else each.text
+            yield Mark(each.landed_s, "hand", what, f"{what} at {each.landed_s:.1f} s, by hand")
     for boot in boots:
         if boot.signal is None and boot.died_s is not None:
             left = _left(boot.queued_at_death, boot.running_at_death)

@@ -38,6 +38,16 @@ class Setup:
     answer_ms: float = 4.0  # mean of an answer, 1 ms of it fixed
     kill_at_s: float | None = None
     restart_s: float = 0.5
+    then: tuple[float, float] | None = None  # from when on another rate, and which
+
+    @property
+    def due_s(self) -> np.ndarray:
+        """When each request is due, after load start."""
+        if self.then is None:
+            return np.arange(int(self.rate * self.for_s)) / self.rate
+        at_s, rate = self.then
+        before, after = int(self.rate * at_s), int(rate * (self.for_s - at_s))
+        return np.concatenate([np.arange(before) / self.rate, at_s + np.arange(after) / rate])
 
 
 class Simulated:
@@ -46,12 +56,13 @@ class Simulated:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.random = random = np.random.default_rng(setup.seed)
-        n = int(setup.rate * setup.for_s)
+        due_s = setup.due_s
+        n = len(due_s)
         self.requests = requests = np.zeros(n, REQUEST)
         op = np.arange(1, n + 1, dtype=np.uint64)
         requests["op"] = (np.uint64(TAG) << np.uint64(32)) | op
         requests["attempt"] = 1
-        due = START_NS + (np.arange(n) * S / setup.rate).astype(np.int64)
+        due = START_NS + (due_s * S).astype(np.int64)
         sent = due + random.integers(20_000, 300_000, n)
         accepted = sent + random.integers(100_000, 400_000, n)
         answered = accepted + MS + (random.exponential(max(setup.answer_ms - 1.0, 0.01), n) * MS).astype(np.int64)

@@ -68,7 +68,10 @@ function background(u) {
   for (const [from, until] of story.gaps) hatch(u, from, until);
 }
 
-const markColour = (mark) => css(mark.kind === "ready" ? "good" : "bad");
+// By kind: colour, sign, and whether its line is thin and dashed.
+const MARKS = {fault: ["bad", "✖ ", false], death: ["bad", "✖ ", false], ready: ["good", "▲ ", true], hand: ["faint", "◆ ", true]};
+const markColour = (mark) => css(MARKS[mark.kind][0]);
+const isQuiet = (mark) => MARKS[mark.kind][2];
 
 function verticals(u) {
   const ctx = u.ctx, ratio = devicePixelRatio, box = u.bbox;
@@ -77,8 +80,8 @@ function verticals(u) {
     const x = Math.round(u.valToPos(mark.at_s, "x", true));
     if (x < box.left || x > box.left + box.width) continue;
     ctx.strokeStyle = markColour(mark);
-    ctx.lineWidth = (mark.kind === "ready" ? 1 : 2) * ratio;
-    ctx.setLineDash(mark.kind === "ready" ? [3 * ratio, 3 * ratio] : []);
+    ctx.lineWidth = (isQuiet(mark) ? 1 : 2) * ratio;
+    ctx.setLineDash(isQuiet(mark) ? [3 * ratio, 3 * ratio] : []);
     ctx.beginPath();
     ctx.moveTo(x, box.top);
     ctx.lineTo(x, box.top + box.height);
@@ -95,9 +98,9 @@ function lane(u) {
   ctx.font = FONT.replace("12px", 12 * ratio + "px");
   ctx.textBaseline = "bottom";
   ctx.textAlign = "left";
-  const shown = [...story.marks].sort((a, b) => (a.kind === "ready") - (b.kind === "ready") || a.at_s - b.at_s);
+  const shown = [...story.marks].sort((a, b) => isQuiet(a) - isQuiet(b) || a.at_s - b.at_s);
   const taken = Array.from({length: LANES}, () => []);
-  const notes = shown.map((mark) => ({at: mark.at_s, colour: markColour(mark), words: (mark.kind === "ready" ? "▲ " : "✖ ") + mark.label}));
+  const notes = shown.map((mark) => ({at: mark.at_s, colour: markColour(mark), words: MARKS[mark.kind][1] + mark.label}));
   if (story.span_s > story.load_s * 1.04) notes.push({at: story.load_s, colour: css("faint"), words: "load ends"});
   if (story.warm_up_s > story.span_s * 0.03) notes.push({at: 0, colour: css("faint"), words: "warm-up"});
   for (const note of notes) {

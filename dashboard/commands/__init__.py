@@ -1,0 +1,1 @@
+"""The commands that show something in a terminal; textual is imported when one of them is run."""

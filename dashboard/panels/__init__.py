@@ -1,0 +1,1 @@
+"""What the live, tasks and compare screens show, worked out from frames: pure, and the small widgets that show it."""

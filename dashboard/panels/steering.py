@@ -1,0 +1,93 @@
+"""What a key asks of the run: commands, from what a setting is or will be; and why there is none. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from dashboard.panels.words import ladder_step
+from harness.control import TASK_KINDS, Command, SetPool, SetRate, SetTasks, SetUsers
+from harness.live.frame import Frame, Phase, Setting
+
+__all__ = ["Asked", "change", "why_not"]
+
+_STEERING: Final = ("steer(", "app.kill", "app.restart", "app.mark")
+_FORGOTTEN_S: Final = 3.0
+_NAMES: Final = {"pool": ("pool",), "tasks": ("tasks",), "load": ("rate", "users")}
+_MISSING: Final = {
+    "pool": "Nothing can change the pool: this server has none that afterload knows of.",
+    "tasks": "Nothing can change the kind of tasks: the app is not one of the scenarios.",
+    "load": "Nothing can change the load: it follows stages or a recording.",
+}
+
+
+class Asked:
+    """What was asked for and is not in a frame yet: it is pending at once, and the next press of a key goes on from there."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[float | str, float]] = {}  # and the instant at which it was asked for
+
+    def after(self, command: Command, frame: Frame) -> Frame:
+        """The frame with what is asked for now."""
+        if isinstance(command, SetRate | SetUsers | SetPool | SetTasks):
+            self._values[command.do] = (command.value, frame.newest_s)
+        return self.shown_in(frame)
+
+    def shown_in(self, frame: Frame) -> Frame:
+        """The frame with what it does not know yet. After some seconds it would know: then it was refused."""
+        if not self._values:
+            return frame
+        settings = []
+        for each in frame.settings:
+            value, asked_s = self._values.get(each.name, (None, 0.0))
+            if value is None or each.value == value or each.pending == value or frame.newest_s > asked_s + _FORGOTTEN_S:
+                self._values.pop(each.name, None)
+                settings.append(each)
+            else:
+                settings.append(replace(each, pending=value))
+        return replace(frame, settings=tuple(settings))
+
+
+def change(frame: Frame, what: str, *, more: bool) -> Command | None:
+    """The command for one press of a key. None: it is at its end already."""
+    setting = _setting(frame, what)
+    if setting is None:
+        return None
+    now = setting.pending if setting.pending is not None else setting.value
+    if what == "tasks":
+        place = TASK_KINDS.index(str(now)) if now in TASK_KINDS else -1
+        return SetTasks(TASK_KINDS[(place + 1) % len(TASK_KINDS)])
+    number = float(now) if isinstance(now, int | float) else 0.0
+    if setting.name == "rate":
+        return _if_new(SetRate(ladder_step(number, more)), number, ladder_step(number, more))
+    stepped = int(ladder_step(max(number, 1.0), more, whole=True))
+    return _if_new(SetUsers(stepped) if setting.name == "users" else SetPool(stepped), number, stepped)
+
+
+def why_not(action: str, frame: Frame | None, cannot_steer: str) -> str:
+    """A sentence; empty if the action can do something."""
+    if not action.startswith(_STEERING):
+        return ""
+    if cannot_steer:
+        return cannot_steer
+    if frame is None:
+        return "Nothing is known of the run yet."
+    if frame.phase in {Phase.STOP, Phase.JUDGE, Phase.ENDED, Phase.CRASHED}:
+        return "The run is over: nothing in it can be changed."
+    if not frame.about.can_be_steered:
+        return "This run takes no commands."
+    if action.startswith("steer("):
+        what = action.split("'")[1]
+        if _setting(frame, what) is None:
+            return _MISSING[what]
+        if what == "load" and frame.phase is not Phase.LOAD:
+            return "The load has not begun yet." if frame.phase is Phase.START else "The load is over."
+    return ""
+
+
+def _setting(frame: Frame, what: str) -> Setting | None:
+    return next((each for each in frame.settings if each.name in _NAMES[what] and each.value is not None), None)
+
+
+def _if_new(command: Command, before: float, after: float) -> Command | None:
+    return command if after != before else None

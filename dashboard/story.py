@@ -1,0 +1,82 @@
+"""A run told in sentences, each when something has changed: for screen readers, logs and pipes. Frames in, lines out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.live.frame import Frame, Phase
+from harness.wording import duration_ms, duration_s
+
+__all__ = ["Story"]
+
+_STANDING_EVERY_S: Final = 10.0
+"""Something is said at least this often, so that silence means that nothing can be said."""
+
+# That load begins and ends is told by the marks.
+_PHASES: Final = {
+    Phase.START: "the run begins: server and world are started",
+    Phase.STOP: "everything is stopped",
+    Phase.JUDGE: "nothing moves any more; the run is judged",
+    Phase.ENDED: "the run is over",
+    Phase.CRASHED: "the run has crashed: nobody holds its directory, and there is no summary",
+}
+
+
+class Story:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self._phase: Phase | None = None
+        self._n_marks = 0
+        self._sides: dict[str, str] = {}
+        self._findings: set[str] = set()
+        self._told_at_s = 0.0
+
+    def of(self, frame: Frame) -> list[str]:
+        """What this frame says that the last one did not; each line begins with its instant."""
+        told: list[tuple[float, str]] = []
+
+        def tell(sentence: str, at_s: float = frame.at_s) -> None:
+            told.append((at_s, sentence))
+
+        if self._phase is None:
+            tell(_beginning(frame), min([frame.at_s, *(mark.at_s for mark in frame.marks)]))
+        for mark in frame.marks[self._n_marks :]:
+            tell(mark.text, mark.at_s)
+        self._n_marks = max(self._n_marks, len(frame.marks))
+        if frame.phase is not self._phase:
+            self._phase = frame.phase
+            if frame.phase in _PHASES:
+                tell(_PHASES[frame.phase])
+            if frame.problem:
+                tell(frame.problem)
+        for name, side in (("client sees", frame.client), ("work sees", frame.work)):
+            if side.headline and self._sides.get(name) != side.headline:
+                self._sides[name] = side.headline
+                tell(f"{name} {side.headline}: {side.why}")
+        for finding in frame.findings:
+            if finding.id not in self._findings:
+                self._findings.add(finding.id)
+                tell(f"finding: {finding.text}")
+        if not told and frame.phase is Phase.LOAD and frame.at_s - self._told_at_s >= _STANDING_EVERY_S:
+            tell(_standing(frame))
+        if told:
+            self._told_at_s = frame.at_s
+        in_order = sorted(dict.fromkeys(told), key=lambda each: each[0])
+        return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in in_order]
+
+
+def _beginning(frame: Frame) -> str:
+    about = frame.about
+    kind = f" with {about.tasks} tasks" if about.tasks else ""
+    pool = f", pool {about.pool}" if about.pool else ""
+    return f"{about.title} on {about.engine}{kind}{pool}, {about.load} for {duration_s(about.for_s)}: {about.run_id}"
+
+
+def _standing(frame: Frame) -> str:
+    totals, now = frame.totals, frame.now
+    backlog = "the backlog is not seen" if now.backlog is None else f"backlog {now.backlog:,}, running {now.busy or 0:,}"
+    return (
+        f"answered {totals.acked:,} of {totals.attempted:,}, response p95 {duration_ms(totals.response_p95_ms, none='unknown')}, "
+        f"done p95 {duration_ms(totals.done_p95_ms, none='unknown')}, {backlog}"
+    )

@@ -1,0 +1,87 @@
+"""What gives way first, from the measured gauges of a stage that did not hold. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.capacity.schema import Cause, Measured
+from harness.findings.limits import ONE_CORE, Limit, limit_of
+from harness.findings.stretch import Stretch
+from harness.schema import Summary
+from harness.wording import counted, duration_ms, per_second, share
+
+__all__ = ["cause_of"]
+
+_FULL: Final = 0.9
+_BUSY_LOOP: Final = 0.8
+_LATE_LOOP_MS: Final = 100.0
+
+
+def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Summary) -> Cause:
+    """Of a stage in which something gave way."""
+    if result.died:
+        return Cause(kind="server", text=f"the server died at {per_second(result.rate)}: {result.died}")
+    if result.generator:
+        return Cause(
+            kind="generator",
+            text=f"the load generator could not send {per_second(result.rate)} evenly ({result.generator}); of the"
+            " server that says nothing",
+            evidence={"ceiling_per_s": summary.generator.ceiling_per_s, "cpu_max": summary.generator.cpu_max},
+        )
+    limit = limit_of(stretch, cores) if stretch is not None else None
+    if limit is not None and limit.kind in {"gil", "cores"}:
+        return _computing(result, limit, cores)
+    if limit is None and (result.cpu_share or 0.0) >= ONE_CORE:
+        return _computing(result, Limit("gil", evidence={"cpu_share": result.cpu_share}), cores)
+    if _pool_is_full(result):
+        if limit is not None and limit.kind == "world":
+            return Cause(kind="world", text=_of_the_world(limit), evidence=dict(limit.evidence))
+        mean, busy = result.run_mean_ms or 0.0, result.busy_mean or 0.0
+        return Cause(
+            kind="pool",
+            text=f"the pool is full: {counted(result.pool_size, 'thread')}, {duration_ms(mean)} each task: at"
+            f" {per_second(result.rate)}, {per_second(result.ended_per_s or 0.0, 'tasks')} got done",
+            evidence={"threads": result.pool_size, "busy_mean": busy, "run_mean_ms": mean},
+        )
+    if _loop_is_late(result):
+        return Cause(
+            kind="loop",
+            text=f"the event loop is held: it was late by {duration_ms(result.loop_lag_p99_ms)} (p99)",
+            evidence={"loop_lag_p99_ms": result.loop_lag_p99_ms, "cpu_share": result.cpu_share},
+        )
+    broken = [each for each in result.limits if each.holds is False]
+    if broken and not (result.growth is not None and result.growth.low > 0):
+        first = broken[0]
+        return Cause(
+            kind="responses", text=f"{first.text} is broken while the backlog stays bounded", evidence={"value": first.value}
+        )
+    return Cause(
+        kind="unknown",
+        text="no gauge shows what: neither threads, loop nor cores were full",
+        evidence={"cpu_share": result.cpu_share},
+    )
+
+
+def _computing(result: Measured, limit: Limit, cores: int) -> Cause:
+    cpu, load = result.cpu_share or 0.0, result.load_cpu_share or 0.0
+    if limit.kind == "cores":
+        text = f"the {cores} cores are full: the server had {cpu:.1f} of them, the load {load:.1f}"
+        return Cause(kind="cpu", text=text, evidence=dict(limit.evidence))
+    if not result.pool_size and _loop_is_late(result, _LATE_LOOP_MS / 4):
+        text = f"the event loop is full: it computes for {share(min(cpu, 1))} of the time, on one core"
+        return Cause(kind="loop", text=text, evidence=dict(limit.evidence))
+    text = f"the interpreter's lock: the server computes on {cpu:.1f} cores, and one process of Python gets one"
+    return Cause(kind="gil", text=text, evidence=dict(limit.evidence))
+
+
+def _of_the_world(limit: Limit) -> str:
+    few, many = limit.evidence["few_run_ms"], limit.evidence["many_run_ms"]
+    return f"what the tasks wait for: a task takes {duration_ms(few)} with few of them running and {duration_ms(many)} with many"
+
+
+def _pool_is_full(result: Measured) -> bool:
+    return bool(result.pool_size and (result.busy_mean or 0.0) >= _FULL * result.pool_size)
+
+
+def _loop_is_late(result: Measured, least_ms: float = _LATE_LOOP_MS) -> bool:
+    return (result.loop_lag_p99_ms or 0.0) >= least_ms

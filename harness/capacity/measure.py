@@ -1,0 +1,163 @@
+"""What one stage came to, from its judged run: growth, limits, what gave way. Pure: arrays and summaries, no clock, no files."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from harness.capacity.causes import cause_of
+from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
+from harness.capacity.search import Asked
+from harness.findings.stretch import Stretch, stretches_of
+from harness.growth import LEAST_RISE, Growth
+from harness.model import Evidence
+from harness.pending import growth_in
+from harness.schema import SloSummary
+from harness.stalls import stall_reasons
+from harness.summary import Judged
+from harness.usage import usage_of
+from harness.verdict import LAG_LIMIT_MS
+
+__all__ = ["measured"]
+
+_NEAR: Final = 0.1
+"""A figure that is so near to its limit may be on the other side of it the next time."""
+
+_LEAST_SHARE: Final = 0.05
+
+
+def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None, died: str = "") -> Measured:
+    """`until_ns`: when the load was ended early; None: it was not. `died`: how the server ended on its own."""
+    evidence = judged.evidence
+    landed = [fault.landed_ns for fault in evidence.faults if fault.landed_ns is not None]
+    end_ns = min([evidence.load_end_ns, *landed, *([until_ns] if until_ns else [])])
+    cut = dataclasses.replace(evidence, load_end_ns=end_ns)
+    from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
+    growth = growth_in(evidence, judged.account, from_ns, end_ns, judged.steps)
+    stretch = max(stretches_of(cut, judged.account, usage_of(cut)), key=lambda each: each.seconds, default=None)
+    limits = tuple(_limit(each) for each in judged.summary.slos if not each.text.endswith("bounded"))
+    generator = "" if died else _generator(judged, growth)
+    result = Measured(
+        number=number,
+        purpose=asked.purpose,
+        rate=asked.rate,
+        seconds=(end_ns - from_ns) / 1e9,
+        ended_early=until_ns is not None,
+        growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
+        limits=limits,
+        generator=generator,
+        died=died,
+        lost=judged.summary.tasks.lost if asked.purpose == "fault" else None,
+        **_figures(judged, stretch, from_ns, end_ns),
+    )
+    is_bad = bool(died) or growth is None or growth.grows or any(each.holds is False for each in limits)
+    update: dict[str, Any] = {"could_per_s": _could(result, growth)}
+    if is_bad or generator:
+        cores = int(judged.summary.environment.get("cpus") or 0)
+        update["cause"] = cause_of(result, stretch, cores, judged.summary)
+    return result.model_copy(update=update)
+
+
+def _limit(slo: SloSummary) -> LimitSeen:
+    holds, value, limit = slo.holds, slo.value, slo.limit
+    if holds is None and value is not None and limit is not None:
+        # Too few values, or noise: what was measured says at least which way it leans.
+        holds = _compares(slo.text, value, limit)
+    is_near = value is not None and limit is not None and abs(value - limit) <= _NEAR * abs(limit) and limit != 0
+    return LimitSeen(
+        text=slo.text,
+        holds=holds,
+        sure=slo.holds is not None and not is_near,
+        value=value,
+        limit=limit,
+        unit=slo.unit,
+        why=slo.why,
+    )
+
+
+def _compares(text: str, value: float, limit: float) -> bool:
+    if ">" in text:
+        return value > limit or (">=" in text and value == limit)
+    return value == limit if "==" in text else value < limit or ("<=" in text and value == limit)
+
+
+def _generator(judged: Judged, growth: Growth | None) -> str:
+    """Why nothing can be said of the server; empty: it can."""
+    summary = judged.summary
+    generator, requests = summary.generator, summary.requests
+    if generator.overdue:
+        return f"{generator.overdue:,} requests could not be sent in time"
+    if generator.shed and (growth is None or growth.grows):
+        # So many were in flight that no more fit: that is the server's doing.
+        return ""
+    lag, response = requests.lag_ms.p99, requests.response_ms.p99
+    if lag is not None and lag > LAG_LIMIT_MS and not lag <= (response or math.inf) / 2:
+        return f"it was late: lag p99 {lag:,.0f} ms"
+    return next((reason for reason in stall_reasons(judged.evidence)), "")
+
+
+def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int) -> dict[str, Any]:
+    summary = judged.summary
+    seconds = (end_ns - from_ns) / 1e9
+    backlog, busy = judged.steps
+    edges = np.array([from_ns, end_ns])
+    ops = judged.account.tables.ops
+    answered = float(np.count_nonzero((ops.ack_ns >= from_ns) & (ops.ack_ns < end_ns))) / seconds
+    due = float(np.count_nonzero((ops.due_ns >= from_ns) & (ops.due_ns < end_ns))) / seconds
+    figures: dict[str, Any] = {
+        "answered_per_s": answered,
+        "accepted_per_s": due,
+        "ended_per_s": answered,
+        "response_p50_ms": summary.requests.response_ms.p50,
+        "response_p99_ms": summary.requests.response_ms.p99,
+        "done_p50_ms": summary.tasks.done_ms.p50,
+        "done_p95_ms": summary.tasks.done_ms.p95,
+        "loop_lag_p99_ms": summary.loop.lag_ms.p99 if summary.loop else None,
+        "pending_mean": float(backlog.mean_in(edges)[0] + busy.mean_in(edges)[0]),
+        "pending_end": int(backlog.at(edges[1:])[0] + busy.at(edges[1:])[0]),
+    }
+    if stretch is None or not stretch.ways:
+        # No tasks: the work is done before the answer.
+        return {**figures, **_cpu_shares(judged.evidence, from_ns, end_ns)}
+    way = stretch.in_threads
+    return {
+        **figures,
+        "accepted_per_s": stretch.accepted_per_s,
+        "ended_per_s": stretch.ended_per_s,
+        "tasks_per_request": stretch.accepted_per_s / due if due else None,
+        "run_mean_ms": None if way is None else way.run_s * 1e3,
+        "pool_size": stretch.threads if way is not None else 0,
+        "processes": max(stretch.processes, 1),
+        "busy_mean": None if way is None else float(way.busy.mean()),
+        "cpu_share": stretch.cpu_share,
+        "load_cpu_share": stretch.load_cpu_share,
+    }
+
+
+def _cpu_shares(evidence: Evidence, from_ns: int, until_ns: int) -> dict[str, float]:
+    """CPU time of the server's processes and of the load's, each as a share of one core; nothing if nobody looked."""
+    if evidence.gauges is None:
+        return {}
+    rows = np.asarray(evidence.gauges.rows)
+    inside = rows[(rows["t_ns"] >= from_ns) & (rows["t_ns"] <= until_ns)]
+    if len(inside) < 2 or not inside["server_cpu_ns"][-1]:
+        return {}
+    lasted = float(inside["t_ns"][-1]) - float(inside["t_ns"][0])
+    names = {"cpu_share": "server_cpu_ns", "load_cpu_share": "load_cpu_ns"}
+    return {name: max(float(inside[row][-1]) - float(inside[row][0]), 0.0) / lasted for name, row in names.items()}
+
+
+def _could(result: Measured, growth: Growth | None) -> float | None:
+    """Requests per second that can be expected: what got done while work waited, else by the law of utilisation."""
+    if growth is not None and growth.low > 0 and growth.rise >= LEAST_RISE:
+        # Answers can be what piles up as well as tasks.
+        return min(result.answered_per_s or 0.0, (result.ended_per_s or 0.0) / (result.tasks_per_request or 1.0)) or None
+    found = []
+    if result.pool_size and result.busy_mean and result.busy_mean > _LEAST_SHARE * result.pool_size:
+        found.append(result.rate * result.pool_size / result.busy_mean)
+    if result.cpu_share and result.cpu_share > _LEAST_SHARE:
+        found.append(result.rate * result.processes / result.cpu_share)
+    return min(found, default=None)

@@ -1,0 +1,393 @@
+"""The search for the highest rate that holds: ask which stage is next, tell what it came to. Pure: no clock, no files.
+
+Rates go up, or down, until one holds and one does not; then the gap is halved, geometrically, until it is as narrow as was asked
+for, and the rate that is left is confirmed by a longer stage. What the stages have shown that the server can do makes the first
+guesses, and never an answer: each stage runs on a fresh server, so one that stays bad once it was overloaded is judged at
+each rate by what it does from its start at that rate. A stage that might be either is repeated while it matters, and all stages
+at a rate are judged together. The answer is an interval: what is shown to hold, and what is shown not to; chance lies between.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Literal
+
+from harness.capacity.schema import Answer, Cause, GrowthSeen, Measured, State
+from harness.growth import WIDTH, Growth, pooled
+
+__all__ = ["Asked", "Options", "Search", "Standing", "growth_at", "nice", "standing"]
+
+Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
+
+LEAST_PER_S: Final = 0.05
+LEAST_REQUESTS: Final = 300
+"""In a stage: of fewer, neither a slope nor a percentile says much."""
+
+NARROW: Final = 1.4
+"""Between rates that are further apart, which of them holds is plain enough: nothing is repeated."""
+
+_UP: Final = 2.0
+_BEYOND: Final = 1.1
+_MOST_UP: Final = 5.0
+_MOST_CONFIRMED: Final = 4
+_SPREADS: Final = 1.5
+_TRIES: Final = 2
+_MOST_ABOVE: Final = 4
+_JUST_ABOVE: Final = 1.15
+
+
+class Standing(IntEnum):
+    """What all stages at a rate come to."""
+
+    BROKEN = 0
+    SEEMS_BROKEN = 1
+    SEEMS_TO_HOLD = 2
+    HOLDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to search. Rates per second."""
+
+    start: float
+    within: float = 0.05  # the interval is to be so narrow
+    stage_s: float = 8.0
+    confirm_s: float = 24.0
+    repeats: int = 2  # stages at one rate, at most
+    stretch: float = 3.0  # a stage may be so many times as long, where chance makes it say little
+    most: float = math.inf  # more cannot be sent
+    stages: int = 40  # in all, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The next stage."""
+
+    rate: float
+    seconds: float
+    purpose: Purpose
+
+
+@dataclass
+class Search:
+    """The state of one search: its options, and what it was told."""
+
+    options: Options
+    told: list[Measured] = field(default_factory=list)
+
+    def tell(self, result: Measured) -> None:
+        """What the stage that was asked for came to."""
+        self.told.append(result)
+
+    def next(self) -> Asked | None:
+        """The next stage; None: the search is over."""
+        options = self.options
+        if len(self.told) >= options.stages:
+            return None
+        if not self.told:
+            return self._stage(min(options.start, options.most), "bracket")
+        if self.told[-1].generator and self._n_failed(self.told[-1].rate) < _TRIES:
+            return self._stage(self.told[-1].rate, "repeat")
+        low, high = self._low(), self._high()
+        if low is None and high is None:
+            # Not even the first one could be sent.
+            return None if self.told[-1].rate / _UP < LEAST_PER_S else self._stage(self.told[-1].rate / _UP, "bracket")
+        if low is None:
+            return self._down(high)
+        if high is None:
+            return self._up(low)
+        if high <= low * (1 + options.within) * (1 + 1e-9):
+            return self._settle(low, high)
+        return self._between(low, high)
+
+    def seconds_left(self, asked: Asked, overhead_s: float) -> float:
+        """About how long the search still takes, with the stage that was asked for. `overhead_s`: of each, beside its load."""
+        low, high = self._low(), self._high()
+        near = high or low or asked.rate
+        ordinary_s = self._seconds(near) + overhead_s
+        confirm_s = self._stage(near, "confirm").seconds + overhead_s
+        # Where chance makes stages long, it also makes some of them be repeated, and some rates fail that were taken to hold.
+        is_noisy = self._seconds(near) > 1.1 * max(self.options.stage_s, LEAST_REQUESTS / near)
+        left_s = asked.seconds + overhead_s
+        if asked.purpose in {"bracket", "bisect"}:
+            left_s += confirm_s + ordinary_s + self._n_between(low, high) * ordinary_s * (1.5 if is_noisy else 1.0)
+        elif asked.purpose == "confirm":
+            left_s += ordinary_s
+        elif asked.purpose == "repeat" and low is not None and not self._is_confirmed(low):
+            left_s += confirm_s + ordinary_s
+        return left_s + (0.7 * confirm_s if is_noisy and asked.purpose != "above" else 0.0)
+
+    def _n_between(self, low: float | None, high: float | None) -> int:
+        """Stages until the gap is narrow, after the one that comes next."""
+        if low is None or high is None:
+            return 3
+        gap = math.log(high / low) / math.log(1 + self.options.within)
+        n = math.ceil(math.log2(max(gap, 1.0)))
+        # A good guess leaves two.
+        return max(min(n, 2) if self._could(above=low, below=high) else n, 1) - 1
+
+    def answer(self) -> Answer:
+        """What is known by now."""
+        low, high = self._low(), self._high()
+        confirmed = low is not None and self._is_confirmed(low)
+        state: State
+        if low is None:
+            state = "none" if high is not None and not self._can_go_down(high) else "unfinished"
+        elif high is None:
+            state = "at least" if self._at_the_top(low) else "unfinished"
+        else:
+            state = "found" if confirmed and high <= low * (1 + self.options.within) * (1 + 1e-9) else "unfinished"
+        spread = self.spread()
+        shown_low, shown_high = self._shown_low(low), self._shown_high(low)
+        return Answer(
+            state=state,
+            low=None if shown_low is None else shown_low * (1 - _SPREADS * spread),
+            found=low,
+            confirmed=confirmed,
+            high=None if shown_high is None else shown_high * (1 + _SPREADS * spread),
+            spread=spread,
+            cause=self._cause(low),
+        )
+
+    def spread(self) -> float:
+        """How much the server's best differs from stage to stage, beyond what chance within a stage explains: a share of it.
+
+        Of stages just above what holds: further up, it may get worse by being overloaded, which is no chance.
+        """
+        near = (self._low() or 0.0) * _JUST_ABOVE
+        full = [
+            (math.log(each.could_per_s), (each.growth.high - each.growth.low) / 2 / WIDTH / each.rate)
+            for each in self.told
+            if each.could_per_s and each.growth is not None and each.rate <= near and _grown(each.growth).grows
+        ]
+        if len(full) < 2:
+            return 0.0
+        logs, errors = zip(*full, strict=True)
+        between = statistics.variance(logs) - statistics.fmean(error**2 for error in errors)
+        return math.sqrt(max(between, 0.0))
+
+    def _shown_low(self, low: float | None) -> float | None:
+        """The most that is shown to be kept up with: a rate that holds, less by what the backlog may have grown unseen."""
+        if low is None:
+            return None
+        best = 0.0
+        for rate, results in self._by_rate().items():
+            usable = [each for each in results if not each.generator and each.growth is not None]
+            growth = growth_at(usable)
+            if rate <= low and growth is not None and limits_standing(usable) is Standing.HOLDS:
+                best = max(best, rate - max(growth.surely.high, 0.0))
+        return best or None
+
+    def _shown_high(self, low: float | None) -> float | None:
+        """The lowest rate that is shown not to hold, above all at which any stage held."""
+        held = max((each.rate for each in self.told if standing([each], self.options.within) is Standing.HOLDS), default=0.0)
+        above = max(held, low or 0.0)
+        found = [rate for rate, results in self._by_rate().items() if rate > above and surely_broken(results)]
+        return min(found, default=None)
+
+    def _cause(self, low: float | None) -> Cause | None:
+        """Of the lowest rate above what holds at which something gave way."""
+        found = [each for each in self.told if each.cause is not None and (low is None or each.rate > low)]
+        first = min(found, key=lambda each: each.rate, default=None)
+        return None if first is None else first.cause
+
+    def _by_rate(self) -> dict[float, list[Measured]]:
+        found: dict[float, list[Measured]] = {}
+        for each in self.told:
+            found.setdefault(each.rate, []).append(each)
+        return found
+
+    def _standings(self) -> dict[float, Standing]:
+        found = {rate: standing(results, self.options.within) for rate, results in self._by_rate().items()}
+        return {rate: each for rate, each in found.items() if each is not None}
+
+    def _low(self) -> float | None:
+        """The highest rate that holds or seems to, below the lowest that does not."""
+        standings = self._standings()
+        high = self._high()
+        good = [rate for rate, each in standings.items() if each >= Standing.SEEMS_TO_HOLD and (high is None or rate < high)]
+        return max(good, default=None)
+
+    def _high(self) -> float | None:
+        """The lowest rate that does not hold or seems not to, above what is shown to hold."""
+        standings = self._standings()
+        shown = max((rate for rate, each in standings.items() if each is Standing.HOLDS), default=0.0)
+        bad = [rate for rate, each in standings.items() if each <= Standing.SEEMS_BROKEN]
+        above = min((rate for rate in bad if rate > shown), default=None)
+        # Shown not to hold, twice, below a rate that is shown to: whatever that is, what is safe lies below.
+        again = [rate for rate in bad if standings[rate] is Standing.BROKEN and len(self._by_rate()[rate]) > 1]
+        return min([*again, *([] if above is None else [above])], default=None)
+
+    def _down(self, high: float | None) -> Asked | None:
+        assert high is not None
+        if not self._can_go_down(high):
+            return None
+        could = self._could(above=0.0, below=high)
+        rate = min(max(could * (1 - self.options.within / 2), high / _MOST_UP), high / 1.15) if could else high / _UP
+        return self._stage(rate, "bracket")
+
+    def _up(self, low: float) -> Asked | None:
+        if self._at_the_top(low):
+            return None if self._is_confirmed(low) else self._stage(low, "confirm")
+        if (unsendable := self._unsendable()) is not None:
+            return self._stage(math.sqrt(low * unsendable), "bisect")
+        could = self._could(above=low, below=math.inf)
+        rate = min(max(could * _BEYOND, low * 1.25), low * _MOST_UP) if could else low * _UP
+        return self._stage(min(rate, self.options.most), "bracket")
+
+    def _between(self, low: float, high: float) -> Asked:
+        within = self.options.within
+        if (doubtful := self._doubtful(low, high)) is not None:
+            return self._stage(doubtful, "repeat")
+        could = self._could(above=low, below=high)
+        if could:
+            for rate in (nice(could * (1 - within / 2)), nice(could * (1 + within / 2))):
+                if low * (1 + within / 3) < rate < high / (1 + within / 3) and rate not in self._by_rate():
+                    return self._stage(rate, "bisect")
+        return self._stage(math.sqrt(low * high), "bisect")
+
+    def _settle(self, low: float, high: float) -> Asked | None:
+        """The gap is narrow enough: is it true on either side?"""
+        if (doubtful := self._doubtful(low, high)) is not None:
+            return self._stage(doubtful, "repeat")
+        n_confirmed = sum(each.purpose == "confirm" for each in self.told)
+        if not self._is_confirmed(low) and n_confirmed < _MOST_CONFIRMED:
+            return self._stage(low, "confirm")
+        # One server that had a bad moment is no limit: another one has to fail there too.
+        if len(self._by_rate()[high]) < 2:
+            return self._stage(high, "repeat")
+        return self._above(low, high)
+
+    def _above(self, low: float, high: float) -> Asked | None:
+        """Where that was not so, or not for sure, and what is shown not to hold is far above: a stage between."""
+        shown, within = self._shown_high(low), self.options.within
+        narrow = high * (1 + within) ** 2
+        if high >= self.options.most or (shown is not None and shown <= narrow):
+            return None
+        rate = high * (1 + within) if shown is None else math.sqrt(high * shown)
+        tried = [each for each in self._by_rate() if high < each and nice(rate) / narrow * high < each <= nice(rate)]
+        n_above = sum(each.purpose == "above" for each in self.told)
+        return None if n_above >= _MOST_ABOVE or tried else self._stage(min(rate, self.options.most), "above")
+
+    def _doubtful(self, low: float, high: float) -> float | None:
+        """One of the two whose standing may be chance, if one more stage may tell."""
+        if high > low * NARROW:
+            return None
+        standings = self._standings()
+        for rate, seems in ((high, Standing.SEEMS_BROKEN), (low, Standing.SEEMS_TO_HOLD)):
+            n = sum(each.rate == rate for each in self.told)
+            if standings.get(rate) is seems and n < self.options.repeats and not (rate == low and self._is_confirmed(low)):
+                return rate
+        return None
+
+    def _could(self, *, above: float, below: float) -> float | None:
+        """What the stages let expect, if that lies between."""
+        found = [each for each in self.told if each.could_per_s and above < each.could_per_s < below]
+        # What got done while work waited is closer to the truth than any prediction.
+        best = max(found, key=lambda each: (each.growth is not None and each.growth.low > 0, -each.rate), default=None)
+        return None if best is None else best.could_per_s
+
+    def _is_confirmed(self, low: float) -> bool:
+        return any(each.rate == low and each.purpose == "confirm" for each in self.told)
+
+    def _n_failed(self, rate: float) -> int:
+        return sum(each.rate == rate and bool(each.generator) for each in self.told)
+
+    def _unsendable(self) -> float | None:
+        """The lowest rate that the generator could not send, however often it tried."""
+        standings = self._standings()
+        return min((each.rate for each in self.told if each.generator and each.rate not in standings), default=None)
+
+    def _at_the_top(self, low: float) -> bool:
+        unsendable = self._unsendable()
+        return low >= self.options.most * (1 - 1e-9) or (
+            unsendable is not None and unsendable <= low * (1 + 2 * self.options.within)
+        )
+
+    def _can_go_down(self, high: float) -> bool:
+        return high / _UP >= LEAST_PER_S
+
+    def _stage(self, rate: float, purpose: Purpose) -> Asked:
+        rate = nice(rate)
+        seconds = self._seconds(rate)
+        if purpose == "confirm":
+            seconds = max(self.options.confirm_s, 1.5 * seconds)
+        return Asked(rate, float(f"{seconds:.2g}"), purpose)
+
+    def _seconds(self, rate: float) -> float:
+        """Longer than asked for where little comes in, and where chance is so large that a stage of that length says little."""
+        options = self.options
+        near = [each for each in self.told if each.growth is not None and rate / NARROW < each.rate < rate * NARROW]
+        times = max(LEAST_REQUESTS / rate / options.stage_s, 1.0)
+        for each in near:
+            assert each.growth is not None
+            half = (each.growth.high - each.growth.low) / 2 / each.rate
+            times = max(times, each.seconds / options.stage_s * (half / options.within) ** 2)
+        return options.stage_s * min(times, options.stretch)
+
+
+def nice(rate: float) -> float:
+    """Three digits: more than that nobody asks for."""
+    return float(f"{rate:.3g}")
+
+
+def standing(results: Sequence[Measured], within: float) -> Standing | None:
+    """All stages at one rate, judged together. None: the generator could send none of them."""
+    usable = [each for each in results if not each.generator]
+    if not usable:
+        return None
+    if any(each.died for each in usable):
+        return Standing.BROKEN
+    rate = usable[0].rate
+    growth = growth_at(usable)
+    if growth is None or growth.grows:
+        of_growth = Standing.BROKEN
+    elif growth.high <= within * rate:
+        of_growth = Standing.HOLDS
+    else:
+        of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
+    if any(each.purpose == "confirm" and each.growth is not None and _grown(each.growth).grows for each in usable):
+        # The long stage is there to show what shorter ones cannot.
+        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
+    return min(of_growth, limits_standing(usable))
+
+
+def limits_standing(results: Sequence[Measured]) -> Standing:
+    """Of the limits alone; the worst of them."""
+    worst = Standing.HOLDS
+    for text in {limit.text for each in results for limit in each.limits}:
+        seen = [limit for each in results for limit in each.limits if limit.text == text]
+        held, broken = sum(each.holds is True for each in seen), sum(each.holds is False for each in seen)
+        if held == broken:
+            found = Standing.SEEMS_BROKEN if broken else Standing.SEEMS_TO_HOLD
+        elif held > broken:
+            found = Standing.SEEMS_TO_HOLD if broken or not any(each.sure for each in seen if each.holds) else Standing.HOLDS
+        else:
+            found = (
+                Standing.SEEMS_BROKEN if held or not any(each.sure for each in seen if each.holds is False) else Standing.BROKEN
+            )
+        worst = min(worst, found)
+    return worst
+
+
+def _grown(seen: GrowthSeen) -> Growth:
+    return Growth(**seen.model_dump())
+
+
+def surely_broken(results: Sequence[Measured]) -> bool:
+    """Whether a rate is shown not to hold, and that may be relied on."""
+    usable = [each for each in results if not each.generator]
+    growth = growth_at(usable)
+    return any(each.died for each in usable) or (
+        bool(usable) and (growth is None or growth.surely.grows or limits_standing(usable) is Standing.BROKEN)
+    )
+
+
+def growth_at(results: Sequence[Measured]) -> Growth | None:
+    """Of all stages at one rate together."""
+    parts = [_grown(each.growth) for each in results if each.growth is not None]
+    return pooled(parts) if parts else None

@@ -1,0 +1,55 @@
+"""A search in words: its stages, and its answer. Pure."""
+
+from __future__ import annotations
+
+from harness.capacity.schema import Answer, Measured
+from harness.wording import per_second
+
+__all__ = ["in_words", "interval", "rate_of", "stage_in_words"]
+
+
+def rate_of(rate: float) -> str:
+    """Three digits: `64.5/s`."""
+    return f"{rate:.3g}/s" if rate < 999.5 else f"{rate:,.0f}/s"
+
+
+def interval(answer: Answer) -> str:
+    """Between which rates the capacity lies."""
+    low = "0" if answer.low is None else rate_of(answer.low)
+    if answer.found is None:
+        return "none found"
+    return f"{low} to {rate_of(answer.high)}" if answer.high is not None else f"{low} or more"
+
+
+def in_words(answer: Answer) -> str:
+    """What was found, in a few sentences."""
+    why = f" What gives way first: {answer.cause.text}." if answer.cause is not None else ""
+    if answer.found is None:
+        return f"No rate was found that holds.{why}"
+    found = rate_of(answer.found)
+    held = f"{found} held a longer stage." if answer.confirmed else f"{found} held; no longer stage confirmed it."
+    if answer.state == "at least":
+        return f"It holds {found}, and more could not be asked of it. {held}{why}"
+    low = "nothing" if answer.low is None else rate_of(answer.low)
+    between = f"between {low} and {rate_of(answer.high)}" if answer.high is not None else f"at least {low}"
+    unfinished = " The search was not finished." if answer.state == "unfinished" else ""
+    return f"The capacity is {between}; {held}{unfinished}{why}"
+
+
+def stage_in_words(result: Measured) -> str:
+    """One stage in one line."""
+    if result.generator:
+        return f"says nothing: {result.generator}"
+    if result.purpose == "fault":
+        return f"lost {result.lost or 0:,} tasks"
+    growth = result.growth
+    said = [f"{each.text} is broken" for each in result.limits if each.holds is False]
+    if result.died:
+        said.insert(0, f"the server died: {result.died}")
+    elif growth is None or growth.low > 0:
+        rise = "" if growth is None else f" by {per_second(growth.per_s)} ({growth.low:.1f} to {growth.high:.1f})"
+        said.insert(0, f"the backlog grows{rise}")
+    if not said:
+        return "holds"
+    early = ", ended early" if result.ended_early else ""
+    return "; ".join(said) + early + (f"; {result.cause.text}" if result.cause else "")

@@ -1,0 +1,186 @@
+"""What happened to requests and tasks between two instants, from the columns: once, for everything that counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.grouping import NEVER_NS
+from harness.live.columns import Requests, Works
+from harness.rows import DropReason
+
+__all__ = ["Batch", "Changes", "Deaths"]
+
+Positions = NDArray[np.int64]
+Instants = NDArray[np.int64]
+Deaths = Mapping[int, int]
+"""When the process that wrote a file was dead, by the number of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Changes in (from, until]. Positions are those of the columns, instants in ns."""
+
+    from_ns: int
+    until_ns: int
+    sent: Positions  # requests
+    answered: Positions  # or ended in another way
+    waiting: Positions  # at `until`, whenever they were sent
+    accepted: Positions  # tasks
+    started: Positions
+    finished: Positions
+    failed: Positions
+    skipped: Positions
+    refused: Positions  # by admission, or because the endpoint raised
+    ended_with_boot: Positions  # neither of these, and their boot is dead
+    left: Positions  # neither queued nor running any more
+    left_ns: Instants  # when
+    left_lost: NDArray[np.bool_]  # by the death of their process, or given up
+    open: Positions  # tasks that are queued or running at `until`
+    open_started: NDArray[np.bool_]
+    queue_ends: Instants  # when tasks were queued no more, of all that did
+    busy_ends: Instants
+    busy_ends_of: Positions
+
+
+class Changes:
+    """Which requests and tasks can still change, and what changed in them since the last time."""
+
+    def __init__(self, requests: Requests, works: Works, deaths: Deaths, over: Collection[int]) -> None:
+        """`over`: the numbers of the files whose boot is dead."""
+        self._requests, self._works = requests, works
+        self._over = np.zeros(max(len(works.files), 1), np.bool_)
+        self._over[list(over)] = True
+        self._deaths = np.full(max(len(works.files), 1), NEVER_NS)
+        for number, dead_ns in deaths.items():
+            self._deaths[number] = dead_ns
+        self._from_ns = -1
+        self._n_requests = self._n_works = 0
+        self._later_requests, self._waiting = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._later_works, self._alive = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._has_started = np.empty(0, np.bool_)  # of those alive: what has been told of each
+        self._has_ended_queue = np.empty(0, np.bool_)
+        self._has_ended_busy = np.empty(0, np.bool_)
+        self._has_left = np.empty(0, np.bool_)
+        self._has_ended = np.empty(0, np.bool_)
+        self.is_late = False
+        """Something has been found to have happened earlier than what had been told: everything has to be told again."""
+
+    def until(self, until_ns: int) -> Batch:
+        """What changed since, up to an instant that is later than the last one."""
+        since, self._from_ns = self._from_ns, until_ns
+        sent, answered, waiting = self._of_requests(since, until_ns)
+        accepted = self._accepted(since, until_ns)
+        return self._of_works(since, until_ns, (sent, answered, waiting, accepted))
+
+    def _of_requests(self, since: int, until_ns: int) -> tuple[Positions, Positions, Positions]:
+        of = self._requests
+        candidates = np.concatenate([self._later_requests, np.arange(self._n_requests, len(of.due))])
+        self._n_requests = len(of.due)
+        sent_ns = of.sent.now[candidates]
+        is_sent = sent_ns <= until_ns
+        sent, self._later_requests = candidates[is_sent], candidates[~is_sent]
+        self._notice(sent_ns[is_sent], since)
+        open_ones = np.concatenate([self._waiting, sent])
+        done_ns = of.done.now[open_ones]
+        is_done = (done_ns != 0) & (done_ns <= until_ns)
+        self._notice(done_ns[is_done], since)
+        answered, self._waiting = open_ones[is_done], open_ones[~is_done]
+        return sent, answered, self._waiting
+
+    def _accepted(self, since: int, until_ns: int) -> Positions:
+        of = self._works
+        candidates = np.concatenate([self._later_works, np.arange(self._n_works, len(of.key))])
+        self._n_works = len(of.key)
+        accepted_ns = of.accepted.now[candidates]
+        is_accepted = accepted_ns <= until_ns
+        self._later_works = candidates[~is_accepted]
+        self._notice(accepted_ns[is_accepted], since)
+        accepted: Positions = candidates[is_accepted]
+        return accepted
+
+    def _of_works(self, since: int, until_ns: int, known: tuple[Positions, Positions, Positions, Positions]) -> Batch:
+        of, (sent, answered, waiting, accepted) = self._works, known
+        alive = np.concatenate([self._alive, accepted])
+        flags = [
+            np.concatenate([told, np.zeros(len(accepted), np.bool_)])
+            for told in (self._has_started, self._has_ended_queue, self._has_ended_busy, self._has_left, self._has_ended)
+        ]
+        began, dead_ns = of.accepted.now[alive], self._deaths[of.file.now[alive]]
+
+        def by_then(instants: Instants) -> Instants:
+            return np.where((instants == 0) | (instants > until_ns), NEVER_NS, instants)
+
+        started, finished, failed, dropped = (
+            by_then(column.now[alive]) for column in (of.started, of.finished, of.failed, of.dropped)
+        )
+        ended = np.minimum(finished, failed)
+        has_begun = started != NEVER_NS
+        is_given_up = (dropped != NEVER_NS) & (of.reason.now[alive] == DropReason.ABANDONED)
+        aside = np.where(is_given_up, NEVER_NS, dropped)
+        # As harness/timeline.py and harness/live/figures.py have it.
+        queue_left = np.maximum(np.minimum.reduce([started, dropped, ended, dead_ns]), began)
+        busy_left = np.maximum(np.minimum.reduce([ended, aside, dead_ns]), np.where(has_begun, started, 0))
+        gone = np.where(is_given_up & has_begun, NEVER_NS, dropped)
+        before_death = np.minimum(ended, gone)
+        left = np.maximum(np.where(before_death == NEVER_NS, dead_ns, before_death), began)
+        is_lost = (ended == NEVER_NS) & ((is_given_up & ~has_begun) | (gone == NEVER_NS)) & (left != NEVER_NS)
+        news = (
+            (has_begun, started),
+            (queue_left <= until_ns, queue_left),
+            (has_begun & (busy_left <= until_ns), busy_left),
+            (left <= until_ns, left),
+            ((ended != NEVER_NS) | (aside != NEVER_NS), np.minimum(ended, aside)),
+        )
+        new = []
+        for told, (is_so, at_ns) in zip(flags, news, strict=True):
+            is_new = is_so & ~told
+            self._notice(at_ns[is_new], since)
+            new.append(is_new)
+            told |= is_so
+        has_started, queue_ended, busy_ended, has_left, has_ended = new
+        # Whoever has left the queue and its thread, and whose end is known, does not change any more.
+        stays = ~(flags[3] & (flags[4] | (dead_ns <= until_ns)) & (flags[2] | ~has_begun))
+        self._alive = alive[stays]
+        self._has_started, self._has_ended_queue, self._has_ended_busy, self._has_left, self._has_ended = (
+            told[stays] for told in flags
+        )
+        is_open, is_aside = left > until_ns, has_ended & (ended == NEVER_NS)
+        is_skipped = of.reason.now[alive] == DropReason.SKIPPED
+        return Batch(
+            from_ns=since,
+            until_ns=until_ns,
+            sent=sent,
+            answered=answered,
+            waiting=waiting,
+            accepted=accepted,
+            started=alive[has_started],
+            finished=alive[has_ended & (finished != NEVER_NS)],
+            failed=alive[has_ended & (finished == NEVER_NS) & (failed != NEVER_NS)],
+            skipped=alive[is_aside & is_skipped],
+            refused=alive[is_aside & ~is_skipped],
+            ended_with_boot=accepted[
+                (ended == NEVER_NS)[-len(accepted) :] & (aside == NEVER_NS)[-len(accepted) :] & self._is_over(accepted)
+            ]
+            if len(accepted)
+            else accepted,
+            left=alive[has_left],
+            left_ns=left[has_left],
+            left_lost=is_lost[has_left],
+            open=alive[is_open],
+            open_started=has_begun[is_open],
+            queue_ends=queue_left[queue_ended],
+            busy_ends=busy_left[busy_ended],
+            busy_ends_of=alive[busy_ended],
+        )
+
+    def _is_over(self, positions: Positions) -> NDArray[np.bool_]:
+        of_boot: NDArray[np.bool_] = self._over[self._works.file.now[positions]]
+        return of_boot
+
+    def _notice(self, instants_ns: Instants, since: int) -> None:
+        if since >= 0 and bool((instants_ns <= since).any()):
+            self.is_late = True

@@ -1,0 +1,274 @@
+"""What the row files of a run have said so far, as columns in memory: about 30 bytes a request and 60 a task.
+
+Rows that may still change are read again; those that can't are not. Nothing here knows of instants: harness/live/ledger.py does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.grouping import is_own, key_of
+from harness.live.rowtail import RowTail
+from harness.rows import DropReason, Rows, TaskKind
+from harness.rows.layout import N_NAMES
+
+__all__ = ["Effects", "Growing", "Requests", "Works"]
+
+_MOST_OPS: Final = 1 << 27
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+FOREIGN: Final = -2
+UNKNOWN: Final = -1
+
+
+class Growing(Generic[_Kind]):
+    """An array that grows at its end."""
+
+    def __init__(self, kind: type[_Kind]) -> None:
+        self._all: NDArray[_Kind] = np.empty(1024, kind)
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def now(self) -> NDArray[_Kind]:
+        """What there is: to be looked at and changed, not to be kept."""
+        return self._all[: self._n]
+
+    def extend(self, values: NDArray[Any]) -> None:
+        """Adds values at the end."""
+        end = self._n + len(values)
+        if end > len(self._all):
+            # Half as much again: what is not used yet is little of what there is.
+            grown = np.empty(max(end, len(self._all) * 3 // 2), self._all.dtype)
+            grown[: self._n] = self._all[: self._n]
+            self._all = grown
+        self._all[self._n : end] = values
+        self._n = end
+
+
+class Requests:
+    """Requests of this run. Those that were never sent stand apart."""
+
+    def __init__(self) -> None:
+        self.due = Growing(np.int64)
+        self.sent = Growing(np.int64)
+        self.done = Growing(np.int64)  # 0: not yet
+        self.outcome = Growing(np.uint8)
+        self.unsent = Growing(np.int64)  # when it can have been known that they were not
+        self.is_repeated = False  # an operation was sent twice, or has a number that nobody gives
+        self._position = np.full(1024, UNKNOWN, np.int32)  # by local op
+        self._open: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._last_sent: dict[RowTail, int] = {}
+
+    def read(self, tail: RowTail, run_tag: int) -> None:
+        """Reads what is new."""
+        places, positions = self._open.get(tail, (np.empty(0, np.int64), np.empty(0, np.int64)))
+        if len(places):
+            places, positions = self._read_again(tail, places, positions)
+        new_places, rows = tail.read_new()
+        if len(rows):
+            own = is_own(rows["op"], run_tag)
+            sent = own & (rows["sent_ns"] != 0)
+            self._unsent(tail, rows, own & ~sent)
+            new = rows[sent]
+            first = len(self.due)
+            self._enter(new, first)
+            is_open = new["done_ns"] == 0
+            places = np.concatenate([places, new_places[sent][is_open]])
+            positions = np.concatenate([positions, first + np.flatnonzero(is_open)])
+        self._open[tail] = places, positions
+
+    def positions(self, op: NDArray[np.uint64], run_tag: int) -> NDArray[np.int32]:
+        """Where operations stand; `UNKNOWN`, or `FOREIGN`: of another run."""
+        local = np.minimum(op & np.uint64(0xFFFF_FFFF), np.uint64(len(self._position) - 1)).astype(np.int64)
+        found: NDArray[np.int32] = self._position[local]
+        found[(op & np.uint64(0xFFFF_FFFF)) >= len(self._position)] = UNKNOWN
+        found[~is_own(op, run_tag)] = FOREIGN
+        return found
+
+    def _enter(self, rows: Rows, first: int) -> None:
+        for column, name in ((self.due, "due_ns"), (self.sent, "sent_ns"), (self.done, "done_ns"), (self.outcome, "outcome")):
+            column.extend(rows[name])
+        local = (rows["op"] & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+        highest = int(local.max(initial=0))
+        if highest >= _MOST_OPS:
+            self.is_repeated = True
+            return
+        if highest >= len(self._position):
+            grown = np.full(max(highest + 1, len(self._position) * 3 // 2), UNKNOWN, np.int32)
+            grown[: len(self._position)] = self._position
+            self._position = grown
+        if np.any(self._position[local] != UNKNOWN):
+            self.is_repeated = True
+        self._position[local] = np.arange(first, first + len(local), dtype=np.int32)
+        if np.any(self._position[local] != np.arange(first, first + len(local))):
+            self.is_repeated = True
+
+    def _unsent(self, tail: RowTail, rows: Rows, chosen: NDArray[np.bool_]) -> None:
+        before = np.maximum.accumulate(np.maximum(rows["sent_ns"].astype(np.int64), self._last_sent.get(tail, 0)))
+        self._last_sent[tail] = int(before[-1])
+        if chosen.any():
+            self.unsent.extend(np.maximum(rows["due_ns"].astype(np.int64), before)[chosen])
+
+    def _read_again(
+        self, tail: RowTail, places: NDArray[np.int64], positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = tail.read_again(places)
+        done = rows["done_ns"] != 0
+        self.done.now[positions[done]] = rows["done_ns"][done]
+        self.outcome.now[positions[done]] = rows["outcome"][done]
+        return places[~done], positions[~done]
+
+
+class Works:
+    """Task rows of all boots, also those of no operation of this run: they take threads too."""
+
+    def __init__(self) -> None:
+        self.key = Growing(np.uint64)
+        self.request = Growing(np.int32)  # where its operation stands; UNKNOWN, FOREIGN
+        self.file = Growing(np.uint16)  # number of its file
+        self.accepted = Growing(np.int64)
+        self.started = Growing(np.int64)
+        self.finished = Growing(np.int64)
+        self.failed = Growing(np.int64)
+        self.dropped = Growing(np.int64)
+        self.reason = Growing(np.uint8)
+        self.is_def = Growing(np.bool_)
+        self.func = Growing(np.uint8)  # of its file's names, of which there are 192 at most
+        self.files: list[RowTail] = []
+        self.is_odd = False  # something in the rows is not as the format has it, or a task is there twice
+        self._unresolved = np.empty(0, np.int64)
+        self._unresolved_op = np.empty(0, np.uint64)
+        self._open: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._seen = np.zeros(1024, np.uint64)  # by operation: a bit for each of its tasks
+        self._others: set[int] = set()
+
+    def read(self, tail: RowTail, requests: Requests, run_tag: int) -> None:
+        """Reads what is new."""
+        if tail not in self._open:
+            self.files.append(tail)
+        places, positions = self._open.get(tail, (np.empty(0, np.int64), np.empty(0, np.int64)))
+        if len(places):
+            places, positions = self._read_again(tail, places, positions)
+        new_places, rows = tail.read_new()
+        if len(rows):
+            first = len(self.key)
+            self._enter(rows, requests, run_tag, self.files.index(tail))
+            is_open = ~_is_settled(rows)
+            places = np.concatenate([places, new_places[is_open]])
+            positions = np.concatenate([positions, first + np.flatnonzero(is_open)])
+            if np.any(places[1:] < places[:-1]):
+                order = np.argsort(places)
+                places, positions = places[order], positions[order]
+        self._open[tail] = places, positions
+
+    def settle(self, tail: RowTail) -> None:
+        """Nothing that is in the file changes any more: its process is dead, and it has been read since."""
+        self._open[tail] = np.empty(0, np.int64), np.empty(0, np.int64)
+
+    def resolve(self, requests: Requests, run_tag: int) -> None:
+        """Finds the operations of tasks whose request had not been read yet when they were."""
+        if not len(self._unresolved):
+            return
+        found = requests.positions(self._unresolved_op, run_tag)
+        self.request.now[self._unresolved] = found
+        self._count(self._unresolved[found >= 0])
+        self._unresolved, self._unresolved_op = self._unresolved[found < 0], self._unresolved_op[found < 0]
+
+    def _enter(self, rows: Rows, requests: Requests, run_tag: int, file: int) -> None:
+        first, n = len(self.key), len(rows)
+        self.key.extend(key_of(rows["op"], rows["index"]))
+        request = requests.positions(rows["op"], run_tag)
+        self.request.extend(request)
+        self.file.extend(np.full(n, file, np.uint16))
+        self.accepted.extend(rows["accepted_ns"])
+        self.is_def.extend(rows["kind"] == TaskKind.DEF)
+        self.reason.extend(rows["reason"])
+        self.func.extend(np.minimum(rows["func"], N_NAMES).astype(np.uint8))
+        for column, name in self._instants():
+            column.extend(rows[name])
+        self.is_odd |= bool((rows["accepted_ns"] == 0).any() | _is_odd(rows).any())
+        unknown = np.flatnonzero(request == UNKNOWN)
+        self._unresolved = np.concatenate([self._unresolved, first + unknown])
+        self._unresolved_op = np.concatenate([self._unresolved_op, rows["op"][unknown]])
+        self._count(first + np.flatnonzero(request >= 0))
+
+    def _count(self, positions: NDArray[np.int64]) -> None:
+        """Notices a task that is there twice."""
+        if not len(positions):
+            return
+        request, index = (
+            self.request.now[positions].astype(np.int64),
+            (self.key.now[positions] & np.uint64(0xFFFF)).astype(np.int64),
+        )
+        if (highest := int(request.max())) >= len(self._seen):
+            grown = np.zeros(max(highest + 1, len(self._seen) * 3 // 2), np.uint64)
+            grown[: len(self._seen)] = self._seen
+            self._seen = grown
+        # Those that an application spawned are counted from 32,768.
+        bit = np.where(index < 48, index, np.where((index >= 32_768) & (index < 32_784), index - 32_768 + 48, 64))
+        for key in self.key.now[positions[bit == 64]].tolist():
+            self.is_odd |= key in self._others
+            self._others.add(key)
+        request, bit = request[bit < 64], bit[bit < 64]
+        mask = np.left_shift(np.uint64(1), bit.astype(np.uint64))
+        self.is_odd |= bool((self._seen[request] & mask).any())
+        np.bitwise_or.at(self._seen, request, mask)
+        self.is_odd |= len(request) > 1 and len(np.unique(request * 64 + bit)) != len(request)
+
+    def _read_again(
+        self, tail: RowTail, places: NDArray[np.int64], positions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = tail.read_again(places)
+        is_there = rows["op"] != 0
+        rows, places, positions = rows[is_there], places[is_there], positions[is_there]
+        self.reason.now[positions] = rows["reason"]
+        for column, name in self._instants():
+            column.now[positions] = rows[name]
+        self.is_odd |= bool(_is_odd(rows).any())
+        is_open = ~_is_settled(rows)
+        return places[is_open], positions[is_open]
+
+    def _instants(self) -> tuple[tuple[Growing[np.int64], str], ...]:
+        return (
+            (self.started, "started_ns"),
+            (self.finished, "finished_ns"),
+            (self.failed, "failed_ns"),
+            (self.dropped, "dropped_ns"),
+        )
+
+
+class Effects:
+    """Effects of this run."""
+
+    def __init__(self) -> None:
+        self.key = Growing(np.uint64)
+        self.arrived = Growing(np.int64)
+
+    def read(self, tail: RowTail, run_tag: int) -> None:
+        """Reads what is new."""
+        _, rows = tail.read_new()
+        own = rows[is_own(rows["op"], run_tag)]
+        self.key.extend(key_of(own["op"], own["index"]))
+        self.arrived.extend(own["arrived_ns"])
+
+
+def _is_settled(rows: Rows) -> NDArray[np.bool_]:
+    """Which task rows do not change any more. The probe may take back that a task was dropped."""
+    is_refused = (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.REJECTED)
+    settled: NDArray[np.bool_] = (rows["finished_ns"] != 0) | (rows["failed_ns"] != 0) | is_refused
+    return settled
+
+
+def _is_odd(rows: Rows) -> NDArray[np.bool_]:
+    ended = (rows["finished_ns"] != 0) | (rows["failed_ns"] != 0)
+    both = (rows["finished_ns"] != 0) & (rows["failed_ns"] != 0)
+    put_aside = (rows["dropped_ns"] != 0) & (rows["reason"] != DropReason.ABANDONED)
+    is_malformed = (rows["dropped_ns"] != 0) & ((rows["reason"] == 0) | (rows["reason"] > max(DropReason)))
+    odd: NDArray[np.bool_] = both | (ended & put_aside) | (ended & (rows["started_ns"] == 0)) | is_malformed
+    return odd

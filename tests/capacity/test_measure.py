@@ -1,0 +1,151 @@
+"""What one stage comes to: from rows of a queue whose truth is known, judged as those of a real run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.capacity.causes import cause_of
+from harness.capacity.measure import measured
+from harness.capacity.predict import demand_of
+from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
+from harness.capacity.search import Asked
+from harness.findings.stretch import Stretch, Way
+from harness.findings.trend import Trend
+from harness.summary import build_summary, judge_evidence
+from tests.verdict.simulated import START_NS, S, Setup, Simulated
+
+SLOS = ["p99<50ms", "done_p95<100ms"]
+
+
+def stage(*, until_s: float | None = None, died: str = "", report: dict[str, Any] | None = None, **setup: Any) -> Measured:
+    """A stage of 10 s; the capacity is 4 threads / run_ms."""
+    run = Simulated(Setup(seed=3, **setup))
+    if report:
+        run.report(**report)
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    asked = Asked(run.setup.rate, 10.0, "bisect")
+    until_ns = None if until_s is None else START_NS + round(until_s * S)
+    return measured(judged, asked, 1, until_ns=until_ns, died=died)
+
+
+def test_a_stage_that_holds_has_no_cause_and_says_what_could_be_done() -> None:
+    found = stage(rate=400.0, run_ms=5.0)
+    assert found.growth is not None
+    assert found.growth.low < 0 < found.growth.high
+    assert found.cause is None
+    assert [limit.holds for limit in found.limits] == [True, True]
+    # 4 threads and 5 ms.
+    assert found.could_per_s == pytest.approx(800, rel=0.1)
+    assert found.run_mean_ms == pytest.approx(5.0, rel=0.1)
+    # Run, wait, and until the answer is out: that is when a task may start.
+    assert found.pending_mean == pytest.approx(3.5, rel=0.2)
+    assert found.tasks_per_request == pytest.approx(1.0, rel=0.02)
+
+
+def test_an_overloaded_stage_shows_what_got_done_and_that_the_pool_is_full() -> None:
+    found = stage(rate=600.0, run_ms=10.0)
+    assert found.growth is not None
+    assert found.growth.low > 0
+    assert found.growth.per_s == pytest.approx(200, rel=0.2)
+    assert found.could_per_s == pytest.approx(400, rel=0.1)
+    assert found.cause is not None
+    assert found.cause.kind == "pool"
+    assert "4 threads" in found.cause.text
+    assert found.limits[1].holds is False
+
+
+def test_of_a_stage_that_was_ended_early_only_the_time_before_counts() -> None:
+    whole, early = stage(rate=600.0, run_ms=10.0), stage(rate=600.0, run_ms=10.0, until_s=5.0)
+    assert early.ended_early
+    assert early.seconds == pytest.approx(3.0)
+    assert early.pending_end < 0.6 * whole.pending_end
+    assert early.could_per_s == pytest.approx(400, rel=0.1)
+
+
+def test_a_server_that_died_does_not_hold_whatever_else_was_measured() -> None:
+    found = stage(rate=400.0, run_ms=5.0, died="exit status 3")
+    assert found.died == "exit status 3"
+    assert found.cause is not None
+    assert found.cause.kind == "server"
+
+
+def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server() -> None:
+    found = stage(rate=400.0, run_ms=5.0, report={"shed": 40, "overdue": 40})
+    assert "could not be sent in time" in found.generator
+    assert found.cause is not None
+    assert found.cause.kind == "generator"
+
+
+def test_a_generator_that_stood_still_says_nothing_of_the_server() -> None:
+    assert "stood still" in stage(rate=400.0, run_ms=5.0, report={"stalled_s": 6.0, "longest_stall_s": 1.0}).generator
+
+
+def test_the_run_times_behind_a_prediction_are_those_of_the_requests() -> None:
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    demand = demand_of(run.evidence(), 400.0, 4, 1, 0.8)
+    assert demand is not None
+    assert float(demand.run_s.mean()) == pytest.approx(0.005, rel=0.1)
+    assert demand.pool_per_s == pytest.approx(800, rel=0.1)
+    assert demand.cpu_s == pytest.approx(0.002)
+
+
+def way(*, busy: float, run_s: float = 0.05) -> Way:
+    bins = np.ones(40)
+    counts = np.full(40, 10, np.int64)
+    return Way(
+        accepted=400,
+        started=400,
+        left=0,
+        ended=400,
+        run_s=run_s,
+        wait_s=0.1,
+        backlog=20 * bins,
+        busy=busy * bins,
+        run_by_bin_s=run_s * bins,
+        n_run=counts,
+        ended_by_bin=counts,
+    )
+
+
+def stretch(cpu: float, load: float = 0.2, **changes: Any) -> Stretch:
+    plain = Stretch(
+        boot=1,
+        from_s=1.0,
+        until_s=9.0,
+        ramp=None,
+        bin_s=0.2,
+        threads=8,
+        processes=1,
+        in_threads=way(busy=8.0),
+        on_loop=None,
+        growth=Trend(1.0, 0.001, is_steady=True),
+        answers_ms=(5.0, 5.0, 5.0),
+        cpu_share=cpu,
+        load_cpu_share=load,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cpu", "load", "figures"),
+    [
+        ("pool", 0.3, 0.2, {"pool_size": 8, "busy_mean": 8.0, "run_mean_ms": 50.0}),
+        ("gil", 0.97, 0.2, {"pool_size": 8, "busy_mean": 8.0, "run_mean_ms": 50.0}),
+        ("cpu", 1.3, 0.6, {"pool_size": 8, "busy_mean": 8.0, "run_mean_ms": 50.0}),
+        ("loop", 0.3, 0.2, {"loop_lag_p99_ms": 400.0}),
+        ("responses", 0.3, 0.2, {}),
+    ],
+)
+def test_what_gives_way_is_told_from_the_gauges(kind: str, cpu: float, load: float, figures: dict[str, Any]) -> None:
+    run = Simulated(Setup(seed=1))
+    summary = build_summary(run.evidence(), {}, {})
+    broken = LimitSeen(text="p99<50ms", holds=False, sure=True, value=90.0, limit=50.0, unit="ms")
+    steady = GrowthSeen(per_s=0.0, low=-1.0, high=1.0, seconds=8.0, mean=4.0)
+    result = Measured(
+        number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=steady, limits=(broken,), cpu_share=cpu, load_cpu_share=load
+    ).model_copy(update=figures)
+    assert cause_of(result, stretch(cpu, load), 2, summary).kind == kind

@@ -1,0 +1,132 @@
+"""The search against servers whose capacity is known: it has to be in the answer's interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from harness.capacity.schema import LimitSeen, Measured
+from harness.capacity.search import Options, Search, Standing, standing
+from tests.capacity.simulated import Queue, searched
+
+
+def test_the_capacity_lies_in_the_interval_in_95_of_100_searches() -> None:
+    """Queues with exponential run times and random arrivals, whose capacity is threads / mean run time."""
+    servers = [
+        *(Queue(np.random.default_rng(seed)) for seed in range(50)),
+        *(Queue(np.random.default_rng(seed), threads=1, run_s=0.01) for seed in range(20)),
+        *(Queue(np.random.default_rng(seed), threads=4, run_s=0.2) for seed in range(30)),
+    ]
+    inside = 0
+    for server in servers:
+        answer = searched(server).answer()
+        inside += (answer.low or 0.0) <= server.capacity <= (answer.high or math.inf)
+    assert inside >= 95
+
+
+@pytest.mark.parametrize("start_share", [0.02, 0.5, 3.0])
+def test_a_server_without_chance_is_found_to_the_width_that_was_asked_for(start_share: float) -> None:
+    server = Queue(np.random.default_rng(1), poisson=False, spread="constant")
+    search = searched(server, start=server.capacity * start_share, within=0.05)
+    answer = search.answer()
+    assert answer.state == "found"
+    assert answer.low is not None
+    assert answer.high is not None
+    assert answer.low <= server.capacity < answer.high <= 1.1 * answer.low
+    assert answer.confirmed
+    assert len(search.told) < 16
+
+
+def test_a_server_that_stays_bad_once_overloaded_is_judged_by_what_it_does_from_a_fresh_start() -> None:
+    """Overloaded, it does half of what it can do: the first stages, far above, show the half alone."""
+    server = Queue(np.random.default_rng(1), poisson=False, spread="constant", worse_from=30)
+    search = searched(server, start=3 * server.capacity)
+    answer = search.answer()
+    assert min(each.could_per_s or math.inf for each in search.told) < 0.6 * server.capacity
+    assert 0.9 * server.capacity < (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+
+
+def test_a_server_that_differs_from_start_to_start_gets_a_wider_interval() -> None:
+    answers = [searched(Queue(np.random.default_rng(seed), poisson=False, noise=0.05)).answer() for seed in range(40)]
+    assert sum((each.low or 0.0) <= 100.0 <= (each.high or math.inf) for each in answers) >= 37
+    steady = searched(Queue(np.random.default_rng(1), poisson=False, spread="constant")).answer()
+    assert np.median([each.spread for each in answers]) > steady.spread
+
+
+def test_a_generator_that_cannot_send_more_is_no_capacity() -> None:
+    server = Queue(np.random.default_rng(1), poisson=False, generator_per_s=60.0)
+    search = searched(server)
+    answer = search.answer()
+    assert answer.state == "at least"
+    assert answer.high is None
+    assert 40.0 <= (answer.found or 0.0) <= 60.0
+
+
+def test_no_rate_above_the_most_is_asked_for() -> None:
+    search = searched(Queue(np.random.default_rng(1), poisson=False), most=50.0)
+    assert search.answer().state == "at least"
+    assert max(each.rate for each in search.told) == 50.0
+
+
+def test_a_limit_on_the_time_until_done_is_found_below_the_capacity() -> None:
+    """M/M/10 at 100/s: waits are exponential, so the rate at which p95 of the time until done is 0.5 s is known."""
+    answers = [
+        searched(Queue(np.random.default_rng(seed), threads=10, run_s=0.1, done_p95_limit_s=0.45)).answer() for seed in range(10)
+    ]
+    assert 80 < np.median([each.found or 0.0 for each in answers]) < 100
+
+
+def test_a_server_that_holds_nothing_is_said_so() -> None:
+    search = Search(Options(start=1.0))
+    while (asked := search.next()) is not None:
+        broken = LimitSeen(text="p99<1ms", holds=False, sure=True, value=50.0, limit=1.0, unit="ms")
+        stage = Queue(np.random.default_rng(1)).stage(asked, 1)
+        search.tell(stage.model_copy(update={"limits": (broken,), "could_per_s": None}))
+    assert search.answer().state == "none"
+    assert search.answer().found is None
+
+
+def test_a_search_that_goes_on_later_asks_for_the_same_stages() -> None:
+    search = searched(Queue(np.random.default_rng(5)))
+    for n in range(len(search.told)):
+        later = Search(search.options, search.told[:n]).next()
+        told = search.told[n]
+        assert later is not None
+        assert (later.rate, later.purpose, later.seconds) == (told.rate, told.purpose, told.seconds)
+    assert Search(search.options, search.told).next() is None
+
+
+def test_stages_at_one_rate_are_judged_together() -> None:
+    stage = Queue(np.random.default_rng(1), poisson=False, spread="constant").stage(
+        dataclasses.replace(Search(Options(start=50.0)).next()), 1
+    )
+    held = LimitSeen(text="p99<9ms", holds=True, sure=True, value=1.0, limit=9.0, unit="ms")
+    broken = held.model_copy(update={"holds": False, "value": 90.0})
+
+    def with_limits(*limits: LimitSeen) -> list[Measured]:
+        return [stage.model_copy(update={"limits": (limit,)}) for limit in limits]
+
+    assert standing(with_limits(held), 0.05) is Standing.HOLDS
+    assert standing(with_limits(broken), 0.05) is Standing.BROKEN
+    assert standing(with_limits(held, broken), 0.05) is Standing.SEEMS_BROKEN
+    assert standing(with_limits(held, broken, held), 0.05) is Standing.SEEMS_TO_HOLD
+    assert standing([stage.model_copy(update={"generator": "late"})], 0.05) is None
+
+
+def test_the_time_that_is_left_is_foretold_within_a_half() -> None:
+    """Of searches against servers with little and with much chance, at each stage: a median of the ratio, and none far off."""
+    for spread in ("constant", "exponential"):
+        ratios = []
+        for seed in range(10):
+            server = Queue(np.random.default_rng(seed), threads=40, run_s=0.05, poisson=False, spread=spread)
+            search, foretold = Search(Options(start=200.0)), []
+            while (asked := search.next()) is not None:
+                foretold.append(search.seconds_left(asked, 3.0))
+                search.tell(server.stage(asked, len(search.told) + 1))
+            took = np.array([each.seconds + 3.0 for each in search.told])
+            ratios += (np.array(foretold) / took[::-1].cumsum()[::-1]).tolist()
+        assert 0.67 < np.median(ratios) < 1.5
+        assert min(ratios) > 0.2

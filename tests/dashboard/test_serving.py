@@ -1,0 +1,70 @@
+"""The screen in a browser: a real server, and what speaks to it instead of one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from .terminal import environment
+
+
+async def hear(socket: ClientConnection, word: str) -> None:
+    """Reads until it has come."""
+    text = ""
+    async with asyncio.timeout(60):
+        while word not in text:
+            said = await socket.recv()
+            text += said if isinstance(said, str) else said.decode("utf-8", "replace")
+
+
+def lookers_on(server: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [each for each in psutil.Process(server.pid).children(recursive=True) if "attach" in each.cmdline()]
+
+
+def test_a_browser_sees_the_run_and_can_do_nothing_to_it(runs: dict[str, Path], here: Path) -> None:
+    """One process a connection, which ends with it; pages from elsewhere, and one looker-on too many, are refused."""
+    before = {path.name: path.stat().st_mtime_ns for path in runs["killed"].iterdir()}
+    command = [sys.executable, "-P", "-m", "dashboard", "serve-ui", "--port", "0", "--most", "1", "runs/killed"]
+    server = subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment())
+    try:
+        assert server.stderr is not None
+        told = server.stderr.readline()
+        found = re.search(r"http://(127\.0\.0\.1:\d+)", told)
+        assert found, told
+        address = found[1]
+        assert httpx.get(f"http://{address}/").status_code == 200
+        assert httpx.get(f"http://{address}/", headers={"Host": "evil.example"}).status_code == 403
+
+        async def look_on() -> None:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"ws://{address}/ws", origin="http://evil.example")  # type: ignore[arg-type]
+            assert refused.value.response.status_code == 403
+            async with connect(f"ws://{address}/ws?width=100&height=30", max_size=None) as socket:
+                await hear(socket, "CLIENT")
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(f"ws://{address}/ws")
+                assert refused.value.response.status_code == 503
+                assert len(lookers_on(server)) == 1
+                for key in "Kems":
+                    await socket.send(f'["stdin", "{key}"]')
+                await hear(socket, "read-only")
+
+        asyncio.run(look_on())
+        end = time.monotonic() + 30
+        while lookers_on(server):
+            assert time.monotonic() < end, "the process of a closed connection goes on"
+            time.sleep(0.05)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert {path.name: path.stat().st_mtime_ns for path in runs["killed"].iterdir()} == before

@@ -1,0 +1,140 @@
+"""A run in sentences, and the options of the screen: values in, values out."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import Future
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from dashboard.offers import Offers
+from dashboard.options import has_screen, options_for
+from dashboard.serving import attach_command, is_own
+from dashboard.story import Story
+from harness.errors import RunError
+from harness.live.frame import Look, Phase
+from tests.dashboard.frames import Simulation, frame_of
+
+
+def told(run: Simulation, until_s: float, step_s: float = 0.5) -> list[str]:
+    story, lines, at_s = Story(), [], 0.0
+    while at_s <= until_s:
+        lines += story.of(frame_of(run, Look(0, 30, 1), at_s))
+        at_s += step_s
+    return lines
+
+
+def test_each_change_is_told_once(scissors: Simulation) -> None:
+    lines = told(scissors, 120)
+
+    assert len(lines) == len(set(lines))
+    assert sum("SIGKILL" in line and "finding" not in line for line in lines) == 1
+    assert any("work sees" in line for line in lines)
+
+
+def test_what_stays_as_it_is_is_told_every_ten_seconds_at_least(healthy: Simulation) -> None:
+    """A listener must be able to tell silence from an end."""
+    instants = [float(line.split(" s ")[0]) for line in told(healthy, 50)]
+
+    assert all(later - earlier <= 10.5 for earlier, later in pairwise(instants))
+    assert len(instants) < 40
+
+
+def test_the_same_frame_twice_says_nothing_more(scissors: Simulation) -> None:
+    story = Story()
+    frame = frame_of(scissors, Look(0, 30, 1), 60.0)
+
+    assert story.of(frame)
+    assert story.of(frame) == []
+    assert frame.phase is Phase.LOAD
+
+
+# Options.
+
+
+def given(**env: str):
+    return options_for(fps=None, glyphs=None, theme=None, is_plain=False, env=env)
+
+
+@pytest.mark.parametrize(
+    ("env", "glyphs"),
+    [
+        ({"LANG": "de_DE.UTF-8"}, "braille"),
+        ({"LANG": "C.utf8"}, "braille"),
+        ({"LANG": "de_DE.ISO-8859-1"}, "ascii"),
+        ({"LANG": "C"}, "ascii"),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "POSIX"}, "ascii"),
+        ({}, "braille"),
+    ],
+)
+def test_without_utf_8_charts_are_ascii(env: dict[str, str], glyphs: str) -> None:
+    assert given(**env).glyphs == glyphs
+
+
+def test_over_ssh_there_are_fewer_pictures_unless_they_are_asked_for() -> None:
+    assert given().fps == 4
+    assert given(SSH_CONNECTION="10.0.0.1 5 10.0.0.2 22").fps == 2
+    assert options_for(fps=8, glyphs=None, theme=None, is_plain=False, env={"SSH_TTY": "/dev/pts/1"}).fps == 8
+
+
+def test_a_pipe_a_dumb_terminal_and_a_closed_one_are_no_screen() -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    closed = Tty()
+    closed.close()
+    assert has_screen(Tty(), Tty(), {"TERM": "xterm"})
+    assert not has_screen(io.StringIO(), Tty(), {"TERM": "xterm"})
+    assert not has_screen(Tty(), io.StringIO(), {"TERM": "xterm"})
+    assert not has_screen(Tty(), Tty(), {"TERM": "dumb"})
+    assert has_screen(io.StringIO(), io.StringIO(), {"TEXTUAL_DRIVER": "textual.drivers.web_driver:WebDriver"})
+
+
+# In a browser.
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "is_taken"),
+    [
+        ("127.0.0.1:8300", None, True),
+        ("localhost:8300", "http://localhost:8300", True),
+        ("[::1]:8300", None, True),
+        ("127.0.0.1:8301", None, False),
+        ("127.0.0.1", None, False),
+        ("evil.example:8300", None, False),  # a name that somebody lets point here
+        ("localhost:8300", "http://evil.example", False),
+        ("localhost:8300", "null", False),
+        ("", None, False),
+        ("[::", None, False),
+        ("localhost:port", None, False),
+    ],
+)
+def test_only_pages_of_its_own_are_served(host: str, origin: str | None, is_taken: bool) -> None:
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+
+    assert is_own(headers, "127.0.0.1", 8300) is is_taken
+
+
+def test_whoever_bound_it_wider_is_reached_by_any_name() -> None:
+    assert is_own({"Host": "box.example:8300"}, "0.0.0.0", 8300)
+    assert not is_own({"Host": "box.example:8300", "Origin": "http://evil.example"}, "0.0.0.0", 8300)
+
+
+def test_each_looker_on_gets_a_process_that_changes_nothing() -> None:
+    """The name of the directory is an argument and no more, whatever is in it."""
+    command = attach_command(Path("runs/a b; rm -rf x"), {"fps": 2.0, "glyphs": None, "theme": "light", "keys": None})
+
+    assert "attach --read-only --fps 2.0 --theme light -- 'runs/a b; rm -rf x'" in command
+
+
+def test_an_answer_that_does_not_come_is_told_to_whoever_waits_for_it() -> None:
+    offers = Offers.__new__(Offers)
+    offers._answer = Future()
+    assert offers.known == []
+    offers._answer.set_exception(RunError("no"))
+    assert offers.known == []
+    with pytest.raises(RunError, match="no"):
+        offers.wait()

@@ -1,0 +1,154 @@
+"""Row files on the disk that grow as those of a run do, from rows in memory; and what was known of the run at an instant."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from harness.live.ledger import Ledger, standing_of
+from harness.live.shelf import Shelf
+from harness.model import Boot, Evidence
+from harness.rows import Kind, RowFile
+from harness.rows.layout import GAUGES_OFFSET, HEADER_BYTES, MAGIC, VERSION, HeaderField
+
+_BEGINNINGS = {Kind.REQUESTS: "sent_ns", Kind.TASKS: "accepted_ns", Kind.EFFECTS: "arrived_ns", Kind.GAUGES: "t_ns"}
+_INSTANTS = {
+    Kind.REQUESTS: ("done_ns",),
+    Kind.TASKS: ("flushed_ns", "started_ns", "finished_ns", "failed_ns", "dropped_ns"),
+}
+
+
+def files_of(evidence: Evidence) -> Iterator[tuple[str, RowFile]]:
+    """All row files, and what they are called."""
+    for number, file in enumerate(evidence.requests):
+        yield f"requests-{number}.rows", file
+    for boot, files in evidence.tasks.items():
+        for number, file in enumerate(files):
+            yield f"tasks-{boot}-{number}.rows", file
+    for number, file in enumerate(evidence.effects):
+        yield f"effects-{number}.rows", file
+    if evidence.gauges is not None:
+        yield "gauges.rows", evidence.gauges
+
+
+def write_as_at(folder: Path, evidence: Evidence, at_ns: int) -> None:
+    """What the files would hold if everything later than the instant had not happened. Nothing is ever taken back."""
+    for name, file in files_of(evidence):
+        if file.created_ns <= at_ns:
+            (folder / name).write_bytes(_bytes(file, at_ns))
+
+
+def _bytes(file: RowFile, at_ns: int) -> bytes:
+    rows = np.array(file.rows)
+    begin = rows[_BEGINNINGS[file.kind]]
+    if file.kind is Kind.REQUESTS:
+        begin = np.where(begin == 0, rows["due_ns"], begin)
+    rows[begin > at_ns] = 0
+    for field in _INSTANTS.get(file.kind, ()):
+        late = rows[field] > at_ns
+        rows[field][late] = 0
+        if field == "done_ns":
+            rows["outcome"][late] = 0
+        if field == "dropped_ns":
+            rows["reason"][late] = 0
+    there = np.flatnonzero(begin <= at_ns)
+    claimed = int(there[-1]) + 1 if len(there) else 0
+    header = bytearray(HEADER_BYTES)
+    header[:8] = MAGIC
+    for offset, value in ((8, VERSION), (12, int(file.kind)), (16, rows.dtype.itemsize), (20, HEADER_BYTES)):
+        header[offset : offset + 4] = value.to_bytes(4, "little")
+    closed_ns = file.closed_ns if file.closed_ns <= at_ns else 0
+    words = {
+        HeaderField.PID: file.pid,
+        HeaderField.BOOT: file.boot,
+        HeaderField.CREATED: file.created_ns,
+        HeaderField.CLAIMED: claimed,
+        HeaderField.CLOSED: closed_ns,
+        HeaderField.NAMES_USED: len(file.names),
+        **{GAUGES_OFFSET + 8 * number: value for number, value in enumerate(file.gauges)},
+    }
+    for offset, value in words.items():
+        header[offset : offset + 8] = value.to_bytes(8, "little")
+    # Writers take room in advance: what is beyond the rows that are claimed is zeros, or not there.
+    return bytes(header) + rows.tobytes()
+
+
+def known_at(evidence: Evidence, at_ns: int, told_ns: int = 0) -> Evidence:
+    """With the boots and faults that were known of: each thing `told_ns` after it happened."""
+    by = at_ns - told_ns
+
+    def then(instant: int | None) -> int | None:
+        return instant if instant is not None and instant <= by else None
+
+    def boot_then(boot: Boot) -> Boot:
+        is_dead, is_told = then(boot.reaped_ns) is not None, then(boot.signalled_ns) is not None
+        return dataclasses.replace(
+            boot,
+            ready_ns=then(boot.ready_ns),
+            frozen_ns=then(boot.frozen_ns),
+            signalled_ns=then(boot.signalled_ns),
+            reaped_ns=then(boot.reaped_ns),
+            signal=boot.signal if is_told else None,
+            fault=boot.fault and is_told,
+            exit_status=boot.exit_status if is_dead else None,
+            predicted_queued=boot.predicted_queued if is_told else None,
+            predicted_running=boot.predicted_running if is_told else None,
+            said_abandoned_queued=boot.said_abandoned_queued if is_dead else None,
+            said_abandoned_running=boot.said_abandoned_running if is_dead else None,
+        )
+
+    return dataclasses.replace(
+        evidence,
+        boots=[boot_then(boot) for boot in evidence.boots if boot.spawned_ns <= by],
+        faults=[
+            dataclasses.replace(fault, ended_ns=then(fault.ended_ns))
+            for fault in evidence.faults
+            if then(fault.landed_ns) is not None
+        ],
+        steered=[each for each in evidence.steered if then(each.landed_ns) is not None],
+        n_load_processes=1,
+    )
+
+
+class Followed:
+    """A run that grows on the disk, read by a shelf and told by ledgers, as the history does it."""
+
+    def __init__(self, folder: Path, evidence: Evidence) -> None:
+        self._folder, self._evidence = folder, evidence
+        self.shelf = Shelf(folder)
+        self.ledger: Ledger | None = None
+        self.n_begun = 0
+
+    def read(self, at_ns: int) -> None:
+        """The files as they are at the instant."""
+        write_as_at(self._folder, self._evidence, at_ns)
+        known = known_at(self._evidence, at_ns)
+        self.shelf.refresh(self._evidence.run_tag, {boot.boot for boot in known.boots if boot.reaped_ns is not None})
+
+    def tell(self, at_ns: int, known: Evidence, *, is_over: bool = False) -> tuple[Ledger, Evidence]:
+        """A ledger at the instant; evidence without rows but those of samples, with what is known at it."""
+        files = self.shelf.files(at_ns)
+        tasks = {boot: [file for file in files if file.kind is Kind.TASKS and file.boot == boot] for boot in known.tasks}
+        light = dataclasses.replace(
+            known,
+            requests=[file for file in files if file.kind is Kind.REQUESTS],
+            tasks={boot: of_boot for boot, of_boot in tasks.items() if of_boot},
+            effects=[],
+            gauges=next((file for file in files if file.kind is Kind.GAUGES), None),
+        )
+        standing = standing_of(light, self.shelf.works, self._evidence.load_start_ns - 10**9, is_over=is_over)
+        if self.ledger is None or self.ledger.standing != standing or self.ledger.until_ns > at_ns:
+            self.ledger = self._new(standing)
+        if self.ledger.until_ns < at_ns:
+            self.ledger.advance(at_ns)
+        if self.ledger.is_late:
+            self.ledger = self._new(standing)
+            self.ledger.advance(at_ns)
+        return self.ledger, light
+
+    def _new(self, standing) -> Ledger:
+        self.n_begun += 1
+        return Ledger(standing, self.shelf.requests, self.shelf.works, self.shelf.effects)

@@ -1,0 +1,203 @@
+"""A ledger that is told what changed says what all rows say: at every instant, of any history, however often somebody looked."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.accounting import account
+from harness.live.cutting import cut
+from harness.live.figures import edges_of, figures_at
+from harness.live.frame import Look
+from harness.live.ledger import is_plain
+from harness.live.seconds import seconds_of
+from harness.model import Evidence, Fault, Steered
+from harness.rows import DropReason, Gauge, Kind, RowFile
+from harness.rows.layout import GAUGE_SAMPLE
+from tests.accounting.memory import row_file, with_task_rows
+from tests.accounting.world import MS, START_NS, Plan, simulate
+from tests.live.growing import Followed, known_at
+from tests.live.same import differences
+
+_END_MS = 12_000
+
+plans = st.builds(
+    Plan,
+    seed=st.integers(0, 10_000),
+    n_requests=st.integers(0, 60),
+    gap_ms=st.sampled_from([2.0, 20.0, 150.0]),
+    processes=st.integers(1, 3),
+    n_tasks=st.integers(1, 3),
+    pool=st.integers(1, 3),
+    run_ms=st.sampled_from([3.0, 40.0, 400.0]),
+    kills=st.lists(
+        st.tuples(st.sampled_from(["SIGKILL", "SIGTERM", "SIGSTOP"]), st.sampled_from([30.0, 300.0, 1500.0, 3000.0])), max_size=2
+    ).map(tuple),
+    drain_ms=st.sampled_from([5.0, 200.0]),
+    fail=st.sampled_from([0.0, 0.3]),
+    stop_on_error=st.booleans(),
+    discard=st.sampled_from([0.0, 0.2]),
+    queue_limit=st.sampled_from([None, 3]),
+    foreign=st.sampled_from([0, 3]),
+    ends_alive=st.booleans(),
+    warm_up_ms=st.sampled_from([0.0, 100.0]),
+).map(lambda plan: dataclasses.replace(plan, n_effects=plan.n_tasks))
+
+
+def with_samples(evidence: Evidence, pool: int) -> Evidence:
+    """Gauges as they would have been sampled, of the boot that was there."""
+    times = START_NS + np.arange(-200, _END_MS, 50, dtype=np.int64) * MS
+    rows = np.zeros(len(times), GAUGE_SAMPLE)
+    rows["t_ns"], rows["pool_size"] = times, pool
+    for boot in evidence.boots:
+        rows["boot"][times >= boot.spawned_ns] = boot.boot
+    rows["server_cpu_ns"] = np.arange(len(rows)) * 7 * MS
+    rows["pool_busy"] = np.arange(len(rows)) % (pool + 1)
+    return dataclasses.replace(evidence, gauges=row_file(Kind.GAUGES, rows, gauges={}))
+
+
+def with_pool(evidence: Evidence, how: str) -> Evidence:
+    """The same with a pool whose size changes, or that endpoints use too."""
+    assert evidence.gauges is not None
+    samples = np.array(evidence.gauges.rows)
+    later = samples["t_ns"] > START_NS + 700 * MS
+    match how:
+        case "resized":
+            samples["pool_size"][later] += 2
+            by_hand = Steered("pool", "pool=4", 4, "somebody", START_NS + 650 * MS, landed_ns=START_NS + 690 * MS)
+            evidence = dataclasses.replace(evidence, steered=[by_hand])
+        case "squeezed":
+            receipt = {"pool_size": {"4001": 1}}
+            squeeze = Fault("squeeze", 0.2, START_NS + 200 * MS, 1, effect="lasts", ended_ns=START_NS + 900 * MS, receipt=receipt)
+            evidence = dataclasses.replace(evidence, faults=[*evidence.faults, squeeze])
+        case "shared":
+            evidence = dataclasses.replace(
+                evidence, tasks={boot: [_shared(file) for file in files] for boot, files in evidence.tasks.items()}
+            )
+    return dataclasses.replace(evidence, gauges=dataclasses.replace(evidence.gauges, rows=samples))
+
+
+def _shared(file: RowFile) -> RowFile:
+    words = list(file.gauges)
+    words[Gauge.SHARED_POOL] = 1
+    return dataclasses.replace(file, gauges=tuple(words))
+
+
+def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int) -> None:
+    """The ledger at the instant against all rows cut at it."""
+    known = known_at(evidence, at_ns, told_ns)
+    whole = cut(known, at_ns)
+    ledger, light = followed.tell(at_ns, known)
+    assert is_plain(light, followed.shelf.requests, followed.shelf.works)
+    at_s = (at_ns - START_NS) / 1e9
+    look = Look(at_s - 2.0, at_s + 1.0, bin_s)
+    edges = edges_of(START_NS, look.from_s, look.until_s, look.bin_s, at_ns)
+    found = ledger.figures(cut(light, at_ns), look)
+    assert list(differences(figures_at(whole, at_ns, edges), found)) == []
+    assert list(differences(seconds_of(whole, account(whole), at_ns), ledger.seconds())) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    plan=plans,
+    at_ms=st.lists(st.integers(-20, 5_000), min_size=1, max_size=6),
+    ahead_ms=st.integers(0, 300),
+    bin_s=st.sampled_from([0.02, 0.1, 0.5, 2.0]),
+    told_ms=st.sampled_from([0, 7]),
+    pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
+)
+def test_what_is_kept_up_to_date_is_what_all_rows_say(
+    plan: Plan, at_ms: list[int], ahead_ms: int, bin_s: float, told_ms: int, pool: str
+):
+    """Kills, drains, failures, refusals, several processes; files that are read ahead of the instant shown; back and forth."""
+    evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
+    with tempfile.TemporaryDirectory() as folder:
+        followed = Followed(Path(folder), evidence)
+        newest = -(10**9)
+        for each in [*at_ms, _END_MS]:
+            if each > newest:
+                newest = each
+                followed.read(START_NS + (each + ahead_ms) * MS)
+            check(followed, evidence, START_NS + each * MS, bin_s, told_ms * MS)
+        followed.shelf.close()
+
+
+def test_a_ledger_is_begun_anew_only_where_the_past_has_changed(tmp_path: Path):
+    """Otherwise following would be no cheaper than reading everything again."""
+    plan = Plan(n_requests=100, gap_ms=20.0, kills=(("SIGKILL", 1000.0),))
+    evidence = simulate(plan).evidence
+    followed = Followed(tmp_path, evidence)
+    for at_ms in range(0, 2000, 50):
+        followed.read(START_NS + (at_ms + 100) * MS)
+        check(followed, evidence, START_NS + at_ms * MS, 0.1, 0)
+    # At first, when the second boot is known of (it may bring another pool), and at the death of the first one.
+    assert 2 <= followed.n_begun <= 4
+
+
+def test_what_is_written_too_late_is_noticed(tmp_path: Path):
+    """A writer that was stopped between taking the time and storing it: what was told before is told again, rightly."""
+    plan = Plan(n_requests=50, gap_ms=20.0)
+    evidence = simulate(plan).evidence
+    followed = Followed(tmp_path, evidence)
+    followed.read(START_NS + 400 * MS)
+    # Told as if nothing had happened in the last 200 ms, because it had not been written.
+    ledger, _ = followed.tell(START_NS + 600 * MS, known_at(evidence, START_NS + 600 * MS))
+    before = ledger.seconds()
+    followed.read(START_NS + 700 * MS)
+    check(followed, evidence, START_NS + 650 * MS, 0.1, 0)
+    assert followed.n_begun == 2
+    assert before is not None
+
+
+@pytest.mark.parametrize(
+    ("what", "is_plain_then"),
+    [("nothing", True), ("twice", False), ("two ends", False), ("no reason", False), ("requeued", False)],
+)
+def test_rows_that_cannot_be_kept_up_to_date_are_noticed(tmp_path: Path, what: str, is_plain_then: bool):
+    evidence = simulate(Plan(n_requests=20, kills=(("SIGKILL", 50.0),), requeue=what == "requeued")).evidence
+
+    def edit(rows: np.ndarray) -> np.ndarray | None:
+        match what:
+            case "twice":
+                return np.concatenate([rows, rows[:1]])
+            case "two ends":
+                rows["failed_ns"] = rows["finished_ns"]
+            case "no reason":
+                rows["dropped_ns"][0], rows["reason"][0] = rows["accepted_ns"][0] + 1, DropReason.NONE
+        return None
+
+    evidence = with_task_rows(evidence, 1, edit, gauges=False)
+    followed = Followed(tmp_path, evidence)
+    followed.read(START_NS + _END_MS * MS)
+    known = known_at(evidence, START_NS + _END_MS * MS)
+    assert is_plain(known, followed.shelf.requests, followed.shelf.works) is is_plain_then
+
+
+def test_a_run_cut_at_its_end_is_the_run(tmp_path: Path):
+    plan = Plan(n_requests=80, kills=(("SIGTERM", 200.0),), fail=0.2, n_tasks=2, n_effects=2)
+    evidence = simulate(plan).evidence
+    whole, found = account(evidence), account(cut(evidence, START_NS + 10**15))
+    assert list(differences(whole, found)) == []
+
+
+def test_a_pool_that_grew_had_its_size_of_then(tmp_path: Path):
+    """In a run that is played back the page shows the size that it had at the end."""
+    evidence = with_samples(simulate(Plan(n_requests=20, ends_alive=True, pool=2)).evidence, 2)
+    assert evidence.gauges is not None
+    samples = np.array(evidence.gauges.rows)
+    samples["pool_size"][samples["t_ns"] > START_NS + 1000 * MS] = 9
+    words = list(evidence.tasks[1][0].gauges)
+    words[Gauge.POOL_SIZE] = 9
+    grown = dataclasses.replace(
+        evidence,
+        gauges=dataclasses.replace(evidence.gauges, rows=samples),
+        tasks={1: [dataclasses.replace(evidence.tasks[1][0], gauges=tuple(words))]},
+    )
+    sizes = [cut(grown, START_NS + at_ms * MS).tasks[1][0].gauges[Gauge.POOL_SIZE] for at_ms in (500, 1500)]
+    assert sizes == [2, 9]

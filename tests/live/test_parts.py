@@ -1,0 +1,263 @@
+"""The small parts: logs, marks and settings from events, tiles, the meters."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import UsageError
+from harness.grouping import NEVER_NS
+from harness.live.figures import Left, oldest_at
+from harness.live.follower import Follower
+from harness.live.frame import MarkKind, Phase, SideState
+from harness.live.history import History
+from harness.live.logs import MOST_LINES, Logs
+from harness.live.meters import Saturation, SortedValues
+from harness.live.seconds import Seconds
+from harness.live.sides import client_states, work_states
+from harness.live.telling import Told, tell
+from harness.statistics import quantiles_ms
+from harness.steps import Steps
+
+S = 1_000_000_000
+spans = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=40)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9) | st.just(NEVER_NS), max_size=30), max_size=6), st.lists(st.integers(1, 9), max_size=5)
+)
+def test_quantiles_of_values_that_are_added_are_those_of_all(parts: list[list[int]], also: list[int]):
+    values = SortedValues()
+    for part in parts:
+        values.add(np.array(part, np.int64))
+    every = np.array([value for part in parts for value in part] + also, np.int64)
+    shares = (0.01, 0.5, 0.95, 1.0)
+    expected = quantiles_ms(every, shares)
+    assert np.array_equal(values.quantiles_ms(shares, np.array(also, np.int64)), expected, equal_nan=True)
+
+
+def test_quantiles_stay_exact_when_there_are_many():
+    random, values = np.random.default_rng(5), SortedValues()
+    parts = [random.integers(1, 10**9, 5_000) for _ in range(20)]
+    for part in parts:
+        values.add(part)
+    assert values.quantiles_ms((0.5, 0.999), np.empty(0, np.int64)) == quantiles_ms(np.concatenate(parts), (0.5, 0.999))
+
+
+@given(spans, st.lists(st.integers(0, 60), min_size=1, max_size=5), st.integers(1, 3))
+def test_saturation_in_parts_is_that_of_the_whole(lengths: list[tuple[int, int]], asked: list[int], size: int):
+    starts = np.sort(np.array([start for start, _ in lengths], np.int64))
+    ends = np.sort(np.array([start + length for start, length in lengths], np.int64))
+    meter, told = Saturation(), -1
+    for until in sorted(asked):
+        meter.add(starts[(starts > told) & (starts <= until)], ends[(ends > told) & (ends <= until)])
+        told = until
+        assert meter.until(until, [(0, size)]) == Steps(starts, ends).duration_ns(size, until)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 40), st.integers(0, 40)), max_size=30))
+def test_the_oldest_is_the_one_that_was_due_first(tasks: list[tuple[int, int, int]]):
+    due, begin, length = (np.array(column, np.int64) for column in zip(*tasks, strict=True)) if tasks else (np.empty(0, int),) * 3
+    instants = np.arange(0, 60, 7)
+    found = oldest_at(due, begin, begin + length, instants)
+    for instant, oldest in zip(instants, found, strict=True):
+        there = due[(begin <= instant) & (begin + length > instant)]
+        assert math.isnan(oldest) if not len(there) else oldest == (instant - there.min()) / 1e6
+
+
+def test_a_log_is_read_on_where_it_was(tmp_path: Path):
+    logs = Logs(tmp_path)
+    (tmp_path / "server-1.log").write_bytes(b"one\ntwo\nthr")
+    logs.refresh()
+    assert [line.text for line in logs.lines] == ["one", "two", "thr"]
+    with (tmp_path / "server-1.log").open("ab") as file:
+        file.write(b"ee\n\xff\x1b[31mred\x1b[0m\x07\n")
+    logs.refresh()
+    assert [line.text for line in logs.lines] == ["one", "two", "three", "\ufffdred\ufffd"]
+    assert {line.source for line in logs.lines} == {"server-1"}
+
+
+def test_of_a_log_that_grows_fast_only_the_end_is_kept(tmp_path: Path):
+    logs = Logs(tmp_path)
+    (tmp_path / "server-1.log").write_text("".join(f"line {number}\n" for number in range(100_000)))
+    (tmp_path / "world.log").write_bytes(b"x" * 1_000_000)
+    logs.refresh()
+    assert len(logs.lines) <= MOST_LINES
+    texts = [line.text for line in logs.lines if line.source == "server-1"]
+    assert texts[-1] == "line 99999"
+    assert all(text.startswith("line ") for text in texts)
+    assert max(len(line.text) for line in logs.lines) <= 2_000
+
+
+def test_a_log_that_is_begun_anew_is_read_from_its_beginning(tmp_path: Path):
+    logs = Logs(tmp_path)
+    (tmp_path / "server-1.log").write_text("a long first line\n")
+    logs.refresh()
+    (tmp_path / "server-1.log").write_text("new\n")
+    logs.refresh()
+    assert [line.text for line in logs.lines] == ["a long first line", "new"]
+
+
+PLAN = {"scenario": "email", "rate": 50.0, "tasks": "sync", "pool": 8, "warm_up_s": 1.0}
+
+
+def event(at_s: float, what: str, **fields: Any) -> dict[str, Any]:
+    return {"t_ns": round(at_s * S), "event": what, **fields}
+
+
+def told(*events: dict[str, Any], at_s: float = 100.0, plan: dict[str, Any] = PLAN, pool: int | None = None) -> Told:
+    return tell(list(events), plan, {1: Left(5, 2, 6)}, round(at_s * S), 10 * S, pool)
+
+
+UP = (
+    event(9.0, "boot_spawned", boot=1, pid=7, spawned_ns=9 * S),
+    event(9.5, "boot_ready", boot=1, ready_ns=round(9.5 * S)),
+    event(9.8, "load_started", load_start_ns=10 * S, load_end_ns=70 * S),
+    event(9.8, "phase", name="load"),
+)
+
+
+def command(at_s: float, number: str, do: str, value: Any) -> dict[str, Any]:
+    return event(at_s, "command", id=number, do=do, value=value, text=f"{do}={value}", who="somebody")
+
+
+def test_a_change_is_pending_until_it_has_landed():
+    asked = command(20.0, "a", "rate", 200.0)
+    (rate, *_) = told(*UP, asked).settings
+    assert (rate.name, rate.value, rate.pending) == ("rate", 50.0, 200.0)
+    landed = told(*UP, asked, event(21.0, "command_landed", id="a", do="rate", at_ns=20 * S + S // 2, detail=""))
+    (rate, *_) = landed.settings
+    assert (rate.value, rate.pending) == (200.0, None)
+    mark = next(mark for mark in landed.marks if mark.kind is MarkKind.LOAD)
+    assert (mark.at_s, mark.label) == (10.5, "-> 200/s")
+
+
+def test_a_change_that_was_refused_is_told_with_the_reason():
+    refused = told(*UP, command(20.0, "a", "pool", 0), event(20.1, "command_refused", id="a", do="pool", why="there is no pool"))
+    assert all(setting.pending is None for setting in refused.settings)
+    (mark,) = [mark for mark in refused.marks if mark.kind is MarkKind.PROBLEM]
+    assert mark.text == "pool=0 was refused: there is no pool"
+
+
+def test_what_somebody_marked_is_a_note():
+    marked = told(*UP, command(20.0, "a", "mark", "deploy of 14:30 with the new index"), event(20.0, "command_landed", id="a"))
+    (mark,) = [mark for mark in marked.marks if mark.kind is MarkKind.NOTE]
+    assert mark.label == "deploy of 14"
+    assert mark.text == "deploy of 14:30 with the new index"
+
+
+def test_the_rate_of_stages_is_that_of_the_instant():
+    plan = {**PLAN, "rate": None, "stages": "10 for 10s, 10..30 for 10s"}
+    rates = [told(*UP, at_s=at_s, plan=plan).settings[0].value for at_s in (12.0, 25.0, 29.9)]
+    assert rates == [10.0, 20.0, 29.8]
+
+
+def test_a_server_that_is_stopped_is_there_and_does_not_move():
+    stop = event(20.0, "fault", number=1, name="stop", text="stop@10s+2s", landed_ns=20 * S, boot=1, detail="", receipt={})
+    stopped = told(*UP, stop, at_s=21.0)
+    assert stopped.boot.in_words == "stopped (SIGSTOP)"
+    assert stopped.boot.for_s == 1.0
+    assert not stopped.is_there
+    assert [(each.from_s, each.until_s) for each in stopped.outages] == [(10.0, None)]
+    over = told(*UP, stop, event(22.0, "fault_ended", number=1, ended_ns=22 * S), at_s=23.0)
+    assert over.boot.in_words == "up"
+    assert over.is_there
+    assert [(each.from_s, each.until_s) for each in over.outages] == [(10.0, 12.0)]
+
+
+def test_a_server_that_dies_on_its_own_is_an_outage_and_a_mark():
+    dead = told(*UP, event(30.0, "boot_reaped", boot=1, reaped_ns=30 * S, exit_status=-11))
+    (mark,) = [mark for mark in dead.marks if mark.kind is MarkKind.DOWN]
+    assert mark.label == "down -6"
+    assert "died on its own (status -11)" in mark.text
+    assert [(each.from_s, each.until_s) for each in dead.outages] == [(20.0, None)]
+    assert dead.phase is Phase.LOAD
+
+
+def test_a_fault_that_did_not_land_is_a_problem():
+    missed = event(
+        30.0, "fault", number=1, name="stop", text="stop@20s+1s", landed_ns=None, boot=1, detail="it had ended", receipt={}
+    )
+    (mark,) = [mark for mark in told(*UP, missed).marks if mark.kind is MarkKind.PROBLEM]
+    assert mark.text == "stop@20s+1s did not land: it had ended"
+
+
+def seconds(n: int, **columns: list[float]) -> Seconds:
+    """Quiet ones, but for what is given; shorter columns stay as they end."""
+    quiet = {
+        **dict.fromkeys(("acked", "accepted", "ended"), 50),
+        **dict.fromkeys(("rejected", "indeterminate", "failed", "backlog", "lost"), 0),
+        **dict.fromkeys(("response_ms", "done_ms"), 10.0),
+        **dict.fromkeys(("waiting_ms", "oldest_ms"), math.nan),
+    }
+    made: dict[str, Any] = {}
+    for name, value in quiet.items():
+        given_values = columns.get(name, [value])
+        made[name] = np.array([*given_values, *[given_values[-1]] * (n - len(given_values))])
+    return Seconds(**made)
+
+
+def test_a_side_is_left_at_half_of_what_it_was_entered_at():
+    quiet = [10.0] * 8
+    states = client_states(seconds(30, response_ms=[*quiet, *[150.0] * 6, *[70.0] * 6, *[40.0] * 10]), 0.0)
+    assert states[7] is SideState.OK
+    assert states[13] is SideState.SLOW
+    assert states[19] is SideState.SLOW
+    assert states[-1] is SideState.OK
+
+
+def test_few_errors_are_failing_until_they_are_half_as_many():
+    states = client_states(seconds(20, rejected=[0, 0, 5, 0]), 0.0)
+    assert states[1] is SideState.OK
+    assert states[2] is SideState.FAILING
+    assert states[6] is SideState.FAILING
+    assert states[7] is SideState.OK
+
+
+def test_somebody_who_waits_for_more_than_a_second_is_slow_even_if_nobody_is_answered():
+    states = client_states(
+        seconds(6, acked=[50, 50, 0], response_ms=[10.0, 10.0, math.nan], waiting_ms=[math.nan, 50.0, 1050.0]), 0.0
+    )
+    assert states[:3] == [SideState.OK, SideState.OK, SideState.SLOW]
+
+
+def test_work_is_behind_while_more_and_more_waits():
+    backlog, oldest = [*range(0, 300, 20), *[280] * 10], [*(each * 150.0 for each in range(15)), *[2000.0] * 10]
+    states = work_states(seconds(25, backlog=[float(each) for each in backlog], oldest_ms=oldest))
+    assert states[5] is SideState.OK
+    assert states[10] is SideState.BEHIND
+    assert states[-1] is SideState.SLOW
+
+
+def test_tasks_that_were_lost_are_told_for_ten_seconds():
+    states = work_states(seconds(20, lost=[0, 0, 0, 7, 0]))
+    assert [second for second, state in enumerate(states) if state is SideState.FAILING] == list(range(3, 13))
+
+
+@given(st.data())
+def test_what_a_tile_said_of_a_second_it_says_for_good(data: st.DataObject):
+    """States of the first seconds do not depend on how many there are, or on which were told before."""
+    n = data.draw(st.integers(1, 25))
+    values = st.lists(st.sampled_from([0.0, 1.0, 3.0, 50.0, 900.0, 3000.0]), min_size=n, max_size=n)
+    columns = {
+        name: data.draw(values) for name in ("acked", "rejected", "response_ms", "waiting_ms", "backlog", "oldest_ms", "lost")
+    }
+    whole = seconds(n, **columns)
+    cut = data.draw(st.integers(0, n))
+    first = seconds(cut, **{name: column[:cut] or [0.0] for name, column in columns.items()}) if cut else None
+    for states in (lambda of, known=(): client_states(of, 2.0, known), work_states):
+        assert states(whole)[:cut] == (states(first) if first is not None else [])
+        assert states(whole, states(first) if first is not None else []) == states(whole)
+
+
+def test_a_directory_that_is_not_there_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(UsageError, match="there is no run directory"):
+        History(tmp_path / "nothing")
+    with pytest.raises(UsageError, match="there is no run directory"):
+        Follower(tmp_path / "nothing", tell=lambda _: None)
