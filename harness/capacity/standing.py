@@ -62,7 +62,7 @@ def limits_standing(results: Sequence[Measured]) -> Standing:
 
 
 def grown(seen: GrowthSeen) -> Growth:
-    """The same, as it is calculated with."""
+    """As the pure functions take it."""
     return Growth(**seen.model_dump())
 
 

@@ -48,14 +48,13 @@ def _load() -> tuple[Any, str]:
 
 def _try(found: Any) -> None:
     """A row and a number, in memory of our own. Raises if they are not where they should be."""
-    with mmap(-1, 16_384 + 64 * 16_384) as mapping:
-        address, keep = address_of(mapping)
-        sheet = found.Sheet(None, {}, address)
-        sheet.add(address + 16_384)
-        if (sheet.take(), sheet.next_request()) != (0, 1) or mapping[56] != 1 or mapping[256 + 11 * 8] != 1:
-            msg = "what it writes is not where it should be"
-            raise RuntimeError(msg)
-        del keep, sheet
+    mapping = mmap(-1, 16_384 + 64 * 16_384)
+    address, _keep = address_of(mapping)
+    sheet = found.Sheet(None, {}, address)
+    sheet.add(address + 16_384)
+    if (sheet.take(), sheet.next_request()) != (0, 1) or mapping[56] != 1 or mapping[256 + 11 * 8] != 1:
+        msg = "what it writes is not where it should be"
+        raise RuntimeError(msg)
 
 
 module, why_not = _load()
@@ -71,7 +70,7 @@ def begin_hooks(**needs: Any) -> None:
 
 def dress(compiled: Any, pure: type, attributes: dict[str, Any]) -> Any:
     """Gives a compiled class what else the one in Python has: its methods for what is unusual."""
-    for kind in reversed(pure.__mro__[:-1]):
+    for kind in pure.__mro__[:-1]:
         for name, value in vars(kind).items():
             if isinstance(value, Callable) and not name.startswith("__") and name not in vars(compiled):  # type: ignore[arg-type]
                 setattr(compiled, name, value)
