@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from harness.errors import UsageError
 from harness.schema import Summary
-from harness.session import Outcome
 from harness.text import render
+
+if TYPE_CHECKING:
+    from harness.session import Outcome
 
 __all__ = ["EXIT_STATUS", "require_writable", "show_outcome", "shown_path", "write_summary"]
 
