@@ -106,7 +106,7 @@ def test_one_two_and_four_processes_send_the_same_and_each_number_once(
 
 
 @given(planned, asked)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_constant_arrivals_follow_the_rate_through_every_change(
     profile: Profile, given: list[tuple[float, float, float | None]]
 ) -> None:
