@@ -62,7 +62,7 @@ def limits_standing(results: Sequence[Measured]) -> Standing:
 
 
 def grown(seen: GrowthSeen) -> Growth:
-    """As the pure functions take it."""
+    """The same, as it is calculated with."""
     return Growth(**seen.model_dump())
 
 

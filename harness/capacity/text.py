@@ -95,7 +95,7 @@ def _row(point: Point, low: float, high: float, style: _Style, *, is_found: bool
         cells.append(f"{duration_ms(value, '-'):>9} {style.paint(style.bar(share), ink)} ")
     grows = "-"
     if point.growth_per_s is not None and point.growth_high is not None and point.growth_low is not None:
-        grows = f"{_slope(point.growth_per_s)} ±{(point.growth_high - point.growth_low) / 2:.2g}"
+        grows = f"{_slope(point.growth_per_s)} ±{_error((point.growth_high - point.growth_low) / 2)}"
     at_kill = "-" if point.at_kill is None else about(point.at_kill) if point.at_kill >= 10 else f"{point.at_kill:.1f}"
     lost = f"  {'-' if point.lost is None else f'{point.lost:,}':>4}" if has_lost else ""
     rate = f"{rate_of(point.rate):>8}"
@@ -104,4 +104,11 @@ def _row(point: Point, low: float, high: float, style: _Style, *, is_found: bool
 
 
 def _slope(per_s: float) -> str:
-    return f"{per_s:+.1f}" if abs(per_s) >= 0.05 else "0"
+    if abs(per_s) < 0.05:
+        return "0"
+    return f"{per_s:+.1f}" if abs(per_s) < 99.5 else f"{per_s:+,.0f}"
+
+
+def _error(half: float) -> str:
+    """Two digits, as numbers are written."""
+    return f"{half:,.0f}" if half >= 9.5 else f"{half:.2g}"
