@@ -1,6 +1,6 @@
 """screen: what the screen costs while it follows a run of 1,000 requests/s, and how soon it answers. In real terminals.
 
-`python -m bench.screen --soak 3600` watches its memory for an hour.
+`python -m bench.screen` does this alone; `python -m bench.screen --soak 3600` watches the memory of the screen for an hour.
 """
 
 from __future__ import annotations
@@ -187,11 +187,23 @@ def _findings(found: Measured) -> Iterator[Finding]:
 
 @click.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--soak", "seconds", type=click.FloatRange(10), default=3600.0, show_default=True, help="For how long, in s.")
-@click.option("--size", default="120x36", show_default=True, help="Columns and rows.")
+@click.option("--quick", is_flag=True, help="Shorter, to see whether it works.")
+@click.option("--soak", "seconds", type=click.FloatRange(10), help="Memory and processor over so many s, instead.")
+@click.option("--size", default="120x36", show_default=True, help="Columns and rows, for --soak.")
 @click.option("--every", "every_s", type=click.FloatRange(1), default=30.0, show_default=True, help="Between two lines, in s.")
-def main(path: Path | None, seconds: float, size: str, every_s: float) -> None:
-    """Memory and processor of the screen over time: one line every so often. Of a run of its own, or of that in PATH."""
+def main(*, path: Path | None, quick: bool, seconds: float | None, size: str, every_s: float) -> None:
+    """What the screen costs. With --soak, that of the run in PATH or of one of its own."""
+    if seconds is not None:
+        _soak(path, seconds, size, every_s)
+        return
+    settings = Settings(rounds=1 if quick else 5, slice_s=0.5, n_burst=1, n_pending=1, log=lambda text: None)
+    with Workshop() as workshop:
+        for line in run(workshop, settings, {"findings": []}):
+            print(line, flush=True)
+
+
+def _soak(path: Path | None, seconds: float, size: str, every_s: float) -> None:
+    """One line every so often."""
     columns, rows = (int(word) for word in size.split("x"))
     with Workshop() as workshop:
         child = None

@@ -71,7 +71,7 @@ class Terminal:
         """What somebody types."""
         os.write(self._outside, keys.encode())
 
-    def wait_for(self, text: str, within_s: float = 10.0) -> float:
+    def wait_for(self, text: str, within_s: float = 60.0) -> float:
         """Until `text` has been written since `forget`: when, on the monotonic clock."""
         wanted, until_s = text.encode(), time.monotonic() + within_s
         with self._lock:
@@ -98,7 +98,7 @@ class Terminal:
         """Resident memory."""
         return float(self.process.memory_info().rss) / 2**20
 
-    def end(self, keys: str, within_s: float = 10.0) -> int:
+    def end(self, keys: str, within_s: float = 30.0) -> int:
         """Types what ends it. Its exit status."""
         self.press(keys)
         try:

@@ -7,7 +7,9 @@ if this screen has started it, by the SIGINT that Ctrl-C would have been.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -18,6 +20,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
 from dashboard.child import RunChild
+from dashboard.ending import is_there
 from dashboard.exporting import write_reports
 from dashboard.failures import crash_of, failure_of, has_begun
 from dashboard.following import Following, Looks, MakeFollower
@@ -57,6 +60,7 @@ class Dashboard(App[None]):
     TITLE = "afterload"
     CSS = """
     Screen { background: $background; }
+    ModalScreen { background: $background 60%; }
     Toast { max-width: 60; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -190,8 +194,9 @@ class Dashboard(App[None]):
         if self._handles_signals:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGINT, self.action_interrupt)
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self._end_by, number)
+            loop.add_signal_handler(signal.SIGTERM, self._end_by, signal.SIGTERM)
+            # Not by the loop: it may wait for ever to draw on a terminal that is no more.
+            signal.signal(signal.SIGHUP, lambda number, _: self._on_hangup(number, loop))
         self.set_interval(_TICK_S, self._tick)
         if self.watching is not None:
             self.show_run(self.watching)
@@ -224,7 +229,8 @@ class Dashboard(App[None]):
             return
         self._told_end = True
         has_summary = (child.path / "summary.json").exists()
-        if self._leaves_when_over and has_summary:
+        if self._leaves_when_over:
+            # Without a summary it was stopped before it had begun: that is told where the summary would be.
             self.exit()
         elif not has_summary:
             self._tell_failure(child, status)
@@ -268,6 +274,12 @@ class Dashboard(App[None]):
     def _end_by(self, number: int) -> None:
         self.ended_by = number
         self.exit()
+
+    def _on_hangup(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        if not is_there(sys.__stdin__):
+            # Nothing to give back, nobody to tell; the run goes on.
+            os._exit(128 + number)
+        loop.call_soon_threadsafe(self._end_by, number)
 
     @work(thread=True, group="steering")
     def _send(self, path: Path, command: Command) -> None:

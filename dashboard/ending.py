@@ -18,12 +18,20 @@ from dashboard.watching import Mode, Watching
 from harness.commands.showing import EXIT_STATUS, shown_path, write_summary
 from harness.schema import Summary
 
-__all__ = ["cleared", "restored", "tell_end"]
+__all__ = ["cleared", "is_there", "restored", "tell_end"]
 
 _RESET: Final = (
     "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?7h\x1b[?25h"
 )
 """No mouse, no focus events, no bracketed paste, no reports, the usual keys; the first screen, wrapping, and the cursor."""
+
+
+def is_there(terminal: TextIO | None) -> bool:
+    """Whether a terminal still is one: after a hangup everything that is asked of it fails."""
+    try:
+        return terminal is not None and bool(termios.tcgetattr(terminal.fileno()))
+    except (termios.error, OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager
@@ -76,6 +84,10 @@ def tell_end(watching: Watching | None, child: RunChild | None, *, ended_by: int
 
 
 def _tell(path: Path, child: RunChild | None) -> int:
+    if child is not None and child.poll() is not None and not (path / "summary.json").exists():
+        child.forget_directory()
+        if child.poll() == 128 + signal.SIGINT and not path.exists():
+            click.echo("the run was stopped before it had begun", err=True)
     if not path.exists():  # it never began, and that was told
         return (child.poll() if child is not None else None) or 1
     with contextlib.suppress(BrokenPipeError, OSError):

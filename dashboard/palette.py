@@ -23,7 +23,8 @@ def commands_of(app: Dashboard, screen: Screen[Any]) -> Iterator[SystemCommand]:
     for node, binding, is_enabled, tooltip in screen.active_bindings.values():
         if not binding.description or binding.action in seen or not is_enabled or binding.system:
             continue
-        if node is not app and node is not screen:
+        # What a field does with its own keys is nobody else's business; what it does for the screen is.
+        if node is not app and node is not screen and not binding.action.startswith(("screen.", "app.")):
             continue
         seen.add(binding.action)
         yield SystemCommand(binding.description, tooltip or _key(app, binding), _runner(app, node, binding.action))

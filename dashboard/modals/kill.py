@@ -23,14 +23,14 @@ class Choice:
 
     fault: str  # its kind, as --fault has it
     label: str
-    needs: str  # "", "length" or "workers"
+    needs: str  # "", "length", "workers", or "grace", which may be left to the run
     default: str = ""  # of the length
 
 
 CHOICES: Final = (
     Choice("kill", "SIGKILL to all its processes, counted exactly (kill)", ""),
-    Choice("term", "SIGTERM, as a deploy sends it: drains, then ends (term)", ""),
-    Choice("int", "SIGINT to all its processes, as Ctrl-C (int)", ""),
+    Choice("term", "SIGTERM, as a deploy sends it: drains, then ends (term)", "grace"),
+    Choice("int", "SIGINT to all its processes, as Ctrl-C (int)", "grace"),
     Choice("crash", "SIGKILL out of the blue, without freezing first (crash)", ""),
     Choice("worker", "SIGKILL to one worker process (worker)", "workers"),
     Choice("stop", "SIGSTOP for a while: frozen, then on (stop)", "length", "2s"),
@@ -42,7 +42,7 @@ class KillModal(Modal[str]):
     """Answers with a fault as `FaultNow` takes it: `kill`, `stop+2s`."""
 
     DEFAULT_CSS = """
-    KillModal #length { width: 12; }
+    KillModal #length { width: 32; }
     KillModal #choices { height: auto; max-height: 8; border: none; padding: 0; background: $surface; }
     KillModal #choices > .option-list--option-highlighted { text-style: reverse; }
     KillModal #rest { height: 1; }
@@ -75,11 +75,13 @@ class KillModal(Modal[str]):
     @property
     def fault(self) -> str:
         """What is chosen."""
-        choice = self._choice
-        return f"{choice.fault}+{self.query_one('#length', Input).value.strip()}" if choice.needs == "length" else choice.fault
+        choice, text = self._choice, self.query_one("#length", Input).value.strip()
+        if choice.needs == "length":
+            return f"{choice.fault}+{text}"
+        return f"{choice.fault}={text}" if choice.needs == "grace" and text else choice.fault
 
     def on_option_list_option_selected(self) -> None:
-        """Enter on a choice, or a click: done, unless it has to be said for how long."""
+        """Enter on a choice, or a click: done, unless it has to be said for how long. Tab goes to the grace."""
         if self._choice.needs == "length":
             self.query_one("#length").focus()
         else:
@@ -88,9 +90,13 @@ class KillModal(Modal[str]):
     def on_option_list_option_highlighted(self) -> None:
         """A length where one is needed."""
         choice = self._choice
-        self.query_one("#rest").display = choice.needs == "length"
-        if choice.needs == "length":
-            self.query_one("#length", Input).value = choice.default
+        is_asked = choice.needs in {"length", "grace"}
+        self.query_one("#rest").display = is_asked
+        if is_asked:
+            length = self.query_one("#length", Input)
+            length.value = choice.default
+            length.placeholder = "as the run's --drain says" if choice.needs == "grace" else "e.g., 2s"
+            self.query_one("#length-label", Static).update("grace" if choice.needs == "grace" else "for how long")
         self._judge()
 
     def on_input_changed(self) -> None:

@@ -25,7 +25,20 @@ from dashboard.raster.window import Window
 from harness.heatmap import HeatMap
 from harness.live.frame import Frame, Mark, MarkKind, Outage
 
-__all__ = ["backlog", "done_heat", "done_p95_ms", "hidden_wait", "lane", "pool", "response_heat", "ruler", "scissors"]
+__all__ = [
+    "at_least_ms",
+    "backlog",
+    "done_heat",
+    "done_p95_ms",
+    "fixed",
+    "hidden_wait",
+    "lane",
+    "pool",
+    "read_out",
+    "response_heat",
+    "ruler",
+    "scissors",
+]
 
 P95: Final = 1  # row of the percentiles of a series
 _KNOWN_SHARE: Final = 0.95

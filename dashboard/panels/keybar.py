@@ -15,7 +15,7 @@ from dashboard.panels.textpanel import TextPanel
 
 __all__ = ["KeyBar"]
 
-SAID_FOR_S: Final = 5.0
+_SAID_FOR_S: Final = 4.0
 
 
 class KeyBar(TextPanel):
@@ -38,11 +38,11 @@ class KeyBar(TextPanel):
         """More of them, or fewer."""
         self.renew()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, for_s: float = _SAID_FOR_S) -> None:
         """A sentence in the place of the keys, for a few seconds."""
         self._said = text
         self.renew()
-        self.set_timer(SAID_FOR_S, lambda: self._unsay(text))
+        self.set_timer(for_s, lambda: self._unsay(text))
 
     def _unsay(self, text: str) -> None:
         if self._said == text:

@@ -133,6 +133,9 @@ def _pool_and_lost(frame: Frame, *, short: bool = False) -> Line:
         full = now.pool_busy >= now.pool_size > 0
         role: Role = "warn" if full else ""
         runs.append((f"{'' if short else 'pool '}{now.pool_busy}/{now.pool_size}{' ▲' if full else ''}", role))
+    elif frame.summary is not None and frame.summary.pool is not None:
+        used = frame.summary.pool
+        runs.append((f"{'' if short else 'pool '}{used.busy_max}/{used.size}", "warn" if used.saturated_s else ""))
     elif not short:
         runs.append((f"pool {UNKNOWN}", "muted"))
     lost = totals.lost_queued + totals.lost_running

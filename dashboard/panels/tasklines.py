@@ -76,7 +76,7 @@ def _span(from_s: float | None, until_s: float | None) -> str:
     return UNKNOWN if from_s is None or until_s is None else ms((until_s - from_s) * 1e3)
 
 
-def life_lines(task: TaskLine | None, width: int, at_s: float) -> Sequence[Line]:
+def life_lines(task: TaskLine | None, width: int) -> Sequence[Line]:
     """The life of one task: a bar to scale, and each instant in words."""
     if task is None:
         return [cut(line((" no task is chosen", "muted")), width)]
@@ -86,10 +86,10 @@ def life_lines(task: TaskLine | None, width: int, at_s: float) -> Sequence[Line]
         (task.status.value.upper(), ROLES[task.status]),
         f"  {task.detail}" if task.detail else "",
     )
-    return [cut(each, width) for each in (title, _bar(task, width, at_s), *_instants(task))]
+    return [cut(each, width) for each in (title, _bar(task, width), *_instants(task))]
 
 
-def _bar(task: TaskLine, width: int, at_s: float) -> Line:
+def _bar(task: TaskLine, width: int) -> Line:
     end_s = max(task.due_s + task.age_s, *(task.effects_s or (0.0,)))
     whole_s = max(end_s - task.due_s, 1e-9)
     columns = max(width - 2, 1)
@@ -107,7 +107,6 @@ def _bar(task: TaskLine, width: int, at_s: float) -> Line:
             glyph, role = _BAR[name]
             runs.append((glyph * (until - here), role))
             here = until
-    del at_s
     return tuple(runs)
 
 

@@ -35,6 +35,7 @@ _PLAY_EVERY_S: Final = 0.25
 OWN_CPU_EVERY_S: Final = 2.0
 _OVER: Final = frozenset({Phase.ENDED, Phase.CRASHED})
 _FEW_TILES: Final = 2
+_ASKED_FOR_S: Final = 1.5  # what is pending stands in the side column as well
 _PANELS: Final = {"1": Panel.SCISSORS, "2": Panel.BACKLOG, "3": Panel.HEAT, "4": Panel.POOL, "5": Panel.LOG}
 
 
@@ -247,7 +248,7 @@ class LiveScreen(Screen[None]):
             host_of(self.app).steer(command)
             self._frame = self._asked.after(command, self._frame)
             self._draw()
-            self._say(f"asked for: {command}")
+            self.query_one(KeyBar).say(f"asked for: {command}", _ASKED_FOR_S)
 
     def action_tasks(self) -> None:
         """The tasks one by one."""

@@ -190,4 +190,4 @@ class TasksScreen(Screen[None]):
                 words = " The server is not seen from inside, so its tasks are not known one by one."
                 self.query_one("#table", TextPanel).show([line((words, "muted"))])
             chosen = tasks[self._cursor] if self._cursor < len(tasks) else None
-            life.show(life_lines(chosen, width, frame.at_s))
+            life.show(life_lines(chosen, width))

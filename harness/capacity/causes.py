@@ -15,6 +15,7 @@ __all__ = ["cause_of"]
 _FULL: Final = 0.9
 _BUSY_LOOP: Final = 0.8
 _LATE_LOOP_MS: Final = 100.0
+_OTHERS: Final = 0.2
 
 
 def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Summary) -> Cause:
@@ -51,14 +52,31 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
         )
     broken = [each for each in result.limits if each.holds is False]
     if broken and not (result.growth is not None and result.growth.low > 0):
-        first = broken[0]
+        first = broken[-1]
+        if first.text.startswith("failing"):
+            share_of = f"{first.value or 0.0:.0f} % of the requests (5xx, 429, or no answer)"
+            text = f"the server fails {share_of} while the backlog stays bounded"
+            return Cause(kind="responses", text=text, evidence={"failing_percent": first.value})
         return Cause(
             kind="responses", text=f"{first.text} is broken while the backlog stays bounded", evidence={"value": first.value}
         )
+    return _unknown(result, cores, summary)
+
+
+def _unknown(result: Measured, cores: int, summary: Summary) -> Cause:
+    """What the gauges show is said all the same: most often, something else had the machine."""
+    used = [f"{result.busy_mean or 0.0:.1f} of {counted(result.pool_size, 'thread')} busy"] if result.pool_size else []
+    if result.cpu_share is not None:
+        load = result.load_cpu_share or 0.0
+        used.append(f"the server computed on {result.cpu_share:.1f} of {counted(cores, 'core')}, the load on {load:.1f}")
+    machine = summary.machine
+    others = (machine.other_cpu_share or 0.0) if machine is not None else 0.0
+    if others >= _OTHERS:
+        used.append(f"and other programs had {share(others)} of the machine: run it where nothing else does")
     return Cause(
         kind="unknown",
-        text="no gauge shows what: neither threads, loop nor cores were full",
-        evidence={"cpu_share": result.cpu_share},
+        text=f"no gauge was at its end ({'; '.join(used) or 'there is none'})",
+        evidence={"cpu_share": result.cpu_share, "busy_mean": result.busy_mean, "other_cpu_share": others},
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from harness.capacity.schema import Measured
 from harness.capacity.search import Asked, Search
 from harness.capacity.watch import StageProgress
 from harness.capacity.words import rate_of, stage_in_words
+from harness.compare.campaign import unmasked
 from harness.plan import Plan
 from harness.session import describe
 from harness.session import run as run_session
@@ -51,11 +52,13 @@ class Driver:
     asking: Asking
     folder: Folder
     tell: Callable[[str], None]
+    secrets: Mapping[str, str] = field(default_factory=dict)  # by the names that the design has in their place
+    plan: Plan = field(init=False)
     told: list[Measured] = field(init=False)  # all stages, in order
 
     def __post_init__(self) -> None:
-        self._plan = Plan.of(self.asking.plan, "the plan of the search")
-        self._described: dict[str, Any] = describe(self._plan)
+        self.plan = Plan.of(unmasked(self.asking.plan, self.secrets), "the plan of the search")
+        self._described: dict[str, Any] = describe(self.plan)
         self.told = list(self.folder.told(self.asking))
         self.search = Search(self.asking.options, [each for each in self.told if each.purpose != "fault"])
 
@@ -74,7 +77,7 @@ class Driver:
         return None
 
     def _stage(self, asked: Asked, number: int) -> tuple[Measured | None, int | None]:
-        plan = stage_plan(self._plan, asked, number)
+        plan = stage_plan(self.plan, asked, number, self.secrets)
         folder = self.folder.of(self.asking)
         path = folder / "stages" / f"{number:02d}-{asked.rate:g}"
         # Left by a search that was killed in the middle of it.
@@ -93,11 +96,11 @@ class Driver:
     def _with_faults(self) -> Asked | None:
         """What a fault really loses: at the rate that was found, and at half of it."""
         found = self.search.answer().found
-        if not self._plan.faults or found is None:
+        if not self.plan.faults or found is None:
             return None
         done = {each.rate for each in self.told if each.purpose == "fault"}
         rates = [float(f"{found * part:.3g}") for part in _FAULT_SHARES]
-        seconds = self._plan.for_s - self._plan.warm_up_s
+        seconds = self.plan.for_s - self.plan.warm_up_s
         return next((Asked(rate, seconds, "fault") for rate in rates if rate not in done), None)
 
     def _left(self, asked: Asked) -> str:
@@ -108,7 +111,7 @@ class Driver:
         return f"about {roughly_s(self.search.seconds_left(asked, overhead))} left"
 
 
-def stage_plan(plan: Plan, asked: Asked, number: int) -> Plan:
+def stage_plan(plan: Plan, asked: Asked, number: int, secrets: Mapping[str, str] | None = None) -> Plan:
     """The plan of one stage. Arrivals differ from stage to stage where they are random, so that no chance is repeated."""
     changes: dict[str, Any] = {
         "rate": asked.rate,
@@ -121,7 +124,7 @@ def stage_plan(plan: Plan, asked: Asked, number: int) -> Plan:
     if asked.purpose != "fault":
         # What such a stage could not work off in that time is no longer of interest.
         changes |= {"faults": [], "horizon_s": min(plan.horizon_s, _HORIZON_S), "drain_s": min(plan.drain_s, _DRAIN_S)}
-    return Plan.of({**plan.plain(), **changes}, "the plan of a stage")
+    return Plan.of({**unmasked(plan.plain(), secrets or {}), **changes}, "the plan of a stage")
 
 
 def _death(signal: str | None, status: int | None) -> str:

@@ -15,7 +15,8 @@ from harness.findings.stretch import Stretch, stretches_of
 from harness.growth import LEAST_RISE, Growth
 from harness.model import Evidence
 from harness.pending import growth_in
-from harness.schema import SloSummary
+from harness.rows import Outcome
+from harness.schema import SloSummary, Summary
 from harness.stalls import stall_reasons
 from harness.summary import Judged
 from harness.usage import usage_of
@@ -28,6 +29,12 @@ _NEAR: Final = 0.1
 
 _LEAST_SHARE: Final = 0.05
 
+MOST_FAILING: Final = 0.01
+"""Of the requests: a server that answers more of them with 5xx or 429, or not at all, does not hold the rate."""
+
+_SERVER_ERROR: Final = 500
+_TOO_MANY: Final = 429
+
 
 def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None, died: str = "") -> Measured:
     """`until_ns`: when the load was ended early; None: it was not. `died`: how the server ended on its own."""
@@ -39,6 +46,8 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
     growth = growth_in(evidence, judged.account, from_ns, end_ns, judged.steps)
     stretch = max(stretches_of(cut, judged.account, usage_of(cut)), key=lambda each: each.seconds, default=None)
     limits = tuple(_limit(each) for each in judged.summary.slos if not each.text.endswith("bounded"))
+    if (failing := _failing(evidence, from_ns, end_ns, was_cut=until_ns is not None)) is not None:
+        limits += (failing,)
     generator = "" if died else _generator(judged, growth)
     result = Measured(
         number=number,
@@ -59,6 +68,26 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         cores = int(judged.summary.environment.get("cpus") or 0)
         update["cause"] = cause_of(result, stretch, cores, judged.summary)
     return result.model_copy(update=update)
+
+
+def _failing(evidence: Evidence, from_ns: int, until_ns: int, *, was_cut: bool) -> LimitSeen | None:
+    """Requests that the server failed to serve, if they are too many: who refuses what is too much holds every other limit.
+
+    What a client did wrong (4xx) is the same at every rate, and none of it.
+    """
+    n, failed = 0, 0
+    for file in evidence.requests:
+        rows = file.rows[(file.rows["due_ns"] >= from_ns) & (file.rows["due_ns"] < until_ns)]
+        status, outcome = rows["status"], rows["outcome"]
+        bad = (status >= _SERVER_ERROR) | (status == _TOO_MANY) | ((outcome == Outcome.REJ) & (status == 0))
+        # Of a stage that was ended early, what had no answer yet was not given up by the server.
+        bad |= (outcome == Outcome.IND) & ~np.bool_(was_cut)
+        n, failed = n + len(rows), failed + int(np.count_nonzero(bad))
+    if failed <= MOST_FAILING * n:
+        return None
+    return LimitSeen(
+        text=f"failing<={MOST_FAILING:.0%}", holds=False, sure=True, value=100 * failed / n, limit=100 * MOST_FAILING, unit="%"
+    )
 
 
 def _limit(slo: SloSummary) -> LimitSeen:
@@ -116,6 +145,7 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
         "done_p50_ms": summary.tasks.done_ms.p50,
         "done_p95_ms": summary.tasks.done_ms.p95,
         "loop_lag_p99_ms": summary.loop.lag_ms.p99 if summary.loop else None,
+        "noisy_share": _noisy_share(summary),
         "pending_mean": float(backlog.mean_in(edges)[0] + busy.mean_in(edges)[0]),
         "pending_end": int(backlog.at(edges[1:])[0] + busy.at(edges[1:])[0]),
     }
@@ -135,6 +165,11 @@ def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int)
         "cpu_share": stretch.cpu_share,
         "load_cpu_share": stretch.load_cpu_share,
     }
+
+
+def _noisy_share(summary: Summary) -> float | None:
+    machine = summary.machine
+    return (machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None
 
 
 def _cpu_shares(evidence: Evidence, from_ns: int, until_ns: int) -> dict[str, float]:

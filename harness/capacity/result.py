@@ -9,8 +9,9 @@ from pathlib import Path
 from harness.capacity.design import Asking, Design
 from harness.capacity.predict import Demand, demand_of, pool_for, predict
 from harness.capacity.schema import Configuration, Measured, Point
-from harness.capacity.search import Search, Standing, growth_at, standing
-from harness.capacity.words import in_words
+from harness.capacity.search import Search
+from harness.capacity.standing import Standing, growth_at, standing
+from harness.capacity.words import in_words, noise_in_words
 from harness.errors import RunError
 from harness.evidence import read_evidence
 from harness.figures import check_slo, figure_of, limit_of
@@ -38,7 +39,7 @@ def configuration(asking: Asking, design: Design, told: Sequence[Measured], fold
     return Configuration(
         label=asking.label,
         plan=asking.plan,
-        answer=answer.model_copy(update={"text": in_words(answer)}),
+        answer=answer.model_copy(update={"text": in_words(answer) + noise_in_words(told)}),
         curve=points(told, asking.options.within),
         stages=tuple(told),
         prediction=None if demand is None else predict(demand, plan.arrivals),

@@ -109,6 +109,7 @@ class Measured(_Record):
     pending_mean: Number = Field(default=None, description="tasks accepted and not ended: what a kill would lose on average")
     pending_end: int = Field(default=0, description="the same when the load ended: what a kill then would have lost")
     tasks_per_request: Number = None
+    noisy_share: Number = Field(default=None, description="of the time, in which other programs left so little that it waited")
     lost: int | None = Field(default=None, description="measured, where a fault was asked for; null: none was")
     run: str = Field(default="", description="run directory of the stage, below that of the search")
     took_s: float = Field(default=0.0, description="with starting, draining and stopping")

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Final, Literal
 
-from harness.capacity.schema import Answer, Cause, GrowthSeen, Measured, State
-from harness.growth import WIDTH, Growth, pooled
+from harness.capacity.schema import Answer, Cause, Measured, State
+from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, usable_of
+from harness.growth import WIDTH
 
-__all__ = ["Asked", "Options", "Search", "Standing", "growth_at", "nice", "standing"]
+__all__ = ["Asked", "Options", "Search", "nice"]
 
 Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
 
@@ -38,15 +37,6 @@ _SPREADS: Final = 1.5
 _TRIES: Final = 2
 _MOST_ABOVE: Final = 4
 _JUST_ABOVE: Final = 1.15
-
-
-class Standing(IntEnum):
-    """What all stages at a rate come to."""
-
-    BROKEN = 0
-    SEEMS_BROKEN = 1
-    SEEMS_TO_HOLD = 2
-    HOLDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +152,7 @@ class Search:
         full = [
             (math.log(each.could_per_s), (each.growth.high - each.growth.low) / 2 / WIDTH / each.rate)
             for each in self.told
-            if each.could_per_s and each.growth is not None and each.rate <= near and _grown(each.growth).grows
+            if each.could_per_s and each.growth is not None and each.rate <= near and grown(each.growth).grows
         ]
         if len(full) < 2:
             return 0.0
@@ -176,9 +166,10 @@ class Search:
             return None
         best = 0.0
         for rate, results in self._by_rate().items():
-            usable = [each for each in results if not each.generator and each.growth is not None]
+            usable = [each for each in usable_of(results) if not each.died]
             growth = growth_at(usable)
-            if rate <= low and growth is not None and limits_standing(usable) is Standing.HOLDS:
+            # A limit that has too few values for certainty counts as it was measured: it held in most of these stages.
+            if rate <= low and growth is not None and limits_standing(usable) >= Standing.SEEMS_TO_HOLD:
                 best = max(best, rate - max(growth.surely.high, 0.0))
         return best or None
 
@@ -333,61 +324,3 @@ class Search:
 def nice(rate: float) -> float:
     """Three digits: more than that nobody asks for."""
     return float(f"{rate:.3g}")
-
-
-def standing(results: Sequence[Measured], within: float) -> Standing | None:
-    """All stages at one rate, judged together. None: the generator could send none of them."""
-    usable = [each for each in results if not each.generator]
-    if not usable:
-        return None
-    if any(each.died for each in usable):
-        return Standing.BROKEN
-    rate = usable[0].rate
-    growth = growth_at(usable)
-    if growth is None or growth.grows:
-        of_growth = Standing.BROKEN
-    elif growth.high <= within * rate:
-        of_growth = Standing.HOLDS
-    else:
-        of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
-    if any(each.purpose == "confirm" and each.growth is not None and _grown(each.growth).grows for each in usable):
-        # The long stage is there to show what shorter ones cannot.
-        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
-    return min(of_growth, limits_standing(usable))
-
-
-def limits_standing(results: Sequence[Measured]) -> Standing:
-    """Of the limits alone; the worst of them."""
-    worst = Standing.HOLDS
-    for text in {limit.text for each in results for limit in each.limits}:
-        seen = [limit for each in results for limit in each.limits if limit.text == text]
-        held, broken = sum(each.holds is True for each in seen), sum(each.holds is False for each in seen)
-        if held == broken:
-            found = Standing.SEEMS_BROKEN if broken else Standing.SEEMS_TO_HOLD
-        elif held > broken:
-            found = Standing.SEEMS_TO_HOLD if broken or not any(each.sure for each in seen if each.holds) else Standing.HOLDS
-        else:
-            found = (
-                Standing.SEEMS_BROKEN if held or not any(each.sure for each in seen if each.holds is False) else Standing.BROKEN
-            )
-        worst = min(worst, found)
-    return worst
-
-
-def _grown(seen: GrowthSeen) -> Growth:
-    return Growth(**seen.model_dump())
-
-
-def surely_broken(results: Sequence[Measured]) -> bool:
-    """Whether a rate is shown not to hold, and that may be relied on."""
-    usable = [each for each in results if not each.generator]
-    growth = growth_at(usable)
-    return any(each.died for each in usable) or (
-        bool(usable) and (growth is None or growth.surely.grows or limits_standing(usable) is Standing.BROKEN)
-    )
-
-
-def growth_at(results: Sequence[Measured]) -> Growth | None:
-    """Of all stages at one rate together."""
-    parts = [_grown(each.growth) for each in results if each.growth is not None]
-    return pooled(parts) if parts else None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from harness.capacity.schema import Answer, Measured
 from harness.wording import per_second
 
-__all__ = ["in_words", "interval", "rate_of", "stage_in_words"]
+__all__ = ["in_words", "interval", "noise_in_words", "rate_of", "stage_in_words"]
+
+NOISY_SHARE: Final = 0.1
+"""Of the time of a stage: as for the backlog of a run (docs/verdict.md)."""
 
 
 def rate_of(rate: float) -> str:
@@ -34,6 +40,15 @@ def in_words(answer: Answer) -> str:
     between = f"between {low} and {rate_of(answer.high)}" if answer.high is not None else f"at least {low}"
     unfinished = " The search was not finished." if answer.state == "unfinished" else ""
     return f"The capacity is {between}; {held}{unfinished}{why}"
+
+
+def noise_in_words(stages: Sequence[Measured]) -> str:
+    """Empty: there was none worth a word."""
+    noisy = sum((each.noisy_share or 0.0) >= NOISY_SHARE for each in stages)
+    if not noisy:
+        return ""
+    which = "All of it was" if noisy == len(stages) else f"{noisy} of {len(stages)} stages were"
+    return f" {which} measured while other programs had the machine: without them it may hold more."
 
 
 def stage_in_words(result: Measured) -> str:

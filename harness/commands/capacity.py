@@ -101,6 +101,7 @@ def capacity(
     """
     if json_to is not None and json_to != "-":
         require_writable(Path(json_to))
+    secrets: dict[str, str] = {}
     if resume is not None:
         _require_alone(context, resume)
         folder = Folder.existing(resume)
@@ -112,11 +113,13 @@ def capacity(
         keys = {name: key for name, key in keys_of(context.command.params).items() if key.name not in _NOT_VARIED}
         cells = grid([parse_factor(text, keys, has_settings=asked.command is None) for text in vary]) if vary else [None]
         chosen = Options(start=1.0, within=within / 100, repeats=repeats, stages=max_stages, most=most or 0.0)
-        askings = tuple(_asking(asked, cell, chosen, confirm_s) for cell in cells)
-        title = Plan.of(askings[0].plan, "options").title
+        plans = [_plan(asked, cell) for cell in cells]
+        secrets = {name: value for plan in plans for name, value in plan.hidden.items()}
+        askings = tuple(_asking(plan, cell, chosen, confirm_s) for plan, cell in zip(plans, cells, strict=True))
+        title = plans[0].title
         began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         folder = Folder.new(out, Design(title=title, began=began, configurations=askings, target_rate=target_rate))
-    interrupted_by, problem = _search(folder)
+    interrupted_by, problem = _search(folder, secrets)
     found = collect(folder)
     if found.configurations:
         write(folder, found)
@@ -130,13 +133,13 @@ def capacity(
     sys.exit(128 + interrupted_by if interrupted_by else 0 if states and states <= {"found", "at least"} else 4)
 
 
-def _search(folder: Folder) -> tuple[int | None, RunError | None]:
+def _search(folder: Folder, secrets: dict[str, str]) -> tuple[int | None, RunError | None]:
     """All configurations, one after another. What was measured stays measured, whatever happens."""
     try:
         for place, asking in enumerate(folder.design.configurations, 1):
             if asking.label:
                 _say(f"{asking.label} ({place} of {len(folder.design.configurations)})")
-            if (interrupted_by := Driver(asking, folder, _say).run()) is not None:
+            if (interrupted_by := Driver(asking, folder, _say, secrets).run()) is not None:
                 return interrupted_by, None
     except KeyboardInterrupt:
         return signal.SIGINT, None
@@ -145,19 +148,25 @@ def _search(folder: Folder) -> tuple[int | None, RunError | None]:
     return None, None
 
 
-def _asking(asked: Asked, cell: Configuration | None, chosen: Options, confirm_s: float | None) -> Asking:
+def _plan(asked: Asked, cell: Configuration | None) -> Plan:
+    """That of a configuration."""
     given = {**(read_plan(asked.plan_file) if asked.plan_file is not None else {}), **asked.given}
     if others := [name for name in ways.given_ways(given) if name != "rate"]:
         message = f"capacity looks for a rate, and {' and '.join(others)} would say when requests are sent"
         raise UsageError(message, "leave it out: --rate says where the search begins")
-    changes: dict[str, Any] = dict(cell.changes) if cell is not None else {}
-    label = cell.label if cell is not None else ""
+    if given.get("expect_loads"):
+        raise UsageError("--expect-loads cannot be given for a search", "load machines join one run; search from this one")
     try:
-        # Of a load of this length the default faults are none.
-        plan = asked.prepared({**changes, "for_s": given.get("for_s", _STAGE_S)}).plan
+        # Of a load whose length was given the default faults are none.
+        changes = {**(cell.changes if cell is not None else {}), "for_s": given.get("for_s", _STAGE_S)}
+        plan = asked.prepared(changes).plan
     except UsageError as error:
-        raise UsageError(f"{label}: {error}" if label else str(error), error.hint) from None
+        raise UsageError(f"{cell.label}: {error}" if cell is not None else str(error), error.hint) from None
     tell_about(plan.model_copy(update={"slos": ()}))
+    return plan
+
+
+def _asking(plan: Plan, cell: Configuration | None, chosen: Options, confirm_s: float | None) -> Asking:
     stage_s = plan.for_s - plan.warm_up_s
     search = dataclasses.replace(
         chosen,
@@ -166,7 +175,7 @@ def _asking(asked: Asked, cell: Configuration | None, chosen: Options, confirm_s
         confirm_s=confirm_s or stage_s * _CONFIRM,
         most=chosen.most or _sendable(plan),
     )
-    return Asking(label=label, plan=plan.plain(), options=search)
+    return Asking(label=cell.label if cell is not None else "", plan=plan.plain(), options=search)
 
 
 def _sendable(plan: Plan) -> float:

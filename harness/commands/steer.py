@@ -10,6 +10,7 @@ import click
 from harness.commands.params import Duration
 from harness.commands.showing import shown_path
 from harness.control import Receipt, parse_command, send, wait_for
+from harness.control.commands import HELP
 from harness.errors import UsageError
 
 __all__ = ["steer"]
@@ -21,7 +22,21 @@ UNKNOWN = 4
 """At least one of them was not answered."""
 
 
-@click.command(epilog="Exit status: 0 all of them landed, 3 one was refused, 4 one was not answered in time, 2 wrong usage.")
+_LIST = "\n".join(f"  {form:<14} {text}" for form, text in HELP.items())
+_HELP = f"""Changes a run while it goes on.
+
+RUN is its directory.  [default: runs/latest]
+
+\b
+{_LIST}
+
+Several are done in the order in which they are given. See docs/steering.md.
+
+Exit status: 0 all of them landed, 3 one was refused, 4 one was not answered in time, 2 wrong usage.
+"""
+
+
+@click.command(help=_HELP)
 @click.argument("run_directory", metavar="[RUN]", type=click.Path(path_type=Path), required=False)
 @click.argument("commands", nargs=-1, required=False)
 @click.option("--no-wait", is_flag=True, help="Do not wait for what becomes of them.")
@@ -30,22 +45,7 @@ UNKNOWN = 4
 )
 @click.option("--who", default="afterload steer", metavar="TEXT", help="Who asks for it, for the run's events.")
 def steer(run_directory: Path | None, commands: tuple[str, ...], *, no_wait: bool, within_s: float, who: str) -> None:
-    r"""Changes a run while it goes on.
-
-    RUN is its directory.  [default: runs/latest]
-
-    \b
-      rate=200       requests per second from now on; rate=0 is a pause
-      users=50       users from now on, where users wait for answers
-      pool=8         threads for def tasks, in each process of the server
-      tasks=async    sync, async or blocking: a restart with such tasks
-      fault=kill     a fault, at once; also stop+2s, squeeze=2+5s, restart ...
-      mark=TEXT      a note on the time axis
-      for=60s        how long the load lasts in all, from its start
-      stop           the load ends now; the run is drained and judged
-
-    Several are done in the order in which they are given. See docs/steering.md.
-    """
+    """Says what is asked, and waits for what becomes of it."""
     given = [str(run_directory)] if run_directory is not None else []
     path = Path("runs/latest")
     if run_directory is not None and run_directory.is_dir():

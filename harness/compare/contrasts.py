@@ -7,7 +7,8 @@ Three answers, for "not different" is two of them (Altman & Bland, Absence of ev
   together (Holm), and it is larger than what does not matter;
 - equal: the whole interval lies within what matters, to either side (an equivalence test: Schuirmann 1987, with 95 % intervals
   instead of the 90 % that would do);
-- unclear: neither; with how many blocks would be needed to find a difference that just matters.
+- unclear: neither; with how many blocks would tell, if the difference is as large as it looks, or just matters if it looks
+smaller.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Contrast:
     decision: Decision  # "seen": of one run each, so chance is not ruled out; "none": one of the two has no such figure
     direction: Direction  # of a difference
     matters: float  # the smallest difference that matters: a share of the baseline (0.05), or a number if there were zeros
-    needed: int | None  # blocks, if it is unclear; None: more than a thousand, or not known
+    needed: int | None  # blocks that would tell, if it is unclear; None: more than a thousand, or not known
 
 
 def contrasts_of(effects: Mapping[tuple[int, str], Effect], min_effect: float) -> list[Contrast]:
@@ -84,7 +85,10 @@ def _decided(key: tuple[int, str], effect: Effect, p: float, quantity: Quantity,
             decision = "different"
     needed = None
     if decision == "unclear" and effect.scale in {"ratio", "difference"}:
-        needed = blocks_needed(effect.spread, math.log1p(matters) if effect.scale == "ratio" else matters, level)
+        # As large as it looks, or as it would have to be to matter.
+        looks = abs(_log(effect.estimate) if effect.scale == "ratio" else effect.estimate)
+        needed = blocks_needed(effect.spread, max(looks, math.log1p(matters) if effect.scale == "ratio" else matters), level)
+        needed = None if needed is None else max(needed, effect.n + 2)
     return Contrast(
         configuration=key[0],
         quantity=key[1],

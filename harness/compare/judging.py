@@ -200,7 +200,7 @@ def _notes(
             done = "all of them were done again" if not left else f"{counted(left, 'block')} of it are left out"
             yield (
                 f"{counted(len(unusable), 'run')} of {configuration.label} could not be used, and {done}:"
-                f" {unusable[-1].reasons[0] if unusable[-1].reasons else unusable[-1].verdict}"
+                f" {(unusable[-1].reasons[0] if unusable[-1].reasons else unusable[-1].verdict).splitlines()[0]}"
             )
     noisy = [run for run in used.values() if (run.noisy_share or 0) >= NOISY_SHARE]
     if noisy:

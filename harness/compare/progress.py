@@ -15,7 +15,7 @@ from harness.wording import roughly_s
 
 __all__ = ["ComparisonProgress", "Place"]
 
-_SHOWN = (("p95", "answer p95"), ("done_p95", "done p95"), ("broken_promises", "broken promises"))
+_SHOWN = (("p95", "p95"), ("done_p95", "done p95"), ("broken_promises", "broken"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class ComparisonProgress(Progress):
             for name, title in _SHOWN
             if name in run.never or run.values.get(name) is not None
         )
-        what = figures if run.is_usable else f"cannot be used: {run.reasons[0] if run.reasons else run.verdict}"
-        left = f"  ({roughly_s(left_s)} left)" if left_s else ""
-        self._line(f"run {place.run:>{len(str(place.runs))}}/{place.runs}  block {place.block}  {label}: {what}{left}")
+        what = figures if run.is_usable else f"cannot be used: {(run.reasons[0] if run.reasons else run.verdict).splitlines()[0]}"
+        left = f"{roughly_s(left_s)} left  " if left_s else ""
+        self._line(f"run {place.run:>{len(str(place.runs))}}/{place.runs}  {left}block {place.block}  {label}: {what}")
 
     def event(self, text: str) -> None:
         """What a run has to say goes to the log of the comparison."""

@@ -116,7 +116,9 @@ class FigureRecord(_Record):
     never_base: int
     never_other: int
     matters: Number = Field(description="the smallest difference that matters: a share of the baseline, or a number")
-    needed: int | None = Field(description="blocks that would find it in 9 of 10 comparisons; null: not said")
+    needed: int | None = Field(
+        description="blocks that would tell in 9 of 10 comparisons, if it is as large as it looks; null: not said"
+    )
 
 
 class WhyRecord(_Record):

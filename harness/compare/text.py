@@ -155,7 +155,7 @@ def _table(comparison: Comparison, contrast: ContrastRecord, color: bool) -> Ite
     if any(figure.decision == "seen" for figure in contrast.figures):
         yield "▸ in these runs; another run of each may come out otherwise"
     if any(figure.decision == "unclear" and figure.needed is not None for figure in contrast.figures):
-        yield "? n~12: cannot be told; about 12 blocks would be needed to find what matters"
+        yield "? n~12: cannot be told; 12 blocks would, if it is as large as it looks, or matters"
 
 
 def _alone(comparison: Comparison) -> Iterator[str]:

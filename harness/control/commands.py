@@ -17,6 +17,8 @@ from harness.errors import UsageError
 from harness.faultsyntax import parse_fault_now
 
 __all__ = [
+    "FORMS",
+    "HELP",
     "KINDS",
     "TASK_KINDS",
     "Command",
@@ -97,7 +99,7 @@ class SetTasks:
     """Another kind of tasks: the server is stopped by SIGTERM, and started with it."""
 
     do: ClassVar[str] = "tasks"
-    help: ClassVar[str] = "sync, async or blocking: a restart with tasks of that kind"
+    help: ClassVar[str] = "sync, async or blocking: a restart with such tasks"
     kind: str
 
     @property
@@ -131,7 +133,7 @@ class FaultNow:
     """A fault, at once: as in a plan, without the time. `restart` is `term`."""
 
     do: ClassVar[str] = "fault"
-    help: ClassVar[str] = "kill, term, restart (the same), stop+2s, squeeze=2+5s ...: docs/faults.md, without the time"
+    help: ClassVar[str] = "a fault, at once; also stop+2s, squeeze=2+5s, term=5s, restart"
     text: str
 
     @property
@@ -185,13 +187,13 @@ def parse_command(text: str) -> Command:
     if name not in KINDS:
         near = difflib.get_close_matches(name, list(KINDS), n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{text!r} is nothing that can be asked of a run{meant}", f"there are: {', '.join(_FORMS.values())}")
+        raise UsageError(f"{text!r} is nothing that can be asked of a run{meant}", f"there are: {', '.join(FORMS.values())}")
     if name == "stop":
         if equals:
             raise UsageError("stop takes no value", "the load ends now; for=60s lets it end at another time")
         return Stop()
     if not value:
-        raise UsageError(f"{name} needs a value", f"e.g., {_FORMS[name]}")
+        raise UsageError(f"{name} needs a value", f"e.g., {FORMS[name]}")
     try:
         return command_of(name, _VALUES[name](value))
     except ValueError as error:
@@ -278,7 +280,7 @@ KINDS: Final[Mapping[str, Callable[[object], Command]]] = {
 }
 """From the value in JSON to the command. Each raises ValueError."""
 
-_FORMS: Final = {
+FORMS: Final = {
     "rate": "rate=200",
     "users": "users=50",
     "pool": "pool=8",
@@ -288,6 +290,10 @@ _FORMS: Final = {
     "mark": "mark=TEXT",
     "stop": "stop",
 }
+"""An example of each, as people write it."""
+
+HELP: Final = {FORMS[each.do]: each.help for each in (SetRate, SetUsers, SetPool, SetTasks, FaultNow, Mark, SetLength, Stop)}
+"""What each does, by its example."""
 
 
 def _read_rate(text: str) -> float:

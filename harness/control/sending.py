@@ -51,13 +51,17 @@ def send(path: Path, command: Command, who: str = "afterload") -> str:
     # A line of its own, whatever a writer that died may have left half written; and one write, so that two do not mix.
     line = b"\n" + json.dumps(said).encode() + b"\n"
     try:
-        descriptor = os.open(path / COMMANDS, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not blocking: a pipe that somebody put there would be waited for.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path / COMMANDS, flags)
     except OSError as error:
         hint = "only whoever started a run can steer it" if isinstance(error, PermissionError) else None
         raise UsageError(f"cannot write {path / COMMANDS}: {error.strerror}", hint) from None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{path / COMMANDS} is no file: no session has made it")
+        about = os.fstat(descriptor)
+        is_ours = about.st_uid in {os.geteuid(), path.stat().st_uid}
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1 or not is_ours:
+            raise UsageError(f"{path / COMMANDS} is not what a session makes: nothing is written there")
         if os.write(descriptor, line) != len(line):
             raise UsageError(f"cannot write {path / COMMANDS}: the disk is full")
     finally:

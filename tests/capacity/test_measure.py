@@ -13,8 +13,10 @@ from harness.capacity.measure import measured
 from harness.capacity.predict import demand_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
+from harness.capacity.standing import Standing, standing
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
+from harness.rows import Outcome
 from harness.summary import build_summary, judge_evidence
 from tests.verdict.simulated import START_NS, S, Setup, Simulated
 
@@ -71,6 +73,20 @@ def test_a_server_that_died_does_not_hold_whatever_else_was_measured() -> None:
     assert found.died == "exit status 3"
     assert found.cause is not None
     assert found.cause.kind == "server"
+
+
+def test_a_server_that_refuses_what_is_too_much_does_not_hold_the_rate() -> None:
+    """Every tenth request gets a 503 and leaves no work behind: the backlog stays bounded. A 404 is the client's own."""
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    run.requests["outcome"][::10], run.requests["status"][::10] = Outcome.REJ, 503
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    found = measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None)
+    assert standing([found], 0.05) is Standing.BROKEN
+    assert found.cause is not None
+    assert "fails 10 % of the requests" in found.cause.text
+    run.requests["status"][::10] = 404
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    assert len(measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None).limits) == len(SLOS)
 
 
 def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server() -> None:
@@ -149,3 +165,17 @@ def test_what_gives_way_is_told_from_the_gauges(kind: str, cpu: float, load: flo
         number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=steady, limits=(broken,), cpu_share=cpu, load_cpu_share=load
     ).model_copy(update=figures)
     assert cause_of(result, stretch(cpu, load), 2, summary).kind == kind
+
+
+def test_where_no_gauge_is_at_its_end_what_they_show_is_said() -> None:
+    run = Simulated(Setup(seed=1))
+    run.machine(other=0.5)
+    summary = build_summary(run.evidence(), {}, {})
+    growing = GrowthSeen(per_s=9.0, low=7.0, high=11.0, seconds=8.0, mean=40.0)
+    result = Measured(
+        number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=growing, cpu_share=0.5, pool_size=8, busy_mean=4.0
+    )
+    found = cause_of(result, stretch(0.5), 2, summary)
+    assert found.kind == "unknown"
+    assert "4.0 of 8 threads busy" in found.text
+    assert "other programs had 50 % of the machine" in found.text

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness.capacity.schema import LimitSeen, Measured
-from harness.capacity.search import Options, Search, Standing, standing
+from harness.capacity.search import Options, Search
+from harness.capacity.standing import Standing, standing
 from tests.capacity.simulated import Queue, searched
 
 

@@ -117,7 +117,7 @@ def test_the_progress_tells_how_long_it_will_take(real: Real) -> None:
     lines = [line for line in real.finished.err.splitlines() if line.startswith("run ")]
     assert lines[-1].startswith("run 4/4  block 2")
     assert "left" not in lines[-1]
-    assert all("left)" in line for line in lines[:-1])
+    assert all(" left  block " in line for line in lines[:-1])
 
 
 def test_it_can_be_shown_again_and_more_blocks_cannot_be_taken_away(real: Real, call: Call) -> None:

@@ -104,6 +104,11 @@ class Terminal:
         fcntl.ioctl(self._its, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.signal(signal.SIGWINCH)
 
+    def hang_up(self) -> None:
+        """As when its window is closed, or its line breaks."""
+        os.close(self._own)
+        self._own = os.open(os.devnull, os.O_RDONLY)
+
     @property
     def is_as_before(self) -> bool:
         """Whether keys and lines work as they did: the modes of the terminal, and what was switched on is off again."""

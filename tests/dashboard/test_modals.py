@@ -100,6 +100,16 @@ def test_the_kill_is_asked_for_and_sent(live: Callable[[], Dashboard], going: Pa
     assert commands_in(going) == ["fault=term"]
 
 
+def test_how_long_a_stopping_server_may_take_can_be_said(live: Callable[[], Dashboard], going: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        await begun(pilot)
+        await pilot.press("k", "down", "tab", *"5s", "enter")
+        await until(pilot, lambda: commands_in(going), "the command")
+
+    play(live(), script)
+    assert commands_in(going) == ["fault=term=5s"]
+
+
 def test_a_fault_that_lasts_is_asked_for_how_long(live: Callable[[], Dashboard], going: Path) -> None:
     """And a length that is none is told, and not sent."""
 

@@ -166,7 +166,7 @@ async def test_an_app_that_is_not_seen_has_no_list_and_says_so(scissors):
 @given(TASKS, st.integers(0, 220))
 @settings(max_examples=200, deadline=None)
 def test_any_task_can_be_shown_at_any_width(task, width):
-    for one in (*life_lines(task, width, 0.0), *table_lines((task,), 0, 0, 5, width), *life_lines(None, width, 0.0)):
+    for one in (*life_lines(task, width), *table_lines((task,), 0, 0, 5, width), *life_lines(None, width)):
         assert width_of(one) <= width
 
 

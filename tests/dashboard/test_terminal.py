@@ -119,6 +119,19 @@ def test_a_run_outlives_its_screen_and_can_be_looked_at_again(folder: Path) -> N
         assert f"run directory: runs/{path.name}" in after.text
 
 
+def test_a_run_that_is_stopped_before_it_has_begun_leaves_nothing(folder: Path) -> None:
+    """Whenever in its start that is: no error is shown, no process stays, the status is that of an interrupted run."""
+    with Terminal(cwd=folder) as terminal:
+        terminal.wait_for("afterload run email")
+        terminal.press("\r")
+        terminal.wait_for("starting")
+        terminal.press("\x03")
+        assert terminal.end() == 128 + signal.SIGINT
+        assert "The run has crashed" not in terminal.text
+        assert terminal.is_as_before, terminal.left_on
+    assert not sessions_in(folder)
+
+
 def test_what_is_typed_before_the_first_picture_is_not_lost(runs: dict[str, Path], here: Path) -> None:
     """Somebody knows the way by heart: to the history."""
     with Terminal(cwd=here) as terminal:
@@ -136,6 +149,14 @@ def test_a_signal_gives_the_terminal_back(runs: dict[str, Path], here: Path, num
         terminal.signal(number)
         assert terminal.end() == 128 + number
         assert terminal.is_as_before, terminal.left_on
+
+
+def test_a_screen_whose_window_is_closed_ends(runs: dict[str, Path], here: Path) -> None:
+    """It does not wait for ever to draw on what is no more."""
+    with Terminal("replay", "runs/killed", cwd=here) as terminal:
+        terminal.wait_for("CLIENT SEES")
+        terminal.hang_up()
+        assert terminal.process.wait(timeout=30) == 128 + signal.SIGHUP
 
 
 def test_a_screen_that_breaks_gives_the_terminal_back(runs: dict[str, Path], here: Path) -> None:

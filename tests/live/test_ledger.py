@@ -22,7 +22,7 @@ from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
 from tests.accounting.memory import row_file, with_task_rows
 from tests.accounting.world import MS, START_NS, Plan, simulate
-from tests.live.growing import Followed, known_at
+from tests.live.growing import Followed, files_of, known_at
 from tests.live.same import differences
 
 _END_MS = 12_000
@@ -89,6 +89,16 @@ def _shared(file: RowFile) -> RowFile:
     return dataclasses.replace(file, gauges=tuple(words))
 
 
+def instants_of(evidence: Evidence) -> list[int]:
+    """All at which something happened: what is told just before and just after one is what goes wrong first."""
+    files = [file for _, file in files_of(evidence) if file.kind is not Kind.GAUGES]
+    names = [(file, name) for file in files for name in file.rows.dtype.names or () if name.endswith("_ns")]
+    found = [np.asarray(file.rows[name]).astype(np.int64) for file, name in names]
+    deaths = [boot.reaped_ns for boot in evidence.boots if boot.reaped_ns is not None]
+    instants = np.unique(np.concatenate([*found, np.array([START_NS, *deaths], np.int64)]))
+    return [instant for instant in instants.tolist() if START_NS - MS < instant < START_NS + _END_MS * MS]
+
+
 def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int) -> None:
     """The ledger at the instant against all rows cut at it."""
     known = known_at(evidence, at_ns, told_ns)
@@ -106,25 +116,25 @@ def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told
 @settings(max_examples=40, deadline=None)
 @given(
     plan=plans,
-    at_ms=st.lists(st.integers(-20, 5_000), min_size=1, max_size=6),
-    ahead_ms=st.integers(0, 300),
+    moments=st.lists(st.tuples(st.floats(0, 1), st.sampled_from([-1, 0, 1, 100_000, 30 * MS])), min_size=1, max_size=6),
+    ahead_ms=st.sampled_from([0, 0, 1, 300]),
     bin_s=st.sampled_from([0.02, 0.1, 0.5, 2.0]),
     told_ms=st.sampled_from([0, 7]),
     pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
 )
 def test_what_is_kept_up_to_date_is_what_all_rows_say(
-    plan: Plan, at_ms: list[int], ahead_ms: int, bin_s: float, told_ms: int, pool: str
+    plan: Plan, moments: list[tuple[float, int]], ahead_ms: int, bin_s: float, told_ms: int, pool: str
 ):
     """Kills, drains, failures, refusals, several processes; files that are read ahead of the instant shown; back and forth."""
     evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
     with tempfile.TemporaryDirectory() as folder:
         followed = Followed(Path(folder), evidence)
-        newest = -(10**9)
-        for each in [*at_ms, _END_MS]:
-            if each > newest:
-                newest = each
-                followed.read(START_NS + (each + ahead_ms) * MS)
-            check(followed, evidence, START_NS + each * MS, bin_s, told_ms * MS)
+        newest, instants = 0, instants_of(evidence)
+        for at_ns in [*(instants[int(share * (len(instants) - 1))] + by for share, by in moments), START_NS + _END_MS * MS]:
+            if at_ns > newest:
+                newest = at_ns
+                followed.read(at_ns + ahead_ms * MS)
+            check(followed, evidence, at_ns, bin_s, told_ms * MS)
         followed.shelf.close()
 
 

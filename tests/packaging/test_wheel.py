@@ -59,7 +59,8 @@ def test_the_wheel_holds_the_four_packages_the_compiled_modules_and_nothing_else
     names = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     code = {name for name in names if not name.startswith("afterload-")}
     compiled = {name for name in code if name.startswith("server/_native.") and name.endswith(".so")}
-    expected = tracked(*(f"{package}/**.py" for package in PACKAGES), "server/_native.pyi", "**/py.typed", "harness/report/**")
+    pages = ("harness/report/**", "harness/compare/page/**", "harness/capacity/page/**", "**.tcss")
+    expected = tracked(*(f"{package}/**.py" for package in PACKAGES), "server/_native.pyi", "**/py.typed", *pages)
 
     assert len(compiled) == 1
     assert ACCELERATOR in code

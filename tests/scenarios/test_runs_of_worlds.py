@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.rows import Gauge, LivePage
+from harness.rows.layout import MAGIC
 from tests.scenarios.conftest import Afterload, broken_invariants, figure
 from tests.scenarios.redis_server import PASSWORD, running_redis
 from tests.scenarios.serving import until
@@ -81,7 +82,7 @@ def test_a_redis_that_dies_in_the_middle_of_a_run_makes_it_inconclusive(
 
         def end_it_under_load() -> None:
             page = folder / "run" / "requests-0.rows"
-            until(page.exists, "the load process is there")
+            until(lambda: page.exists() and page.read_bytes()[:8] == MAGIC, "the load process is there")
             load = LivePage(page)
             until(lambda: load.gauge(Gauge.STARTED) > 20, "there is load")
             load.close()

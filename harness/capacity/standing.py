@@ -1,0 +1,86 @@
+"""What all stages at one rate come to together: whether it holds, surely or as it seems. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from harness.capacity.schema import GrowthSeen, Measured
+from harness.growth import Growth, pooled
+
+__all__ = ["Standing", "grown", "growth_at", "limits_standing", "standing", "surely_broken", "usable_of"]
+
+
+class Standing(IntEnum):
+    """What all stages at a rate come to."""
+
+    BROKEN = 0
+    SEEMS_BROKEN = 1
+    SEEMS_TO_HOLD = 2
+    HOLDS = 3
+
+
+def standing(results: Sequence[Measured], within: float) -> Standing | None:
+    """All stages at one rate, judged together. None: the generator could send none of them."""
+    usable = usable_of(results)
+    if not usable:
+        return None
+    if any(each.died for each in usable):
+        return Standing.BROKEN
+    rate = usable[0].rate
+    growth = growth_at(usable)
+    if growth is None:
+        return None
+    if growth.grows:
+        of_growth = Standing.BROKEN
+    elif growth.high <= within * rate:
+        of_growth = Standing.HOLDS
+    else:
+        of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
+    if any(each.purpose == "confirm" and each.growth is not None and grown(each.growth).grows for each in usable):
+        # The long stage is there to show what shorter ones cannot.
+        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
+    return min(of_growth, limits_standing(usable))
+
+
+def limits_standing(results: Sequence[Measured]) -> Standing:
+    """Of the limits alone; the worst of them."""
+    worst = Standing.HOLDS
+    for text in {limit.text for each in results for limit in each.limits}:
+        seen = [limit for each in results for limit in each.limits if limit.text == text]
+        held, broken = sum(each.holds is True for each in seen), sum(each.holds is False for each in seen)
+        if held == broken:
+            found = Standing.SEEMS_BROKEN if broken else Standing.SEEMS_TO_HOLD
+        elif held > broken:
+            found = Standing.SEEMS_TO_HOLD if broken or not any(each.sure for each in seen if each.holds) else Standing.HOLDS
+        else:
+            found = (
+                Standing.SEEMS_BROKEN if held or not any(each.sure for each in seen if each.holds is False) else Standing.BROKEN
+            )
+        worst = min(worst, found)
+    return worst
+
+
+def grown(seen: GrowthSeen) -> Growth:
+    """As the pure functions take it."""
+    return Growth(**seen.model_dump())
+
+
+def surely_broken(results: Sequence[Measured]) -> bool:
+    """Whether a rate is shown not to hold, and that may be relied on."""
+    usable = usable_of(results)
+    growth = growth_at(usable)
+    return any(each.died for each in usable) or (
+        growth is not None and (growth.surely.grows or limits_standing(usable) is Standing.BROKEN)
+    )
+
+
+def usable_of(results: Sequence[Measured]) -> list[Measured]:
+    """Those that say something of the server."""
+    return [each for each in results if each.died or (not each.generator and each.growth is not None)]
+
+
+def growth_at(results: Sequence[Measured]) -> Growth | None:
+    """Of all stages at one rate together."""
+    parts = [grown(each.growth) for each in results if each.growth is not None]
+    return pooled(parts) if parts else None
