@@ -105,6 +105,15 @@ def test_an_interrupted_run_is_not_blamed_for_what_it_did_not_send(evidence: Evi
     assert verdict_of(cut).reasons == ("The run was interrupted by SIGTERM.",)
 
 
+@pytest.mark.parametrize(("status", "passes"), [(3, True), (0, True), (-1, True), (-9, True), (-11, False)])
+def test_a_kill_that_meets_a_server_on_its_way_out_is_no_crash(evidence: Evidence, status: int, passes: bool) -> None:
+    """Asked by an earlier fault to stop, it had chosen its own status; but a server that died of another signal has crashed."""
+    asked = Fault("hup", 0.1, evidence.load_start_ns + 100_000_000, 1, receipt={"pid": 4001, "signal": "SIGHUP"})
+    run = dataclasses.replace(boot(evidence, 1, exit_status=status, signal="SIGKILL"), faults=[asked])
+
+    assert (verdict_of(run).verdict == "PASS") is passes
+
+
 def test_a_server_may_end_by_the_signal_that_it_was_sent(evidence: Evidence) -> None:
     """Uvicorn raises SIGTERM again once it has drained."""
     for status in (0, -15, 143, 1):
