@@ -198,7 +198,8 @@ def _of_a_boot(boot: Boot, faults: Sequence[Fault]) -> Iterator[str]:
 
 def _ended_by_another(boot: Boot, faults: Sequence[Fault]) -> bool:
     """Whether it was ended by the signal of an earlier fault, which the last one only met on its way."""
-    to_it = {fault.receipt.get("signal") for fault in faults if fault.boot == boot.boot and fault.receipt.get("pid") == boot.pid}
+    receipts = [fault.receipt for fault in faults if fault.boot == boot.boot]
+    to_it = {str(receipt["signal"]) for receipt in receipts if receipt.get("pid") == boot.pid}
     if any(boot.exit_status in EXPECTED_EXITS.get(name, ()) for name in to_it):
         return True
     # Asked to stop, it may have chosen a status of its own.
