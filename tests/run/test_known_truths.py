@@ -242,7 +242,7 @@ def test_a_scenario_is_accounted_for_on_every_engine(
     for name in ("server.py", "scenarios.py", "uvicorn.py", "granian.py"):
         (folder / name).write_text("raise RuntimeError('not mine')\n")
     given = ("--engine", engine, "--workers", workers, "--tasks", kind, "--rate", 40, "--pool", POOL, "--for", "1800ms")
-    # Long enough that the mails under way do not all arrive between the freezing of the server and its end, on a busy machine too.
+    # So long that not all mails under way arrive between the freezing of the server and its end, on a busy machine too.
     fault = ("--fault", "kill@900ms", "--set", "delay=250ms", "--seed", 1, "--out", "run", "--json", "-")
     summary = summary_of(afterload("run", "email", *given, *fault, env={"PYTHONSAFEPATH": "1"}))
 
