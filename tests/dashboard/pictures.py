@@ -1,4 +1,4 @@
-"""Pictures of whole screens that were looked at, compared byte for byte. Set RENEW_PICTURES=1 to draw them anew, and look at each."""
+"""Pictures of whole screens that were looked at, compared byte for byte. RENEW_PICTURES=1 draws them anew: look at each."""
 
 from __future__ import annotations
 
