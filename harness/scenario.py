@@ -116,6 +116,8 @@ def _ask(what: str, name: str = "", *given: str, timeout_s: float | None = None)
         check=False,
         stdin=subprocess.DEVNULL,
         timeout=timeout_s,
+        # A Ctrl-C in the terminal is for whoever asks; while a run is judged that need not be its end.
+        process_group=0 if what == "check" else None,
     )
     if done.returncode == 0:
         return done.stdout

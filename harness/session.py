@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -33,7 +34,7 @@ from harness.leftovers import tidy_rows, tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.plan import Plan
-from harness.processes import Child, Janitor, adopt_orphans, told_to_end
+from harness.processes import Child, Janitor, adopt_orphans, only_if_asked_twice, told_to_end
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
 from harness.report.writing import write_page
@@ -53,6 +54,7 @@ __all__ = ["Outcome", "describe", "describe_scenario", "run"]
 _READY_S = 30.0
 _WORLD_GRACE_S = 15.0
 _QUIET_POLL_S = 0.02
+_PATIENCE = "what was measured is being judged, a moment; once more to leave that to afterload report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +108,34 @@ def run(
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
-    with measuring(session_progress.event):
-        interrupted_by = session.run()
+    # Around all of it, so that there is no moment between the run and its judgement at which a Ctrl-C costs the summary.
+    with only_if_asked_twice(_PATIENCE):
+        with measuring(session_progress.event):
+            interrupted_by = session.run()
+        judged = _judge(plan, scenario, rundir, session_progress.event, is_whole=interrupted_by is None)
+        if not keep_world and (removed := tidy_world(rundir, judged.summary)):
+            session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
+    return Outcome(rundir, judged, interrupted_by)
+
+
+def _judge(plan: Plan, scenario: Mapping[str, Any], rundir: RunDir, say: Callable[[str], None], *, is_whole: bool) -> Judged:
+    """What becomes of the rows once nothing moves any more: checked, judged, written down."""
     tidy_rows(rundir)
-    if interrupted_by is None and scenario.get("has_check"):
-        # From the rows and from what is left in the world, now that nothing moves any more.
+    if is_whole and scenario.get("has_check"):
+        # From the rows and from what is left in the world.
         try:
             check_scenario(plan, rundir)
         except RunError as error:
             rundir.note_problem(f"the scenario's own check failed: {error}")
-            session_progress.event(f"error: {error}")
+            say(f"error: {error}")
     judged = judged_run(rundir)
     try:
         rundir.summary.write_text(judged.summary.model_dump_json(indent=1), encoding="utf-8")
         write_page(judged, rundir)
     except OSError as error:
         # They can be made again from the rest, which is there.
-        session_progress.event(f"error: cannot write {error.filename}: {error.strerror}")
-    if not keep_world and (removed := tidy_world(rundir, judged.summary)):
-        session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
-    return Outcome(rundir, judged, interrupted_by)
+        say(f"error: cannot write {error.filename}: {error.strerror}")
+    return judged
 
 
 class _Session:
@@ -156,6 +166,7 @@ class _Session:
         self._steering = Steering(plan, rundir, self._events, self._loads, progress.event, calibration)
         self._interrupted_by: int | None = None
         self._stopping = False
+        self._is_over = False
         self._world: Child | None = None
         self._world_control: WorldControl | None = None
         self._server: ServerUnderTest | None = None
@@ -182,6 +193,7 @@ class _Session:
                 finally:
                     self._stop()
                     self._steering.close()
+                    self._is_over = True
                     self._events.write("end")
             return self._interrupted_by
         finally:
@@ -374,6 +386,9 @@ class _Session:
         return self._server.child.pid if self._server is not None and self._server.child is not None else 0
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._is_over and self._interrupted_by is None:
+            # There is nothing left to interrupt.
+            return
         if self._interrupted_by is not None:
             # A second one: leave at once. What is left is the janitor's, and the run can be judged from its directory.
             signal.signal(number, signal.SIG_DFL)

@@ -6,7 +6,7 @@ If afterload dies, the kernel (guard) and the janitor end them.
 from harness.processes.child import Child, Exit
 from harness.processes.group import adopt_orphans, alive, freeze, is_stopped, kill_all, snapshot, survivors, thaw
 from harness.processes.janitor import Janitor
-from harness.processes.signals import told_to_end
+from harness.processes.signals import only_if_asked_twice, told_to_end
 
 __all__ = [
     "Child",
@@ -17,6 +17,7 @@ __all__ = [
     "freeze",
     "is_stopped",
     "kill_all",
+    "only_if_asked_twice",
     "snapshot",
     "survivors",
     "thaw",

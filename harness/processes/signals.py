@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["told_to_end"]
+__all__ = ["only_if_asked_twice", "told_to_end"]
 
 
 @contextmanager
@@ -23,3 +25,21 @@ def told_to_end(handle: Callable[[int, FrameType | None], None]) -> Iterator[Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def only_if_asked_twice(answer: str) -> Iterator[None]:
+    """For short work that is worth its end: the first signal gets `answer` on standard error, the second one ends the process."""
+    heard = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        if heard:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        heard = True
+        # Not by print: the signal may have come in the middle of one.
+        os.write(sys.stderr.fileno(), f"\n{answer}\n".encode())
+
+    with told_to_end(hear):
+        yield

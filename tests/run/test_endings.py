@@ -99,6 +99,20 @@ def test_a_second_interrupt_ends_at_once_and_leaves_nothing(folder: Path) -> Non
     check_nothing_is_left(folder, port)
 
 
+def test_an_interrupt_while_the_run_is_judged_costs_no_summary(folder: Path) -> None:
+    """Whoever presses Ctrl-C while nothing moves any more has what was measured a moment later."""
+    events = folder / "run" / "events.jsonl"
+    with running(folder, "--for", "1s") as (process, port):
+        wait_until(lambda: '"event": "end"' in events.read_text(), what="the end of the run")
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
+    assert json.loads((folder / "run" / "summary.json").read_text())["verdict"] == "PASS"
+    assert "run directory: run" in out
+    check_nothing_is_left(folder, port)
+
+
 def test_killing_afterload_itself_leaves_no_process_and_the_run_can_be_judged(folder: Path) -> None:
     """kill -9: the children notice and end; what they had written says what happened."""
     with running(folder) as (process, port):
