@@ -104,11 +104,11 @@ def _has_load(path: Path) -> bool:
 def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, rounds: int) -> Measured:
     paints, figures = [], []
     for _ in range(rounds):
-        with _screen(path, columns, rows) as terminal:
+        with screen_over(path, columns, rows) as terminal:
             paints.append(terminal.wait_for(FIRST_TEXT) - terminal.began_s)
             figures.append(terminal.wait_for(LIVE_TEXT) - terminal.began_s)
             terminal.end("q")
-    with _screen(path, columns, rows) as terminal:
+    with screen_over(path, columns, rows) as terminal:
         terminal.wait_for(LIVE_TEXT)
         time.sleep(2)
         used = terminal.measure(seconds)
@@ -117,7 +117,7 @@ def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, 
         help_ms = _answers_ms(terminal, (("?", HELP_TEXT), ("\x1b", LIVE_TEXT)))[::2]
         terminal.end("q")
     lag_file = folder / f"lag-{columns}.json"
-    with _screen(path, columns, rows, "-m", "bench.screen_lag", str(lag_file)) as terminal:
+    with screen_over(path, columns, rows, "-m", "bench.screen_lag", str(lag_file)) as terminal:
         terminal.wait_for(LIVE_TEXT)
         time.sleep(seconds)
         terminal.end("q")
@@ -151,7 +151,7 @@ def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...]) -> list[f
     return found
 
 
-def _screen(path: Path, columns: int, rows: int, *program: str) -> Terminal:
+def screen_over(path: Path, columns: int, rows: int, *program: str) -> Terminal:
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "TEXTUAL", "AFTERLOAD_", "NO_COLOR"))
     }
@@ -209,7 +209,7 @@ def _soak(path: Path | None, seconds: float, size: str, every_s: float) -> None:
         child = None
         if path is None:
             child, path = _begin(workshop, seconds + 60)
-        with _screen(path, columns, rows) as terminal:
+        with screen_over(path, columns, rows) as terminal:
             terminal.wait_for(LIVE_TEXT)
             began_s = time.monotonic()
             print("      s    MiB  % of a core  KiB/s")

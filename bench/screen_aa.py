@@ -1,0 +1,72 @@
+"""Whether the screen disturbs what it shows: the same run with and without it, in turn: `python -m bench.screen_aa`."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+
+from bench.peers import ROOT
+from bench.screen import LIVE_TEXT, screen_over
+from harness.compare.effects import paired
+from harness.errors import RunError
+
+_PLAN: Final = ("run", "email", "--pool", "20", "--for", "8s", "--warm-up", "2s", "--fault", "none")
+_FIGURES: Final = {
+    "response p50": ("requests", "response_ms", "p50"),
+    "response p95": ("requests", "response_ms", "p95"),
+    "response p99": ("requests", "response_ms", "p99"),
+    "done p50": ("tasks", "done_ms", "p50"),
+    "done p95": ("tasks", "done_ms", "p95"),
+}
+
+
+def _one(path: Path, rate: float, seed: int, *, watched: bool) -> dict[str, Any]:
+    command = [sys.executable, "-m", "harness", *_PLAN, "--rate", str(rate), "--seed", str(seed), "--out", str(path)]
+    with ExitStack() as stack:
+        child = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        if watched:
+            while not (path / "events.jsonl").exists():
+                if child.poll() is not None:
+                    raise RunError(f"the run in {path} did not begin")
+                time.sleep(0.02)
+            screen = stack.enter_context(screen_over(path, 120, 36))
+            # Within the warm-up: what a start costs is not what watching costs.
+            screen.wait_for(LIVE_TEXT)
+        child.wait(120)
+        if watched:
+            screen.end("q")
+    found: dict[str, Any] = json.loads((path / "summary.json").read_text())
+    return found
+
+
+@click.command()
+@click.option("--blocks", type=click.IntRange(3), default=8, show_default=True, help="Runs with and runs without the screen.")
+@click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
+def main(*, blocks: int, rate: float) -> None:
+    """Compares the two by pairs, as `afterload compare` does."""
+    seen: dict[str, dict[bool, list[float]]] = {name: {False: [], True: []} for name in _FIGURES}
+    with tempfile.TemporaryDirectory() as folder:
+        for block in range(blocks):
+            for watched in (False, True) if block % 2 == 0 else (True, False):
+                summary = _one(Path(folder) / f"{block}-{watched}", rate, block + 1, watched=watched)
+                for name, (group, key, share) in _FIGURES.items():
+                    seen[name][watched].append(float(summary[group][key][share]))
+    print(f"{blocks} pairs of runs, {rate:g} requests/s, with the screen at 120x36 against without it")
+    for name, values in seen.items():
+        effect = paired(np.array(values[False]), np.array(values[True]))
+        mean = math.exp(float(np.log(values[False]).mean()))
+        print(f"  {name:<14}{mean:>9.3f} ms  x{effect.estimate:.3f}  ({effect.low:.3f} to {effect.high:.3f})")
+
+
+if __name__ == "__main__":
+    main()
