@@ -1,7 +1,7 @@
-"""Writes the generated parts of the documentation: help, schema, settings of scenarios, the README's picture and output.
+"""Writes the generated parts of the documentation: help, schemas, settings of scenarios, the README's output.
 
-`python -m docs.generate` writes the first three; `--run DIR` also draws the picture of a run and puts its summary into
-the README. A test keeps the first three true (tests/test_docs.py).
+`python -m docs.generate` writes the first three; `--run DIR` also puts the summary of a run into the README, whose picture
+docs/screenshots.py makes. A test keeps the first three true (tests/test_docs.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import json
 import re
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 
 import click
@@ -32,10 +31,7 @@ __all__ = ["findings_text", "help_text", "scenarios_text", "schema_text"]
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 
-_CELL_W, _CELL_H, _MARGIN = 8.4, 17, 16
 _SETTINGS = re.compile(r"(<!-- settings: (\w+) -->)\n.*?(<!-- end of settings -->)", re.DOTALL)
-_SGR = re.compile(r"\x1b\[([0-9;]*)m")
-_NAMED = {"31": "#ff7b72", "32": "#56d364", "33": "#e3b341", "34": "#56b4e9", "35": "#d2a8ff", "36": "#76e3ea", "90": "#8b949e"}
 
 
 def help_text() -> str:
@@ -71,47 +67,10 @@ def _table(name: str) -> str:
     return "".join(["| `--set` | default | allowed | |\n|---|---|---|---|\n", *rows])
 
 
-def picture(text: str) -> str:
-    """Terminal text with colours as an SVG without outside parts."""
-    lines = text.splitlines()
-    width = max(len(_SGR.sub("", line)) for line in lines) * _CELL_W + 2 * _MARGIN
-    height = len(lines) * _CELL_H + 2 * _MARGIN
-    drawn = [_line(line, _MARGIN + (row + 1) * _CELL_H - 4) for row, line in enumerate(lines)]
-    font = 'font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="14"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" {font}>'
-    ground = '<rect width="100%" height="100%" rx="8" fill="#0d1117"/>'
-    return "\n".join([head, ground, *drawn, "</svg>\n"])
-
-
-def _line(line: str, y: float) -> str:
-    x, column, style, out = float(_MARGIN), 0, "", []
-    for position, part in enumerate(_SGR.split(line)):
-        if position % 2:
-            style = _style(part)
-        elif part:
-            length = len(part) * _CELL_W
-            # The length is forced, so that charts stay aligned whatever font the reader has.
-            out.append(
-                f'<text x="{x + column * _CELL_W:.1f}" y="{y:.0f}" xml:space="preserve" textLength="{length:.1f}" '
-                f'lengthAdjust="spacingAndGlyphs" {style or _style("")}>{escape(part)}</text>'
-            )
-            column += len(part)
-    return "".join(out)
-
-
-def _style(codes: str) -> str:
-    given = codes.split(";")
-    fill = next((_NAMED[code] for code in given if code in _NAMED), "#e6edf3")
-    if "38" in given and "2" in given:
-        red, green, blue = given[given.index("2") + 1 : given.index("2") + 4]
-        fill = f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
-    return f'fill="{fill}"' + (' font-weight="bold"' if "1" in given else "")
-
-
 def main() -> None:
     """Writes the files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, help="run directory for the README's picture and output")
+    parser.add_argument("--run", type=Path, help="run directory for the README's output")
     given = parser.parse_args()
     (DOCS / "cli.txt").write_text(help_text(), encoding="utf-8")
     (DOCS / "summary.schema.json").write_text(schema_text(), encoding="utf-8")
@@ -126,7 +85,6 @@ def main() -> None:
     scenarios.write_text(scenarios_text(scenarios.read_text(encoding="utf-8")), encoding="utf-8")
     if given.run is not None:
         summary = Summary.model_validate_json((given.run / "summary.json").read_text(encoding="utf-8"))
-        (DOCS / "picture.svg").write_text(picture(render(summary, color=True)), encoding="utf-8")
         text = README.read_text(encoding="utf-8")
         begin, end = text.index("<!-- output -->"), text.index("<!-- end of output -->")
         shown = f"<!-- output -->\n```text\n{render(summary).strip()}\n```\n"
