@@ -101,6 +101,7 @@ class Dashboard(App[None]):
         self._on_top: Screen[Any] | None = None
         self._leaves_when_over = False
         self._told_end = False
+        self._told_crash = False
         for theme in themes():
             self.register_theme(theme)
         self.theme = THEME_NAMES[options.theme]
@@ -169,6 +170,7 @@ class Dashboard(App[None]):
         """Follows a run and shows it, instead of what was shown before."""
         if self._follow(watching.path, 0):
             self.watching = watching
+            self._told_crash = False
             self._show_alone(LiveScreen())
 
     def show_pair(self, one: Watching, other: Path) -> None:
@@ -289,9 +291,9 @@ class Dashboard(App[None]):
             self.call_from_thread(self.notify, str(error), severity="error")
 
     def _tell_failure(self, child: RunChild, status: int) -> None:
-        frame = self.frames[0]
+        frame = self._own_frame
         child.forget_directory()
-        if not has_begun(frame):
+        if not has_begun(frame) and (self.watching is None or self.watching.path == child.path):
             self._forget(0)
             self.watching = None
             self._show_alone(StartScreen())
@@ -299,9 +301,9 @@ class Dashboard(App[None]):
 
     def _tell_crash(self, frame: Frame) -> None:
         watching = self.watching
-        if self._told_end or watching is None or watching.mode is not Mode.ATTACHED:
+        if self._told_crash or watching is None or watching.mode is not Mode.ATTACHED:
             return
-        self._told_end = True
+        self._told_crash = True
         self.push_screen(crash_of(watching.path, frame))
 
     # Actions.
@@ -419,13 +421,20 @@ class Dashboard(App[None]):
         else:
             self.call_from_thread(self.notify, f"wrote {', '.join(files)} into {path}")
 
+    @property
+    def _own_frame(self) -> Frame | None:
+        """What is shown, if it is the run that this screen has started: another one may be looked at meanwhile."""
+        watching, child = self.watching, self.child
+        is_own = watching is not None and child is not None and watching.mode is Mode.OWN and watching.path == child.path
+        return self.frames[0] if is_own else None
+
     def _stop_then_leave(self) -> None:
         """The load ends; what there is gets judged, and then the screen ends too."""
-        child, frame = self.child, self.frames[0]
+        child, frame = self.child, self._own_frame
         assert child is not None
         self._leaves_when_over = True
-        phase = Phase.START if frame is None else frame.phase
-        if phase is Phase.LOAD and not self.why_not_steer:
+        phase = child.phase() if frame is None else frame.phase
+        if phase is Phase.LOAD:
             try:
                 send(child.path, Stop())
             except RunError:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from harness.rundir import new_directory
+from harness.live.frame import Phase
+from harness.rundir import EventLog, new_directory
 
 __all__ = ["RunChild"]
 
@@ -58,6 +59,16 @@ class RunChild:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
         return self.poll()
+
+    def phase(self) -> Phase:
+        """Where it is by its own events, for while another run is shown."""
+        try:
+            names = {event["event"] for event in EventLog.read(self.path / "events.jsonl")}
+        except OSError:
+            return Phase.START
+        if "end" in names:
+            return Phase.JUDGE
+        return Phase.LOAD if "load_started" in names else Phase.START
 
     def interrupt(self) -> None:
         """Tells it to stop what it does and to judge what there is, as Ctrl-C does."""

@@ -108,9 +108,12 @@ def run(
     rundir.scenario.write_text(json.dumps(scenario, indent=1), encoding="utf-8")
     rundir.environment.write_text(json.dumps(describe_environment(Path(plan.cwd or ".")), indent=1), encoding="utf-8")
     session = _Session(plan, scenario, rundir, session_progress, chosen, calibration)
-    # Around all of it, so that there is no moment between the run and its judgement at which a Ctrl-C costs the summary.
+    # May wait for others that measure: a Ctrl-C ends that as ever.
+    turn = contextlib.ExitStack()
+    turn.enter_context(measuring(session_progress.event))
+    # Around the run too, so that there is no moment between it and its judgement at which a Ctrl-C costs the summary.
     with only_if_asked_twice(_PATIENCE):
-        with measuring(session_progress.event):
+        with turn:
             interrupted_by = session.run()
         judged = _judge(plan, scenario, rundir, session_progress.event, is_whole=interrupted_by is None)
         if not keep_world and (removed := tidy_world(rundir, judged.summary)):

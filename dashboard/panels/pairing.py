@@ -171,6 +171,9 @@ def _change(delta: Delta) -> Line:
     return line((f"   {'▲' if higher else '▼'} {size} {'worse' if role == 'bad' else 'better'}", role))
 
 
+_WORD = {"equal": "about the same"}
+
+
 def _told(figure: FigureRecord) -> Line:
     """What the comparison says of it; empty: no more than the two values do."""
     if figure.scale == "never" and figure.direction:
@@ -180,7 +183,8 @@ def _told(figure: FigureRecord) -> Line:
         return ()
     size = f"×{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"
     if not figure.direction or figure.decision not in {"seen", "different"}:
-        return line((f"   = {size} chance", "muted"))
+        # That it may be chance, or is too small to matter, is no proof that it is.
+        return line((f"   {'=' if figure.decision == 'equal' else '?'} {size} {_WORD.get(figure.decision, 'unclear')}", "muted"))
     role = "bad" if figure.direction == "worse" else "good"
     return line((f"   {'▲' if figure.estimate > 1 else '▼'} {size} {figure.direction}", role))
 

@@ -81,7 +81,7 @@ class HistoryScreen(Screen[Path | None]):
         """Reads the folder again."""
         try:
             entries = [each for each in list_runs(self._folder) if each.state != "no run"] if self._folder.exists() else []
-        except RunError as error:
+        except (RunError, OSError) as error:
             self.app.call_from_thread(self._cannot_read, str(error))
             return
         self.app.call_from_thread(self._read, entries)
@@ -141,7 +141,11 @@ class HistoryScreen(Screen[Path | None]):
         if len(chosen) != 2:
             self.notify("mark two runs with space first", severity="warning")
             return
-        one = next(each for each in self._entries if each.path == chosen[0])
+        one = next((each for each in self._entries if each.path == chosen[0]), None)
+        if one is None:
+            self.notify(f"{chosen[0].name} is not there any more", severity="warning")
+            self._marked.clear()
+            return
         self.app.show_pair(self._watching(one), chosen[1])
 
     def action_back(self) -> None:

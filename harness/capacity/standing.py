@@ -48,7 +48,9 @@ def limits_standing(results: Sequence[Measured]) -> Standing:
     worst = Standing.HOLDS
     for text in {limit.text for each in results for limit in each.limits}:
         seen = [limit for each in results for limit in each.limits if limit.text == text]
-        held, broken = sum(each.holds is True for each in seen), sum(each.holds is False for each in seen)
+        # One that is told only where it is broken (too many failing requests) was held by the other stages.
+        untold = sum(all(limit.text != text for limit in each.limits) for each in results)
+        held, broken = sum(each.holds is True for each in seen) + untold, sum(each.holds is False for each in seen)
         if held == broken:
             found = Standing.SEEMS_BROKEN if broken else Standing.SEEMS_TO_HOLD
         elif held > broken:

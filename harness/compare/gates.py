@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.compare.effects import LEAST_PAIRS
 from harness.compare.quantities import QUANTITIES, Quantity
 from harness.compare.record import ContrastRecord, FigureRecord, GateRecord
 from harness.slo import DURATIONS_S, SloError
@@ -108,6 +109,8 @@ def _judged(gate: Gate, found: FigureRecord) -> tuple[bool | None, float | None,
         if found.decision in {"different", "seen"}:
             return not is_more if gate.is_above else is_more, None, told
         return None, None, told
+    if found.decision == "equal" and found.n < LEAST_PAIRS:
+        return None, None, f"the same in {found.n} of {found.n}, and of fewer than {LEAST_PAIRS} nothing is known"
     change, low, high = (_change(gate, found, value) for value in (found.estimate, found.low, found.high))
     assert change is not None
     sign = 1.0 if gate.is_above else -1.0

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.compare.curves import Curves, curves_of
 from harness.figures import Unit
 from harness.grouping import NEVER_NS
 from harness.model import Evidence
 from harness.noise import noise_of
-from harness.samples import Samples, least_to_measure
+from harness.samples import Sample, Samples, least_to_measure
 from harness.schema import Durations, Summary
+from harness.spans import NONE_NS
 from harness.statistics import measured_from_ns, quantiles_ms
 from harness.summary import Judged
 from harness.verdict import slowed_by
@@ -95,8 +97,7 @@ def measured_of(judged: Judged) -> Measured:
     done = samples.of("done")
     from_ns, until_ns = measured_from_ns(evidence), evidence.load_end_ns
     if len(done.value_ns) and until_ns > from_ns:
-        ended = done.value_ns != NEVER_NS
-        at_ns = done.at_ns[ended] + done.value_ns[ended]
+        at_ns = _ended_ns(judged, done)
         values["finished"] = np.count_nonzero((at_ns >= from_ns) & (at_ns < until_ns)) / ((until_ns - from_ns) / 1e9)
     cpu_s, n_intervals = _cpu_s(evidence)
     n_tasks = tasks.finished + tasks.failed
@@ -110,6 +111,19 @@ def measured_of(judged: Judged) -> Measured:
     if summary.faults or tasks.broken_promises:
         values["broken_promises"] = tasks.broken_promises
     return Measured(values, steps, tuple(few), curves_of(judged))
+
+
+def _ended_ns(judged: Judged, measured: Sample) -> NDArray[np.int64]:
+    """When tasks ended: all of them, for in the measured time the threads may still work off what the warm-up left."""
+    spans = judged.spans
+    if len(spans.due_ns):
+        is_finished = spans.done_ns != NONE_NS
+        ended_ns: NDArray[np.int64] = spans.due_ns[is_finished] + spans.done_ns[is_finished]
+        return ended_ns
+    # Done before the answer, or seen by the world alone: there is no backlog of the warm-up that anybody knows of.
+    has_ended = measured.value_ns != NEVER_NS
+    seen_ns: NDArray[np.int64] = measured.at_ns[has_ended] + measured.value_ns[has_ended]
+    return seen_ns
 
 
 def of_summary(summary: Summary) -> dict[str, float]:

@@ -35,6 +35,10 @@ class Received:
     why_not: str = ""  # if there is no command
 
 
+_VERSION: Final = 1
+"""Of the lines: what another version means by one is not known."""
+
+
 class Inbox:
     """The file belongs to the session, which made it: nobody else's is read, whatever is put in its place."""
 
@@ -47,6 +51,7 @@ class Inbox:
         self._read_bytes = 0
         self._rest = b""
         self._n_taken = 0
+        self._seen: set[str] = set()
 
     def take(self) -> list[Received]:
         """What is new. Costs one system call if there is nothing."""
@@ -85,6 +90,11 @@ class Inbox:
             why_not = f"more than {_MOST:,} commands were given to this run"
         elif not number:
             why_not = "it has no id"
+        elif number in self._seen:
+            # Without its id: the receipt of the first one stands.
+            number, why_not = "", "a command with this id was given before"
+        elif said.get("v", _VERSION) != _VERSION:
+            why_not = f"it is of version {_shown(said.get('v'))}; this session knows version {_VERSION}"
         elif do not in KINDS:
             why_not = f"this session knows no command {do!r}; it knows {', '.join(KINDS)}"
         else:
@@ -92,6 +102,7 @@ class Inbox:
                 command = command_of(do, value)
             except ValueError as error:
                 why_not = str(error)
+        self._seen.add(number)
         who = printable(who)[:80] if isinstance(who, str) else ""
         return Received(number, do, _shown(value), who, asked_ns, command, why_not)
 

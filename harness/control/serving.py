@@ -52,6 +52,8 @@ class PoolChange(Action):
             before = ", ".join(str(size) for size in dict.fromkeys(self._before.values()))
             return Landed(now_ns, f"pool of {before} threads to {self._size}" + _in_each(len(sizes)))
         if self._is_squeezed():
+            # Else the pools would get the size that was refused when the squeeze ends.
+            self._server.pool = self._pool_before
             raise Refused("the fault squeeze came between")
         if now_ns > self._give_up_ns and self._server.is_up:
             self._server.pool = self._pool_before

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import is_own, key_of
 from harness.live.rowtail import RowTail
-from harness.rows import DropReason, Rows, TaskKind
+from harness.rows import DropReason, Outcome, Rows, TaskKind
 from harness.rows.layout import N_NAMES
 
 __all__ = ["Effects", "Growing", "Requests", "Works"]
@@ -78,7 +78,9 @@ class Requests:
             new = rows[sent]
             first = len(self.due)
             self._enter(new, first)
-            is_open = new["done_ns"] == 0
+            is_open = ~_has_ended(new)
+            # What was read in the middle of its end is read again.
+            self.done.now[first + np.flatnonzero(is_open)] = 0
             places = np.concatenate([places, new_places[sent][is_open]])
             positions = np.concatenate([positions, first + np.flatnonzero(is_open)])
         self._open[tail] = places, positions
@@ -119,10 +121,16 @@ class Requests:
         self, tail: RowTail, places: NDArray[np.int64], positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = tail.read_again(places)
-        done = rows["done_ns"] != 0
+        done = _has_ended(rows)
         self.done.now[positions[done]] = rows["done_ns"][done]
         self.outcome.now[positions[done]] = rows["outcome"][done]
         return places[~done], positions[~done]
+
+
+def _has_ended(rows: Rows) -> NDArray[np.bool_]:
+    """Which requests have an answer, or never will. A row that is stored while it is read may have its end and no outcome yet."""
+    ended: NDArray[np.bool_] = (rows["done_ns"] != 0) & (rows["outcome"] != Outcome.OPEN)
+    return ended
 
 
 class Works:
@@ -225,6 +233,9 @@ class Works:
         self, tail: RowTail, places: NDArray[np.int64], positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = tail.read_again(places)
+        if _is_odd(rows).any():
+            # Read in the middle of a store: what is stored first may come out second.
+            rows = tail.read_again(places)
         is_there = rows["op"] != 0
         rows, places, positions = rows[is_there], places[is_there], positions[is_there]
         self.reason.now[positions] = rows["reason"]

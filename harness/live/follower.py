@@ -60,6 +60,12 @@ class Follower:
             self._thread.join(_CLOSE_S)
 
     def _follow(self) -> None:
+        try:
+            self._make_frames()
+        finally:
+            self._history.close()
+
+    def _make_frames(self) -> None:
         every_s = self._every_s
         while not self._is_closed:
             began = time.monotonic()

@@ -70,6 +70,10 @@ class History:
         self._newest_ns = 0
         self._number = 0
 
+    def close(self) -> None:
+        """Lets all files go."""
+        self._shelf.close()
+
     def refresh(self) -> None:
         """Reads what is new. What is not there, or not yet, is no error."""
         now_ns = time.monotonic_ns()

@@ -183,10 +183,10 @@ class ScheduledTraffic:
             if schedule is not self._schedule:
                 continue
             now_ns = time.monotonic_ns()
-            if position >= n_arrivals and self._held_at is None and now_ns >= t0_ns + self._until_ns:
-                return
             # What was changed during the wait is seen after it; nothing is during this loop, in which nobody else runs.
             n_arrivals = len(due_after_ns) if self._held_at is None else self._held_at
+            if position >= n_arrivals and self._held_at is None and now_ns >= t0_ns + self._until_ns:
+                return
             while position < n_arrivals and not self._is_stopping:
                 due_ns = t0_ns + due_after_ns[position]
                 if due_ns > now_ns:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -38,8 +38,9 @@ def only_if_asked_twice(answer: str) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         heard = True
-        # Not by print: the signal may have come in the middle of one.
-        os.write(sys.stderr.fileno(), f"\n{answer}\n".encode())
+        # Not by print: the signal may have come in the middle of one. A terminal that is gone needs no answer.
+        with suppress(OSError, ValueError, AttributeError):
+            os.write(sys.stderr.fileno(), f"\n{answer}\n".encode())
 
     with told_to_end(hear):
         yield

@@ -84,6 +84,8 @@ def test_a_server_that_refuses_what_is_too_much_does_not_hold_the_rate() -> None
     assert standing([found], 0.05) is Standing.BROKEN
     assert found.cause is not None
     assert "fails 10 % of the requests" in found.cause.text
+    (failing,) = [limit for limit in found.limits if limit.text == "failing<=1%"]
+    assert failing.sure
     run.requests["status"][::10] = 404
     judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
     assert len(measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None).limits) == len(SLOS)

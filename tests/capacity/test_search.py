@@ -100,6 +100,19 @@ def test_a_search_that_goes_on_later_asks_for_the_same_stages() -> None:
     assert Search(search.options, search.told).next() is None
 
 
+def test_one_stage_with_failing_requests_is_outvoted_by_those_without() -> None:
+    """The limit on them is told only where it is broken."""
+    stage = Queue(np.random.default_rng(1), poisson=False, spread="constant").stage(
+        dataclasses.replace(Search(Options(start=50.0)).next()), 1
+    )
+    failing = LimitSeen(text="failing<=1%", holds=False, sure=True, value=4.0, limit=1.0, unit="%")
+    bad = stage.model_copy(update={"limits": (failing,)})
+
+    assert standing([bad], 0.05) is Standing.BROKEN
+    assert standing([bad, stage], 0.05) is Standing.SEEMS_BROKEN
+    assert standing([bad, stage, stage], 0.05) is Standing.SEEMS_TO_HOLD
+
+
 def test_stages_at_one_rate_are_judged_together() -> None:
     stage = Queue(np.random.default_rng(1), poisson=False, spread="constant").stage(
         dataclasses.replace(Search(Options(start=50.0)).next()), 1

@@ -154,6 +154,7 @@ INF = float("inf")
         ("broken_promises>+0", [0.0, 0, 0, 0], [9.0, 11, 10, 12], False),
         ("broken_promises>+10%", [0.0, 0, 0, 0], [9.0, 11, 10, 12], False),
         ("p50>+10%", [100.0, 101], [200.0, 201], None),
+        ("broken_promises>+0", [0.0], [0.0], None),
     ],
 )
 def test_a_change_is_broken_held_or_not_known(text: str, base: list[float], other: list[float], holds: bool | None) -> None:

@@ -51,6 +51,18 @@ def test_figures_are_those_of_the_summary_but_count_what_never_ended(slow: Judge
     assert math.isnan(of_summary(summary)["done_p50"])
 
 
+def test_tasks_done_are_all_that_ended_in_the_measured_time(slow: Judged) -> None:
+    """Also those that were due in the warm-up: the threads work off what it left, and that is work done."""
+    spans, evidence = slow.spans, slow.evidence
+    from_ns, until_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9), evidence.load_end_ns
+    ended_ns = (spans.due_ns + spans.done_ns)[spans.done_ns >= 0]
+    inside = (ended_ns >= from_ns) & (ended_ns < until_ns)
+    late = inside & (spans.due_ns[spans.done_ns >= 0] < from_ns)
+
+    assert late.sum() > 10
+    assert measured_of(slow).values["finished"] == pytest.approx(inside.sum() / ((until_ns - from_ns) / 1e9))
+
+
 def test_a_run_against_itself_is_equal_in_all_figures(slow: Judged) -> None:
     found = compare_pair(slow, slow)
     assert {each.decision for each in found.contrasts[0].figures} <= {"equal", "none"}

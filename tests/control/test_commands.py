@@ -129,6 +129,18 @@ def test_no_line_stops_a_session_and_none_is_shown_as_it_is(tmp_path_factory: py
     inbox.close()
 
 
+def test_a_line_of_another_version_and_one_that_came_before_are_refused(session: tuple[Path, Inbox]) -> None:
+    path, inbox = session
+    line = b'{"v": 1, "id": "one", "do": "rate", "value": 5}\n'
+    with (path / "commands.jsonl").open("ab", buffering=0) as file:
+        file.write(line + line + line.replace(b'"v": 1, "id": "one"', b'"v": 2, "id": "two"'))
+    first, second, third = inbox.take()
+
+    assert (first.id, first.command) == ("one", SetRate(5.0))
+    assert (second.id, second.command, second.why_not) == ("", None, "a command with this id was given before")
+    assert (third.id, third.command, third.why_not) == ("two", None, "it is of version 2; this session knows version 1")
+
+
 def test_half_a_line_is_waited_for_and_a_dead_writer_spoils_no_other_line(session: tuple[Path, Inbox]) -> None:
     path, inbox = session
     with (path / "commands.jsonl").open("ab", buffering=0) as file:

@@ -171,7 +171,7 @@ def test_better_and_worse_are_told_by_shape_word_and_colour():
     assert [one[-1][1] for one in lines] == ["bad", "good", "good", "muted", "muted"]
 
 
-def test_an_interval_that_holds_one_is_chance():
+def test_an_interval_that_holds_one_shows_nothing():
     """What harness.compare says of a figure goes before what the two values look like."""
     base = FigureRecord(
         id="p95", title="response p95", unit="ms", better="lower", decision="unclear", direction="", scale="ratio",
@@ -179,7 +179,7 @@ def test_an_interval_that_holds_one_is_chance():
         matters=0.05, needed=None,
     )  # fmt: skip
     delta = Delta("response p95", "ms", 10.0, 13.0, figure=base)
-    assert "×1.30 (0.90 to 1.80) chance" in plain(delta_lines([delta], ("A", "B"), 100)[1])
+    assert "? ×1.30 (0.90 to 1.80) unclear" in plain(delta_lines([delta], ("A", "B"), 100)[1])
     seen = base.model_copy(update={"decision": "seen", "direction": "worse", "low": 1.1})
     assert "worse" in plain(delta_lines([replace(delta, figure=seen)], ("A", "B"), 100)[1])
     never = base.model_copy(
