@@ -60,7 +60,8 @@ def deltas(a: Frame, b: Frame, contrast: ContrastRecord | None = None) -> Sequen
         Delta("done p95", "ms", server(a, a.totals.done_p95_ms), server(b, b.totals.done_p95_ms), id="done_p95"),
         Delta("most queued", "", server(a, a.totals.backlog_max), server(b, b.totals.backlog_max), id="backlog"),
         Delta("lost", "", server(a, _lost(a)), server(b, _lost(b))),
-        Delta("finished", "/s", server(a, _finished_per_s(a)), server(b, _finished_per_s(b)), is_better_lower=False),
+        # Not per second: to the end of a recording belongs the time in which nothing was asked of the server any more.
+        Delta("finished", "tasks", server(a, a.totals.finished), server(b, b.totals.finished), is_better_lower=False),
     ]
     return [replace(delta, figure=figures.get(delta.id)) for delta in found]
 
@@ -135,10 +136,6 @@ def _same(first: Chart, second: Chart) -> tuple[Chart, Chart]:
 
 def _lost(frame: Frame) -> int:
     return frame.totals.lost_queued + frame.totals.lost_running
-
-
-def _finished_per_s(frame: Frame) -> float | None:
-    return frame.totals.finished / frame.at_s if frame.at_s > 0 else None
 
 
 def _value(delta: Delta, value: float | None) -> str:
