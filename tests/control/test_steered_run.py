@@ -102,7 +102,7 @@ def steered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         # A writer that died in the middle of its line, one from the future, and what is no command at all.
         with (path / "commands.jsonl").open("ab") as file:
             file.write(
-                b'{"v": 9, "id": "new", "do": "teleport", "value": [1]}\n[]\n{"id": 3}\n'
+                b'{"v": 9, "id": "new", "do": "teleport", "value": [1]}\n{"v": 1, "id": "old", "do": "teleport"}\n[]\n{"id": 3}\n'
                 b'{"id": "bad", "do": "pool", "value": 1e999}\n'
             )
             file.write(b'{"id": "big", "do": "rate", "value": ' + b"9" * 400 + b'}\n{"id": "torn", "do": "ra')
@@ -242,7 +242,8 @@ def test_lines_that_are_no_commands_stop_nothing(steered: Run) -> None:
     why = {each["id"]: each["why"] for each in steered.events if each["event"] == "command_refused"}
     marks = {each["text"] for each in steered.summary["steered"] if each["landed_s"] is not None}
 
-    assert why["new"].startswith("this session knows no command 'teleport'; it knows rate, users, pool")
+    assert why["new"] == "it is of version 9; this session knows version 1"
+    assert why["old"].startswith("this session knows no command 'teleport'; it knows rate, users, pool")
     assert why["bad"].startswith("the number of threads is a whole number from 1 to 10,000; given inf")
     assert why["big"].startswith("a rate is a number from 0 to 100,000; given 9999")
     assert sum(number == "" for number in why) == 1
