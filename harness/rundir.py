@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.errors import UsageError
 
-__all__ = ["EventLog", "RunDir", "new_directory"]
+__all__ = ["EventLog", "RunDir", "is_held", "new_directory"]
 
 
 class RunDir:
@@ -147,6 +147,25 @@ class RunDir:
     def summary(self) -> Path:
         """The figures and the verdict."""
         return self.path / "summary.json"
+
+
+def is_held(path: Path) -> bool:
+    """Whether a session holds the directory. A shared lock, so that two who look do not take each other for one."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks: nobody can tell.
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
 
 
 def new_directory(scenario: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from harness.control.commands import Command
 from harness.errors import UsageError
+from harness.rundir import is_held
 
 __all__ = ["COMMANDS", "Receipt", "can_be_steered", "send", "wait_for"]
 
@@ -37,7 +37,7 @@ class Receipt:
 
 def can_be_steered(path: Path) -> bool:
     """Whether there is a session that takes commands for this run directory."""
-    return (path / COMMANDS).exists() and _goes_on(path)
+    return (path / COMMANDS).exists() and is_held(path)
 
 
 def send(path: Path, command: Command, who: str = "afterload") -> str:
@@ -80,7 +80,7 @@ def wait_for(path: Path, number: str, timeout_s: float) -> Receipt:
             return Receipt(None, None, f"nothing is known of it after {timeout_s:g} s; it may still land")
         if now > next_look:
             next_look = now + _LOOK_S
-            if not _goes_on(path):
+            if not is_held(path):
                 # Looked at once more: the session may have answered just before it ended.
                 found = next(_answers(path, number))
                 return found or Receipt(None, None, "the run ended before it was done")
@@ -115,27 +115,7 @@ def _require_session(path: Path) -> None:
         raise UsageError(f"there is no run directory {path}", "see runs/ for those that there are")
     if not (path / "events.jsonl").exists():
         raise UsageError(f"{path} is no run directory: there is no events.jsonl in it")
-    if not _goes_on(path):
+    if not is_held(path):
         raise UsageError(f"the run {path} is over: nothing can be changed any more", "afterload runs shows which ones go on")
     if not (path / COMMANDS).exists():
         raise UsageError(f"the run {path} takes no commands: it was started by an older version of afterload")
-
-
-def _goes_on(path: Path) -> bool:
-    """Whether a session holds the directory."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two who look do not take each other for a session.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        # A file system without locks: nobody can say that it is over.
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +32,7 @@ from harness.live.tasklist import task_lines
 from harness.live.telling import tell
 from harness.model import CountedLoad, Evidence, Expectation
 from harness.rows import RowFile, RowFileError, read_rows
-from harness.rundir import RunDir
+from harness.rundir import RunDir, is_held
 from harness.schema import Finding, Summary
 
 __all__ = ["BEHIND_NS", "History"]
@@ -79,7 +77,7 @@ class History:
         now_ns = time.monotonic_ns()
         self._journal.refresh()
         # Not before its first event: a session claims its directory before that, and must not find it claimed.
-        self._is_held = bool(self._journal.all) and _is_held(self._rundir.path)
+        self._is_held = bool(self._journal.all) and is_held(self._rundir.path)
         if not self._is_held:
             # What it wrote last, before it let go.
             self._journal.refresh()
@@ -321,22 +319,3 @@ def _shown(path: Path) -> str:
     with contextlib.suppress(ValueError, OSError):
         return str(path.relative_to(Path.cwd()))
     return str(path)
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a session holds the directory. A shared lock, so that two who look do not take each other for one."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        # A file system without locks: nobody can tell.
-        return True
-    else:
-        return False
-    finally:
-        os.close(fd)
