@@ -293,6 +293,12 @@ def culprit(seconds):
     time.sleep(seconds)
 
 
+@app.get("/hold-from-loop")
+async def hold_from_loop(tasks: BackgroundTasks, seconds: float = 60.0):
+    """As `/hold`, but answered by the loop: the answer needs no token, whoever holds them."""
+    tasks.add_task(hold, seconds)
+
+
 @app.get("/hold")
 def hold_some(tasks: BackgroundTasks, seconds: float = 60.0):
     tasks.add_task(hold, seconds)

@@ -29,14 +29,15 @@ def ask_in_threads(server: Probed, path: str, ops: range) -> None:
 def test_sigkill_leaves_true_rows(start: Start):
     """Four tokens, seven requests of one `def` task: frozen, 4 run and 3 wait; killed, 4 are interrupted and 3 never started."""
     server = start(env={"AFTERLOAD_PROBE_POOL": "4"}).wait_ready()
-    ask_in_threads(server, "/hold", range(1, 8))
+    ask_in_threads(server, "/hold-from-loop", range(1, 8))  # a `def` endpoint would wait for the tokens that the tasks hold
     until(lambda: sum(bool(task.started) for task in server.tasks()) == 4, "four run")
+    until(lambda: sum(bool(task.flushed) for task in server.tasks()) == 7, "seven are answered")
+    until(lambda: server.gauge(Gauge.REQUESTS) == 7, "the gauge says so")
     server.signal(signal.SIGSTOP)
     (frozen,) = server.files()
     found = list(states(frozen.rows, reaped=True))
     assert (found.count(TaskState.INTERRUPTED), found.count(TaskState.NEVER_STARTED)) == (4, 3)
     assert server.gauge(Gauge.POOL_SIZE) == 4
-    assert server.gauge(Gauge.REQUESTS) == 7
     server.signal(signal.SIGKILL)
     server.wait_end()
     (file,) = server.files()
