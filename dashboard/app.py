@@ -21,9 +21,8 @@ from textual.screen import ModalScreen, Screen
 
 from dashboard.child import RunChild
 from dashboard.ending import is_there
-from dashboard.exporting import write_reports
 from dashboard.failures import crash_of, failure_of, has_begun
-from dashboard.following import Following, Looks, MakeFollower
+from dashboard.following import Following, Looks, MakeFollower, followed
 from dashboard.form import command_line
 from dashboard.keymap import read_keymap
 from dashboard.messages import FrameArrived
@@ -36,16 +35,12 @@ from dashboard.offers import Offer, Offers
 from dashboard.options import ScreenOptions
 from dashboard.palette import commands_of
 from dashboard.registry import all_bindings
-from dashboard.screens.compare import CompareScreen
-from dashboard.screens.help import HelpScreen
-from dashboard.screens.history import HistoryScreen
 from dashboard.screens.live import LiveScreen
 from dashboard.screens.start import StartScreen
 from dashboard.themes import THEME_NAMES, VARIABLES, themes
 from dashboard.watching import Mode, Watching
 from harness.control import Command, FaultNow, Mark, Stop, send
 from harness.errors import RunError
-from harness.live.follower import Follower
 from harness.live.frame import Frame, Phase
 
 __all__ = ["Dashboard"]
@@ -79,7 +74,7 @@ class Dashboard(App[None]):
         watching: Watching | None = None,
         offers: Offers | None = None,
         arguments: Sequence[str] | None = None,
-        make_follower: MakeFollower = Follower,
+        make_follower: MakeFollower = followed,
         handles_signals: bool = False,
     ) -> None:
         """Shows `watching`, or starts a run with `arguments`, or else lets somebody choose from `offers`."""
@@ -105,7 +100,7 @@ class Dashboard(App[None]):
         for theme in themes():
             self.register_theme(theme)
         self.theme = THEME_NAMES[options.theme]
-        self._own_keys = read_keymap(options.keys, all_bindings())
+        self._own_keys = read_keymap(options.keys, all_bindings)
         self.set_keymap(self._own_keys)
 
     # What screens may ask.
@@ -179,6 +174,8 @@ class Dashboard(App[None]):
             return
         self.watching = one
         if self._follow(other, 1):
+            from dashboard.screens.compare import CompareScreen
+
             self.push_screen(CompareScreen())
 
     # The life of the app.
@@ -201,7 +198,9 @@ class Dashboard(App[None]):
             signal.signal(signal.SIGHUP, lambda number, _: self._on_hangup(number, loop))
         self.set_interval(_TICK_S, self._tick)
         if self.watching is not None:
-            self.show_run(self.watching)
+            # Somebody sees the screen before what it takes to read a run has been imported.
+            self.push_screen(LiveScreen())
+            self.call_after_refresh(self._follow, self.watching.path, 0)
         elif self._arguments is not None:
             self.start_run(self._arguments, self._arguments[0])
         else:
@@ -224,7 +223,7 @@ class Dashboard(App[None]):
             for side, frame in enumerate(self.frames):
                 if frame is not None:
                     self._hand_on(frame, side)
-        if self._following.follows(1) and not any(isinstance(each, CompareScreen) for each in self.screen_stack):
+        if self._following.follows(1) and not self._has_pair:
             self._forget(1)
         child = self.child
         if child is None or self._told_end or (status := child.poll()) is None:
@@ -246,6 +245,12 @@ class Dashboard(App[None]):
     def _shown(self) -> Screen[Any] | None:
         """The newest screen that is no modal one."""
         return next((each for each in reversed(self.screen_stack) if not isinstance(each, ModalScreen)), None)
+
+    @property
+    def _has_pair(self) -> bool:
+        from dashboard.screens.compare import CompareScreen
+
+        return any(isinstance(each, CompareScreen) for each in self.screen_stack)
 
     @property
     def _is_own_run_going(self) -> bool:
@@ -310,6 +315,8 @@ class Dashboard(App[None]):
 
     def action_help(self) -> None:
         """Keys and metrics."""
+        from dashboard.screens.help import HelpScreen
+
         if not isinstance(self.screen, HelpScreen):
             shown = self._shown
             self.push_screen(HelpScreen(None if shown is None else type(shown)))
@@ -338,11 +345,15 @@ class Dashboard(App[None]):
 
     def action_history(self) -> None:
         """All runs."""
+        from dashboard.screens.history import HistoryScreen
+
         if not isinstance(self.screen, HistoryScreen):
             self.push_screen(HistoryScreen())
 
     def action_compare(self) -> None:
         """The run that is shown beside another one, which is chosen from all runs."""
+        from dashboard.screens.history import HistoryScreen
+
         watching = self.watching
         if watching is None:
             self.action_history()
@@ -414,6 +425,8 @@ class Dashboard(App[None]):
 
     @work(thread=True, group="export")
     def _write_reports(self, path: Path, names: Sequence[str]) -> None:
+        from dashboard.exporting import write_reports
+
         try:
             files = write_reports(path, names)
         except RunError as error:

@@ -7,16 +7,17 @@ import signal
 import termios
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, TextIO
+from types import FrameType
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
-from pydantic import ValidationError
 
 from dashboard.child import RunChild
 from dashboard.options import is_in_browser
 from dashboard.watching import Mode, Watching
-from harness.commands.showing import EXIT_STATUS, shown_path, write_summary
-from harness.schema import Summary
+
+if TYPE_CHECKING:
+    from harness.schema import Summary
 
 __all__ = ["cleared", "is_there", "restored", "tell_end"]
 
@@ -49,6 +50,12 @@ def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
         return
     quiet = list(before)
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
+
+    def end(number: int, _: FrameType | None) -> None:
+        # Until the app listens itself: to be ended without a word would leave the terminal mute.
+        raise SystemExit(128 + number)
+
+    of_before = signal.signal(signal.SIGTERM, end)
     try:
         termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
         yield
@@ -56,6 +63,7 @@ def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
         # A terminal that was hung up takes nothing any more.
         with contextlib.suppress(OSError, ValueError, termios.error):
             termios.tcsetattr(stdin.fileno(), termios.TCSANOW, before)
+        signal.signal(signal.SIGTERM, of_before)
 
 
 @contextlib.contextmanager
@@ -84,6 +92,8 @@ def tell_end(watching: Watching | None, child: RunChild | None, *, ended_by: int
 
 
 def _tell(path: Path, child: RunChild | None) -> int:
+    from harness.commands.showing import EXIT_STATUS, shown_path, write_summary  # the first picture need not wait for it
+
     if child is not None and child.poll() is not None and not (path / "summary.json").exists():
         child.forget_directory()
         if child.poll() == 128 + signal.SIGINT and not path.exists():
@@ -113,6 +123,10 @@ def _how(status: int) -> str:
 
 
 def _summary(path: Path) -> Summary | None:
+    from pydantic import ValidationError
+
+    from harness.schema import Summary
+
     try:
         return Summary.model_validate_json((path / "summary.json").read_bytes())
     except (OSError, ValidationError):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from harness.live.frame import Frame, Look
 
-__all__ = ["Following", "Follows", "Looks", "MakeFollower"]
+__all__ = ["Following", "Follows", "Looks", "MakeFollower", "followed"]
 
 Looks = Look | Callable[[Frame], Look]
 
@@ -31,6 +31,13 @@ class MakeFollower(Protocol):
 
     def __call__(self, path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Follows:
         """Raises UsageError if there is no such run."""
+
+
+def followed(path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Follows:
+    """A `Follower`. Raises UsageError if there is no such run."""
+    from harness.live.follower import Follower  # when there is a picture
+
+    return Follower(path, tell=tell, every_s=every_s)
 
 
 class Following:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -40,8 +40,11 @@ def bindings_by_id(classes: Iterable[type]) -> dict[str, Binding]:
     return found
 
 
-def read_keymap(path: Path | None, known: Mapping[str, Binding]) -> dict[str, str]:
-    """Keys by binding id. None: the default file, which need not be there. Raises UsageError naming what is wrong."""
+def read_keymap(path: Path | None, all_bindings: Callable[[], Mapping[str, Binding]]) -> dict[str, str]:
+    """Keys by binding id. None: the default file, which need not be there. Raises UsageError naming what is wrong.
+
+    The bindings are asked for only if there is a file: that imports every screen.
+    """
     where = path or default_path()
     try:
         table = tomllib.loads(where.read_text(encoding="utf-8"))
@@ -56,6 +59,7 @@ def read_keymap(path: Path | None, known: Mapping[str, Binding]) -> dict[str, st
     keys = table.pop("keys", {})
     if table or not isinstance(keys, dict):
         raise UsageError(f"the keys {where}: {next(iter(table), 'keys')} is not understood; allowed is one table [keys]")
+    known = all_bindings()
     for name, key in keys.items():
         _check(where, name, key, known)
     _refuse_twice(where, keys, known)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Final
 
-from harness.scenario import introduce_scenarios
-
 __all__ = ["FIRST", "Offer", "OfferedSetting", "Offers", "offers_of"]
 
 FIRST: Final = "email"
@@ -73,6 +71,9 @@ class Offers:
 
     def _ask(self) -> None:
         try:
+            # Here, in the thread: where a run is followed nobody has asked, and nobody waits for the import.
+            from harness.scenario import introduce_scenarios
+
             self._answer.set_result(offers_of(introduce_scenarios()))
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
             self._answer.set_exception(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboard.panels.lines import SYMBOLS, VERDICTS, Line, Role, cut, justified, line, wrapped
 from dashboard.panels.words import UNKNOWN, count, elided, ms, rate, seconds, setting, share, size
 from harness.live.frame import Frame, Phase, Setting
-from harness.schema import Summary
+
+if TYPE_CHECKING:
+    from harness.schema import Summary
 
 __all__ = ["aside_lines"]
 

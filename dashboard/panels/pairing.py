@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboard.panels import charts
 from dashboard.panels.lines import Line, Role, cut, line
@@ -19,8 +19,10 @@ from dashboard.raster.chart import Chart, chart_limits
 from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.heat import Heat, heat_limits
 from dashboard.raster.window import Window
-from harness.compare.record import ContrastRecord, FigureRecord
 from harness.live.frame import Frame, Phase
+
+if TYPE_CHECKING:
+    from harness.compare.record import ContrastRecord, FigureRecord
 
 __all__ = ["Delta", "Paper", "charts_of", "delta_lines", "deltas", "heats_of", "sentence", "title_line"]
 

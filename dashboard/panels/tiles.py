@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboard.panels.words import UNKNOWN, count, elided
 from dashboard.raster.tile import Tile, Tone
 from harness.live.frame import Frame, Side, SideState
-from harness.schema import PoolUse
 from harness.wording import counted
+
+if TYPE_CHECKING:
+    from harness.schema import PoolUse
 
 __all__ = ["client", "lost", "pool", "tone", "work"]
 

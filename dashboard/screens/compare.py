@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -25,9 +25,11 @@ from dashboard.panels.view import View
 from dashboard.raster.window import gutter_of
 from dashboard.screens.findings import DifferencesModal
 from dashboard.widgets import Drawing, EventLane, HeatMapView, TimeAxis, TimeChart, glyphs_of
-from harness.compare.record import Comparison
 from harness.errors import RunError
 from harness.live.frame import Frame, Look, Mark
+
+if TYPE_CHECKING:
+    from harness.compare.record import Comparison
 
 __all__ = ["CompareScreen"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,8 +14,10 @@ from textual.widgets import Static
 
 from dashboard.panels.lines import SYMBOLS
 from dashboard.widgets import glyphs_of
-from harness.compare.record import Comparison
-from harness.schema import Finding
+
+if TYPE_CHECKING:
+    from harness.compare.record import Comparison
+    from harness.schema import Finding
 
 __all__ = ["DifferencesModal", "FindingsModal"]
 

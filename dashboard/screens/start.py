@@ -18,11 +18,11 @@ from dashboard.panels.keybar import KeyBar
 from dashboard.screens.choice import Choice
 from harness.durations import show_duration
 from harness.errors import RunError, UsageError
-from harness.plan import Plan
 from harness.wording import counted
 
 if TYPE_CHECKING:
     from dashboard.app import Dashboard
+    from harness.plan import Plan
 
 __all__ = ["StartScreen"]
 

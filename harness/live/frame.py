@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the first picture need not wait for them
+    import numpy as np
+    from numpy.typing import NDArray
 
-from harness.heatmap import HeatMap
-from harness.schema import Finding, Summary
-from harness.series import Series
+    from harness.heatmap import HeatMap
+    from harness.schema import Finding, Summary
+    from harness.series import Series
 
 __all__ = [
     "About",

@@ -152,7 +152,7 @@ def test_the_file_of_keys_is_looked_for_where_the_system_keeps_such_files(app: M
 )
 def test_what_is_wrong_in_the_file_of_keys_is_named(tmp_path: Path, text: str, words: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        read_keymap(keys_in(tmp_path, text), all_bindings())
+        read_keymap(keys_in(tmp_path, text), all_bindings)
 
     assert words in str(caught.value)
     assert str(tmp_path) in str(caught.value)
@@ -161,4 +161,4 @@ def test_what_is_wrong_in_the_file_of_keys_is_named(tmp_path: Path, text: str, w
 
 def test_a_file_of_keys_that_was_named_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file of keys"):
-        read_keymap(tmp_path / "none.toml", all_bindings())
+        read_keymap(tmp_path / "none.toml", all_bindings)

@@ -16,7 +16,20 @@ PROGRAM = "import importlib, json, sys; importlib.import_module(sys.argv[1]); pr
     [
         ("dashboard.commandline", {"textual", "scipy", "pydantic", "harness.session", "numpy"}),
         ("harness.commands.run", {"textual", "scipy", "dashboard", "harness.capacity", "harness.compare"}),
-        ("dashboard.app", {"scipy", "harness.session", "harness.commands.run", "locust", "httpx"}),
+        (
+            "dashboard.app",
+            {
+                "scipy",
+                "pydantic",
+                "harness.session",
+                "harness.evidence",
+                "harness.plan",
+                "harness.commands.run",
+                "locust",
+                "httpx",
+            }
+            | {"dashboard.screens.compare", "dashboard.screens.help", "harness.live.follower"},
+        ),
     ],
 )
 def test_nothing_waits_for_what_it_does_not_need(module: str, not_wanted: set[str]) -> None:

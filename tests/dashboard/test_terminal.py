@@ -151,6 +151,15 @@ def test_a_signal_gives_the_terminal_back(runs: dict[str, Path], here: Path, num
         assert terminal.is_as_before, terminal.left_on
 
 
+def test_a_signal_before_the_first_picture_gives_the_terminal_back_too(runs: dict[str, Path], here: Path) -> None:
+    """What is typed is hidden from the beginning on, long before there is an app that listens."""
+    with Terminal("replay", "runs/killed", cwd=here) as terminal:
+        terminal.wait_until(lambda: not terminal.is_as_before, what="the hidden keys")
+        terminal.signal(signal.SIGTERM)
+        assert terminal.end() == 128 + signal.SIGTERM
+        assert terminal.is_as_before, terminal.left_on
+
+
 def test_a_screen_whose_window_is_closed_ends(runs: dict[str, Path], here: Path) -> None:
     """It does not wait for ever to draw on what is no more."""
     with Terminal("replay", "runs/killed", cwd=here) as terminal:
