@@ -153,7 +153,7 @@ class Loads:
         # In the closed model users are waited for first, and what they left in flight then.
         patience_s = self._plan.request_timeout_s * (2 if self._plan.is_closed else 1) + _PATIENCE_S
         for process, (child, _) in enumerate(self._started):
-            report = self._report_of(process, child, self._left_s() + patience_s)
+            report = self._report_of(process, child, patience_s)
             ended = child.wait(patience_s, self._tick)
             self._note({"process": process, **report, "exit_status": ended.status if ended else -1})
         if self._machines is not None:
@@ -223,9 +223,9 @@ class Loads:
     def _left_s(self) -> float:
         return max(0.0, self.end_ns / 1e9 - time.monotonic())
 
-    def _report_of(self, process: int, child: Child, timeout_s: float) -> dict[str, Any]:
+    def _report_of(self, process: int, child: Child, patience_s: float) -> dict[str, Any]:
         """Waits for what one says at its end. Raises ChildDied or ChildNotReady."""
-        end = time.monotonic() + timeout_s
+        began = time.monotonic()
         while True:
             # First whether it has ended, then what it said: its last line could come between the other way round.
             ended = child.poll() is not None
@@ -234,8 +234,9 @@ class Loads:
                 return self._reports[process]
             if ended:
                 raise child.died("in the middle of the load")
-            if time.monotonic() > end:
-                raise child.not_ready(timeout_s)
+            # The end may have been put off meanwhile.
+            if (now := time.monotonic()) > max(began, self.end_ns / 1e9) + patience_s:
+                raise child.not_ready(now - began)
             self._tick()
             time.sleep(_POLL_S)
 

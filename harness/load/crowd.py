@@ -67,9 +67,9 @@ class CrowdTraffic:
             self._stage.recorder.first_due(t0_ns + self._start_ns(next(iter(self._users))))
         for user in self._users.values():
             user.at_work = gevent.spawn(self._user, user, t0_ns + self._start_ns(user.number))
-        while not self._stop.is_set() and (left_ns := t0_ns + self._until_ns - time.monotonic_ns()) > 0:
+        while not self._stop.is_set() and ((left_ns := t0_ns + self._until_ns - time.monotonic_ns()) > 0 or self._proposed):
             self._wake.clear()
-            self._wake.wait(left_ns / 1e9)
+            self._wake.wait(left_ns / 1e9 if self._proposed is None else None)
         self._stop.set()
         for user in self._users.values():
             # Of one that waits for an answer, the answer is waited for by whoever drains.
@@ -82,11 +82,13 @@ class CrowdTraffic:
         self._wake.set()
 
     def prepare_change(self, proposal: Proposal) -> None:
-        """Nothing is to be got ready. Raises CannotChange."""
+        """Nothing is to be got ready; until it is settled, the load does not end. Raises CannotChange."""
         if proposal.rate_per_s is not None:
             raise CannotChange(
                 "users send the next request when the last one was answered: there is no rate, but a number of users"
             )
+        if self._stop.is_set():
+            raise CannotChange("the load has ended", is_late=True)
         self._proposed = proposal
 
     def after_change(self) -> tuple[int, str | None]:
@@ -97,8 +99,11 @@ class CrowdTraffic:
         """Lets it be so from the instant on that was proposed."""
         proposed, self._proposed = self._proposed, None
         if go and proposed is not None:
+            # A later end at once: the one that there was may come before the change does.
+            self._until_ns = max(self._until_ns, proposed.until_ns)
             at_ns = self._t0_ns + proposed.from_ns
             gevent.spawn_later(max(0.0, (at_ns - time.monotonic_ns()) / 1e9), self._change, proposed)
+        self._wake.set()
 
     def report(self) -> dict[str, object]:
         """How many users there were in this process, at most."""

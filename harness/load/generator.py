@@ -98,6 +98,7 @@ class Load:
         self._pulse = Pulse()
         self._t0_ns = 0
         self._proposed: Proposal | None = None
+        self._in_hand = ""  # the proposal that is being worked out, or waits to be settled
         self._called_off = ""
         self._has_sent_all = False
 
@@ -173,14 +174,21 @@ class Load:
 
     def _propose(self, talk: SessionTalk, proposal: Proposal) -> None:
         """Answers whether a change can be made, and what the schedule would be."""
+        if self._in_hand:
+            # One that was called off for taking too long: what it holds must not be taken for this one's.
+            talk.say({"proposed": proposal.id, "why": "the change before it is still being worked out", "is_late": False})
+            return
+        self._in_hand = proposal.id
         try:
             if self._has_sent_all or not self._go.ready():
                 raise CannotChange("it sends nothing " + ("any more" if self._has_sent_all else "yet"))
             self._traffic.prepare_change(proposal)
         except CannotChange as why:
+            self._in_hand = ""
             talk.say({"proposed": proposal.id, "why": str(why), "is_late": why.is_late})
             return
         if proposal.id == self._called_off:
+            self._in_hand = ""
             self._traffic.settle(go=False)
             return
         self._proposed = proposal
@@ -188,11 +196,12 @@ class Load:
         talk.say({"proposed": proposal.id, "planned": planned, "schedule": schedule})
 
     def _settle(self, talk: SessionTalk, settlement: Settlement) -> None:
-        proposed, self._proposed = self._proposed, None
+        proposed = self._proposed
         if proposed is None or proposed.id != settlement.id:
             # It was refused here, or is still being got ready; and is called off everywhere.
             self._called_off = settlement.id
             return
+        self._proposed, self._in_hand = None, ""
         self._traffic.settle(go=settlement.go)
         if settlement.go:
             talk.say({"settled": proposed.id, "at_ns": max(time.monotonic_ns(), self._t0_ns + proposed.from_ns)})

@@ -113,6 +113,39 @@ def test_one_that_is_asked_does_not_go_on_before_all_have_answered(started: Call
     assert bool((lag_ms >= 0).all())
 
 
+def test_a_change_that_comes_before_the_last_one_is_settled_takes_nothing_of_it(
+    started: Callable[..., list[LoadProcess]],
+) -> None:
+    """E.g., the session has lost patience. What waits goes on waiting, and is settled by its own name alone."""
+    (process,) = started()
+    t0_ns = go([process])
+    assert "planned" in propose(process, 300, 1000, rate_per_s=0.0)
+    process.send({"propose": {"id": "b", "from_ns": 700 * MS, "until_ns": 1000 * MS, "rate_per_s": 500.0}})
+    assert process.read() == {"proposed": "b", "why": "the change before it is still being worked out", "is_late": False}
+    process.send({"settle": {"id": "b", "go": False}})
+    settle(process)
+    assert "planned" in propose(process, 800, 1000, rate_per_s=40.0)
+    settle(process)
+    process.finish()
+    assert due_ms(process, t0_ns) == [25.0 * number for number in range(12)] + [800 + 25.0 * number for number in range(8)]
+
+
+def test_users_work_longer_also_if_that_is_settled_after_they_would_have_gone(
+    serve: Serve, start_load: Start, job: Mapping[str, Any]
+) -> None:
+    server = serve(lambda number: Reply())
+    closed = {"rate_per_s": None, "arrivals": None, "users": 1, "think_s": 0.05, "duration_s": 0.4}
+    process = start_load({**job, **closed, "port": server.port})
+    t0_ns = go([process])
+    assert "planned" in propose(process, 450, 1000)
+    while time.monotonic_ns() < t0_ns + 500 * MS:
+        time.sleep(0.01)
+    settle(process)
+    process.finish()
+    last_ms = (int(process.rows().rows["sent_ns"].max()) - t0_ns) / MS
+    assert 900 < last_ms < 1000
+
+
 def test_what_was_left_of_poisson_stages_is_replaced(started: Callable[..., list[LoadProcess]]) -> None:
     """The stages up to the change stay as they were planned, and the load can be made longer."""
     stages = "40..200 for 500ms, 300 for 500ms"
