@@ -257,12 +257,17 @@ class Search:
         """Where that was not so, or not for sure, and what is shown not to hold is far above: a stage between."""
         shown, within = self._shown_high(low), self.options.within
         narrow = high * (1 + within) ** 2
-        if high >= self.options.most or (shown is not None and shown <= narrow):
-            return None
-        rate = high * (1 + within) if shown is None else math.sqrt(high * shown)
-        tried = [each for each in self._by_rate() if high < each and nice(rate) / narrow * high < each <= nice(rate)]
         n_above = sum(each.purpose == "above" for each in self.told)
-        return None if n_above >= _MOST_ABOVE or tried else self._stage(min(rate, self.options.most), "above")
+        if high >= self.options.most or n_above >= _MOST_ABOVE or (shown is not None and shown <= narrow):
+            return None
+        if shown is None:
+            # In growing steps: an answer without an upper end would say nothing of where it ends.
+            rate = min(max(self._by_rate()) * (1 + within) ** (n_above + 1), self.options.most)
+            cannot = self._unsendable() or math.inf
+            return self._stage(rate, "above") if rate < cannot and nice(rate) not in self._by_rate() else None
+        rate = math.sqrt(high * shown)
+        tried = [each for each in self._by_rate() if high < each and nice(rate) / narrow * high < each <= nice(rate)]
+        return None if tried else self._stage(min(rate, self.options.most), "above")
 
     def _doubtful(self, low: float, high: float) -> float | None:
         """One of the two whose standing may be chance, if one more stage may tell."""

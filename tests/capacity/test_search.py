@@ -15,17 +15,18 @@ from tests.capacity.simulated import Queue, searched
 
 
 def test_the_capacity_lies_in_the_interval_in_95_of_100_searches() -> None:
-    """Queues with exponential run times and random arrivals, whose capacity is threads / mean run time."""
+    """Queues with exponential run times and random arrivals: capacity is threads / mean run time. An answer has two ends."""
     servers = [
         *(Queue(np.random.default_rng(seed)) for seed in range(50)),
         *(Queue(np.random.default_rng(seed), threads=1, run_s=0.01) for seed in range(20)),
         *(Queue(np.random.default_rng(seed), threads=4, run_s=0.2) for seed in range(30)),
     ]
-    inside = 0
+    n_inside = 0
     for server in servers:
         answer = searched(server).answer()
-        inside += (answer.low or 0.0) <= server.capacity <= (answer.high or math.inf)
-    assert inside >= 95
+        has_ends = answer.state == "found" and answer.low is not None and answer.high is not None
+        n_inside += has_ends and (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+    assert n_inside >= 95
 
 
 @pytest.mark.parametrize("start_share", [0.02, 0.5, 3.0])
@@ -52,7 +53,7 @@ def test_a_server_that_stays_bad_once_overloaded_is_judged_by_what_it_does_from_
 
 def test_a_server_that_differs_from_start_to_start_gets_a_wider_interval() -> None:
     answers = [searched(Queue(np.random.default_rng(seed), poisson=False, noise=0.05)).answer() for seed in range(40)]
-    assert sum((each.low or 0.0) <= 100.0 <= (each.high or math.inf) for each in answers) >= 37
+    assert sum((each.low or math.inf) <= 100.0 <= (each.high or 0.0) for each in answers) >= 37
     steady = searched(Queue(np.random.default_rng(1), poisson=False, spread="constant")).answer()
     assert np.median([each.spread for each in answers]) > steady.spread
 
