@@ -6,11 +6,11 @@ there is none of is null: a percentile of requests that were never answered, a r
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
+from harness.records import Number, Record
 from harness.verdict import VerdictName
 
 __all__ = [
@@ -48,21 +48,7 @@ BLOCKED_MS: Final = 100.0
 """An event loop that is this late is called blocked."""
 
 
-def _finite(value: object) -> object:
-    """JSON knows no infinity and no NaN; digits that no clock measured are cut off."""
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Durations(_Record):
+class Durations(Record):
     """Nearest-rank quantiles of durations in ms. Null: there was none, or that share of them never ended (see `n_never`)."""
 
     n: int
@@ -75,7 +61,7 @@ class Durations(_Record):
     max: Number
 
 
-class Requests(_Record):
+class Requests(Record):
     """What the clients saw. Counts are of the whole run; rates and durations are as said, durations without the warm-up."""
 
     model: Literal["open", "closed"] = Field(
@@ -100,7 +86,7 @@ class Requests(_Record):
     lag_ms: Durations = Field(description="sent - due: how late the generator was")
 
 
-class Tasks(_Record):
+class Tasks(Record):
     """What became of the tasks. `accepted` is the sum of the states up to `awaiting`."""
 
     inline: bool = Field(description="the work is done before answering: `lost` counts operations, shown by the world alone")
@@ -139,7 +125,7 @@ class Tasks(_Record):
     drain_s: Number = Field(description="from the last due request to the last finished task")
 
 
-class PoolUse(_Record):
+class PoolUse(Record):
     """The thread pool for `def` tasks; where endpoints take threads of it too, these count as well."""
 
     size: int
@@ -148,14 +134,14 @@ class PoolUse(_Record):
     lived_s: Number = Field(description="how long a server with this pool was there, between load start and the last event")
 
 
-class Loop(_Record):
+class Loop(Record):
     """The event loop of the server, from samples of its heart beat."""
 
     lag_ms: Durations
     blocked_s: Number = Field(description=f"the time between samples in which it was late by {BLOCKED_MS:g} ms or more")
 
 
-class Generator(_Record):
+class Generator(Record):
     """The load processes."""
 
     processes: int
@@ -177,7 +163,7 @@ class Generator(_Record):
     )
 
 
-class Machine(_Record):
+class Machine(Record):
     """What else the machine did while the run was measured: the processors that the run may use, all of them together being 1."""
 
     other_cpu_share: Number = Field(description="of the processors' time, used by programs that are not of this run")
@@ -189,7 +175,7 @@ class Machine(_Record):
     seen_s: Number = Field(description="how long it was looked at, from the end of the warm-up on")
 
 
-class BootSummary(_Record):
+class BootSummary(Record):
     """One incarnation of the server."""
 
     boot: int
@@ -215,7 +201,7 @@ class BootSummary(_Record):
     dead_workers: list[int] = Field(description="pids of processes that ended on their own while the boot went on")
 
 
-class FaultSummary(_Record):
+class FaultSummary(Record):
     """One fault, planned or by hand, in the order in which they landed. Times after it are counted from when it landed."""
 
     fault: str = Field(description="as planned, e.g., stop@6s+2s; by hand: with the time at which it was asked for")
@@ -235,7 +221,7 @@ class FaultSummary(_Record):
     left_running: int = Field(description="tasks that those processes were running")
 
 
-class SteeredSummary(_Record):
+class SteeredSummary(Record):
     """Something that was asked of the run while it went on, in the order in which it was asked."""
 
     at_s: Number = Field(description="when it was asked")
@@ -246,7 +232,7 @@ class SteeredSummary(_Record):
     who: str = Field(description="asked for it")
 
 
-class InvariantSummary(_Record):
+class InvariantSummary(Record):
     """One invariant of the accounting."""
 
     id: str
@@ -255,7 +241,7 @@ class InvariantSummary(_Record):
     detail: str
 
 
-class OutageSummary(_Record):
+class OutageSummary(Record):
     """From the signal of a fault until the next boot was ready. `until_s` null: none became ready."""
 
     boot: int
@@ -263,7 +249,7 @@ class OutageSummary(_Record):
     until_s: Number
 
 
-class SloWindowsSummary(_Record):
+class SloWindowsSummary(Record):
     """What became of an objective that has to hold in every window."""
 
     length_s: Number
@@ -273,7 +259,7 @@ class SloWindowsSummary(_Record):
     worst_from_s: Number = Field(description="since load start: where the window begins whose value is shown")
 
 
-class SloSummary(_Record):
+class SloSummary(Record):
     """One objective, and whether it holds. `value`, `low`, `high` and `limit` are in `unit`."""
 
     text: str
@@ -290,7 +276,7 @@ class SloSummary(_Record):
     windows: SloWindowsSummary | None = Field(description="null: it is about the whole run")
 
 
-class TimelineSummary(_Record):
+class TimelineSummary(Record):
     """The run in equal bins; `t_s` is where each begins."""
 
     bin_s: Number
@@ -304,7 +290,7 @@ class TimelineSummary(_Record):
     outages: list[OutageSummary]
 
 
-class RouteSummary(_Record):
+class RouteSummary(Record):
     """The requests of one route. Counts are of the whole run, durations without the warm-up."""
 
     name: str
@@ -315,7 +301,7 @@ class RouteSummary(_Record):
     response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
 
 
-class FunctionSummary(_Record):
+class FunctionSummary(Record):
     """The tasks of one function. Counts are of the whole run, durations without the warm-up."""
 
     name: str = Field(description="empty: its server did not say it")
@@ -329,7 +315,7 @@ class FunctionSummary(_Record):
     done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
 
 
-class ScenarioFigure(_Record):
+class ScenarioFigure(Record):
     """Something that a scenario found in its world, e.g., half-written files."""
 
     id: str
@@ -338,7 +324,7 @@ class ScenarioFigure(_Record):
     text: str = Field(description="the figure in words, with its number; empty: not worth a line")
 
 
-class EffectCount(_Record):
+class EffectCount(Record):
     """Effects of one of the tasks that each request has."""
 
     index: int
@@ -346,7 +332,7 @@ class EffectCount(_Record):
     arrived: int
 
 
-class ScenarioSummary(_Record):
+class ScenarioSummary(Record):
     """What the scenario itself says, independent of the server."""
 
     name: str
@@ -355,7 +341,7 @@ class ScenarioSummary(_Record):
     problems: list[str] = Field(description="witnesses that disagree; each makes the run inconclusive")
 
 
-class Finding(_Record):
+class Finding(Record):
     """What the figures mean, in words. The id names the kind of finding and stays the same from run to run."""
 
     id: str
@@ -365,7 +351,7 @@ class Finding(_Record):
     next: str = Field(default="", description="what to try next; empty: nothing")
 
 
-class Summary(_Record):
+class Summary(Record):
     """The whole of summary.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
+
+from harness.records import Number, Record
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -28,21 +29,7 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 
 
-def _finite(value: object) -> object:
-    """JSON knows no infinity and no NaN; digits that no clock measured are cut off."""
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    return value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class GrowthSeen(_Record):
+class GrowthSeen(Record):
     """How fast what is pending grew: requests due and unanswered, tasks accepted and not ended."""
 
     per_s: float
@@ -52,7 +39,7 @@ class GrowthSeen(_Record):
     mean: float = Field(description="pending, over that time")
 
 
-class LimitSeen(_Record):
+class LimitSeen(Record):
     """One limit in one stage."""
 
     text: str
@@ -67,15 +54,15 @@ class LimitSeen(_Record):
 Kind = Literal["pool", "loop", "gil", "cpu", "world", "server", "responses", "generator", "unknown"]
 
 
-class Cause(_Record):
+class Cause(Record):
     """What gives way first."""
 
     kind: Kind
     text: str = Field(description="in words, with the figures that it rests on")
-    evidence: dict[str, Any] = {}
+    evidence: dict[str, Any] = Field(default={})
 
 
-class Measured(_Record):
+class Measured(Record):
     """One stage: a run of its own, with a server of its own."""
 
     number: int = Field(description="from 1, in the order in which they were run")
@@ -118,7 +105,7 @@ class Measured(_Record):
 State = Literal["found", "at least", "none", "unfinished"]
 
 
-class Answer(_Record):
+class Answer(Record):
     """The capacity. `low` is shown to hold, `high` is shown not to."""
 
     state: State = Field(
@@ -137,7 +124,7 @@ class Answer(_Record):
     text: str = ""
 
 
-class Predicted(_Record):
+class Predicted(Record):
     """What queueing lets expect at one rate, in the long run. Of wait and run alone: without the answer before it."""
 
     rate: float
@@ -149,7 +136,7 @@ class Predicted(_Record):
     pending: Number = Field(description="waiting and running on average: what a kill would lose")
 
 
-class Prediction(_Record):
+class Prediction(Record):
     """From run times that were measured at a rate that holds, by simulation of a queue with as many servers as threads."""
 
     capacity_per_s: Number
@@ -166,7 +153,7 @@ class Prediction(_Record):
     text: str
 
 
-class PoolAdvice(_Record):
+class PoolAdvice(Record):
     """How many threads a rate needs."""
 
     rate: float
@@ -179,7 +166,7 @@ class PoolAdvice(_Record):
     text: str
 
 
-class Point(_Record):
+class Point(Record):
     """All stages at one rate together."""
 
     rate: float
@@ -196,7 +183,7 @@ class Point(_Record):
     lost: int | None = Field(default=None, description="measured, where a fault was asked for; null: none was")
 
 
-class Configuration(_Record):
+class Configuration(Record):
     """One configuration, and what was found."""
 
     label: str = Field(description="what is varied, e.g., pool=8; empty: nothing is")
@@ -208,7 +195,7 @@ class Configuration(_Record):
     pool: PoolAdvice | None = Field(default=None, description="of the rate that was asked for with --target-rate")
 
 
-class Capacity(_Record):
+class Capacity(Record):
     """The whole of capacity.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

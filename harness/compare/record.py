@@ -5,13 +5,14 @@ Units are those of summary.json: `ms` and `s`, bytes, counts; shares are parts o
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from harness.compare.contrasts import Decision, Direction
 from harness.compare.effects import Scale
+from harness.records import NumberOfNineDigits as Number
+from harness.records import Record
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -35,28 +36,14 @@ SCHEMA_VERSION: Final = 1
 Kind = Literal["blocks", "runs", "pair"]
 
 
-def _finite(value: object) -> object:
-    """JSON knows no infinity and no NaN; nine digits are more than a clock can tell."""
-    if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None
-    return value
-
-
-Number = Annotated[float | None, BeforeValidator(_finite)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class FactorRecord(_Record):
+class FactorRecord(Record):
     """One key that was varied."""
 
     key: str
     values: list[str]
 
 
-class ConfigurationRecord(_Record):
+class ConfigurationRecord(Record):
     """One of the configurations that were compared."""
 
     label: str
@@ -64,14 +51,14 @@ class ConfigurationRecord(_Record):
     plan: dict[str, Any] = Field(description="of a run of it; its seed is that of the first block")
 
 
-class CurvesRecord(_Record):
+class CurvesRecord(Record):
     """A run, or the median of runs, in equal bins from load start to load end. Null: there is no such value in the bin."""
 
     bin_s: float
     lines: dict[str, list[float | None]]
 
 
-class RunRecord(_Record):
+class RunRecord(Record):
     """One run of a comparison: a line of runs.jsonl."""
 
     block: int = Field(description="from 1")
@@ -95,7 +82,7 @@ class RunRecord(_Record):
     curves: CurvesRecord | None = Field(default=None, description="in runs.jsonl alone")
 
 
-class FigureRecord(_Record):
+class FigureRecord(Record):
     """One figure of one configuration against the baseline."""
 
     id: str
@@ -121,7 +108,7 @@ class FigureRecord(_Record):
     )
 
 
-class WhyRecord(_Record):
+class WhyRecord(Record):
     """A finding that one of the two has and the other has not."""
 
     id: str
@@ -131,7 +118,7 @@ class WhyRecord(_Record):
     runs_without: int = Field(description="of the other one, that have it all the same")
 
 
-class DriftRecord(_Record):
+class DriftRecord(Record):
     """A figure of the baseline that changed while the comparison went on."""
 
     id: str
@@ -139,7 +126,7 @@ class DriftRecord(_Record):
     p: Number
 
 
-class GateRecord(_Record):
+class GateRecord(Record):
     """One --fail-on."""
 
     text: str
@@ -149,7 +136,7 @@ class GateRecord(_Record):
     why: str
 
 
-class ContrastRecord(_Record):
+class ContrastRecord(Record):
     """One configuration against the baseline."""
 
     configuration: str
@@ -158,7 +145,7 @@ class ContrastRecord(_Record):
     figures: list[FigureRecord]
 
 
-class StoredRecord(_Record):
+class StoredRecord(Record):
     """Against a comparison that was made before."""
 
     name: str
@@ -167,7 +154,7 @@ class StoredRecord(_Record):
     notes: list[str]
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """The whole of comparison.json."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -191,7 +178,7 @@ class Comparison(_Record):
     runs: list[RunRecord]
 
 
-class Design(_Record):
+class Design(Record):
     """design.json: what a comparison is continued from."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -206,4 +193,4 @@ class Design(_Record):
     retries: int
     min_effect: float
     keep_runs: bool
-    confirmed: list[str] = []
+    confirmed: list[str] = Field(default=[])
