@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import time
@@ -81,16 +80,23 @@ class Folder:
         return self.path / f"{place:02d}-{re.sub(r'[^A-Za-z0-9.=_-]+', '-', asking.label)[:60]}"
 
     def told(self, asking: Asking) -> Iterator[Measured]:
-        """What was measured before. A last line that a crash cut off is passed over, and that stage is done again."""
+        """What was measured before. A last line that was cut off is passed over: that stage is done again.
+
+        Raises UsageError for any other line that cannot be read: to go on would remove what follows it.
+        """
+        path = self.of(asking) / _STAGES
         try:
-            text = (self.of(asking) / _STAGES).read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
-        for line in text.splitlines():
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
             try:
-                yield Measured.model_validate(json.loads(line))
-            except ValueError:
-                return
+                yield Measured.model_validate_json(line)
+            except ValidationError as error:
+                raise UsageError(
+                    f"{path} is damaged: line {number}: {error.errors()[0]['msg']}",
+                    "remove it, and what is below it, to have those stages made again",
+                ) from None
 
     def tell(self, asking: Asking, told: list[Measured]) -> None:
         """Writes down what has been measured, whole or not at all."""

@@ -56,11 +56,19 @@ class Slot:
 def missing(design: Design, runs: Sequence[RunRecord]) -> Iterator[Slot]:
     """The runs that are still to be made, in order; as if each could be used."""
     for block in range(1, design.blocks + 1):
+        if block > 1 and is_hopeless(design, runs):
+            return
         for place, configuration in enumerate(order_of(block - 1, len(design.configurations)), 1):
             own = [run for run in runs if (run.block, run.configuration) == (block, configuration)]
             if any(run.is_usable for run in own) or len(own) > design.retries or is_given_up(runs, configuration, block):
                 continue
             yield Slot(block, place, configuration, len(own) + 1)
+
+
+def is_hopeless(design: Design, runs: Sequence[RunRecord]) -> bool:
+    """Whether the first block is over, and no run of any configuration could be used: more of them would be no better."""
+    over = [sum(run.block == 1 and run.configuration == number for run in runs) for number in range(len(design.configurations))]
+    return min(over) > design.retries and not any(run.is_usable for run in runs)
 
 
 def is_given_up(runs: Sequence[RunRecord], configuration: int, block: int) -> bool:

@@ -130,22 +130,36 @@ class ComparisonFolder:
     def add(self, run: RunRecord) -> None:
         """A run that is over; on the disk when this returns."""
         with (self.path / "runs.jsonl").open("a+b") as file:
-            # A line that was cut off must not swallow this one.
-            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
-                file.write(b"\n")
+            # A line that a crash cut off must not swallow this one; its run is done again.
+            written = os.pread(file.fileno(), file.tell(), 0)
+            if not written.endswith(b"\n"):
+                file.truncate(written.rfind(b"\n") + 1)
             file.write(run.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def runs(self) -> list[RunRecord]:
-        """Those that are over, in the order in which they were. A line that a crash cut off is passed over: its run is done
-        again.
+        """Those that are over, in the order in which they were. A last line that a crash cut off is passed over: its run is
+        done again.
+
+        Raises UsageError for any other line that cannot be read: to make its run again would remove what was measured.
         """
+        path = self.path / "runs.jsonl"
         found: list[RunRecord] = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in (self.path / "runs.jsonl").read_bytes().splitlines():
-                with contextlib.suppress(ValidationError):
-                    found.append(RunRecord.model_validate_json(line))
+        try:
+            written = path.read_bytes()
+        except FileNotFoundError:
+            return found
+        for number, line in enumerate(written[: written.rfind(b"\n") + 1].splitlines(), 1):
+            try:
+                found.append(RunRecord.model_validate_json(line))
+            except ValidationError as error:
+                what = error.errors()[0]
+                where = ".".join(str(each) for each in what["loc"])
+                raise UsageError(
+                    f"{path} is damaged: line {number}: {f'{where}: ' if where else ''}{what['msg']}",
+                    "remove the line to have its run made again",
+                ) from None
         return found
 
     def drop_rows(self, rundir: RunDir) -> None:

@@ -197,7 +197,11 @@ def _notes(
         unusable = [run for run in runs if run.configuration == number and not run.is_usable]
         if unusable:
             left = sum((run.block, number) not in used for run in {each.block: each for each in unusable}.values())
-            done = "all of them were done again" if not left else f"{counted(left, 'block')} of it are left out"
+            done = (
+                "all of them were done again"
+                if not left
+                else f"{counted(left, 'block')} of it {'is' if left == 1 else 'are'} left out"
+            )
             yield (
                 f"{counted(len(unusable), 'run')} of {configuration.label} could not be used, and {done}:"
                 f" {(unusable[-1].reasons[0] if unusable[-1].reasons else unusable[-1].verdict).splitlines()[0]}"

@@ -59,7 +59,7 @@ def _contrast(contrast: ContrastRecord, base: str) -> Iterator[str]:
         word = verdict_word(figure) + (f" (about {figure.needed:,} blocks needed)" if figure.needed else "")
         cells = (value_of(effect.base, figure.id), value_of(effect.other, figure.id), change(effect), interval(effect), word)
         lines.append(f"| {figure.title} | {' | '.join(cells)} |")
-    yield "\n".join(lines)
+    yield "\n".join(lines) if len(lines) > 2 else ""
     yield "\n".join(
         f"- {plain_text(contrast.configuration if why.of == 'other' else base)}: {plain_text(why.text)}" for why in contrast.why
     )

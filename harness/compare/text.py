@@ -40,13 +40,19 @@ def render(comparison: Comparison, *, width: int = 80, color: bool = False, asci
     """The whole comparison, with a newline at the end."""
     width = max(70, width)
     blocks = [_head(comparison, width)]
-    if len(comparison.contrasts) > 1:
+    contrasts = comparison.contrasts
+    if contrasts and not any(_is_known(each) for each in contrasts):
+        # A table of nothing for each configuration would hide why.
+        blocks.append(["Nothing could be compared: no figure is known of two configurations."])
+        contrasts = []
+    if len(contrasts) > 1:
         blocks.append(
             [_painted(line, "title", color) if not number else line for number, line in enumerate(overview(comparison, width))]
         )
-    for contrast in comparison.contrasts:
+    for contrast in contrasts:
         blocks.append(list(_sentence(contrast, width, color)))
-        blocks.append(list(_table(comparison, contrast, color)))
+        if _is_known(contrast):
+            blocks.append(list(_table(comparison, contrast, color)))
         if why := list(_why(comparison, contrast, width)):
             blocks.append(why)
     if not comparison.contrasts:
@@ -191,6 +197,10 @@ def _short_labels(comparison: Comparison, configuration: str) -> tuple[str, str]
         if _cut(base, _VALUE - 1) != _cut(other, _VALUE - 1):
             return base, other
     return "baseline", "this"
+
+
+def _is_known(contrast: ContrastRecord) -> bool:
+    return any(figure.decision != "none" for figure in contrast.figures)
 
 
 def _figure(contrast: ContrastRecord, name: str) -> FigureRecord | None:

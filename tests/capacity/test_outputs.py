@@ -98,6 +98,15 @@ def test_a_search_that_was_cut_off_says_what_is_known_by_then(tmp_path: Path) ->
     assert "not finished" in answer.text
 
 
+def test_what_was_measured_and_cannot_be_read_is_not_measured_again(tmp_path: Path) -> None:
+    """To go on would write over the stages behind it."""
+    folder = searched_in(tmp_path / "it", stages=3)
+    stages = folder.path / "stages.jsonl"
+    stages.write_text(stages.read_text().replace('"number":2', '"number":"two"'), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"stages\.jsonl is damaged: line 2: .*integer"):
+        collect(folder)
+
+
 def test_two_do_not_go_on_with_the_same_search(tmp_path: Path) -> None:
     folder = searched_in(tmp_path / "it", stages=1)
     with pytest.raises(UsageError, match="goes on: another afterload is at it"):

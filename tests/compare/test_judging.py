@@ -195,6 +195,22 @@ def test_a_configuration_that_never_works_is_given_up() -> None:
     assert {slot.configuration for slot in left} == {0}
 
 
+def test_where_no_run_of_the_first_block_can_be_used_no_second_one_is_made() -> None:
+    """All would go the same way, e.g., a fault after the end of the load."""
+    asked = design(blocks=BLOCKS)
+    bad = [
+        run(1, configuration, {}, is_usable=False, attempt=attempt, verdict="INCONCLUSIVE", reasons=["it landed too late"])
+        for configuration, attempt in itertools.product((0, 1), (1, 2))
+    ]
+    assert next((slot.block, slot.configuration) for slot in missing(asked, bad[:3])) == (1, 1)
+    assert list(missing(asked, bad)) == []
+    text = render(compare_blocks(asked, bad, {}))
+    assert "Nothing could be compared" in text
+    assert "95 % interval" not in text
+    assert "it landed too late" in " ".join(text.split())
+    assert next(iter(missing(asked, [*bad[:3], run(1, 1, {}, attempt=2)]))).block == 2
+
+
 def test_secrets_are_in_no_file_and_in_every_run() -> None:
     values = {
         "requests": [{"method": "GET", "path": "/", "headers": {"Authorization": "$AFTERLOAD_AUTHORIZATION", "X": "$OTHER"}}]
@@ -214,6 +230,19 @@ def test_a_line_that_a_crash_cut_off_loses_that_run_alone(tmp_path_factory: pyte
     assert folder.runs() == made[:2]
     folder.add(made[2])
     assert folder.runs() == made[:3]
+
+
+def test_a_line_that_cannot_be_read_is_told_and_not_made_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """E.g., of another version: its run directory would be removed to make room."""
+    path = tmp_path_factory.mktemp("folder") / "it"
+    folder = ComparisonFolder.create("email", path, design())
+    for each in runs([SYNC, ASYNC], blocks=2):
+        folder.add(each)
+    whole = (path / "runs.jsonl").read_text()
+    (path / "runs.jsonl").write_text(whole.replace('"place":2', '"place":"two"', 1), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"runs\.jsonl is damaged: line 2: place: .*integer") as told:
+        folder.runs()
+    assert told.value.hint == "remove the line to have its run made again"
 
 
 def test_nobody_goes_on_with_a_comparison_that_goes_on(tmp_path_factory: pytest.TempPathFactory) -> None:
