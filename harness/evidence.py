@@ -234,9 +234,12 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
     boots: dict[int, Boot] = {}
     for event in events:
         number = int(event.get("boot") or 0)
+        if event["event"] == "boot_spawned":
+            boots[number] = Boot(boot=number, pid=event["pid"], spawned_ns=event["spawned_ns"])
+        if number not in boots:
+            # It belongs to none, or the line of its start is damaged, which is a problem of the run.
+            continue
         match event["event"]:
-            case "boot_spawned":
-                boots[number] = Boot(boot=number, pid=event["pid"], spawned_ns=event["spawned_ns"])
             case "boot_ready":
                 boots[number] = replace(boots[number], ready_ns=event["ready_ns"])
             case "boot_frozen":

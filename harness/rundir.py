@@ -229,7 +229,10 @@ class EventLog:
         with path.open(encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield json.loads(line)
+                    found = json.loads(line)
                 except json.JSONDecodeError:
-                    if line.endswith("\n"):
-                        yield {"event": "problem", "text": f"events.jsonl: line {number} is damaged"}
+                    if not line.endswith("\n"):
+                        continue
+                    found = None
+                is_event = isinstance(found, dict) and isinstance(found.get("event"), str)
+                yield found if is_event else {"event": "problem", "text": f"events.jsonl: line {number} is damaged"}
