@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from harness.commands.compare import BLOCKS
 from harness.compare.contrasts import Contrast
-from tests.compare.simulated import STEADY, Configuration, Machine, compared, simulate
+from tests.compare.simulated import STEADY, Configuration, Machine, Values, compared, simulate
 
 
 def share(
@@ -34,6 +35,24 @@ def work_is_later(contrasts: list[Contrast]) -> bool:
 
 def done_is_equal(contrasts: list[Contrast]) -> bool:
     return any(each.quantity == "done_p50" and each.decision == "equal" for each in contrasts)
+
+
+def decided(
+    configurations: list[Configuration], quantity: str, *, n_cases: int, seed: int, most: int = 60
+) -> list[tuple[Contrast, int]]:
+    """How one figure is decided, and of how many blocks, by somebody who adds as many as the comparison says are needed."""
+    figures = simulate(configurations, n_cases=n_cases, n_blocks=most, seed=seed)
+    return [_decided(figures, case, quantity, most) for case in range(n_cases)]
+
+
+def _decided(figures: dict[str, Values], case: int, quantity: str, most: int) -> tuple[Contrast, int]:
+    n = BLOCKS
+    while True:
+        so_far = {name: values[..., :n] for name, values in figures.items()}
+        found = next(each for each in compared(so_far, case) if each.quantity == quantity)
+        if found.decision != "unclear" or found.needed is None or n >= most:
+            return found, n
+        n = min(max(found.needed, n + 2), most)
 
 
 def main(n_cases: int) -> None:
@@ -66,9 +85,20 @@ def main(n_cases: int) -> None:
             lambda: share([same] * 2, done_is_equal, n_cases=n_cases, seed=18, n_blocks=20),
         ),
     ]
+    rows.extend(
+        (
+            f"the same in {quantity}, of as many blocks as the comparison asks for",
+            partial(_share_equal, same, quantity, n_cases),
+        )
+        for quantity in ("p50", "p95", "done_p50", "cpu")
+    )
     print(f"{n_cases:,} simulated comparisons each, {BLOCKS} blocks unless said")
     for words, work in rows:
         print(f"{work():>7.1%}  {words}", flush=True)
+
+
+def _share_equal(same: Configuration, quantity: str, n_cases: int) -> float:
+    return sum(found.decision == "equal" for found, _ in decided([same] * 2, quantity, n_cases=n_cases, seed=19)) / n_cases
 
 
 if __name__ == "__main__":
