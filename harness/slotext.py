@@ -10,7 +10,7 @@ from typing import Final
 from harness.schema import SloSummary, Summary
 from harness.wording import at_s, counted, duration_s, figure, lines_of
 
-__all__ = ["SloLine", "slo_heading", "slo_lines", "slo_table"]
+__all__ = ["SloLine", "reasons_beside_limits", "slo_heading", "slo_lines", "slo_table"]
 
 _NAME_COLUMNS: Final = 30  # a longer name has lines of its own
 
@@ -35,9 +35,16 @@ def slo_heading(summary: Summary) -> str:
         return f"{broken:,} of {counted(n, 'limit')} {'is' if broken == 1 else 'are'} broken:"
     if unknown:
         return f"whether {unknown:,} of {counted(n, 'limit')} {'holds' if unknown == 1 else 'hold'} cannot be told:"
+    if summary.verdict == "INCONCLUSIVE":
+        return "the figures can be trusted, and are not those of what was planned:"
     if n:
         return "the limit holds:" if n == 1 else f"all {n:,} limits hold:"
     return "the figures can be trusted (no limits were set)."
+
+
+def reasons_beside_limits(summary: Summary) -> list[str]:
+    """The verdict's reasons, without those about limits: these are told by the limits themselves."""
+    return [reason for reason in summary.reasons if not any(reason.startswith(f"{slo.text} ") for slo in summary.slos)]
 
 
 def slo_lines(summary: Summary) -> Iterator[SloLine]:

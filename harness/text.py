@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from harness.faultwords import fault_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
-from harness.slotext import slo_heading, slo_table
+from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
 from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed
 
@@ -164,8 +164,7 @@ def _headline(summary: Summary, page: _Page) -> Iterator[str]:
     }
     role, symbol = shown[summary.verdict]
     yield from page.sentence(symbol, f"{summary.verdict}: {slo_heading(summary)}", role)
-    # Reasons about limits are told by the limits themselves.
-    for reason in () if summary.trusted else summary.reasons:
+    for reason in reasons_beside_limits(summary):
         lines = lines_of(reason, page.width - 6)
         yield from (f"    {page.glyphs.dot if number == 0 else ' '} {line}" for number, line in enumerate(lines))
     yield from _limits(summary, page)

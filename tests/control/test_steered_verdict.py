@@ -10,6 +10,7 @@ import pytest
 from harness.model import Evidence, Fault, LoadChanged, Steered
 from harness.schema import Summary
 from harness.summary import build_summary
+from harness.text import render
 from tests.verdict.simulated import START_NS, S, Setup, Simulated
 
 PLAN = {"rate": 100.0, "for_s": 24.0, "arrivals": "constant"}
@@ -78,6 +79,8 @@ def test_a_load_that_was_ended_by_hand_never_passes(slos: list[str], verdict: st
     assert summary.verdict == verdict
     assert summary.trusted
     assert summary.reasons[0].startswith(reason)
+    text = " ".join(render(summary, width=200).split())
+    assert ("are not those of what was planned: · The load was ended by hand" in text) == (verdict == "INCONCLUSIVE"), text[:600]
 
 
 def test_a_load_that_was_made_longer_may_pass_and_one_that_was_then_stopped_may_not() -> None:
