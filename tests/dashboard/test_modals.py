@@ -22,7 +22,7 @@ from dashboard.modals.quit import QuitModal
 from dashboard.modals.tick import Tick
 from dashboard.screens.live import LiveScreen
 from dashboard.watching import Mode, Watching
-from harness.live.frame import Frame, Look
+from harness.live.frame import Frame, Look, Phase
 
 from .conftest import play, shown, until
 from .frames import SCISSORS, frame_of, simulate
@@ -281,3 +281,34 @@ def test_every_question_fits_on_a_small_screen(live: Callable[[], Dashboard], si
 
 def simulated_about():
     return frame_of(simulate(SCISSORS), Look(0, 30, 1), AT_S).about
+
+
+class OwnRun:
+    """A run that this screen has started, as far as the screen asks it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def poll(self) -> None:
+        """It goes on."""
+
+    def phase(self) -> Phase:
+        return Phase.LOAD
+
+    def close(self) -> None:
+        pass
+
+
+def test_ctrl_c_stops_ones_own_run_also_while_another_one_is_looked_at(app: Make, going: Path, runs: dict[str, Path]) -> None:
+    """What is looked at is a recording, in which there is nothing to stop."""
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = await begun(pilot)
+        dashboard.child = OwnRun(going)  # type: ignore[assignment]
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: commands_in(going), "the command")
+        assert dashboard.is_running
+        assert ["Stopping the load" in each.message for each in dashboard._notifications] == [True]
+
+    play(app(watching=Watching(runs["healthy"], Mode.REPLAY)), script)
+    assert commands_in(going) == ["stop=None"]
