@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,12 +151,12 @@ def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...]) -> list[f
     return found
 
 
-def screen_over(path: Path, columns: int, rows: int, *program: str) -> Terminal:
+def screen_over(path: Path, columns: int, rows: int, *program: str, options: Sequence[str] = ()) -> Terminal:
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "TEXTUAL", "AFTERLOAD_", "NO_COLOR"))
     }
     env |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *(program or ("-m", "dashboard")), "attach", str(path)]
+    command = [sys.executable, *(program or ("-m", "dashboard")), "attach", str(path), *options]
     return Terminal(command, columns, rows, env=env, cwd=ROOT)
 
 

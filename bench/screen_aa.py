@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.peers import ROOT
 from bench.screen import LIVE_TEXT, screen_over
+from dashboard.options import DEFAULT_FPS
 from harness.compare.effects import paired
 from harness.errors import RunError
 
@@ -30,20 +31,20 @@ _FIGURES: Final = {
 }
 
 
-def _one(path: Path, rate: float, seed: int, *, watched: bool) -> dict[str, Any]:
+def _one(path: Path, rate: float, seed: int, *, fps: float | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "harness", *_PLAN, "--rate", str(rate), "--seed", str(seed), "--out", str(path)]
     with ExitStack() as stack:
         child = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        if watched:
+        if fps is not None:
             while not (path / "events.jsonl").exists():
                 if child.poll() is not None:
                     raise RunError(f"the run in {path} did not begin")
                 time.sleep(0.02)
-            screen = stack.enter_context(screen_over(path, 120, 36))
+            screen = stack.enter_context(screen_over(path, 120, 36, options=("--fps", str(fps))))
             # Within the warm-up: what a start costs is not what watching costs.
             screen.wait_for(LIVE_TEXT)
         child.wait(120)
-        if watched:
+        if fps is not None:
             screen.end("q")
     found: dict[str, Any] = json.loads((path / "summary.json").read_text())
     return found
@@ -52,16 +53,17 @@ def _one(path: Path, rate: float, seed: int, *, watched: bool) -> dict[str, Any]
 @click.command()
 @click.option("--blocks", type=click.IntRange(3), default=8, show_default=True, help="Runs with and runs without the screen.")
 @click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
-def main(*, blocks: int, rate: float) -> None:
+@click.option("--fps", default=DEFAULT_FPS, show_default=True, help="Pictures a second.")
+def main(*, blocks: int, rate: float, fps: float) -> None:
     """Compares the two by pairs, as `afterload compare` does."""
     seen: dict[str, dict[bool, list[float]]] = {name: {False: [], True: []} for name in _FIGURES}
     with tempfile.TemporaryDirectory() as folder:
         for block in range(blocks):
             for watched in (False, True) if block % 2 == 0 else (True, False):
-                summary = _one(Path(folder) / f"{block}-{watched}", rate, block + 1, watched=watched)
+                summary = _one(Path(folder) / f"{block}-{watched}", rate, block + 1, fps=fps if watched else None)
                 for name, (group, key, share) in _FIGURES.items():
                     seen[name][watched].append(float(summary[group][key][share]))
-    print(f"{blocks} pairs of runs, {rate:g} requests/s, with the screen at 120x36 against without it")
+    print(f"{blocks} pairs of runs, {rate:g} requests/s, with the screen at 120x36 and {fps:g} pictures/s against without it")
     for name, values in seen.items():
         effect = paired(np.array(values[False]), np.array(values[True]))
         mean = math.exp(float(np.log(values[False]).mean()))
