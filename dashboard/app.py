@@ -97,6 +97,7 @@ class Dashboard(App[None]):
         self._leaves_when_over = False
         self._told_end = False
         self._told_crash = False
+        self._is_drawn = False
         for theme in themes():
             self.register_theme(theme)
         self.theme = THEME_NAMES[options.theme]
@@ -194,9 +195,11 @@ class Dashboard(App[None]):
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGINT, self.action_interrupt)
             loop.add_signal_handler(signal.SIGTERM, self._end_by, signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             # Not by the loop: it may wait for ever to draw on a terminal that is no more.
             signal.signal(signal.SIGHUP, lambda number, _: self._on_hangup(number, loop))
         self.set_interval(_TICK_S, self._tick)
+        self.call_after_refresh(setattr, self, "_is_drawn", True)
         if self.watching is not None:
             # Somebody sees the screen before what it takes to read a run has been imported.
             self.push_screen(LiveScreen())
@@ -280,7 +283,11 @@ class Dashboard(App[None]):
 
     def _end_by(self, number: int) -> None:
         self.ended_by = number
-        self.exit()
+        if self._is_drawn:
+            self.exit()
+        else:
+            # In the middle of its making a screen misses what has been taken away already.
+            self.call_after_refresh(self.exit)
 
     def _on_hangup(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         if not is_there(sys.__stdin__):

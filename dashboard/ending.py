@@ -7,7 +7,6 @@ import signal
 import termios
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
@@ -50,12 +49,8 @@ def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
         return
     quiet = list(before)
     quiet[3] &= ~(termios.ECHO | termios.ICANON)
-
-    def end(number: int, _: FrameType | None) -> None:
-        # Until the app listens itself: to be ended without a word would leave the terminal mute.
-        raise SystemExit(128 + number)
-
-    of_before = signal.signal(signal.SIGTERM, end)
+    # It waits until the app listens: to be ended before, without a word, would leave the terminal mute.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
         yield
@@ -63,7 +58,7 @@ def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
         # A terminal that was hung up takes nothing any more.
         with contextlib.suppress(OSError, ValueError, termios.error):
             termios.tcsetattr(stdin.fileno(), termios.TCSANOW, before)
-        signal.signal(signal.SIGTERM, of_before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +38,12 @@ class MakeFollower(Protocol):
 
 def followed(path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Follows:
     """A `Follower`. Raises UsageError if there is no such run."""
+    if "harness.live.follower" not in sys.modules:
+        # As in showing.py: there is next to no garbage while it is imported, and what was imported stays.
+        gc.disable()
+        importlib.import_module("harness.live.follower")
+        gc.freeze()
+        gc.enable()
     from harness.live.follower import Follower  # when there is a picture
 
     return Follower(path, tell=tell, every_s=every_s)
@@ -48,18 +57,23 @@ class Following:
         self._tell = tell
         self._every_s = every_s
         self._followers: dict[int, Follows] = {}
+        self._looks: dict[int, Looks] = {}  # asked for before there was a follower
 
     def follow(self, path: Path, side: int) -> None:
         """Begins, instead of what was followed there before. Raises UsageError if there is no such run."""
         self.forget(side)
         follower = self._make(path, tell=lambda frame: self._tell(frame, side), every_s=self._every_s)
         self._followers[side] = follower
+        if (look := self._looks.pop(side, None)) is not None:
+            follower.look(look)
         follower.start()
 
     def look(self, look: Looks, side: int) -> None:
-        """What the frames of a side are to show from now on."""
+        """What the frames of a side are to show from now on, or from their beginning on."""
         if side in self._followers:
             self._followers[side].look(look)
+        else:
+            self._looks[side] = look
 
     def follows(self, side: int) -> bool:
         """Whether anybody is followed there."""

@@ -156,7 +156,7 @@ def test_a_signal_before_the_first_picture_gives_the_terminal_back_too(runs: dic
     with Terminal("replay", "runs/killed", cwd=here) as terminal:
         terminal.wait_until(lambda: not terminal.is_as_before, what="the hidden keys")
         terminal.signal(signal.SIGTERM)
-        assert terminal.end() == 128 + signal.SIGTERM
+        assert terminal.end() == 128 + signal.SIGTERM, terminal.text[-3000:]
         assert terminal.is_as_before, terminal.left_on
 
 
