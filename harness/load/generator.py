@@ -99,7 +99,9 @@ class Load:
         self._t0_ns = 0
         self._proposed: Proposal | None = None
         self._in_hand = ""  # the proposal that is being worked out, or waits to be settled
-        self._called_off = ""
+        self._is_free = gevent.event.Event()
+        self._is_free.set()
+        self._called_off: set[str] = set()
         self._has_sent_all = False
 
     def run(self, talk: SessionTalk) -> None:
@@ -174,22 +176,23 @@ class Load:
 
     def _propose(self, talk: SessionTalk, proposal: Proposal) -> None:
         """Answers whether a change can be made, and what the schedule would be."""
-        if self._in_hand:
-            # One that was called off for taking too long: what it holds must not be taken for this one's.
-            talk.say({"proposed": proposal.id, "why": "the change before it is still being worked out", "is_late": False})
+        while self._in_hand:
+            # One that was called off while it was worked out: what it holds must not be taken for this one's.
+            self._is_free.wait()
+        if proposal.id in self._called_off:
             return
-        self._in_hand = proposal.id
+        self._take_in_hand(proposal.id)
         try:
             if self._has_sent_all or not self._go.ready():
                 raise CannotChange("it sends nothing " + ("any more" if self._has_sent_all else "yet"))
             self._traffic.prepare_change(proposal)
         except CannotChange as why:
-            self._in_hand = ""
+            self._take_in_hand("")
             talk.say({"proposed": proposal.id, "why": str(why), "is_late": why.is_late})
             return
-        if proposal.id == self._called_off:
-            self._in_hand = ""
+        if proposal.id in self._called_off:
             self._traffic.settle(go=False)
+            self._take_in_hand("")
             return
         self._proposed = proposal
         planned, schedule = self._traffic.after_change()
@@ -199,12 +202,21 @@ class Load:
         proposed = self._proposed
         if proposed is None or proposed.id != settlement.id:
             # It was refused here, or is still being got ready; and is called off everywhere.
-            self._called_off = settlement.id
+            self._called_off.add(settlement.id)
             return
-        self._proposed, self._in_hand = None, ""
+        self._proposed = None
         self._traffic.settle(go=settlement.go)
+        self._take_in_hand("")
         if settlement.go:
             talk.say({"settled": proposed.id, "at_ns": max(time.monotonic_ns(), self._t0_ns + proposed.from_ns)})
+
+    def _take_in_hand(self, proposal_id: str) -> None:
+        """Empty: nothing any more."""
+        self._in_hand = proposal_id
+        if proposal_id:
+            self._is_free.clear()
+        else:
+            self._is_free.set()
 
     def _stop(self) -> None:
         if not self._go.ready():
