@@ -79,7 +79,7 @@ class Search:
         if len(self.told) >= options.stages:
             return None
         if not self.told:
-            return self._stage(min(options.start, options.most), "bracket")
+            return self._stage(options.start, "bracket")
         if self.told[-1].generator and self._n_failed(self.told[-1].rate) < _TRIES:
             return self._stage(self.told[-1].rate, "repeat")
         low, high = self._low(), self._high()
@@ -228,7 +228,7 @@ class Search:
             return self._stage(math.sqrt(low * unsendable), "bisect")
         could = self._could(above=low, below=math.inf)
         rate = min(max(could * _BEYOND, low * 1.25), low * _MOST_UP) if could else low * _UP
-        return self._stage(min(rate, self.options.most), "bracket")
+        return self._stage(rate, "bracket")
 
     def _between(self, low: float, high: float) -> Asked:
         within = self.options.within
@@ -258,16 +258,17 @@ class Search:
         shown, within = self._shown_high(low), self.options.within
         narrow = high * (1 + within) ** 2
         n_above = sum(each.purpose == "above" for each in self.told)
-        if high >= self.options.most or n_above >= _MOST_ABOVE or (shown is not None and shown <= narrow):
+        if high >= self._most or n_above >= _MOST_ABOVE or (shown is not None and shown <= narrow):
             return None
         if shown is None:
             # In growing steps: an answer without an upper end would say nothing of where it ends.
-            rate = min(max(self._by_rate()) * (1 + within) ** (n_above + 1), self.options.most)
             cannot = self._unsendable() or math.inf
-            return self._stage(rate, "above") if rate < cannot and nice(rate) not in self._by_rate() else None
+            rate = max(each for each in self._by_rate() if each < cannot) * (1 + within) ** (n_above + 1)
+            asked = self._stage(rate, "above")
+            return asked if asked.rate < cannot and asked.rate not in self._by_rate() else None
         rate = math.sqrt(high * shown)
         tried = [each for each in self._by_rate() if high < each and nice(rate) / narrow * high < each <= nice(rate)]
-        return None if tried else self._stage(min(rate, self.options.most), "above")
+        return None if tried else self._stage(rate, "above")
 
     def _doubtful(self, low: float, high: float) -> float | None:
         """One of the two whose standing may be chance, if one more stage may tell."""
@@ -300,15 +301,21 @@ class Search:
 
     def _at_the_top(self, low: float) -> bool:
         unsendable = self._unsendable()
-        return low >= self.options.most * (1 - 1e-9) or (
-            unsendable is not None and unsendable <= low * (1 + 2 * self.options.within)
-        )
+        return low >= self._most or (unsendable is not None and unsendable <= low * (1 + 2 * self.options.within))
+
+    @property
+    def _most(self) -> float:
+        """As rates are asked for, in three digits; not more than may be asked for."""
+        most = self.options.most
+        if math.isinf(most) or nice(most) <= most:
+            return nice(most)
+        return nice(most - 10 ** (math.floor(math.log10(most)) - 2))
 
     def _can_go_down(self, high: float) -> bool:
         return high / _UP >= LEAST_PER_S
 
     def _stage(self, rate: float, purpose: Purpose) -> Asked:
-        rate = nice(rate)
+        rate = min(nice(rate), self._most)
         seconds = self._seconds(rate)
         if purpose == "confirm":
             seconds = max(self.options.confirm_s, 1.5 * seconds)

@@ -145,3 +145,13 @@ def test_the_time_that_is_left_is_foretold_within_a_half() -> None:
             ratios += (np.array(foretold) / took[::-1].cumsum()[::-1]).tolist()
         assert 0.67 < np.median(ratios) < 1.5
         assert min(ratios) > 0.2
+
+
+@pytest.mark.parametrize("most", [1234.0, 1236.0, 96.07, 50.0])
+def test_a_rate_that_may_not_be_exceeded_is_reached_and_not_exceeded(most: float) -> None:
+    """Rates have three digits, and the most that can be sent has any number of them."""
+    search = searched(Queue(np.random.default_rng(1), poisson=False, threads=1000), most=most)
+    answer = search.answer()
+    assert answer.state == "at least"
+    assert 0.99 * most < max(each.rate for each in search.told) <= most
+    assert len(search.told) < 16
