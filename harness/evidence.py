@@ -77,7 +77,14 @@ def read_evidence(rundir: RunDir) -> Evidence:
     files = [_read(path, unreadable) for path in sorted(rundir.path.glob("*.rows"))]
     if last_of(events, "run") is None:
         raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
-    found = evidence_of(events, plan, scenario, [file for file in files if file is not None])
+    try:
+        found = evidence_of(events, plan, scenario, [file for file in files if file is not None])
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(
+            f"{rundir.path} cannot be judged: an event in events.jsonl is not as it was written: {what}",
+            "was it changed, or written by another version?",
+        ) from error
     problems = [*found.problems, *unreadable]
     problems += _missing_ends(events, found, is_whole=not problems)
     counted = counted_of(rundir, float(plan["warm_up_s"]), problems)

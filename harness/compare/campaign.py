@@ -26,7 +26,7 @@ from harness.schema import Summary
 from harness.session import describe
 from harness.session import run as run_session
 
-__all__ = ["AROUND_S", "Campaign", "Slot", "missing", "unmasked"]
+__all__ = ["AROUND_S", "Campaign", "Slot", "is_hopeless", "missing", "unmasked"]
 
 GIVE_UP: Final = 3
 """A configuration whose runs could not be used in so many blocks one after the other is left out of the others."""
@@ -56,8 +56,6 @@ class Slot:
 def missing(design: Design, runs: Sequence[RunRecord]) -> Iterator[Slot]:
     """The runs that are still to be made, in order; as if each could be used."""
     for block in range(1, design.blocks + 1):
-        if block > 1 and is_hopeless(design, runs):
-            return
         for place, configuration in enumerate(order_of(block - 1, len(design.configurations)), 1):
             own = [run for run in runs if (run.block, run.configuration) == (block, configuration)]
             if any(run.is_usable for run in own) or len(own) > design.retries or is_given_up(runs, configuration, block):
@@ -66,9 +64,12 @@ def missing(design: Design, runs: Sequence[RunRecord]) -> Iterator[Slot]:
 
 
 def is_hopeless(design: Design, runs: Sequence[RunRecord]) -> bool:
-    """Whether the first block is over, and no run of any configuration could be used: more of them would be no better."""
-    over = [sum(run.block == 1 and run.configuration == number for run in runs) for number in range(len(design.configurations))]
-    return min(over) > design.retries and not any(run.is_usable for run in runs)
+    """Whether a block is over, and no run of any configuration could be used, in it or before: the next would be no better."""
+    last = max((run.block for run in runs), default=0)
+    made = [
+        sum(run.block == last and run.configuration == number for run in runs) for number in range(len(design.configurations))
+    ]
+    return min(made) > design.retries and not any(run.is_usable for run in runs)
 
 
 def is_given_up(runs: Sequence[RunRecord], configuration: int, block: int) -> bool:
@@ -100,7 +101,11 @@ class Campaign:
         """
         with told_to_end(self._on_signal):
             runs = self._folder.runs()
+            n_before = len(runs)
             while (slot := next(missing(self._design, runs), None)) is not None:
+                # Who goes on with it all the same gets the next block.
+                if len(runs) > n_before and is_hopeless(self._design, runs):
+                    break
                 if self._signal is None and runs:
                     self._settle()
                 if self._signal is not None:

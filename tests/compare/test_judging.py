@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from harness.commands.compare import BLOCKS
-from harness.compare.campaign import Slot, missing, unmasked
+from harness.compare.campaign import Slot, is_hopeless, missing, unmasked
 from harness.compare.folder import ComparisonFolder
 from harness.compare.html import page
 from harness.compare.judging import compare_blocks
@@ -202,13 +202,15 @@ def test_where_no_run_of_the_first_block_can_be_used_no_second_one_is_made() -> 
         run(1, configuration, {}, is_usable=False, attempt=attempt, verdict="INCONCLUSIVE", reasons=["it landed too late"])
         for configuration, attempt in itertools.product((0, 1), (1, 2))
     ]
-    assert next((slot.block, slot.configuration) for slot in missing(asked, bad[:3])) == (1, 1)
-    assert list(missing(asked, bad)) == []
+    assert [is_hopeless(asked, bad[:n]) for n in range(5)] == [False, False, False, False, True]
+    assert not is_hopeless(asked, [*bad[:3], run(1, 1, {}, attempt=2)])
+    # Who goes on with it all the same gets the next block, and no more if that is no better.
+    assert {slot.block for slot in itertools.islice(missing(asked, bad), 2)} == {2}
+    assert is_hopeless(asked, [*bad, *(each.model_copy(update={"block": 2}) for each in bad)])
     text = render(compare_blocks(asked, bad, {}))
     assert "Nothing could be compared" in text
     assert "95 % interval" not in text
     assert "it landed too late" in " ".join(text.split())
-    assert next(iter(missing(asked, [*bad[:3], run(1, 1, {}, attempt=2)]))).block == 2
 
 
 def test_secrets_are_in_no_file_and_in_every_run() -> None:

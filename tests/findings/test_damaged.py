@@ -46,3 +46,13 @@ def test_what_is_no_event_is_damage_and_a_last_line_that_was_cut_off_is_none(dam
     path = tmp_path / "events.jsonl"
     path.write_text(f'{{"event": "run"}}\n{damaged}\n{{"event": "end"}}\n{{"event": "e')
     assert [each["event"] for each in EventLog.read(path)] == ["run", "problem", "end"]
+
+
+def test_an_event_with_another_key_is_no_run_that_can_be_judged(killed: Path, tmp_path: Path) -> None:
+    """As another version may have written it. It is told, and is no traceback."""
+    path = shutil.copytree(killed, tmp_path / "run")
+    events = path / "events.jsonl"
+    events.write_text(events.read_text().replace('"spawned_ns"', '"begun_ns"', 1))
+    with pytest.raises(UsageError, match=r"an event in events\.jsonl is not as it was written: there is no 'spawned_ns'") as told:
+        judge_run(RunDir(path))
+    assert "another version" in str(told.value.hint)
