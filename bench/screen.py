@@ -151,7 +151,7 @@ def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...]) -> list[f
     return found
 
 
-def screen_over(path: Path, columns: int, rows: int, *program: str, options: Sequence[str] = ()) -> Terminal:
+def screen_over(path: Path, columns: int, rows: int, *program: str, options: Sequence[str] = ("--fps", "4")) -> Terminal:
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "TEXTUAL", "AFTERLOAD_", "NO_COLOR"))
     }

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.peers import ROOT
 from bench.screen import LIVE_TEXT, screen_over
-from dashboard.options import DEFAULT_FPS
+from dashboard.options import options_for
 from harness.compare.effects import paired
 from harness.errors import RunError
 
@@ -53,9 +53,10 @@ def _one(path: Path, rate: float, seed: int, *, fps: float | None) -> dict[str, 
 @click.command()
 @click.option("--blocks", type=click.IntRange(3), default=8, show_default=True, help="Runs with and runs without the screen.")
 @click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
-@click.option("--fps", default=DEFAULT_FPS, show_default=True, help="Pictures a second.")
-def main(*, blocks: int, rate: float, fps: float) -> None:
+@click.option("--fps", type=float, help="Pictures a second.  [default: as many as the screen makes here]")
+def main(*, blocks: int, rate: float, fps: float | None) -> None:
     """Compares the two by pairs, as `afterload compare` does."""
+    fps = fps or options_for(fps=None, glyphs=None, theme=None, is_plain=False, env={}).fps
     seen: dict[str, dict[bool, list[float]]] = {name: {False: [], True: []} for name in _FIGURES}
     with tempfile.TemporaryDirectory() as folder:
         for block in range(blocks):

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TextIO, cast
 
-__all__ = ["DEFAULT_FPS", "GLYPHS", "SLOW_FPS", "THEMES", "Glyphs", "ScreenOptions", "has_screen", "is_in_browser", "options_for"]
+__all__ = [
+    "DEFAULT_FPS",
+    "FEW_CPUS",
+    "GLYPHS",
+    "SLOW_FPS",
+    "THEMES",
+    "Glyphs",
+    "ScreenOptions",
+    "has_screen",
+    "is_in_browser",
+    "options_for",
+]
 
 Glyphs = Literal["braille", "block", "ascii"]
 
@@ -17,6 +28,9 @@ THEMES: Final = ("dark", "light", "ansi", "colour-blind")
 DEFAULT_FPS: Final = 4.0
 SLOW_FPS: Final = 2.0
 """Over SSH, where each picture costs the line."""
+FEW_CPUS: Final = 2
+FEW_CPUS_FPS: Final = 1.0
+"""Where the run has no processor to spare for somebody who looks on: four a second made its response p99 half as much again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +56,17 @@ def options_for(
     keys: Path | None = None,
     env: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    is_live: bool = True,
+    n_cpus: int | None = None,
 ) -> ScreenOptions:
-    """The options given, and for the rest what suits the terminal."""
+    """The options given, and for the rest what suits the terminal; of a run that goes on (`is_live`) also the machine."""
     env = os.environ if env is None else env
     is_slow = any(env.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"))
     can_braille = _encoding(env, encoding).lower().replace("-", "").startswith("utf8")
+    is_crowded = is_live and (n_cpus or len(os.sched_getaffinity(0))) <= FEW_CPUS
+    usual = FEW_CPUS_FPS if is_crowded else SLOW_FPS if is_slow else DEFAULT_FPS
     return ScreenOptions(
-        fps=fps or (SLOW_FPS if is_slow else DEFAULT_FPS),
+        fps=fps or usual,
         glyphs=cast("Glyphs", glyphs or ("braille" if can_braille else "ascii")),
         theme=theme or "dark",
         is_plain=is_plain,

@@ -26,4 +26,4 @@ def replay(run_directory: Path, **options: Any) -> None:
     """
     from dashboard.showing import show
 
-    sys.exit(show(read_options(**options), watching=Watching(resolved_run(run_directory), Mode.REPLAY)))
+    sys.exit(show(read_options(**options, is_live=False), watching=Watching(resolved_run(run_directory), Mode.REPLAY)))

@@ -22,7 +22,7 @@ _OPTIONS = (
         "--fps",
         type=click.FloatRange(0.2, 20),
         metavar="N",
-        help="New pictures a second; keys are answered at once.  [default: 4, over SSH 2]",
+        help="New pictures a second; keys are answered at once.  [default: 4; over SSH 2; with two processors 1]",
     ),
     click.option(
         "--glyphs",
@@ -52,10 +52,19 @@ def screen_options(command: Decorated) -> Decorated:
 
 
 def read_options(
-    *, fps: float | None, glyphs: str | None, theme: str | None, is_plain: bool, keys: Path | None, read_only: bool = False
+    *,
+    fps: float | None,
+    glyphs: str | None,
+    theme: str | None,
+    is_plain: bool,
+    keys: Path | None,
+    read_only: bool = False,
+    is_live: bool = True,
 ) -> ScreenOptions:
     """What was given, and for the rest what suits the terminal."""
-    return options_for(fps=fps, glyphs=glyphs, theme=theme, is_plain=is_plain, read_only=read_only, keys=keys, env=os.environ)
+    return options_for(
+        fps=fps, glyphs=glyphs, theme=theme, is_plain=is_plain, read_only=read_only, keys=keys, env=os.environ, is_live=is_live
+    )
 
 
 def resolved_run(run_directory: Path) -> Path:

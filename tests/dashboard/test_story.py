@@ -54,8 +54,8 @@ def test_the_same_frame_twice_says_nothing_more(scissors: Simulation) -> None:
 # Options.
 
 
-def given(**env: str):
-    return options_for(fps=None, glyphs=None, theme=None, is_plain=False, env=env)
+def given(n_cpus: int = 8, **env: str):
+    return options_for(fps=None, glyphs=None, theme=None, is_plain=False, env=env, n_cpus=n_cpus)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,13 @@ def test_over_ssh_there_are_fewer_pictures_unless_they_are_asked_for() -> None:
     assert given().fps == 4
     assert given(SSH_CONNECTION="10.0.0.1 5 10.0.0.2 22").fps == 2
     assert options_for(fps=8, glyphs=None, theme=None, is_plain=False, env={"SSH_TTY": "/dev/pts/1"}).fps == 8
+
+
+def test_where_a_run_has_no_processor_to_spare_it_is_looked_at_once_a_second() -> None:
+    assert given(n_cpus=2).fps == given(n_cpus=1, SSH_TTY="/dev/pts/1").fps == 1
+    assert given(n_cpus=3).fps == 4
+    over = options_for(fps=None, glyphs=None, theme=None, is_plain=False, env={}, is_live=False, n_cpus=2)
+    assert over.fps == 4
 
 
 def test_a_pipe_a_dumb_terminal_and_a_closed_one_are_no_screen() -> None:
