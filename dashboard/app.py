@@ -36,7 +36,6 @@ from dashboard.options import ScreenOptions
 from dashboard.palette import commands_of
 from dashboard.registry import all_bindings
 from dashboard.screens.live import LiveScreen
-from dashboard.screens.start import StartScreen
 from dashboard.themes import THEME_NAMES, VARIABLES, themes
 from dashboard.watching import Mode, Watching
 from harness.control import Command, FaultNow, Mark, Stop, send
@@ -207,7 +206,7 @@ class Dashboard(App[None]):
         elif self._arguments is not None:
             self.start_run(self._arguments, self._arguments[0])
         else:
-            self.push_screen(StartScreen())
+            self.push_screen(_start_screen()())
 
     def on_unmount(self) -> None:
         """Nobody is told any more."""
@@ -308,7 +307,7 @@ class Dashboard(App[None]):
         if not has_begun(frame) and (self.watching is None or self.watching.path == child.path):
             self._forget(0)
             self.watching = None
-            self._show_alone(StartScreen())
+            self._show_alone(_start_screen()())
         self.push_screen(failure_of(child, status, frame))
 
     def _tell_crash(self, frame: Frame) -> None:
@@ -347,8 +346,8 @@ class Dashboard(App[None]):
         """The start screen."""
         if self.options.read_only:
             self.notify("read-only: no run is started from here", severity="warning")
-        elif not isinstance(self.screen, StartScreen):
-            self.push_screen(StartScreen())
+        elif not isinstance(self.screen, _start_screen()):
+            self.push_screen(_start_screen()())
 
     def action_history(self) -> None:
         """All runs."""
@@ -463,3 +462,9 @@ class Dashboard(App[None]):
             child.interrupt()
         # Later there is nothing left to stop, and a signal would only cost the summary.
         self.notify("Stopping the load; the summary follows. ctrl+c again leaves at once.", timeout=60)
+
+
+def _start_screen() -> type[Screen[None]]:
+    from dashboard.screens.start import StartScreen  # of no use where a run is followed
+
+    return StartScreen

@@ -22,7 +22,7 @@ from harness.statistics import rank
 from harness.steps import Steps
 from harness.timeline import backlog_steps, busy_steps, end_ns
 
-__all__ = ["SHARES", "Gauges", "Series", "bin_edges", "bins_of", "gauges_by_bin", "nice_bin_s", "quantiles_by_bin", "series"]
+__all__ = ["SHARES", "Gauges", "Series", "bin_edges", "bins_of", "gauges_by_bin", "quantiles_by_bin", "series"]
 
 SHARES: Final = (0.5, 0.95, 0.99)
 
@@ -66,13 +66,6 @@ class Gauges:
     server_cpu_share: Figures  # of one core
     server_rss_bytes: Figures
     load_cpu_share: Figures  # of one core, all load processes together
-
-
-def nice_bin_s(whole_s: float, most: int, least_s: float = 0.05) -> float:
-    """1, 2 or 5 times a power of ten: the smallest such bin that needs no more than `most` bins, and is at least `least_s`."""
-    wanted = max(whole_s / max(most, 1), least_s)
-    power = 10.0 ** math.floor(math.log10(wanted))
-    return next(round(factor * power, 9) for factor in (1, 2, 5, 10) if factor * power >= wanted * (1 - 1e-9))
 
 
 def bin_edges(evidence: Evidence, account: Account, bin_s: float) -> Instants:

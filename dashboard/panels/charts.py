@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,10 @@ from dashboard.raster.lane import Lane
 from dashboard.raster.ruler import Ruler
 from dashboard.raster.scale import Unit
 from dashboard.raster.window import Window
-from harness.heatmap import HeatMap
 from harness.live.frame import Frame, Mark, MarkKind, Outage
+
+if TYPE_CHECKING:
+    from harness.heatmap import HeatMap
 
 __all__ = [
     "at_least_ms",

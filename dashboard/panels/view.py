@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dashboard.raster.window import Window, bin_for, window_for
+from harness.bins import nice_bin_s
 from harness.live.frame import Frame, Look, Mark, TaskStatus
-from harness.series import nice_bin_s
 
 __all__ = ["SPANS_S", "SPEEDS", "View"]
 

@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.series import nice_bin_s, series
+from harness.bins import nice_bin_s
+from harness.series import series
 from harness.summary import Judged
 
 __all__ = ["LINES", "Curves", "curves_of", "median_of", "no_curves"]

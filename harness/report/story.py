@@ -13,9 +13,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.bins import nice_bin_s
 from harness.heatmap import HeatMap, heat_map
 from harness.rows import Outcome
-from harness.series import SHARES, Series, bin_edges, nice_bin_s, series
+from harness.series import SHARES, Series, bin_edges, series
 from harness.spans import NONE_NS
 from harness.summary import Judged
 from harness.timeline import end_ns

@@ -28,7 +28,7 @@ PROGRAM = "import importlib, json, sys; importlib.import_module(sys.argv[1]); pr
                 "locust",
                 "httpx",
             }
-            | {"dashboard.screens.compare", "dashboard.screens.help", "harness.live.follower"},
+            | {"dashboard.screens.compare", "dashboard.screens.start", "harness.live.follower", "harness.series"},
         ),
     ],
 )

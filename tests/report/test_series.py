@@ -8,10 +8,11 @@ import math
 import numpy as np
 import pytest
 
+from harness.bins import nice_bin_s
 from harness.grouping import NEVER_NS
 from harness.heatmap import heat_map
 from harness.report.story import Gap, tell
-from harness.series import bin_edges, nice_bin_s, series
+from harness.series import bin_edges, series
 from harness.statistics import quantiles_ms, response_ns
 from harness.summary import Judged, judge_evidence
 from harness.tables import functions, routes
