@@ -67,6 +67,7 @@ soak: .make/built
 
 docs: .make/built
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.grid renew
 
 install: .make/built
 

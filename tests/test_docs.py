@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import click
 
 from dashboard.commandline import main
+from docs import grid
 from docs.errors import errors_text, messages
 from docs.generate import help_text, scenarios_text, schema_text
 from docs.reference import findings_text
@@ -129,3 +131,18 @@ def test_the_row_format_is_described_word_by_word() -> None:
     table = text.split("## Gauges of a server")[1]
     for gauge in Gauge:
         assert f"| {int(gauge)} | `{gauge.name.lower()}`" in table
+
+
+def test_the_figures_of_the_grid_in_the_pages_are_those_that_were_kept() -> None:
+    """Renew with `python -m docs.grid renew`."""
+    results = grid.read_results()
+    assert set(results) == set(grid.SCENARIOS)
+    for page in grid.PAGES:
+        assert page.read_text(encoding="utf-8") == grid.renewed(page.read_text(encoding="utf-8"), results), page.name
+
+
+def test_the_grid_is_whole_and_was_made_by_the_command_that_is_shown() -> None:
+    for scenario, results in grid.read_results().items():
+        assert results["command"] == grid.command_of(scenario)
+        assert {(each["tasks"], each["engine"]) for each in results["configurations"]} == set(product(grid.TASKS, grid.ENGINES))
+        assert min(len(each["figures"]["p50"]) for each in results["configurations"]) >= 3
