@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from harness.loads import Loads
-from harness.pages import BootPages
+from harness.pages import BootPages, waiting_and_running
 from harness.rows import Gauge, Kind, RowWriter
 from harness.servers import ServerUnderTest
 
@@ -97,10 +97,9 @@ class Readings:
             return None
         match gauge:
             case "backlog":
-                gone = pages.now(Gauge.STARTED) + pages.now(Gauge.DROPPED)
-                return max(0, pages.now(Gauge.ACCEPTED) - gone)
+                return waiting_and_running(pages.now)[0]
             case "busy":
-                return max(0, pages.now(Gauge.STARTED) - pages.now(Gauge.FINISHED) - pages.now(Gauge.FAILED))
+                return waiting_and_running(pages.now)[1]
             case "waiting":
                 return pages.now(Gauge.POOL_WAITING)
             case "in-flight":

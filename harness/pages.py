@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.rows import Gauge, HeaderField, LivePage, NotBegun, RowFile, RowFileError, read_rows
 from harness.rowscan import left_in
 from harness.rundir import RunDir
 
-__all__ = ["BootPages", "unfinished"]
+__all__ = ["BootPages", "unfinished", "waiting_and_running"]
 
 _DEAD_STATES = {"Z", "X", "x"}
 
@@ -83,6 +83,18 @@ class BootPages:
         if accepted := page.gauge(Gauge.ACCEPTED):
             return max(0, accepted - sum(page.gauge(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED)))
         return sum(unfinished([page.path]))
+
+
+def waiting_and_running(count: Callable[[Gauge], int]) -> tuple[int, int]:
+    """Tasks that wait and tasks that run, by what is counted.
+
+    One that was dropped does neither any more, e.g., one that Starlette skips because an earlier one raised. The counts go on
+    while they are read, one after the other: either may be off by what happens meanwhile, and is never below 0.
+    """
+    ended = count(Gauge.FINISHED) + count(Gauge.FAILED)
+    pending = max(0, count(Gauge.ACCEPTED) - ended - count(Gauge.DROPPED))
+    running = min(pending, max(0, count(Gauge.STARTED) - ended))
+    return pending - running, running
 
 
 def unfinished(paths: list[Path]) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from harness.gauges import GaugeSampler, Readings
 from harness.leftovers import tidy_rows, tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
+from harness.pages import waiting_and_running
 from harness.plan import Plan
 from harness.processes import Child, Janitor, adopt_orphans, only_if_asked_twice, told_to_end
 from harness.progress import Progress, Standing
@@ -363,15 +364,15 @@ class _Session:
         pages = server.pages
         # What a worker that died has left waits for nobody any more; of a server that is down, it is what there is to see.
         count = pages.now if server.is_up else pages.total
-        ended = sum(count(gauge) for gauge in (Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED))
+        waiting, running = waiting_and_running(count)
         self._progress.standing(
             Standing(
                 at_s=self._at_s(),
                 phase=self._phase,
                 sent=self._loads.total(Gauge.ACCEPTED),
                 answered=self._loads.total(Gauge.STARTED),
-                queued=max(0, count(Gauge.ACCEPTED) - count(Gauge.STARTED)) if pages.any else None,
-                running=max(0, count(Gauge.STARTED) - ended),
+                queued=waiting if pages.any else None,
+                running=running,
                 pool_busy=pages.now(Gauge.POOL_BUSY),
                 pool_size=pages.now(Gauge.POOL_SIZE),
                 up=server.is_up,
