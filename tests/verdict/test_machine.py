@@ -85,7 +85,7 @@ def test_samples_are_half_a_second_apart_and_say_what_the_processors_did(tmp_pat
     used = sum(np.diff(rows[name].astype(np.int64)) for name in ("busy_ns", "idle_ns", "steal_ns"))
     assert len(rows) >= 2
     assert (passed >= EVERY_NS).all()
-    # Processors times time is what they did, to the ticks that the kernel counts in, of which an idle virtual machine misses some:
+    # Processors times time is what they did, to the ticks of the kernel, of which an idle virtual machine misses some:
     # one in eight was seen.
     assert abs(used.sum() - passed.sum() * int(rows["cpus"][0])) <= 0.25 * passed.sum() * int(rows["cpus"][0])
     assert len(os.sched_getaffinity(0)) == rows["cpus"][0]
