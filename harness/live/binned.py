@@ -23,6 +23,7 @@ from harness.series import SHARES, Gauges, Series, quantiles_by_bin
 __all__ = ["Binned"]
 
 _BUCKETS: Final = 256
+_LEAST_MORE: Final = 64
 _COUNTED: Final = (
     *("due", "acked", "rejected", "indeterminate", "accepted", "started", "finished", "failed", "undone", "of_done"),
     *("unsettled", "lost", "backlog_max", "backlog_end", "busy_max", "busy_area"),
@@ -114,6 +115,8 @@ class Binned:
         more = n - len(self._oldest)
         if more <= 0:
             return
+        # More than is needed now, which is empty: to copy all bins for each new one would cost more with every hour.
+        more = max(more, _LEAST_MORE, len(self._oldest) // 8)
         self._counts = {name: np.append(counts, np.zeros(more, np.int64)) for name, counts in self._counts.items()}
         nothing = np.full((len(SHARES), more), math.nan)
         self._response, self._done = (np.concatenate([of, nothing], axis=1) for of in (self._response, self._done))
