@@ -55,6 +55,8 @@ def restored(stdin: TextIO, env: Mapping[str, str]) -> Iterator[None]:
         termios.tcsetattr(stdin.fileno(), termios.TCSANOW, quiet)
         yield
     finally:
+        # The app listens no more, and what it has given back is what it found: without an echo.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         # A terminal that was hung up takes nothing any more.
         with contextlib.suppress(OSError, ValueError, termios.error):
             termios.tcsetattr(stdin.fileno(), termios.TCSANOW, before)

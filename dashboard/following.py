@@ -41,9 +41,11 @@ def followed(path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Fo
     if "harness.live.follower" not in sys.modules:
         # As in showing.py: there is next to no garbage while it is imported, and what was imported stays.
         gc.disable()
-        importlib.import_module("harness.live.follower")
-        gc.freeze()
-        gc.enable()
+        try:
+            importlib.import_module("harness.live.follower")
+            gc.freeze()
+        finally:
+            gc.enable()
     from harness.live.follower import Follower  # when there is a picture
 
     return Follower(path, tell=tell, every_s=every_s)
@@ -61,11 +63,12 @@ class Following:
 
     def follow(self, path: Path, side: int) -> None:
         """Begins, instead of what was followed there before. Raises UsageError if there is no such run."""
+        asked = self._looks.pop(side, None)
         self.forget(side)
         follower = self._make(path, tell=lambda frame: self._tell(frame, side), every_s=self._every_s)
         self._followers[side] = follower
-        if (look := self._looks.pop(side, None)) is not None:
-            follower.look(look)
+        if asked is not None:
+            follower.look(asked)
         follower.start()
 
     def look(self, look: Looks, side: int) -> None:
@@ -81,6 +84,7 @@ class Following:
 
     def forget(self, side: int) -> None:
         """No more frames of that side."""
+        self._looks.pop(side, None)
         if (follower := self._followers.pop(side, None)) is not None:
             follower.close()
 

@@ -79,11 +79,11 @@ def read_evidence(rundir: RunDir) -> Evidence:
         raise UsageError(f"{rundir.path} holds no run that can be judged: events.jsonl does not begin with one")
     try:
         found = evidence_of(events, plan, scenario, [file for file in files if file is not None])
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"{rundir.path} cannot be judged: an event in events.jsonl is not as it was written: {what}",
-            "was it changed, or written by another version?",
+            f"{rundir.path} cannot be judged: its events, plan or scenario are not as they are written: {what}",
+            "were they changed, or written by another version?",
         ) from error
     problems = [*found.problems, *unreadable]
     problems += _missing_ends(events, found, is_whole=not problems)

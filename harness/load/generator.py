@@ -190,6 +190,11 @@ class Load:
             self._take_in_hand("")
             talk.say({"proposed": proposal.id, "why": str(why), "is_late": why.is_late})
             return
+        except Exception as error:  # noqa: BLE001 - the load goes on as it was, and whoever asked is told
+            self._traffic.settle(go=False)
+            self._take_in_hand("")
+            talk.say({"proposed": proposal.id, "why": f"{type(error).__name__}: {error}", "is_late": False})
+            return
         if proposal.id in self._called_off:
             self._traffic.settle(go=False)
             self._take_in_hand("")

@@ -53,6 +53,8 @@ def test_an_event_with_another_key_is_no_run_that_can_be_judged(killed: Path, tm
     path = shutil.copytree(killed, tmp_path / "run")
     events = path / "events.jsonl"
     events.write_text(events.read_text().replace('"spawned_ns"', '"begun_ns"', 1))
-    with pytest.raises(UsageError, match=r"an event in events\.jsonl is not as it was written: there is no 'spawned_ns'") as told:
+    with pytest.raises(
+        UsageError, match=r"its events, plan or scenario are not as they are written: there is no 'spawned_ns'"
+    ) as told:
         judge_run(RunDir(path))
     assert "another version" in str(told.value.hint)
