@@ -41,6 +41,8 @@ ENGINES: Final = ("rust", "uvicorn", "granian")
 VARIED: Final = ("--vary", f"tasks={','.join(TASKS)}", "--vary", f"engine={','.join(ENGINES)}")
 # Killed just before the load ends: the answers are those of a server that is there, and the loss is that of a deploy.
 OPTIONS: Final = ("--for", "6s", "--fault", "kill@5.9s", "--blocks", "4", "--settle", "0.3s")
+REQUESTS: Final = ("attempted", "acked", "rejected", "indeterminate")
+ENDS: Final = ("accepted", "finished", "failed", "skipped", "interrupted", "never_started")
 COLUMNS: Final = ("p50", "p95", "done_p50", "achieved", "finished", "broken_promises", "cpu", "memory")
 
 _FIGURE: Final = re.compile(r"(<!-- grid: (\w+) (\w+) (\w+) (\w+) -->)(.*?)(<!-- / -->)")
@@ -71,8 +73,8 @@ def kept(folder: Path, scenario: str) -> dict[str, Any]:
                 **configuration.values,
                 "figures": {name: [_value(run, name) for run in runs] for name in QUANTITIES},
                 "counts": {
-                    name: [getattr(summary.tasks, name) for summary in summaries]
-                    for name in ("accepted", "finished", "failed", "skipped", "interrupted", "never_started")
+                    **{f"requests_{name}": [getattr(each.requests, name) for each in summaries] for name in REQUESTS},
+                    **{name: [getattr(each.tasks, name) for each in summaries] for name in ENDS},
                 },
                 "world": {
                     each.id: {"unit": each.unit, "values": [_of_world(summary, each.id) for summary in summaries]}
