@@ -35,7 +35,7 @@ from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.pages import waiting_and_running
 from harness.plan import Plan
-from harness.processes import Child, Janitor, adopt_orphans, only_if_asked_twice, told_to_end
+from harness.processes import Child, Heard, Janitor, adopt_orphans, only_if_asked_twice, told_to_end
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
 from harness.report.writing import write_page
@@ -65,6 +65,7 @@ class Outcome:
     rundir: RunDir
     judged: Judged
     interrupted_by: int | None  # number of the signal
+    asked_to_end: int | None = None  # the same, or one that came when nothing was left to interrupt: for whoever makes more runs
 
     @property
     def summary(self) -> Summary:
@@ -113,13 +114,13 @@ def run(
     turn = contextlib.ExitStack()
     turn.enter_context(measuring(session_progress.event))
     # Around the run too, so that there is no moment between it and its judgement at which a Ctrl-C costs the summary.
-    with only_if_asked_twice(_PATIENCE):
+    with only_if_asked_twice(_PATIENCE) as heard:
         with turn:
-            interrupted_by = session.run()
+            interrupted_by = session.run(heard)
         judged = _judge(plan, scenario, rundir, session_progress.event, is_whole=interrupted_by is None)
         if not keep_world and (removed := tidy_world(rundir, judged.summary)):
             session_progress.event(f"the world's files were removed ({bytes_of(removed)}); --keep-world keeps them")
-    return Outcome(rundir, judged, interrupted_by)
+    return Outcome(rundir, judged, interrupted_by, interrupted_by or session.asked_when_over or heard.number)
 
 
 def _judge(plan: Plan, scenario: Mapping[str, Any], rundir: RunDir, say: Callable[[str], None], *, is_whole: bool) -> Judged:
@@ -169,6 +170,7 @@ class _Session:
         self._calibration = calibration
         self._steering = Steering(plan, rundir, self._events, self._loads, progress.event, calibration)
         self._interrupted_by: int | None = None
+        self.asked_when_over: int | None = None
         self._stopping = False
         self._is_over = False
         self._world: Child | None = None
@@ -176,13 +178,15 @@ class _Session:
         self._server: ServerUnderTest | None = None
         self._faulting: Faulting | None = None
 
-    def run(self) -> int | None:
-        """The whole run. Returns the signal that interrupted it, if one did."""
+    def run(self, heard: Heard) -> int | None:
+        """The whole run. Returns the signal that interrupted it, if one did. `heard`: one that came before this listened."""
         self._events.write("run", run_tag=self._run_tag, plan=self._plan.model_dump(mode="json"))
         if self._calibration is not None:
             self._events.write("calibration", **dataclasses.asdict(self._calibration))
         try:
             with Janitor(self._rundir.run_id), adopt_orphans(), told_to_end(self._on_signal):
+                if heard.number is not None:
+                    self._interrupted_by, heard.number = heard.number, None
                 try:
                     self._measure()
                 except Interrupted as interrupted:
@@ -392,6 +396,7 @@ class _Session:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._is_over and self._interrupted_by is None:
             # There is nothing left to interrupt.
+            self.asked_when_over = number
             return
         if self._interrupted_by is not None:
             # A second one: leave at once. What is left is the janitor's, and the run can be judged from its directory.

@@ -64,11 +64,14 @@ class Driver:
 
     def run(self) -> int | None:
         """Stages until the search is over. Returns the signal that interrupted it, if one did. Raises RunError."""
+        ended_by: int | None = None
         while (asked := self.search.next() or self._with_faults()) is not None:
+            if ended_by is not None:
+                return ended_by
             self.tell(f"{_PURPOSES[asked.purpose]} {rate_of(asked.rate)} for {asked.seconds:g} s ({self._left(asked)})")
-            result, interrupted_by = self._stage(asked, len(self.told) + 1)
+            result, ended_by = self._stage(asked, len(self.told) + 1)
             if result is None:
-                return interrupted_by
+                return ended_by
             self.told.append(result)
             if asked.purpose != "fault":
                 self.search.tell(result)
@@ -91,7 +94,7 @@ class Driver:
         died = _death(boots[-1].signal, boots[-1].exit_status) if boots else ""
         result = measured(outcome.judged, asked, number, until_ns=progress.ended_ns, died=died)
         run = str(path.relative_to(folder))
-        return result.model_copy(update={"run": run, "took_s": time.monotonic() - began}), None
+        return result.model_copy(update={"run": run, "took_s": time.monotonic() - began}), outcome.asked_to_end
 
     def _with_faults(self) -> Asked | None:
         """What a fault really loses: at the rate that was found, and at half of it."""

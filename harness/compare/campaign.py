@@ -152,8 +152,9 @@ class Campaign:
                 raise type(error)(f"{self._labels[slot.configuration]}: {error}", error.hint) from None
             nothing: dict[str, Any] = {"is_usable": False, "verdict": "INCONCLUSIVE", "reasons": [str(error)]}
             return RunRecord(**shell, **nothing, took_s=time.monotonic() - began, values={}, never=[])
+        # While it was judged: it is whole, and the last one.
+        self._signal = self._signal or outcome.asked_to_end
         if outcome.interrupted_by is not None:
-            self._signal = outcome.interrupted_by
             return None
         record = _described(outcome.summary, measured_of(outcome.judged), shell)
         if record.is_usable and not self._design.keep_runs:

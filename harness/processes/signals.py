@@ -7,10 +7,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-__all__ = ["only_if_asked_twice", "told_to_end"]
+__all__ = ["Heard", "only_if_asked_twice", "told_to_end"]
 
 
 @contextmanager
@@ -27,20 +28,29 @@ def told_to_end(handle: Callable[[int, FrameType | None], None]) -> Iterator[Non
             signal.signal(number, handler)
 
 
+@dataclass(slots=True)
+class Heard:
+    """The signal that was answered; None: none was."""
+
+    number: int | None = None
+
+
 @contextmanager
-def only_if_asked_twice(answer: str) -> Iterator[None]:
-    """For short work that is worth its end: the first signal gets `answer` on standard error, the second one ends the process."""
-    heard = False
+def only_if_asked_twice(answer: str) -> Iterator[Heard]:
+    """For short work that is worth its end: the first signal gets `answer` on standard error, the second one ends the process.
+
+    Whoever has more to do afterwards finds the first one in what this gives.
+    """
+    heard = Heard()
 
     def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        if heard:
+        if heard.number is not None:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
-        heard = True
+        heard.number = number
         # Not by print: the signal may have come in the middle of one. A terminal that is gone needs no answer.
         with suppress(OSError, ValueError, AttributeError):
             os.write(sys.stderr.fileno(), f"\n{answer}\n".encode())
 
     with told_to_end(hear):
-        yield
+        yield heard

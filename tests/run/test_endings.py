@@ -113,6 +113,50 @@ def test_an_interrupt_while_the_run_is_judged_costs_no_summary(folder: Path) -> 
     check_nothing_is_left(folder, port)
 
 
+def signalled(folder: Path, where: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """afterload, with a SIGINT at the beginning of that function: a moment that no clock would find."""
+    module, _, name = where.partition(":")
+    code = (
+        "import importlib, signal, sys\n"
+        f"module = importlib.import_module({module!r})\n"
+        f"*path, last = {name!r}.split('.')\n"
+        "for part in path: module = getattr(module, part)\n"
+        "original = getattr(module, last)\n"
+        "def signalled(*args, **kwargs):\n"
+        "    setattr(owner, last, original)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    return original(*args, **kwargs)\n"
+        "owner = module\n"
+        "setattr(owner, last, signalled)\n"
+        "from harness.commands.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_an_interrupt_before_the_run_listens_is_heard(folder: Path) -> None:
+    """It came when the work that is worth its end had not begun, and was once told that what was measured was being judged."""
+    done = signalled(folder, "harness.session:_Session.run", "run", "email", *GIVEN)
+
+    assert done.returncode == 130, done.stderr
+    assert not left_over(folder)
+
+
+@pytest.mark.parametrize("command", ["capacity", "compare"])
+def test_an_interrupt_while_one_of_many_runs_is_judged_makes_it_the_last(folder: Path, command: str) -> None:
+    """It is whole, and kept; no other one begins."""
+    given = ["--tasks", "sync", "--pool", "20", "--for", "2s", "--fault", "none", "--out", "it"]
+    given += ["--rate", "20"] if command == "capacity" else ["--rate", "20", "--vary", "delay=10ms,20ms"]
+    done = signalled(folder, "harness.session:judged_run", command, "email", *given)
+
+    assert done.returncode == 130, done.stderr
+    name = {"capacity": "stages.jsonl", "compare": "runs.jsonl"}[command]
+    assert len((folder / "it" / name).read_text().splitlines()) == 1
+    assert f"go on with: afterload {command} --resume it" in done.stderr
+
+
 def test_killing_afterload_itself_leaves_no_process_and_the_run_can_be_judged(folder: Path) -> None:
     """kill -9: the children notice and end; what they had written says what happened."""
     with running(folder) as (process, port):
