@@ -127,7 +127,10 @@ def evidence_of(
         boots=_boots(events, tasks),
         faults=_faults(events),
         generators=[
-            GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
+            GeneratorReport(
+                **{key: value for key, value in event.items() if key not in {"t_ns", "event", "stalls"}},
+                stalls=tuple((float(from_s), float(length_s)) for from_s, length_s in event.get("stalls", ())),
+            )
             for event in events
             if event["event"] == "load_done"
         ],

@@ -156,6 +156,7 @@ class GeneratorReport:
     overdue: int = 0  # of those shed: they could not be sent in time; of the others, too many were in flight
     stalled_s: float = 0.0  # in all, for which its loop stood still for more than 20 ms: no processor, or too much to do
     longest_stall_s: float = 0.0
+    stalls: Sequence[tuple[float, float]] = ()  # each: from when on, after load start, and how long; in s, until the last answer
     machine: str | None = None  # the load machine where it ran; None: the one that measures
     clock_uncertainty_ms: float | None = None  # of what compares its clock with ours; None: it is ours
 
