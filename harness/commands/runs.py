@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from harness.commands.params import Duration
+from harness.durations import parse_duration_s
 from harness.errors import UsageError
 from harness.runs import RunEntry, list_runs, make_latest, remove, to_remove
 from harness.wording import bytes_of, counted, duration_ms, per_second
@@ -43,7 +44,10 @@ class _Days(Duration):
         """Seconds; fails with what is allowed."""
         if isinstance(value, str) and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*d\s*", value)):
             return float(found[1]) * 86_400
-        return super().convert(value, param, ctx)
+        try:
+            return float(value) if isinstance(value, float) else parse_duration_s(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no duration: write a number and a unit (s, m, h, d), e.g., 12h or 7d", param, ctx)
 
 
 @click.group(invoke_without_command=True)
