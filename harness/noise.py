@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.model import Evidence
 from harness.rows import Rows
 from harness.stretches import Stretches
+from harness.wording import share
 
 __all__ = ["AFTER_NS", "NOISY_SHARE", "Noise", "noise_of"]
 
@@ -69,8 +70,8 @@ class Noise:
 
     def words(self) -> str:
         """Who took the processors, over all of the measured time."""
-        others = f"others used {self.other_share:.0%} of the processors"
-        stolen = f"{self.steal_share:.0%} of the processors' time was stolen"
+        others = f"others used {share(self.other_share)} of the processors"
+        stolen = f"{share(self.steal_share)} of the processors' time was stolen"
         is_stolen, is_used = self.steal_share >= WORTH_TELLING, self.other_share >= self.steal_share
         return " and ".join([*([others] if is_used else []), *([stolen] if is_stolen or not is_used else [])])
 

@@ -350,7 +350,7 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
             "", f"and {requests.unsent:,} never sent: {_why_shed(requests.unsent, summary.generator.overdue)}"
         )
     if tasks.inline:
-        yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
+        yield from page.wrapped(" work", f"done before answering: {counted(tasks.effects, 'effect')} in the world")
     elif tasks.server_is_witness or tasks.accepted:
         states = [(name, getattr(tasks, name)) for name in _ORDER]
         words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
@@ -362,7 +362,8 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         parts += [f"{number:,} {name}" for name, number in others if number]
         yield from page.wrapped(" effects", f"{tasks.effects:,} in the world = {' + '.join(parts)}")
     if tasks.recovered:
-        yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
+        whose = "its" if tasks.recovered == 1 else "their"
+        yield from page.wrapped("", f"{counted(tasks.recovered, 'request')} got no answer, yet {whose} work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
 

@@ -19,7 +19,7 @@ from harness.slo import SloResult
 from harness.stalls import stall_reasons
 from harness.statistics import Statistics
 from harness.timeline import outages
-from harness.wording import counted, duration_s, figure, listed
+from harness.wording import counted, duration_s, figure, listed, share
 
 __all__ = ["Verdict", "VerdictName", "judge", "slowed_by", "unexplained"]
 
@@ -93,7 +93,7 @@ def slowed_by(evidence: Evidence) -> str:
     busy = [each for each in evidence.generators if each.cpu_share >= SATURATED_SHARE]
     if not evidence.is_closed or not busy:
         return ""
-    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --processes)"
+    return f"load process {busy[0].process} used {share(busy[0].cpu_share)} of a core (give it others with --processes)"
 
 
 def _broken(slo: SloResult) -> str:
@@ -246,7 +246,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
     busy = [
-        f"load process {each.process} used {each.cpu_share:.0%} of a core"
+        f"load process {each.process} used {share(each.cpu_share)} of a core"
         for each in evidence.generators
         if each.cpu_share >= SATURATED_SHARE
     ]
