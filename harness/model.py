@@ -221,7 +221,7 @@ class Evidence:
 
     run_tag: int  # upper 31 bits of every op of this run: op >> 32
     load_start_ns: int
-    load_end_ns: int  # the last request was due
+    load_end_ns: int  # the last request was due, or would have been: where the load was cut short, when that was
     planned_requests: int
     expectation: Expectation
     requests: Sequence[RowFile]
@@ -255,7 +255,14 @@ class Evidence:
     def ended_by_hand(self) -> bool:
         """Whether somebody ended the load before its time."""
         was_stopped = any(each.do == "stop" and each.landed_ns is not None for each in self.steered)
-        return was_stopped or (self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns)
+        return was_stopped or (self.planned_end_ns is not None and self.meant_end_ns < self.planned_end_ns)
+
+    @property
+    def meant_end_ns(self) -> int:
+        """When the load was to end, as it was last changed, whatever cut it short."""
+        if self.load_changes:
+            return self.load_changes[-1].load_end_ns
+        return self.load_end_ns if self.planned_end_ns is None else self.planned_end_ns
 
     def death_ns(self, boot: int, pid: int) -> int | None:
         """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""

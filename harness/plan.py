@@ -337,7 +337,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         inside = path / "plan.toml"
-        hint = f"it is a run directory: --plan {inside}" if inside.is_file() else ""
+        hint = f"it is a run directory: --plan {inside}" if inside.is_file() else None
         raise UsageError(f"cannot read the plan {path}: {error.strerror}", hint) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is no TOML: {error}") from None

@@ -257,9 +257,9 @@ def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
         )
     elif lag > LAG_LIMIT_MS and busy:
         yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
-    load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
+    meant_s = (evidence.meant_end_ns - evidence.load_start_ns) / 1e9
     for each in evidence.generators:
-        asked = each.planned / load_s if load_s > 0 else 0.0
+        asked = each.planned / meant_s if meant_s > 0 else 0.0
         if each.ceiling_per_s is not None and asked > each.ceiling_per_s and lag > LAG_NOTED_MS:
             yield (
                 f"Load process {each.process} was asked for {asked:,.0f} requests/s and reaches {each.ceiling_per_s:,.0f}/s"
