@@ -19,6 +19,7 @@ from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, not
 from harness.live.cutting import cut
 from harness.live.figures import Figures, edges_of, figures_at
 from harness.live.finding import findings_at, found_at_ns
+from harness.live.folding import Folding
 from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
@@ -55,6 +56,7 @@ class History:
         self._journal = Journal(self._rundir.events)
         self._logs = Logs(self._rundir.path)
         self._shelf = Shelf(self._rundir.path)
+        self._folding = Folding()
         self._ledgers: dict[bool, Ledger] = {}  # for the newest instant, and for earlier ones
         self._scenario: dict[str, Any] | None = None
         self._environment: dict[str, Any] = {}
@@ -83,9 +85,7 @@ class History:
             self._journal.refresh()
         self._logs.refresh()
         self._read_once()
-        if self._journal.all:
-            over = {event["boot"] for event in self._journal.all if event["event"] == "boot_reaped"}
-            self._shelf.refresh(int(self._journal.all[0].get("run_tag", 0)), over)
+        self._read_rows()
         if self._summary is None:
             self._read_summary()
         if self._has_ended:
@@ -113,8 +113,7 @@ class History:
         events, is_newest = self._journal.until(at_ns), at_ns >= self._newest_ns
         plan = _plan_of(events)
         is_over = is_newest and self._has_ended
-        evidence = self._evidence(at_ns, self._shelf.files(at_ns))
-        figures, states = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+        evidence, figures, states = self._looked(look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
         pool = _pool_of(evidence)
         told = tell([] if self._is_strange else events, plan, figures.left, at_ns, start_ns, pool)
         phase = self._phase(told.phase, is_newest=is_newest)
@@ -165,21 +164,62 @@ class History:
         ends = [event["load_end_ns"] for event in events if event["event"] in {"load_started", "load_changed"}]
         return (ends[-1] - start_ns) / 1e9 if ends else None
 
+    def _looked(
+        self, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
+    ) -> tuple[Evidence, Figures, tuple[SideState, SideState]]:
+        """Evidence without rows, and what comes of all rows."""
+        if self._shelf.is_folded and not is_newest:
+            self._read_all_again()
+        evidence = self._evidence(at_ns, self._shelf.files(at_ns))
+        found = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+        if found is None:
+            self._read_all_again()
+            evidence = self._evidence(at_ns, self._shelf.files(at_ns))
+            found = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+            assert found is not None, "nothing has been let go"
+        elif is_newest and self._is_held and (ledger := self._ledgers.get(True)) is not None and ledger.until_ns == at_ns:
+            # One of an earlier instant counts positions as they were.
+            self._ledgers = {True: ledger}
+            self._folding.fold_if_due(self._shelf, ledger, evidence)
+        return evidence, *found
+
+    def _read_rows(self) -> None:
+        if self._journal.all:
+            over = {event["boot"] for event in self._journal.all if event["event"] == "boot_reaped"}
+            self._shelf.refresh(int(self._journal.all[0].get("run_tag", 0)), over)
+
+    def _read_all_again(self) -> None:
+        """What was let go is needed after all."""
+        self._shelf.close()
+        self._shelf = Shelf(self._rundir.path)
+        self._ledgers.clear()
+        self._read_rows()
+
     def _figures(
         self, evidence: Evidence, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
-    ) -> tuple[Figures, tuple[SideState, SideState]]:
-        """Of evidence without rows: kept up to date where that can be done, else from all rows."""
+    ) -> tuple[Figures, tuple[SideState, SideState]] | None:
+        """Of evidence without rows: kept up to date where that can be done, else from all rows. None: some have been let go."""
         shelf = self._shelf
+        if shelf.requests.is_missed:
+            self._folding.be_careful()
+            return None
         if is_plain(evidence, shelf.requests, shelf.works):
             standing = standing_of(evidence, shelf.works, self._first_ns(), is_over=is_over)
             ledger = self._ledgers.get(is_newest)
             if ledger is None or ledger.standing != standing or ledger.until_ns > at_ns:
+                if shelf.is_folded:
+                    return None
                 ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
             if ledger.until_ns < at_ns:
                 ledger.advance(at_ns)
-            if ledger.is_late:
+            if ledger.is_late or ledger.is_missed:
+                if shelf.is_folded:
+                    self._folding.be_careful()
+                    return None
                 ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
                 ledger.advance(at_ns)
+            if not ledger.can_show(look):
+                return None
             self._ledgers[is_newest] = ledger
             return ledger.figures(evidence, look), ledger.states(evidence.warm_up_s)
         whole = self._whole(at_ns)

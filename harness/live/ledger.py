@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,18 +20,17 @@ from numpy.typing import NDArray
 from harness.grouping import NEVER_NS
 from harness.live.batch import Batch, Changes
 from harness.live.binned import Binned
-from harness.live.columns import Effects, Requests, Works
+from harness.live.columns import Effects, Renumbered, Requests, Works
 from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
 from harness.live.frame import Look, SideState, TaskStatus
 from harness.live.meters import Level, Saturation, SortedValues
-from harness.live.picking import ended_positions
+from harness.live.picking import LISTED, ended_positions
 from harness.live.seconds import Seconds
 from harness.live.sides import client_states, work_states
 from harness.live.ticking import Ticking
 from harness.load.pacing import LATE_NS
 from harness.model import Evidence
 from harness.rows import Outcome
-from harness.series import gauges_by_bin
 from harness.statistics import Quantiles, measured_from_ns, quantiles_ms
 from harness.timeline import pool_sizes, sampled_saturation_ns, sizes_over_time
 
@@ -84,6 +84,7 @@ class Ledger:
         self._recent_outcome = np.empty(0, np.uint8)
         self._left_queued, self._left_running = Counter[int](), Counter[int]()
         self._batch: Batch | None = None
+        self._is_folded = False  # rows that it has told of have been let go
 
     @property
     def is_late(self) -> bool:
@@ -129,7 +130,7 @@ class Ledger:
         nobody_waits = self.standing.nobody_waits
         n_waiting = 0 if nobody_waits else len(batch.waiting)
         boots = np.array(self.standing.boot_of or (0,))
-        lost = Counter(boots[works.file.now[np.concatenate([self._lost["queued"], self._lost["running"]])]].tolist())
+        lost = Counter(boots[works.file.now[self.lost()]].tolist())
         heats = binned.heats(first, n) if look.heat else (None, None)
         return Figures(
             attempted=counts["attempted"],
@@ -162,13 +163,52 @@ class Ledger:
             oldest_ns=_least(due),
             oldest_waiting_ns=_least(waiting_due) if n_waiting else None,
             recent=self._recents(evidence),
-            series=binned.series(first, n, gauges_by_bin(evidence, edges)),
+            series=binned.series(first, n, binned.sampled(evidence, first, n)),
             oldest_ms=binned.oldest_ms(first, n),
             unsettled=binned.count("unsettled", first, n),
             lost=binned.count("lost", first, n),
             response_heat=heats[0],
             done_heat=heats[1],
         )
+
+    def can_show(self, look: Look) -> bool:
+        """Whether the bins of a look are there; those of rows that have been let go can't be made."""
+        if not self._is_folded:
+            return True
+        edges = edges_of(self.standing.load_start_ns, look.from_s, look.until_s, look.bin_s, self.until_ns)
+        binned = self._binned.get(int(edges[1] - edges[0]))
+        return binned is not None and binned.has(int(edges[0])) and look.n_tasks <= LISTED
+
+    @property
+    def is_missed(self) -> bool:
+        """It should have counted something in bins whose rows have been let go."""
+        return any(binned.is_missed for binned in self._binned.values())
+
+    def unsettled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where requests and tasks stand that may still change."""
+        return self._changes.unsettled()
+
+    def lost(self) -> NDArray[np.int64]:
+        """Where tasks stand that were lost, and may yet turn out not to be."""
+        return np.concatenate([self._lost["queued"], self._lost["running"]])
+
+    def all_binned(self) -> Iterable[Binned]:
+        """Of each length of bins that is kept up to date."""
+        return self._binned.values()
+
+    def keep_samples(self, evidence: Evidence, until_ns: int) -> int:
+        """Takes what the samples say of the bins that are over by then. Returns from when on samples are still needed."""
+        return min((binned.keep_samples(evidence, until_ns) for binned in self._binned.values()), default=0)
+
+    def keep(self, requests: Renumbered, works: Renumbered) -> None:
+        """The columns have let the others go."""
+        assert self._batch is not None, "advance() comes first"
+        self._is_folded = True
+        self._changes.keep(requests, works)
+        self._lost = {name: works.of(positions) for name, positions in self._lost.items()}
+        self._batch = self._batch.still(requests, works)
+        for binned in self._binned.values():
+            binned.keep(requests, works)
 
     def of_status(self, status: TaskStatus, most: int) -> NDArray[np.int64] | None:
         """Where the tasks stand that are to be listed: the oldest that are queued or running, else the newest; None: unknown."""
@@ -177,7 +217,7 @@ class Ledger:
         if status in {TaskStatus.DONE, TaskStatus.FAILED}:
             return ended_positions(works, status, most, self.until_ns)
         if status is TaskStatus.LOST:
-            lost = np.concatenate([self._lost["queued"], self._lost["running"]])
+            lost = self.lost()
             return lost[np.argsort(works.accepted.now[lost])[-most:]]
         if status is TaskStatus.OTHER:
             return None
