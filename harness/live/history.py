@@ -18,17 +18,19 @@ from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
 from harness.live.cutting import cut
 from harness.live.figures import Figures, edges_of, figures_at
-from harness.live.finding import findings_at, found_at_ns
+from harness.live.finder import Finder
+from harness.live.finding import MANY_ROWS, findings_at, found_at_ns
 from harness.live.folding import Folding
 from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
-from harness.live.ledger import Ledger, is_plain, standing_of
+from harness.live.ledger import Ledger
 from harness.live.logs import Logs
 from harness.live.picking import only
 from harness.live.seconds import seconds_of
 from harness.live.shelf import Shelf
 from harness.live.sides import client_states, work_states
+from harness.live.standing import is_plain, standing_of
 from harness.live.tasklist import task_lines
 from harness.live.telling import tell
 from harness.model import CountedLoad, Evidence, Expectation
@@ -48,19 +50,20 @@ _NO_SCENARIO: Final[dict[str, Any]] = {"name": "", "expects": {"tasks_per_reques
 class History:
     """Everything that one run has written so far."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises UsageError if there is no such directory."""
+    def __init__(self, path: Path, folding: Folding | None = None) -> None:
+        """`folding`: when what can be let go is; by itself after a while. Raises UsageError if there is no such directory."""
         if not path.is_dir():
             raise UsageError(f"there is no run directory {path}", "afterload runs lists those that there are")
         self._rundir = RunDir(path.resolve())
         self._journal = Journal(self._rundir.events)
         self._logs = Logs(self._rundir.path)
         self._shelf = Shelf(self._rundir.path)
-        self._folding = Folding()
+        self._folding = folding or Folding()
         self._ledgers: dict[bool, Ledger] = {}  # for the newest instant, and for earlier ones
         self._scenario: dict[str, Any] | None = None
         self._environment: dict[str, Any] = {}
         self._found: dict[int, tuple[Finding, ...]] = {}
+        self._finder = Finder(self._rundir.path)
         self._plan_text = ""
         self._summary: Summary | None = None
         self._problem = ""
@@ -73,6 +76,7 @@ class History:
     def close(self) -> None:
         """Lets all files go."""
         self._shelf.close()
+        self._finder.close()
 
     def refresh(self) -> None:
         """Reads what is new. What is not there, or not yet, is no error."""
@@ -267,16 +271,43 @@ class History:
         """Those of the summary, once it is there; before that, those that could be told a moment ago."""
         if is_newest and self._summary is not None:
             return tuple(self._summary.findings)
-        events = self._journal.until(at_ns)
-        plan = _plan_of(events)
-        step_ns = found_at_ns(events, figures.attempted + figures.accepted, at_ns, start_ns)
+        n_rows = figures.attempted + figures.accepted
+        step_ns = found_at_ns(self._journal.until(at_ns), n_rows, at_ns, start_ns)
         if step_ns is None:
             return ()
+        if is_newest and n_rows >= MANY_ROWS and step_ns not in self._found:
+            return self._found_elsewhere(step_ns)
         if step_ns not in self._found:
-            if len(self._found) >= _MOST_KEPT:
-                self._found.clear()
-            self._found[step_ns] = findings_at(self._whole(step_ns), plan, self._environment)
+            self._keep_found(step_ns, self._findings_at(step_ns))
         return self._found[step_ns]
+
+    def found_at(self, at_ns: int) -> tuple[Finding, ...]:
+        """What could be said at an instant, of a run that has not been judged; nothing else need have been read."""
+        self._journal.refresh()
+        self._is_held = is_held(self._rundir.path)
+        self._read_once()
+        self._look_at_events()
+        return self._findings_at(at_ns)
+
+    def _found_elsewhere(self, step_ns: int) -> tuple[Finding, ...]:
+        """Those that are known, while newer ones are looked for."""
+        taken = self._finder.take()
+        if taken is not None:
+            at_ns, found = taken
+            # Where no process can be had, it is done here.
+            self._keep_found(at_ns, self._findings_at(at_ns) if found is None else found)
+        if step_ns not in self._found:
+            self._finder.ask(step_ns)
+        known = [instant for instant in self._found if instant <= step_ns]
+        return self._found[max(known)] if known else ()
+
+    def _keep_found(self, at_ns: int, found: tuple[Finding, ...]) -> None:
+        if len(self._found) >= _MOST_KEPT:
+            self._found.clear()
+        self._found[at_ns] = found
+
+    def _findings_at(self, at_ns: int) -> tuple[Finding, ...]:
+        return findings_at(self._whole(at_ns), _plan_of(self._journal.until(at_ns)), self._environment)
 
     def _phase(self, told: Phase, *, is_newest: bool) -> Phase:
         if not is_newest or not self._journal.all:

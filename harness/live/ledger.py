@@ -1,9 +1,7 @@
 """The figures of a run while it goes on: kept up to date by what changed, instead of being worked out from all rows again.
 
 They are those of harness/live/figures.py, which says what they are, and a test holds the two against each other. Where a run is
-such that this cannot be done (`is_plain`), they are taken from there.
-
-What is known of the deaths of processes changes the past: then everything is told again, from the columns.
+such that this cannot be done (harness/live/standing.py), they are taken from there.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -27,34 +24,19 @@ from harness.live.meters import Level, Saturation, SortedValues
 from harness.live.picking import LISTED, ended_positions
 from harness.live.seconds import Seconds
 from harness.live.sides import client_states, work_states
+from harness.live.standing import Standing
 from harness.live.ticking import Ticking
 from harness.load.pacing import LATE_NS
 from harness.model import Evidence
 from harness.rows import Outcome
-from harness.statistics import Quantiles, measured_from_ns, quantiles_ms
-from harness.timeline import pool_sizes, sampled_saturation_ns, sizes_over_time
+from harness.statistics import Quantiles, quantiles_ms
+from harness.timeline import sampled_saturation_ns, sizes_over_time
 
-__all__ = ["Ledger", "Standing", "is_plain", "standing_of"]
+__all__ = ["Ledger"]
 
 _MOST_BINNED: Final = 4
 _FOREIGN: Final = -2
 _SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999, 1.0)  # as in Quantiles
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What changes the past, when it changes."""
-
-    load_start_ns: int
-    base_ns: int  # nothing happened before
-    measured_from_ns: int
-    deaths: tuple[tuple[int, int], ...]  # number of a task file, and when its process was dead
-    over: tuple[int, ...]  # numbers of task files whose boot is dead
-    boot_of: tuple[int, ...]  # by number of the task file
-    pools: tuple[tuple[int, int], ...]  # boot and the size of its pool
-    is_resized: bool  # the pool, by hand: then its sizes are those that were sampled
-    squeezed: tuple[tuple[int, int], ...]  # when each squeeze of a pool landed, and was taken back (0: not)
-    nobody_waits: bool
 
 
 class Ledger:
@@ -379,28 +361,3 @@ def _p95(values_ns: NDArray[np.int64]) -> float | None:
 
 def _least(values_ns: NDArray[np.int64]) -> int | None:
     return int(values_ns.min()) if len(values_ns) else None
-
-
-def is_plain(evidence: Evidence, requests: Requests, works: Works) -> bool:
-    """Whether a ledger can be kept: each operation was sent once, each task is there once, and its rows are all that there is."""
-    is_inline = evidence.expectation.tasks_per_request == 0 and evidence.expectation.effects_per_request > 0
-    has_begun = evidence.n_load_processes > 0  # before that there is next to nothing, and no beginning of the bins
-    return has_begun and not (is_inline or evidence.counted or requests.is_repeated or works.is_odd)
-
-
-def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool) -> Standing:
-    """Of evidence without rows. `is_over`: nobody waits for anything any more."""
-    deaths = ((number, evidence.death_ns(tail.boot, tail.pid)) for number, tail in enumerate(works.files))
-    reaped = {boot.boot for boot in evidence.boots if boot.reaped_ns is not None}
-    return Standing(
-        load_start_ns=evidence.load_start_ns,
-        base_ns=min(base_ns, evidence.load_start_ns),
-        measured_from_ns=measured_from_ns(evidence),
-        deaths=tuple((number, dead_ns) for number, dead_ns in deaths if dead_ns is not None),
-        over=tuple(number for number, tail in enumerate(works.files) if tail.boot in reaped),
-        boot_of=tuple(tail.boot for tail in works.files),
-        pools=tuple(sorted(pool_sizes(evidence).items())),
-        is_resized=any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered),
-        squeezed=tuple((fault.landed_ns or 0, fault.ended_ns or 0) for fault in evidence.faults if fault.name == "squeeze"),
-        nobody_waits=is_over or all(file.closed_ns for file in evidence.requests),
-    )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.live.columns import Effects, Renumbered, Requests, Works
+from harness.live.framing import NEWEST_SAMPLES
 from harness.live.rowtail import RowTail
 from harness.rows import Kind, RowFile, RowFileError, Rows
 
@@ -147,6 +148,7 @@ class _Samples:
         t_ns = rows["t_ns"].astype(np.int64)
         is_kept = t_ns >= from_ns
         is_kept[max(int(np.searchsorted(t_ns, from_ns)) - 1, 0) :] = True
+        is_kept[-NEWEST_SAMPLES:] = True
         if self._tail.kind is Kind.GAUGES and self._n:
             is_alive = np.ones(self._n, np.bool_)
             for boot, ended_ns in died_ns.items():

@@ -10,8 +10,9 @@ import numpy as np
 
 from harness.live.folding import Folding
 from harness.live.frame import Look
-from harness.live.ledger import Ledger, standing_of
+from harness.live.ledger import Ledger
 from harness.live.shelf import Shelf
+from harness.live.standing import standing_of
 from harness.model import Boot, Evidence
 from harness.rows import Kind, RowFile
 from harness.rows.layout import GAUGES_OFFSET, HEADER_BYTES, MAGIC, VERSION, HeaderField

@@ -18,8 +18,8 @@ from harness.live.cutting import cut
 from harness.live.figures import edges_of, figures_at
 from harness.live.folding import Folding
 from harness.live.frame import Look
-from harness.live.ledger import is_plain
 from harness.live.seconds import seconds_of
+from harness.live.standing import is_plain
 from harness.model import Evidence, Fault, Steered
 from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
