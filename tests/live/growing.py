@@ -121,7 +121,7 @@ class Followed:
     """A run that grows on the disk, read by a shelf and told by ledgers, as the history does it."""
 
     def __init__(self, folder: Path, evidence: Evidence, folding: Folding | None = None) -> None:
-        self._folder, self._evidence = folder, evidence
+        self.folder, self._evidence = folder, evidence
         self.shelf = Shelf(folder)
         self.ledger: Ledger | None = None
         self.folding = folding
@@ -130,7 +130,7 @@ class Followed:
 
     def read(self, at_ns: int) -> None:
         """The files as they are at the instant."""
-        write_as_at(self._folder, self._evidence, at_ns)
+        write_as_at(self.folder, self._evidence, at_ns)
         self._read_ns = at_ns
         self._refresh()
 
@@ -185,7 +185,7 @@ class Followed:
     def _read_all_again(self) -> None:
         self.n_read_again += 1
         self.shelf.close()
-        self.shelf, self.ledger = Shelf(self._folder), None
+        self.shelf, self.ledger = Shelf(self.folder), None
         self._refresh()
 
     def _new(self, standing) -> Ledger:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import account
-from harness.live import binned
 from harness.live.cutting import cut
 from harness.live.figures import edges_of, figures_at
 from harness.live.folding import Folding
@@ -120,6 +118,11 @@ def check(
         followed.fold(ledger, cut(light, at_ns))
 
 
+def folding(young_ms: int | None) -> Folding | None:
+    """Whatever can be let go, at once; None: nothing."""
+    return None if young_ms is None else Folding(young_ms * MS, rows=0, listed=3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     plan=plans,
@@ -137,7 +140,7 @@ def test_what_is_kept_up_to_date_is_what_all_rows_say(
     rows let go after each look, or kept."""
     evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
     with tempfile.TemporaryDirectory() as folder:
-        followed = Followed(Path(folder), evidence, _folding(young_ms))
+        followed = Followed(Path(folder), evidence, folding(young_ms))
         newest, instants = 0, instants_of(evidence)
         for at_ns in [*(instants[int(share * (len(instants) - 1))] + by for share, by in moments), START_NS + _END_MS * MS]:
             if at_ns > newest:
@@ -145,74 +148,6 @@ def test_what_is_kept_up_to_date_is_what_all_rows_say(
                 followed.read(at_ns + ahead_ms * MS)
             check(followed, evidence, at_ns, bin_s, told_ms * MS, is_newest=at_ns == newest)
         followed.shelf.close()
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    plan=plans,
-    young_ms=st.sampled_from([0, 50, 500, 3_000]),
-    every_ms=st.sampled_from([30, 110, 700]),
-    bins=st.lists(st.sampled_from([0.02, 0.1, 0.5]), min_size=1, max_size=2),
-    back_s=st.sampled_from([0.5, 2.0, 20.0]),
-    pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
-)
-def test_what_has_been_let_go_changes_no_figure(
-    plan: Plan, young_ms: int, every_ms: int, bins: list[float], back_s: float, pool: str
-):
-    """Watched from its beginning to its end, with one or two lengths of bins in turn."""
-    evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
-    last = max([START_NS, *instants_of(evidence)]) + 2 * every_ms * MS
-    with tempfile.TemporaryDirectory() as folder:
-        followed = Followed(Path(folder), evidence, _folding(young_ms))
-        with patch.object(binned, "UNTRIMMED", 8):
-            for number, at_ns in enumerate(range(START_NS, last, max(every_ms * MS, (last - START_NS) // 60))):
-                followed.read(at_ns)
-                check(followed, evidence, at_ns, bins[number % len(bins)], 0, back_s=back_s)
-        assert followed.n_folded
-        followed.shelf.close()
-
-
-@pytest.mark.parametrize("what", ["sent late", "spawned late", "sent twice"])
-def test_what_comes_of_something_that_has_been_let_go_is_noticed(tmp_path: Path, what: str):
-    """Then everything is read again, and what young is, is older from then on."""
-    evidence = simulate(Plan(n_requests=400, gap_ms=20.0, run_ms=3.0, pool=3, ends_alive=True)).evidence
-    late_ns = START_NS + 6_000 * MS
-    [of_requests] = evidence.requests
-    rows = np.array(of_requests.rows)
-    match what:
-        case "sent late":
-            # Its load process was stopped for six seconds just before it sent.
-            one = np.flatnonzero(rows["sent_ns"] > late_ns)[0]
-            rows["due_ns"][one] -= 5_900 * MS
-            evidence = dataclasses.replace(evidence, requests=[dataclasses.replace(of_requests, rows=rows)])
-        case "sent twice":
-            one = np.flatnonzero(rows["sent_ns"] > late_ns)[0]
-            rows["op"][one] = rows["op"][3]
-            evidence = dataclasses.replace(evidence, requests=[dataclasses.replace(of_requests, rows=rows)])
-        case "spawned late":
-
-            def spawn(tasks: np.ndarray) -> np.ndarray:
-                new = tasks[[np.argmin(tasks["accepted_ns"])]]
-                new["index"] = 40_000
-                for name in ("accepted_ns", "started_ns", "finished_ns"):
-                    new[name] += np.uint64(late_ns - START_NS)
-                return np.concatenate([tasks, new])
-
-            evidence = with_task_rows(evidence, 1, spawn, gauges=False)
-    followed = Followed(tmp_path, evidence, Folding(500 * MS, rows=0, listed=5))
-    for at_ms in range(0, 7_000, 250):
-        followed.read(START_NS + at_ms * MS)
-        known = known_at(evidence, START_NS + at_ms * MS)
-        _, light = followed.tell(START_NS + at_ms * MS, known)
-        if not is_plain(light, followed.shelf.requests, followed.shelf.works):
-            break
-        check(followed, evidence, START_NS + at_ms * MS, 0.5, 0, back_s=1.0)
-    assert (at_ms < 6_750) == (what == "sent twice")
-    assert followed.n_read_again == 1
-
-
-def _folding(young_ms: int | None) -> Folding | None:
-    return None if young_ms is None else Folding(young_ms * MS, rows=0, listed=3)
 
 
 def test_a_ledger_is_begun_anew_only_where_the_past_has_changed(tmp_path: Path):
