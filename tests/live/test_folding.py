@@ -138,7 +138,7 @@ def test_what_a_list_shows_and_what_was_lost_is_kept(tmp_path: Path):
         check(followed, evidence, at_ns, 0.5, 0, back_s=1.0)
         figures = ledger.figures(cut(light, at_ns), Look(0.0, 1.0, 0.5))
         n_lost.append(figures.lost_queued + figures.lost_running)
-    followed.folding = Folding(0, rows=0, listed=0)
+    followed.folding = Folding(0, rows=0, listed=1)
     check(followed, evidence, at_ns, 0.5, 0, back_s=1.0)
     assert followed.shelf.last_ns() == whole.shelf.last_ns()
     assert followed.n_folded > 3
