@@ -145,6 +145,23 @@ def test_what_a_list_shows_and_what_was_lost_is_kept(tmp_path: Path):
     assert 0 < n_lost[-1] == max(n_lost) - 1
 
 
+def test_what_is_kept_does_not_grow_with_the_run(tmp_path: Path):
+    """Half a second of it, the bins beside that, and what has come since the last time."""
+    evidence = simulate(Plan(n_requests=1_500, gap_ms=10.0, run_ms=3.0, pool=3, ends_alive=True)).evidence
+    followed = Followed(tmp_path, evidence, Folding(500 * MS, rows=0, listed=5))
+    n_rows = []
+    for at_ms in range(0, 15_000, 500):
+        at_ns = START_NS + at_ms * MS
+        followed.read(at_ns)
+        look = Look(at_ms / 1e3 - 2.0, at_ms / 1e3 + 1.0, 0.5)
+        ledger, light = followed.tell(at_ns, known_at(evidence, at_ns), look)
+        ledger.figures(cut(light, at_ns), look)
+        followed.fold(ledger, cut(light, at_ns))
+        n_rows.append(followed.shelf.n_rows)
+    assert followed.n_read_again == 0
+    assert max(n_rows) == max(n_rows[:10]) < 1_000 < ledger.figures(cut(light, at_ns), look).attempted
+
+
 def _with_requests(evidence: Evidence, edit) -> Evidence:
     [requests] = evidence.requests
     rows = np.array(requests.rows)
