@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from harness.live.allocating import give_back_at_once
+from harness.live.folding import Folding
 from harness.live.frame import Frame, Look
 from harness.live.history import History
 
@@ -29,9 +31,11 @@ Wanted = Look | Callable[[Frame], Look]
 class Follower:
     """Tells frames of one run, from its own thread. After a new look the next frame comes at once."""
 
-    def __init__(self, path: Path, *, tell: Callable[[Frame], None], every_s: float = 0.25) -> None:
-        """Raises UsageError if there is no such run directory."""
-        self._history = History(path)
+    def __init__(
+        self, path: Path, *, tell: Callable[[Frame], None], every_s: float = 0.25, folding: Folding | None = None
+    ) -> None:
+        """`folding`: as in History. Raises UsageError if there is no such run directory."""
+        self._history = History(path, folding)
         self._tell = tell
         self._every_s = every_s
         self._wanted: Wanted = _FIRST
@@ -44,6 +48,7 @@ class Follower:
 
     def start(self) -> None:
         """Begins. The first frame comes at once."""
+        give_back_at_once()
         self._thread.start()
 
     def look(self, wanted: Wanted) -> None:
