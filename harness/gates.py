@@ -76,6 +76,10 @@ _HELD: Final = "the load generator was late or stood still"
 _FREER: Final = ": send fewer, from more processes (--processes), or take it as it is with --allow noise"
 
 
+def _were(number: int, of: int) -> str:
+    return f"{number:,} of {counted(of, 'value')} {'was' if number == 1 else 'were'}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Span:
     from_ns: int
@@ -217,9 +221,10 @@ class _Judge:
         causes = []
         if found.n_noisy:
             why = self._slowed or self._noise_words()
-            causes.append(f"{found.n_noisy:,} of {found.n:,} values were measured while {why}{_QUIETER}")
-        if found.n_held:
-            causes.append(f"{found.n_held:,} of {found.n:,} values were measured while {_HELD}{_FREER}")
+            causes.append(f"{_were(found.n_noisy, found.n)} measured while {why}{_QUIETER}")
+        # What others do is most often why the generator is late as well, and told once.
+        if found.n_held > found.n_noisy:
+            causes.append(f"{_were(found.n_held, found.n)} measured while {_HELD}{_FREER}")
         return "; ".join(causes)
 
     def _noise_words(self) -> str:
