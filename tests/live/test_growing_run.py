@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from bench.following import Clock, GrowingRun
 from harness.live import history as of_history
 from harness.live.folding import Folding
-from harness.live.frame import Look, Phase, TaskStatus
+from harness.live.follower import Follower
+from harness.live.frame import Frame, Look, Phase, TaskStatus
 from harness.live.history import BEHIND_NS, History
 from tests.live.same import differences
 from tests.live.test_recorded import BY_NATURE, unpacked
@@ -60,3 +62,25 @@ def test_a_run_that_is_watched_with_all_let_go_is_that_which_is_played_back(
     assert history.n_again <= 1 + n_boots
     history.close()
     over.close()
+
+
+def test_the_first_figures_are_there_soon_however_seldom_pictures_are_made(tmp_path: Path):
+    """On few processors there is one a second: whoever starts a run waits for none of them."""
+    folder = tmp_path / "again"
+    folder.mkdir()
+    run, frames = GrowingRun(unpacked("healthy", tmp_path / "over"), folder), list[Frame]()
+    run.until(run.begin_ns)
+    follower = Follower(folder, tell=frames.append, every_s=600.0)
+    follower.start()
+    try:
+        for n_requests in (0, 1):
+            end = time.monotonic() + 60
+            while not frames or frames[-1].totals.attempted < n_requests:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            run.until(run.begin_ns + 4_000_000_000)
+        n_told = len(frames)
+        time.sleep(0.6)
+        assert len(frames) == n_told
+    finally:
+        follower.close()
