@@ -89,6 +89,38 @@ class GrowingFile:
         return rows
 
 
+class GrowingRun:
+    """A run directory that grows again, held by this process as it was by its session."""
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        """`folder`: empty."""
+        self._files = [GrowingFile(file, folder) for file in sorted(source.glob("*.rows"))]
+        for name in ("environment.json", "plan.toml", "scenario.json"):
+            shutil.copy(source / name, folder / name)
+        lines = (source / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        self._events = [(json.loads(line)["t_ns"], line) for line in lines if json.loads(line)["event"] != "end"]
+        self._n_told = 0
+        self._log = folder / "events.jsonl"
+        self._held = RunDir(folder).claimed()
+
+    @property
+    def begin_ns(self) -> int:
+        return int(self._events[0][0])
+
+    @property
+    def end_ns(self) -> int:
+        return int(self._events[-1][0])
+
+    def until(self, at_ns: int) -> None:
+        """As it stood then, which is later than the last time."""
+        new = [line for told_ns, line in self._events[self._n_told :] if told_ns <= at_ns]
+        self._n_told += len(new)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write("".join(new))
+        for file in self._files:
+            file.until(at_ns)
+
+
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
@@ -108,42 +140,29 @@ def main(*, path: Path, step_s: float, every_s: float, is_child: bool) -> None:
 
 
 def _grow(source: Path, folder: Path, step_s: float, every_s: float) -> None:
-    for name in ("environment.json", "plan.toml", "scenario.json"):
-        shutil.copy(source / name, folder / name)
-    lines = (source / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    events = [(json.loads(line)["t_ns"], line) for line in lines if json.loads(line)["event"] != "end"]
-    files = [GrowingFile(file, folder) for file in sorted(source.glob("*.rows"))]
-    begin_ns, end_ns = events[0][0], events[-1][0]
-    held = RunDir(folder).claimed()  # a session is there
+    run = GrowingRun(source, folder)
     command = [sys.executable, "-m", "bench.following", "--child", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         print("      s  rows read    MiB  most  s of processor")
-        n_told, next_s = 0, every_s
-        with (folder / "events.jsonl").open("a", encoding="utf-8") as log:
-            for at_ns in range(begin_ns + round(step_s * 1e9), end_ns + 1, round(step_s * 1e9)):
-                while n_told < len(events) and events[n_told][0] <= at_ns:
-                    log.write(events[n_told][1])
-                    n_told += 1
-                log.flush()
-                for file in files:
-                    file.until(at_ns)
-                child.stdin.write(f"{at_ns}\n")
-                child.stdin.flush()
-                said = child.stdout.readline()
-                if not said:
-                    raise click.ClickException("the follower ended")
-                passed_s = (at_ns - begin_ns) / 1e9
-                if passed_s >= next_s or at_ns + step_s * 1e9 > end_ns:
-                    n_rows, rss, most, used_s = json.loads(said)
-                    print(f"{passed_s:7.0f}{n_rows:11,}{rss:7.1f}{most:6.0f}{used_s:8.1f}", flush=True)
-                    next_s += every_s
+        step_ns, next_s = round(step_s * 1e9), every_s
+        for at_ns in range(run.begin_ns + step_ns, run.end_ns + 1, step_ns):
+            run.until(at_ns)
+            child.stdin.write(f"{at_ns}\n")
+            child.stdin.flush()
+            said = child.stdout.readline()
+            if not said:
+                raise click.ClickException("the follower ended")
+            passed_s = (at_ns - run.begin_ns) / 1e9
+            if passed_s >= next_s or at_ns + step_ns > run.end_ns:
+                n_rows, rss, most, used_s = json.loads(said)
+                print(f"{passed_s:7.0f}{n_rows:11,}{rss:7.1f}{most:6.0f}{used_s:8.1f}", flush=True)
+                next_s += every_s
         child.stdin.close()
-    del held
 
 
-class _Clock:
+class Clock:
     """The time that the run is told it is."""
 
     thread_time_ns = staticmethod(time.thread_time_ns)
@@ -157,7 +176,7 @@ class _Clock:
 
 def _follow(path: Path) -> None:
     give_back_at_once()
-    clock = _Clock()
+    clock = Clock()
     of_history.time = clock  # type: ignore[attr-defined]
     history, look = History(path), Look(0.0, _WINDOW_S, 0.5)
     for line in sys.stdin:

@@ -31,6 +31,7 @@ from harness.model import (
     Note,
     ScenarioCheck,
     SurvivingProcess,
+    Throttling,
     UsersReport,
 )
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
@@ -159,6 +160,7 @@ def evidence_of(
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in files if file.kind is Kind.GAUGES), None),
         machine=next((file for file in files if file.kind is Kind.MACHINE), None),
+        throttling=_throttling(last_of(events, "throttled")),
         problems=[event["text"] for event in events if event["event"] == "problem"],
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),
@@ -177,6 +179,10 @@ def _last_sent_ns(found: Evidence) -> int:
     """When a load ended whose session did not live to tell."""
     sent = [int(file.rows["sent_ns"].max()) for file in found.requests if len(file.rows)]
     return max(min(found.load_end_ns, max(sent, default=found.load_end_ns)), found.load_start_ns)
+
+
+def _throttling(event: Mapping[str, Any] | None) -> Throttling | None:
+    return None if event is None else Throttling(event["times"], event["period_ns"], event["over_ns"])
 
 
 def _missing_ends(events: list[dict[str, Any]], found: Evidence, *, is_whole: bool) -> list[str]:

@@ -114,6 +114,20 @@ class LoadChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttling:
+    """That the control group of the run had used its quota while load was sent, and was stopped for the rest of a period."""
+
+    times: int
+    period_ns: int
+    over_ns: int  # from the first request to the last answer
+
+    @property
+    def share(self) -> float:
+        """Of the periods, those in which it was stopped."""
+        return min(self.times * self.period_ns / self.over_ns, 1.0) if self.over_ns > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """What the scenario promises for each acknowledged request."""
 
@@ -244,6 +258,7 @@ class Evidence:
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
     machine: RowFile | None = None  # None: nobody looked at what else it did
+    throttling: Throttling | None = None  # None: no quota, or nobody looked
     scenario: str = ""  # its name
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked

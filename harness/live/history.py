@@ -59,6 +59,7 @@ class History:
         self._logs = Logs(self._rundir.path)
         self._shelf = Shelf(self._rundir.path)
         self._folding = folding or Folding()
+        self._lengths_ns: tuple[int, ...] = ()  # of the bins that somebody looked at, when all was read again
         self._ledgers: dict[bool, Ledger] = {}  # for the newest instant, and for earlier ones
         self._scenario: dict[str, Any] | None = None
         self._environment: dict[str, Any] = {}
@@ -194,6 +195,8 @@ class History:
 
     def _read_all_again(self) -> None:
         """What was let go is needed after all."""
+        ledger = self._ledgers.get(True)
+        self._lengths_ns = () if ledger is None else ledger.lengths_ns
         self._shelf.close()
         self._shelf = Shelf(self._rundir.path)
         self._ledgers.clear()
@@ -224,6 +227,11 @@ class History:
                 ledger.advance(at_ns)
             if not ledger.can_show(look):
                 return None
+            if is_newest and self._lengths_ns:
+                # Whoever changes between two does not have all read again each time.
+                for length_ns in self._lengths_ns:
+                    ledger.bins_of(length_ns)
+                self._lengths_ns = ()
             self._ledgers[is_newest] = ledger
             return ledger.figures(evidence, look), ledger.states(evidence.warm_up_s)
         whole = self._whole(at_ns)

@@ -102,7 +102,7 @@ class Ledger:
         batch, works, counts, at_ns = self._batch, self._works, self._counts, self.until_ns
         assert batch is not None, "advance() comes first"
         edges = edges_of(self.standing.load_start_ns, look.from_s, look.until_s, look.bin_s, at_ns)
-        binned, n = self._bins(edges), len(edges) - 1
+        binned, n = self.bins_of(int(edges[1] - edges[0])), len(edges) - 1
         first = int((edges[0] - binned.base_ns) // binned.bin_ns)
         request = works.request.now
         known = request[batch.open] >= 0
@@ -178,6 +178,23 @@ class Ledger:
         """Of each length of bins that is kept up to date."""
         return self._binned.values()
 
+    @property
+    def lengths_ns(self) -> tuple[int, ...]:
+        """Of the bins that are kept up to date, those that were asked for last at the end."""
+        return tuple(self._binned)
+
+    def bins_of(self, bin_ns: int) -> Binned:
+        """Bins of a length, kept up to date from now on."""
+        if bin_ns not in self._binned:
+            before = (self.standing.base_ns - self.standing.load_start_ns) // bin_ns
+            base_ns = self.standing.load_start_ns + before * bin_ns
+            self._binned[bin_ns] = binned = Binned(base_ns, bin_ns, self._requests, self._works)
+            binned.apply(self._new_changes().until(self.until_ns), nobody_waits=self.standing.nobody_waits)
+            while len(self._binned) > _MOST_BINNED:
+                self._binned.popitem(last=False)
+        self._binned.move_to_end(bin_ns)
+        return self._binned[bin_ns]
+
     def keep_samples(self, evidence: Evidence, until_ns: int) -> int:
         """Takes what the samples say of the bins that are over by then. Returns from when on samples are still needed."""
         return min((binned.keep_samples(evidence, until_ns) for binned in self._binned.values()), default=0)
@@ -209,18 +226,6 @@ class Ledger:
 
     def _new_changes(self) -> Changes:
         return Changes(self._requests, self._works, dict(self.standing.deaths), self.standing.over)
-
-    def _bins(self, edges: NDArray[np.int64]) -> Binned:
-        bin_ns = int(edges[1] - edges[0])
-        if bin_ns not in self._binned:
-            before = (self.standing.base_ns - self.standing.load_start_ns) // bin_ns
-            base_ns = self.standing.load_start_ns + before * bin_ns
-            self._binned[bin_ns] = binned = Binned(base_ns, bin_ns, self._requests, self._works)
-            binned.apply(self._new_changes().until(self.until_ns), nobody_waits=self.standing.nobody_waits)
-            while len(self._binned) > _MOST_BINNED:
-                self._binned.popitem(last=False)
-        self._binned.move_to_end(bin_ns)
-        return self._binned[bin_ns]
 
     def _count(self, batch: Batch) -> None:
         of, request, counts = self._requests, self._works.request.now, self._counts
