@@ -21,13 +21,19 @@ def check_every_invariant_holds(summary: dict) -> None:
     assert len(summary["invariants"]) >= 7
 
 
+def check_nothing_else_is_wrong(done: Done, summary: dict) -> None:
+    """Beside that on a busy machine the load may have been late."""
+    assert all(reason.startswith("The generator") for reason in summary["reasons"]), summary["reasons"]
+    assert done.status == (4 if summary["reasons"] else 0), done.err
+
+
 def test_a_deploy_with_time_to_drain_loses_nothing(afterload: Afterload) -> None:
     """SIGTERM and a drain deadline longer than the work."""
     done = afterload("run", "email", *SHORT, "--fault", "term@1500ms", "--json", "-")
 
-    assert done.status == 0, done.err
     summary = done.json
     check_every_invariant_holds(summary)
+    check_nothing_else_is_wrong(done, summary)
     assert summary["tasks"]["lost"] == summary["tasks"]["broken_promises"] == 0
     assert summary["tasks"]["effects"] == summary["tasks"]["finished"] == summary["tasks"]["accepted"]
     assert summary["boots"][0]["signal"] == "SIGTERM"
@@ -88,7 +94,8 @@ def test_load_from_several_processes_is_one_load(afterload: Afterload) -> None:
 def test_the_run_directory_keeps_everything_and_can_be_judged_and_run_again(afterload: Afterload, folder: Path) -> None:
     """Rows, logs, plan, events and summary; `report` reads the same figures out of them."""
     first = afterload("run", "email", *SHORT, "--fault", "kill@1500ms", "--json", "summary.json")
-    assert first.status == 0, first.err
+    # 4: on a busy machine it may have been late.
+    assert first.status in {0, 4}, first.err
     run = folder / "runs" / "latest"
 
     names = {path.name for path in run.resolve().iterdir()}
@@ -98,12 +105,12 @@ def test_the_run_directory_keeps_everything_and_can_be_judged_and_run_again(afte
     }  # fmt: skip
     assert {read_rows(path).kind for path in run.glob("*.rows")} == set(Kind)
     again = afterload("report", "--json", "-")
-    assert again.status == 0
+    assert again.status == first.status
     assert again.json == json.loads((folder / "summary.json").read_text()) == json.loads((run / "summary.json").read_text())
     plan = tomllib.loads((run / "plan.toml").read_text())
     assert plan["faults"] == ["kill@1500ms"]
     rerun = afterload("run", "--plan", run.resolve() / "plan.toml", "--json", "-")
-    assert rerun.status == 0, rerun.err
+    assert rerun.status in {0, 4}, rerun.err
     assert rerun.json["plan"] == first_plan(folder)
 
 
@@ -120,7 +127,6 @@ def test_without_a_command_the_email_scenario_breaks_promises_and_its_prediction
     """
     done = afterload()
 
-    assert done.status == 0, done.err
     for word in ("broken promises", "SIGKILL", "invariants hold"):
         assert word in done.out
     for word in ("sent", "backlog"):
@@ -128,6 +134,7 @@ def test_without_a_command_the_email_scenario_breaks_promises_and_its_prediction
     summary = json.loads((folder / "runs" / "latest" / "summary.json").read_text())
     tasks, (killed, second) = summary["tasks"], summary["boots"]
     check_every_invariant_holds(summary)
+    check_nothing_else_is_wrong(done, summary)
     assert tasks["broken_promises"] > 0
     assert killed["signal"] == "SIGKILL"
     assert killed["predicted_lost"] == killed["queued_at_death"] + killed["running_at_death"] > 0

@@ -164,7 +164,9 @@ def test_a_failing_task_closes_the_connection_of_the_next_request_which_is_not_l
     requests, tasks = summary["requests"], summary["tasks"]
     assert requests["indeterminate"] == requests["closed_while_up"] > 0
     assert requests["unanswered_while_up"] == 0
-    assert tasks["recovered"] == requests["indeterminate"]
+    # One of those may be a failing one itself, whose work was not done.
+    fails, slow = (next(each for each in summary["routes"] if name in each["name"]) for name in ("/fails", "/slow"))
+    assert tasks["recovered"] == slow["indeterminate"] == requests["indeterminate"] - fails["indeterminate"] > 0
     assert (tasks["lost"], tasks["broken_promises"]) == (0, 0)
     assert finding(summary, "connections-closed")["evidence"]["requests"] == requests["indeterminate"]
 
