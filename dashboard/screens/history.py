@@ -95,7 +95,8 @@ class HistoryScreen(Screen[Path | None]):
             folders = [self._folder, *(self._folder.with_name(name) for name in _MADE_OF_RUNS)]
             self.app.call_from_thread(self._read, read_shelf(folders))
 
-        attempt(self.app, "The runs cannot be read", read)
+        if not attempt(self.app, "The runs cannot be read", read):
+            self.app.call_from_thread(self.query_one("#detail", Static).update, "✖ the runs cannot be read; r tries again")
 
     def on_input_changed(self) -> None:
         """Filters while it is typed."""
