@@ -1,6 +1,5 @@
 """How soon the screen is there: `python -m bench.screen_start`. Many starts, since a machine that does other things is no clock.
 
-
 To the first picture over a run that is over, to the first picture and to the filled-in form of the start screen, and from the
 Enter that starts a run to the first figures. With `--against` another checkout takes turns, start by start.
 """

@@ -20,14 +20,17 @@ __all__ = ["attempt", "in_words"]
 _LINES: Final = 12
 
 
-def attempt(app: App[Any], title: str, work: Callable[[], object]) -> None:
-    """Does the work, in a thread that is not the app's. What goes wrong is told on the screen."""
+def attempt(app: App[Any], title: str, work: Callable[[], object]) -> bool:
+    """Does the work, in a thread that is not the app's. What goes wrong is told on the screen; whether it went right."""
     try:
         work()
     except RunError as error:
         app.call_from_thread(app.notify, str(error), title=title, severity="error", markup=False)
     except Exception as error:  # noqa: BLE001 - it would end the screen, and whoever looks on would not know why
         app.call_from_thread(_show, app, title, error, traceback.format_exception(error))
+    else:
+        return True
+    return False
 
 
 def in_words(error: Exception) -> str:

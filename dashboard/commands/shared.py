@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from dashboard.options import GLYPHS, THEMES, ScreenOptions, options_for
+from dashboard.refusing import require_run
 from harness.errors import UsageError
 
 __all__ = ["read_options", "resolved_run", "screen_options"]
@@ -68,10 +69,11 @@ def read_options(
 
 
 def resolved_run(run_directory: Path) -> Path:
-    """The directory itself: what `latest` points to may change. Raises UsageError if there is none."""
+    """The directory itself: what `latest` points to may change. Raises UsageError if there is none, or no run in it."""
     if not run_directory.is_dir():
         named = "no run yet" if run_directory == Path("runs/latest") else f"no run directory {run_directory}"
         raise UsageError(f"there is {named}", "afterload runs lists those that there are; afterload run email makes one")
+    require_run(run_directory)
     real = run_directory.resolve()
     here = Path.cwd()
     return real.relative_to(here) if real.is_relative_to(here) and sys.stdin is not None else real

@@ -17,9 +17,12 @@ from textual.widgets import DataTable, Input, Static
 
 from dashboard.modals.error import ErrorModal
 from dashboard.panels.keybar import KeyBar
+from dashboard.refusing import require_run
+from dashboard.shelf import Item, Row, read_shelf, rows_of
+from dashboard.unforeseen import attempt
 from dashboard.watching import Mode, Watching
-from harness.errors import RunError
-from harness.runs import RunEntry, list_runs
+from harness.errors import UsageError
+from harness.runs import RunEntry
 from harness.wording import bytes_of, counted, duration_ms
 
 if TYPE_CHECKING:
@@ -28,11 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["HistoryScreen"]
 
 _COLUMNS: Final = ("", "run", "what", "verdict", "lost", "p95 done", "age", "size")
+_MADE_OF_RUNS: Final = ("comparisons", "capacities")
+"""Beside the folder of the runs."""
+
 _VERDICTS: Final = {"PASS": ("✔", "good"), "FAIL": ("✖", "bad"), "INCONCLUSIVE": ("▲", "done")}
 
 
 class HistoryScreen(Screen[Path | None]):
-    """Enter shows a run; two that are marked can be compared. With `beside` it asks for a run to be compared with that one."""
+    """Enter shows a run, or the runs of a comparison; two that are marked can be compared side by side.
+
+    With `beside` it asks for a run to be compared with that one.
+    """
 
     app: Dashboard
     DEFAULT_CSS = """
@@ -57,8 +66,10 @@ class HistoryScreen(Screen[Path | None]):
         super().__init__()
         self._beside = beside
         self._folder = folder
-        self._entries: list[RunEntry] = []
-        self._marked: list[Path] = []
+        self._items: list[Item] = []
+        self._rows: dict[str, Row] = {}
+        self._opened: set[Path] = set()
+        self._marked: dict[Path, RunEntry] = {}
 
     def compose(self) -> ComposeResult:
         """Title, filter, table, and a line on the run under the cursor."""
@@ -78,13 +89,14 @@ class HistoryScreen(Screen[Path | None]):
 
     @work(thread=True, exclusive=True, group="runs")
     def action_refresh(self) -> None:
-        """Reads the folder again."""
-        try:
-            entries = [each for each in list_runs(self._folder) if each.state != "no run"] if self._folder.exists() else []
-        except (RunError, OSError) as error:
-            self.app.call_from_thread(self._cannot_read, str(error))
-            return
-        self.app.call_from_thread(self._read, entries)
+        """Reads the folders again."""
+
+        def read() -> None:
+            folders = [self._folder, *(self._folder.with_name(name) for name in _MADE_OF_RUNS)]
+            self.app.call_from_thread(self._read, read_shelf(folders))
+
+        if not attempt(self.app, "The runs cannot be read", read):
+            self.app.call_from_thread(self.query_one("#detail", Static).update, "✖ the runs cannot be read; r tries again")
 
     def on_input_changed(self) -> None:
         """Filters while it is typed."""
@@ -100,8 +112,13 @@ class HistoryScreen(Screen[Path | None]):
 
     def on_data_table_row_highlighted(self) -> None:
         """A line on the run under the cursor."""
-        entry = self._current
-        text = "" if entry is None else (entry.problem or f"{entry.path}: {entry.configuration}")
+        row = self._current
+        if row is None:
+            text = ""
+        elif row.is_folder:
+            text = f"{row.entry.path}: enter {'closes' if row.is_open else 'opens'} it"
+        else:
+            text = row.entry.problem or f"{row.entry.path}: {row.entry.configuration}"
         self.query_one("#detail", Static).update(text)
 
     def action_filter(self) -> None:
@@ -109,12 +126,16 @@ class HistoryScreen(Screen[Path | None]):
         self.query_one("#filter").focus()
 
     def action_open(self) -> None:
-        """Shows the run, or answers with it."""
-        entry = self._current
-        if entry is None:
+        """Shows the run, or answers with it; what holds runs is opened, or closed."""
+        row = self._current
+        if row is None:
             return
-        if entry.state == "damaged":
-            self.app.push_screen(ErrorModal("The run cannot be shown", entry.problem))
+        entry = row.entry
+        if row.is_folder:
+            self._opened ^= {entry.path}
+            self._show()
+        elif not self._can_be_shown(entry):
+            return
         elif self._beside is not None:
             self.dismiss(entry.path)
         elif self._is_shown(entry):
@@ -124,29 +145,25 @@ class HistoryScreen(Screen[Path | None]):
 
     def action_mark(self) -> None:
         """Marks a run for a comparison; a third one takes the place of the first."""
-        entry = self._current
-        if entry is None or self._beside is not None:
+        row = self._current
+        if row is None or row.is_folder or self._beside is not None:
             return
+        entry = row.entry
         if entry.path in self._marked:
-            self._marked.remove(entry.path)
-        else:
-            self._marked = [*self._marked[-1:], entry.path]
+            del self._marked[entry.path]
+        elif self._can_be_shown(entry):
+            self._marked = dict([*self._marked.items()][-1:]) | {entry.path: entry}
         self._show()
 
     def action_compare(self) -> None:
         """The two that are marked, side by side; or the one under the cursor beside the one that is marked."""
-        chosen = list(self._marked)
-        if len(chosen) == 1 and self._current is not None and self._current.path not in chosen:
-            chosen.append(self._current.path)
+        chosen, row = list(self._marked.values()), self._current
+        if len(chosen) == 1 and row is not None and not row.is_folder and row.entry.path not in self._marked:
+            chosen.append(row.entry)
         if len(chosen) != 2:
             self.notify("mark two runs with space first", severity="warning")
-            return
-        one = next((each for each in self._entries if each.path == chosen[0]), None)
-        if one is None:
-            self.notify(f"{chosen[0].name} is not there any more", severity="warning")
-            self._marked.clear()
-            return
-        self.app.show_pair(self._watching(one), chosen[1])
+        elif all(self._can_be_shown(each) for each in chosen):
+            self.app.show_pair(self._watching(chosen[0]), chosen[1].path)
 
     def action_back(self) -> None:
         """Out of the filter, then out of the screen."""
@@ -156,6 +173,19 @@ class HistoryScreen(Screen[Path | None]):
             self.query_one(DataTable).focus()
         elif len(self.app.screen_stack) > 2:
             self.dismiss(None)
+
+    def _can_be_shown(self, entry: RunEntry) -> bool:
+        """If not, why is told."""
+        try:
+            if entry.state == "damaged":
+                raise UsageError(entry.problem)
+            if not entry.path.is_dir():
+                raise UsageError(f"{entry.path} is not there any more", "r reads the list again")
+            require_run(entry.path)
+        except UsageError as error:
+            self.app.push_screen(ErrorModal("The run cannot be shown", str(error), hint=error.hint))
+            return False
+        return True
 
     def _watching(self, entry: RunEntry) -> Watching:
         mode = Mode.ATTACHED if entry.state == "going on" else Mode.REPLAY
@@ -170,35 +200,32 @@ class HistoryScreen(Screen[Path | None]):
         return watching is not None and watching.mode is Mode.OWN and watching.path.resolve() == entry.path.resolve()
 
     @property
-    def _current(self) -> RunEntry | None:
+    def _current(self) -> Row | None:
         table: DataTable[Text] = self.query_one(DataTable)
         if not table.row_count:
             return None
         key = table.coordinate_to_cell_key(Coordinate(table.cursor_row, 0)).row_key.value
-        return next((each for each in self._entries if each.name == key), None)
+        return self._rows.get(str(key))
 
-    def _cannot_read(self, text: str) -> None:
-        self.query_one("#detail", Static).update(f"✖ {text}")
-
-    def _read(self, entries: list[RunEntry]) -> None:
-        self._entries = entries
+    def _read(self, items: list[Item]) -> None:
+        self._items = items
         self._show()
 
     def _show(self) -> None:
         table: DataTable[Text] = self.query_one(DataTable)
         at = self._current
-        wanted = self.query_one("#filter", Input).value.lower().split()
-        shown = [each for each in self._entries if all(word in _searched(each) for word in wanted)]
+        shown = rows_of(self._items, self._opened, self.query_one("#filter", Input).value.lower().split())
+        self._rows = {each.key: each for each in shown}
         table.clear()
         for each in shown:
-            table.add_row(*_row(each, each.path in self._marked, self.app.theme_variables), key=each.name)
-        if at is not None and at in shown:
-            table.move_cursor(row=shown.index(at))
+            table.add_row(*_cells(each, each.entry.path in self._marked, self.app.theme_variables), key=each.key)
+        if at is not None and at.key in self._rows:
+            table.move_cursor(row=list(self._rows).index(at.key))
         if not shown:
             self.query_one("#detail", Static).update(
-                f"no run in {self._folder}/ matches" if self._entries else f"there are no runs in {self._folder}/ yet"
+                f"no run in {self._folder}/ matches" if self._items else f"there are no runs in {self._folder}/ yet"
             )
-        self.query_one("#title", Static).update(self._title(len(shown)))
+        self.query_one("#title", Static).update(self._title(sum(not each.is_folder for each in shown)))
 
     def _title(self, n_shown: int) -> str:
         if self._beside is not None:
@@ -207,24 +234,23 @@ class HistoryScreen(Screen[Path | None]):
         return f"[b]Runs[/b]  {counted(n_shown, 'run')} in {self._folder}/{marked}"
 
 
-def _searched(entry: RunEntry) -> str:
-    return f"{entry.name} {entry.title} {entry.configuration} {entry.verdict or entry.state}".lower()
-
-
-def _row(entry: RunEntry, is_marked: bool, colours: Mapping[str, str]) -> list[Text]:
-    symbol, colour = _VERDICTS.get(entry.verdict or "", ("…" if entry.state == "going on" else "✖", ""))
-    lost = "" if entry.broken_promises is None else f"{entry.broken_promises:,}"
-    done = duration_ms(entry.done_p95_ms, none="none") if entry.state == "done" else ""
-    return [
-        Text("●" if is_marked else " "),
-        Text(entry.name),
-        Text(f"{entry.title} {entry.configuration}".strip()),
-        Text(f"{symbol} {entry.verdict or entry.state}", style=colours.get(colour, "")),
-        Text(lost, justify="right"),
-        Text(done, justify="right"),
-        Text(_age(time.time() - entry.began_s), justify="right"),
-        Text(bytes_of(entry.size_bytes), justify="right"),
-    ]
+def _cells(row: Row, is_marked: bool, colours: Mapping[str, str]) -> list[Text]:
+    entry = row.entry
+    if row.is_folder:
+        runs = counted(len(row.item.members), "run")
+        figures = [Text(row.item.what), Text(runs), Text(), Text()]
+    else:
+        symbol, colour = _VERDICTS.get(entry.verdict or "", ("…" if entry.state == "going on" else "✖", ""))
+        lost = "" if entry.broken_promises is None else f"{entry.broken_promises:,}"
+        done = duration_ms(entry.done_p95_ms, none="none") if entry.state == "done" else ""
+        figures = [
+            Text(f"{entry.title} {entry.configuration}".strip()),
+            Text(f"{symbol} {entry.verdict or entry.state}", style=colours.get(colour, "")),
+            Text(lost, justify="right"),
+            Text(done, justify="right"),
+        ]
+    age, size = _age(time.time() - entry.began_s), bytes_of(entry.size_bytes)
+    return [Text("●" if is_marked else " "), Text(row.name), *figures, Text(age, justify="right"), Text(size, justify="right")]
 
 
 def _age(seconds: float) -> str:

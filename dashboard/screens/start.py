@@ -18,6 +18,7 @@ from dashboard.importing import undisturbed
 from dashboard.offers import Offer
 from dashboard.panels.keybar import KeyBar
 from dashboard.screens.choice import Choice
+from dashboard.unforeseen import in_words
 from harness.durations import show_duration
 from harness.errors import RunError, UsageError
 from harness.wording import counted
@@ -113,14 +114,14 @@ class StartScreen(Screen[None]):
     def _ask(self) -> None:
         assert self.app.offers is not None
         self.app.offers.ask()
-        # Meanwhile: what the form is judged with.
-        with undisturbed():
-            importlib.import_module("harness.commands.asking")
-            importlib.import_module("harness.commands.run")
         try:
+            # Meanwhile: what the form is judged with.
+            with undisturbed():
+                importlib.import_module("harness.commands.asking")
+                importlib.import_module("harness.commands.run")
             offers = self.app.offers.wait()
-        except RunError as error:
-            self.app.call_from_thread(self._cannot_offer, str(error))
+        except Exception as error:  # noqa: BLE001 - it would end the screen, and whoever looks on would not know why
+            self.app.call_from_thread(self._cannot_offer, in_words(error))
             return
         self.app.call_from_thread(self._offer, offers)
 

@@ -21,7 +21,7 @@ from dashboard.options import ScreenOptions
 from harness.evidence import judge_run
 from harness.rundir import RunDir
 from harness.scenario import introduce_scenarios
-from tests.dashboard.frames import HEALTHY, SCISSORS, Simulation, simulate
+from tests.dashboard.simulation import HEALTHY, SCISSORS, Simulation, simulate
 
 RECORDED = Path(__file__).resolve().parents[1] / "findings" / "runs"
 

@@ -22,7 +22,8 @@ from dashboard.themes import VARIABLES, themes
 from dashboard.watching import Mode, Watching
 from harness.control import Command
 from harness.live.frame import Frame, Look
-from tests.dashboard.frames import SCISSORS, Simulation, frame_of, simulate
+from tests.dashboard.frames import frame_of
+from tests.dashboard.simulation import SCISSORS, Simulation, simulate
 
 __all__ = ["Stage"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Input
 
 from dashboard.app import Dashboard
+from dashboard.modals.error import ErrorModal
+from dashboard.refusing import require_run
 from dashboard.screens.compare import CompareScreen
 from dashboard.screens.history import HistoryScreen
 from dashboard.screens.live import LiveScreen
 from dashboard.watching import Mode, Watching
+from harness.errors import UsageError
 
 from .conftest import play, shown, until
 
@@ -33,8 +37,8 @@ async def opened(pilot: Pilot[None], n: int = 2) -> HistoryScreen:
 def test_each_run_stands_there_with_its_verdict(app: Make, runs: dict[str, Path], size: tuple[int, int]) -> None:
     async def script(pilot: Pilot[None]) -> None:
         await opened(pilot)
+        await until(pilot, lambda: "killed" in shown(pilot.app), "the list")
         text = shown(pilot.app)
-        assert "killed" in text
         assert "healthy" in text
         assert "✔ PASS" in text
         if size[0] >= 120:
@@ -90,7 +94,7 @@ def test_two_that_are_marked_are_compared(app: Make, runs: dict[str, Path]) -> N
         await pilot.press("c")
         assert dashboard.screen is screen  # nothing is marked
         await pilot.press("space", "down", "space")
-        assert "2 marked" in shown(dashboard)
+        await until(pilot, lambda: "2 marked" in shown(dashboard), "the marks")
         await pilot.press("c")
         await until(pilot, lambda: isinstance(dashboard.screen, CompareScreen), "the comparison")
         await until(pilot, lambda: all(dashboard.frames), "both runs")
@@ -136,3 +140,70 @@ def test_a_run_without_a_summary_says_so(app: Make, runs: dict[str, Path]) -> No
         await until(pilot, lambda: "unfinished" in shown(pilot.app))
 
     play(app(), script)
+
+
+@pytest.fixture
+def compared(here: Path, judged: dict[str, Path]) -> Path:
+    """A comparison of two runs that kept their rows and one that did not, and a run of no comparison."""
+    path = here / "comparisons" / "email-0102-030405"
+    for block, name, of in ((1, "1-tasks=sync", "healthy"), (1, "2-tasks=async", "killed"), (2, "1-tasks=async", "healthy")):
+        shutil.copytree(judged[of], path / f"block-{block:02d}" / name)
+    (path / "design.json").write_text("{}")
+    (path.parent / "latest").symlink_to(path.name)
+    dropped = path / "block-02" / "1-tasks=async"
+    for rows in dropped.glob("*.rows"):
+        rows.unlink()
+    (dropped / "rows-dropped.txt").write_text("The rows of this run were removed.\n")
+    shutil.copytree(judged["healthy"], here / "runs" / "alone")
+    return path
+
+
+def test_the_runs_of_a_comparison_are_behind_one_row_and_open_and_compare_as_any_other(app: Make, compared: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        screen = await opened(pilot, 2)
+        dashboard, table = pilot.app, screen.query_one(DataTable)
+        assert isinstance(dashboard, Dashboard)
+        await until(pilot, lambda: "▸ email-0102-030405" in shown(dashboard) and "3 runs" in shown(dashboard), "its row")
+        screen.query_one("#filter", Input).value = "async"  # finds what is in it, too
+        await until(pilot, lambda: table.row_count == 3, "the filter")
+        screen.query_one("#filter", Input).value = ""
+        await until(pilot, lambda: table.row_count == 2, "no filter")
+        table.move_cursor(row=next(row for row in range(2) if "email-0102" in str(table.get_row_at(row)[1])))
+        await pilot.press("enter")
+        await until(pilot, lambda: table.row_count == 5, "its members")
+        await until(pilot, lambda: "block-01/2-tasks=async" in shown(dashboard), "its members")
+        await pilot.press("space")  # nothing to compare with: it is no run
+        assert "marked" not in shown(dashboard)
+        for name in ("block-01/1-tasks=sync", "block-01/2-tasks=async"):
+            table.move_cursor(row=next(row for row in range(5) if name in str(table.get_row_at(row)[1])))
+            await pilot.press("space")
+        await until(pilot, lambda: "2 marked" in shown(dashboard), "the marks")
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(dashboard.screen, CompareScreen) and all(dashboard.frames), "the comparison")
+        assert [frame.about.run_id for frame in dashboard.frames if frame] == ["1-tasks=sync", "2-tasks=async"]
+
+    play(app(), script, (120, 36))
+
+
+def test_a_run_without_its_rows_says_where_its_figures_are_instead_of_an_empty_picture(app: Make, compared: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        screen = await opened(pilot, 2)
+        table = screen.query_one(DataTable)
+        screen.query_one("#filter", Input).value = "block-02"
+        await until(pilot, lambda: "block-02" in str(table.get_row_at(table.row_count - 1)[1]), "the filter")
+        table.focus()
+        table.move_cursor(row=1)
+        await pilot.press("enter")
+        await until(pilot, lambda: "The run cannot be shown" in shown(pilot.app), "the error")
+        assert isinstance(pilot.app.screen, ErrorModal)
+        assert "report.html" in shown(pilot.app)
+
+    play(app(), script, (120, 36))
+
+
+def test_what_is_no_run_is_refused_by_name_and_what_holds_runs_names_them(compared: Path, here: Path) -> None:
+    with pytest.raises(UsageError, match=r"email-0102-030405 is no run but holds some: .*block-01/1-tasks=sync, .*block-02"):
+        require_run(Path("comparisons/latest").resolve())
+    with pytest.raises(UsageError, match=r"no events\.jsonl"):
+        require_run(here / "nothing")
+    require_run(compared / "block-01" / "1-tasks=sync")

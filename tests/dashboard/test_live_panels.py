@@ -380,7 +380,7 @@ def test_a_key_that_cannot_work_says_why(frame):
 
 
 def _a_frame():
-    from tests.dashboard.frames import SCISSORS, simulate
+    from tests.dashboard.simulation import SCISSORS, simulate
 
     return frame_of(simulate(SCISSORS), LOOK, 118.0)
 

@@ -25,7 +25,8 @@ from dashboard.watching import Mode, Watching
 from harness.live.frame import Frame, Look, Phase
 
 from .conftest import play, shown, until
-from .frames import SCISSORS, frame_of, simulate
+from .frames import frame_of
+from .simulation import SCISSORS, simulate
 
 Make = Callable[..., Dashboard]
 

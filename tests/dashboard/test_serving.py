@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import subprocess
 import sys
@@ -28,7 +29,12 @@ async def hear(socket: ClientConnection, word: str) -> None:
 
 
 def lookers_on(server: subprocess.Popen[str]) -> list[psutil.Process]:
-    return [each for each in psutil.Process(server.pid).children(recursive=True) if "attach" in each.cmdline()]
+    found = []
+    for each in psutil.Process(server.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it is just ending
+            if "attach" in each.cmdline():
+                found.append(each)
+    return found
 
 
 def test_a_browser_sees_the_run_and_can_do_nothing_to_it(runs: dict[str, Path], here: Path) -> None:

@@ -14,7 +14,8 @@ from dashboard.serving import attach_command, is_own
 from dashboard.story import Story
 from harness.errors import RunError
 from harness.live.frame import Look, Phase
-from tests.dashboard.frames import Simulation, frame_of
+from tests.dashboard.frames import frame_of
+from tests.dashboard.simulation import Simulation
 
 
 def told(run: Simulation, until_s: float, step_s: float = 0.5) -> list[str]:
