@@ -7,7 +7,7 @@ use std::ffi::c_int;
 use std::ptr::null_mut;
 
 use pyo3::exceptions::PyStopIteration;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use pyo3::{Borrowed, ffi, prelude::*};
 
 type Object = *mut ffi::PyObject;
@@ -69,12 +69,12 @@ pub fn call_with<'py>(
 }
 
 /// What a dict has under a name. It is borrowed: to be looked at before anybody else can change the dict.
-pub fn entry<'a, 'py>(dict: &'a Bound<'py, PyDict>, name: &Bound<'py, PyString>) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
+pub fn entry<'a, 'py>(dict: &'a Bound<'py, PyDict>, name: &Bound<'py, PyAny>) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
     // SAFETY: live objects; null is either an error or nothing.
     unsafe {
         let found = ffi::PyDict_GetItemWithError(dict.as_ptr(), name.as_ptr());
         if found.is_null() {
-            return PyErr::take(dict.py()).map_or(Ok(None), Err);
+            return if ffi::PyErr_Occurred().is_null() { Ok(None) } else { Err(PyErr::fetch(dict.py())) };
         }
         Ok(Some(Borrowed::from_ptr(dict.py(), found)))
     }

@@ -114,9 +114,9 @@ impl Exchange {
     /// Reads the client's operation id, if it has sent one and it is not known.
     fn find_op(&self, py: Python<'_>) -> PyResult<()> {
         if self.op.get(py) == 0
-            && let Some(scope) = self.scope.copy(py)
+            && let Some(scope) = self.scope.lend(py)
         {
-            let found = op_in(scope.bind(py))?;
+            let found = op_in(&scope)?;
             self.op.set(py, found);
         }
         Ok(())
@@ -177,12 +177,12 @@ impl Exchange {
         else {
             return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine"));
         };
-        let (app, scope, receive, send) = (app.bind(py), scope.bind(py), receive.bind(py), send.bind(py));
-        if hooks.is_usual(py, scope)? {
+        let (app, scope, receive, send) = (app.into_bound(py), scope.into_bound(py), receive.into_bound(py), send.into_bound(py));
+        if hooks.is_usual(py, &scope)? {
             this.sheet.get().count_request(py);
             this.token.set(py, Some(hooks.current.set(exchange)?.unbind()));
             let send = ANSWER.bound_to(exchange)?;
-            return match call4(original.bind(py), [app, scope, receive, &send]) {
+            return match call4(original.bind(py), [&app, &scope, &receive, &send]) {
                 Ok(coroutine) => Ok((Stage::Own, coroutine.unbind())),
                 Err(error) => {
                     Self::leave(exchange, Some(&error));
@@ -192,7 +192,7 @@ impl Exchange {
         }
         this.scope.set(py, None);
         this.send.set(py, None);
-        Ok((Stage::Through, call4(slow.bind(py), [app, scope, receive, send])?.unbind()))
+        Ok((Stage::Through, call4(slow.bind(py), [&app, &scope, &receive, &send])?.unbind()))
     }
 
     /// One step of what is awaited. None: it is over.
@@ -268,8 +268,8 @@ impl Exchange {
         if let Err(error) = Self::look_at(exchange, message) {
             hooks(py)?.trouble(py, "an answer", &error);
         }
-        match exchange.get().send.copy(py) {
-            Some(send) => call1(&send.into_bound(py), message),
+        match exchange.get().send.lend(py) {
+            Some(send) => call1(&send, message),
             None => call1(hooks(py)?.sent_too_late.bind(py), message),
         }
     }

@@ -90,6 +90,11 @@ impl<T> Held<Option<Py<T>>> {
         self.peek(py, |object| object.as_ref().map(|object| object.clone_ref(py)))
     }
 
+    /// One more reference, for those who keep it no longer than their token.
+    pub fn lend<'py>(&self, py: Python<'py>) -> Option<Bound<'py, T>> {
+        self.copy(py).map(|object| object.into_bound(py))
+    }
+
     /// Whether there is one.
     pub fn is_some(&self, py: Python<'_>) -> bool {
         self.peek(py, Option::is_some)
@@ -129,15 +134,6 @@ impl<T> Few<T> {
             Self::None => Self::None,
             Self::One(one) => Self::One(one.clone_ref(py)),
             Self::List(list) => Self::List(list.clone_ref(py)),
-        }
-    }
-
-    /// The objects.
-    pub fn objects(self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        match self {
-            Self::None => Vec::new(),
-            Self::One(one) => vec![one.into_any()],
-            Self::List(list) => list.bind(py).iter().map(Bound::unbind).collect(),
         }
     }
 }

@@ -79,11 +79,11 @@ impl Hooks {
     ///
     /// The loop that runs in this thread could be asked for, but asyncio asks the kernel for the process's number to tell.
     pub fn is_usual(&self, py: Python<'_>, scope: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Some(is_running) = self.is_running.copy(py) else { return Ok(false) };
+        let Some(is_running) = self.is_running.lend(py) else { return Ok(false) };
         Ok(is_http(scope)?
             && self.thread.get(py) == this_thread()
             && self.current.get(py)?.is_none()
-            && call0(is_running.bind(py))?.is_truthy()?)
+            && call0(&is_running)?.is_truthy()?)
     }
 
     /// What kind of message has that name.
@@ -368,39 +368,56 @@ impl Hooks {
     fn accept_all(&self, exchange: &Bound<'_, Exchange>, made: Few<PyAny>) -> PyResult<()> {
         let py = exchange.py();
         let this = exchange.get();
-        let sheet = this.sheet.get();
         let accepted = now();
         let op = this.op_number(py)?;
         this.made.set(py, Few::None);
         this.carried.set(py, made.copy(py));
-        for (index, task) in made.objects(py).into_iter().enumerate() {
-            let func = task.getattr(py, intern!(py, "func"))?.into_bound(py);
-            let is_async = task.getattr(py, intern!(py, "is_async"))?.is_truthy(py)?;
-            let row = Bound::new(py, TaskRow::of(exchange.clone().unbind(), task))?;
-            this.rows.push(py, row.clone().unbind())?;
-            if index >= MOST {
-                sheet.page.call_method0(py, intern!(py, "count_unwritten"))?;
-                continue;
+        match made {
+            Few::None => Ok(()),
+            Few::One(task) => self.accept(exchange, 0, &task.into_bound(py), op, accepted),
+            Few::List(tasks) => {
+                tasks.bind(py).iter().enumerate().try_for_each(|(index, task)| self.accept(exchange, index, &task, op, accepted))
             }
-            let number: u64 = match self.known(py, sheet, &func)? {
-                Some(number) => number,
-                None => sheet.page.call_method1(py, intern!(py, "number_of"), (func,))?.extract(py)?,
-            };
-            let kind = if is_async { ASYNC } else { DEF };
-            let meta = index as u64 | number << 16 | kind << 32 | 1 << 40;
-            if !sheet.writes() {
-                continue;
-            }
-            let Some((position, cell)) = sheet.claim(py) else {
-                // The file has to grow, which takes a lock and a while.
-                sheet.page.call_method1(py, intern!(py, "claim"), (row, op, meta, accepted))?;
-                continue;
-            };
-            cell[word::META].store(meta, Ordering::Relaxed);
-            cell[word::ACCEPTED].store(accepted, Ordering::Relaxed);
-            cell[word::OP].store(op, Ordering::Release);
-            row.get().is_at(py, position, cell);
         }
+    }
+
+    fn accept(
+        &self,
+        exchange: &Bound<'_, Exchange>,
+        index: usize,
+        task: &Bound<'_, PyAny>,
+        op: u64,
+        accepted: u64,
+    ) -> PyResult<()> {
+        let py = exchange.py();
+        let this = exchange.get();
+        let sheet = this.sheet.get();
+        let func = task.getattr(intern!(py, "func"))?;
+        let is_async = task.getattr(intern!(py, "is_async"))?.is_truthy()?;
+        let row = Bound::new(py, TaskRow::of(exchange.clone().unbind(), task.clone().unbind()))?;
+        this.rows.push(py, row.clone().unbind())?;
+        if index >= MOST {
+            sheet.page.call_method0(py, intern!(py, "count_unwritten"))?;
+            return Ok(());
+        }
+        let number: u64 = match self.known(py, sheet, &func)? {
+            Some(number) => number,
+            None => sheet.page.call_method1(py, intern!(py, "number_of"), (func,))?.extract(py)?,
+        };
+        let kind = if is_async { ASYNC } else { DEF };
+        let meta = index as u64 | number << 16 | kind << 32 | 1 << 40;
+        if !sheet.writes() {
+            return Ok(());
+        }
+        let Some((position, cell)) = sheet.claim(py) else {
+            // The file has to grow, which takes a lock and a while.
+            sheet.page.call_method1(py, intern!(py, "claim"), (row, op, meta, accepted))?;
+            return Ok(());
+        };
+        cell[word::META].store(meta, Ordering::Relaxed);
+        cell[word::ACCEPTED].store(accepted, Ordering::Relaxed);
+        cell[word::OP].store(op, Ordering::Release);
+        row.get().is_at(py, position, cell);
         Ok(())
     }
 
@@ -409,7 +426,7 @@ impl Hooks {
             return Ok(None);
         }
         let functions = sheet.functions.bind(py).cast::<PyDict>()?;
-        functions.get_item(func)?.map(|number| number.extract()).transpose()
+        entry(functions, func)?.map(|number| number.extract()).transpose()
     }
 }
 
