@@ -93,6 +93,9 @@ $(ACCELERATOR): $(PROBE_RUST) server/Cargo.toml server/Cargo.lock | .make/env
 	@echo "make: building server._native (the first time about a minute)"
 	@PIP_CONSTRAINT=$(abspath constraints.txt) VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked \
 		>.make/build.log 2>&1 || { cat .make/build.log >&2; exit 1; }
+	@# So that the first start need not: the sources of the screen take 0.2 s to compile.
+	@$(BIN)/python -m compileall -q -l server
+	@$(BIN)/python -m compileall -q scenarios harness dashboard
 	@touch $@
 
 wheel: .make/built

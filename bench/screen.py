@@ -58,7 +58,7 @@ class Measured:
 def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iterator[str]:
     """Attached to a run that goes on: fresh screens at each size."""
     seconds = 5.0 if settings.rounds == 1 else 20.0
-    rounds = 2 if settings.rounds == 1 else 5
+    rounds = 2 if settings.rounds == 1 else 9
     yield title(f"screen: attached to a run of {RATE_PER_S:,} requests/s, 4 pictures a second")
     yield f"  {'size':<9}{'CPU %':>6}{'KiB/s':>7}{'loop lag ms: p99, max':>23}{'key to paint ms: p50, p99':>27}{'MiB':>6}"
     needed_s = len(SIZES) * (2 * seconds + 4 * rounds + 60)
@@ -71,8 +71,8 @@ def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iter
             lags, keys = f"{found.lag_p99_ms:.1f}, {found.lag_max_ms:.0f}", f"{found.key_p50_ms:.0f}, {found.key_p99_ms:.0f}"
             line = f"  {found.size:<9}{100 * found.cpu_share:>6.1f}{found.kib_per_s:>7.0f}"
             yield f"{line}{lags:>23}{keys:>27}{found.rss_mib:>6.0f}"
-            paint_s, figures_s = statistics.median(found.first_paint_s), statistics.median(found.first_figures_s)
-            yield f"           from its start to the first picture {paint_s:.2f} s, to the first figures {figures_s:.2f} s;"
+            yield f"           from its start to the first picture {spread(found.first_paint_s)},"
+            yield f"           to the first figures {spread(found.first_figures_s)} ({rounds} starts: median, range)"
             yield f"           from `?` to the help {found.help_p50_ms:.0f} ms"
             if settings.rounds > 1:
                 results["findings"] += _findings(found)
@@ -103,6 +103,9 @@ def _has_load(path: Path) -> bool:
 
 def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, rounds: int) -> Measured:
     paints, figures = [], []
+    with screen_over(path, columns, rows) as terminal:  # the first start after a change compiles what was changed
+        terminal.wait_for(LIVE_TEXT)
+        terminal.end("q")
     for _ in range(rounds):
         with screen_over(path, columns, rows) as terminal:
             paints.append(terminal.wait_for(FIRST_TEXT) - terminal.began_s)
@@ -152,12 +155,22 @@ def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...]) -> list[f
 
 
 def screen_over(path: Path, columns: int, rows: int, *program: str, options: Sequence[str] = ("--fps", "4")) -> Terminal:
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SSH_", "TEXTUAL", "AFTERLOAD_", "NO_COLOR"))
-    }
-    env |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *(program or ("-m", "dashboard")), "attach", str(path), *options]
-    return Terminal(command, columns, rows, env=env, cwd=ROOT)
+    command = [*(program or ("-m", "dashboard")), "attach", str(path), *options]
+    return in_terminal(command, columns, rows)
+
+
+def in_terminal(arguments: Sequence[str], columns: int, rows: int, *, root: Path = ROOT, cwd: Path = ROOT) -> Terminal:
+    """Python with these arguments, as of somebody who has set nothing; `root`: of which checkout."""
+    # Compiled sources are kept, as they are where afterload is installed.
+    left_out = ("SSH_", "TEXTUAL", "AFTERLOAD_", "NO_COLOR", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    env |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PYTHONPATH": str(root)}
+    return Terminal([sys.executable, *arguments], columns, rows, env=env, cwd=cwd)
+
+
+def spread(values_s: Sequence[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values_s):.2f} s ({min(values_s):.2f} to {max(values_s):.2f})"
 
 
 def _share(ordered: list[float], share: float) -> float:

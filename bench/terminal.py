@@ -71,13 +71,14 @@ class Terminal:
         """What somebody types."""
         os.write(self._outside, keys.encode())
 
-    def wait_for(self, text: str, within_s: float = 60.0) -> float:
+    def wait_for(self, text: str | re.Pattern[bytes], within_s: float = 60.0) -> float:
         """Until `text` has been written since `forget`: when, on the monotonic clock."""
-        wanted, until_s = text.encode(), time.monotonic() + within_s
+        wanted = text if isinstance(text, re.Pattern) else re.compile(re.escape(text.encode()))
+        until_s = time.monotonic() + within_s
         with self._lock:
-            while wanted not in self._text:
+            while not wanted.search(self._text):
                 left_s = until_s - time.monotonic()
-                if left_s <= 0 or (self._is_over and wanted not in self._text):
+                if left_s <= 0 or self._is_over:
                     last = self._text[-2000:].decode(errors="replace")
                     raise RunError(f"the screen did not show {text!r} within {within_s:g} s; what it wrote last:\n{last}")
                 self._lock.wait(left_s)
@@ -93,6 +94,10 @@ class Terminal:
         cpu_s, n_bytes, began_s = self._cpu_s(), self._n_bytes, time.monotonic()
         time.sleep(seconds)
         return Used(self._cpu_s() - cpu_s, self._n_bytes - n_bytes, time.monotonic() - began_s)
+
+    def used_s(self) -> float:
+        """The processor time of the program itself, since its start."""
+        return self._cpu_s()
 
     def rss_mib(self) -> float:
         """Resident memory."""

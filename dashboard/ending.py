@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from dashboard.child import RunChild
 from dashboard.options import is_in_browser
 from dashboard.watching import Mode, Watching
 
 if TYPE_CHECKING:
+    from dashboard.child import RunChild
     from harness.schema import Summary
 
 __all__ = ["cleared", "is_there", "restored", "tell_end"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from dashboard.importing import undisturbed
 from harness.live.frame import Frame, Look
 
 __all__ = ["Following", "Follows", "Looks", "MakeFollower", "followed"]
@@ -39,13 +39,8 @@ class MakeFollower(Protocol):
 def followed(path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Follows:
     """A `Follower`. Raises UsageError if there is no such run."""
     if "harness.live.follower" not in sys.modules:
-        # As in showing.py: there is next to no garbage while it is imported, and what was imported stays.
-        gc.disable()
-        try:
+        with undisturbed():
             importlib.import_module("harness.live.follower")
-            gc.freeze()
-        finally:
-            gc.enable()
     from harness.live.follower import Follower  # when there is a picture
 
     return Follower(path, tell=tell, every_s=every_s)

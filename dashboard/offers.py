@@ -1,4 +1,4 @@
-"""The scenarios that there are to choose from, asked for as early as possible: it takes as long as starting the screen does."""
+"""The scenarios to choose from. Asked for early where somebody will choose: to answer takes longer than to make a screen."""
 
 from __future__ import annotations
 
@@ -53,14 +53,21 @@ def offers_of(introduced: Sequence[dict[str, Any]]) -> list[Offer]:
 
 
 class Offers:
-    """Asks in a thread; whoever needs the answer waits for it."""
+    """Asks in a thread, once; whoever needs the answer waits for it."""
 
     def __init__(self) -> None:
         self._answer: Future[list[Offer]] = Future()
-        Thread(target=self._ask, name="offers", daemon=True).start()
+        self._is_asked = False
+
+    def ask(self) -> None:
+        """Begins to, unless that has been done."""
+        if not self._is_asked:
+            self._is_asked = True
+            Thread(target=self._ask, name="offers", daemon=True).start()
 
     def wait(self) -> list[Offer]:
         """The scenarios. Raises RunError if they can't be asked for."""
+        self.ask()
         return self._answer.result()
 
     @property
@@ -71,7 +78,7 @@ class Offers:
 
     def _ask(self) -> None:
         try:
-            # Here, in the thread: where a run is followed nobody has asked, and nobody waits for the import.
+            # Here, in the thread: where a run is followed nobody has asked yet, and nobody waits for the import.
             from harness.scenario import introduce_scenarios
 
             self._answer.set_result(offers_of(introduce_scenarios()))

@@ -57,13 +57,13 @@ def options_for(
     env: Mapping[str, str] | None = None,
     encoding: str | None = None,
     is_live: bool = True,
-    n_cpus: int | None = None,
+    n_cpus: float | None = None,
 ) -> ScreenOptions:
     """The options given, and for the rest what suits the terminal; of a run that goes on (`is_live`) also the machine."""
     env = os.environ if env is None else env
     is_slow = any(env.get(name) for name in ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"))
     can_braille = _encoding(env, encoding).lower().replace("-", "").startswith("utf8")
-    is_crowded = is_live and (n_cpus or len(os.sched_getaffinity(0))) <= FEW_CPUS
+    is_crowded = is_live and (n_cpus or _n_cpus()) <= FEW_CPUS
     usual = FEW_CPUS_FPS if is_crowded else SLOW_FPS if is_slow else DEFAULT_FPS
     return ScreenOptions(
         fps=fps or usual,
@@ -74,6 +74,17 @@ def options_for(
         is_slow_line=is_slow,
         keys=keys,
     )
+
+
+def _n_cpus() -> float:
+    """That this process may use: a control group may allow less than there are."""
+    n_cpus = len(os.sched_getaffinity(0))
+    if n_cpus <= FEW_CPUS:
+        return n_cpus
+    from harness.host import Host  # where it makes a difference
+
+    quota = Host().cpu_quota
+    return n_cpus if quota is None else min(n_cpus, quota)
 
 
 def has_screen(stdin: TextIO, stderr: TextIO, env: Mapping[str, str]) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
 
 from dashboard.ending import cleared, restored, tell_end
+from dashboard.importing import undisturbed
 from dashboard.offers import Offers
 from dashboard.options import ScreenOptions, has_screen, is_in_browser
 from dashboard.watching import Watching
@@ -25,18 +25,16 @@ def show(options: ScreenOptions, *, watching: Watching | None = None, arguments:
 
         return show_plainly(options, watching, arguments)
     with restored(sys.stdin, os.environ):
-        # Asked now: it takes about as long as importing the rest.
         offers = None if options.read_only else Offers()
+        if offers is not None and watching is None and arguments is None:
+            # Somebody will choose: asked now, since it takes longer than importing the rest.
+            offers.ask()
         if options.is_slow_line:
             os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-        # There is next to no garbage while everything is imported, and looking for it takes a sixth of the start.
-        gc.disable()
-        from dashboard.app import Dashboard
+        with undisturbed():
+            from dashboard.app import Dashboard
 
-        app = Dashboard(options, watching=watching, offers=offers, arguments=arguments, handles_signals=True)
-        # What was imported stays: to go through all of it again and again would stop the screen for 100 ms at a time.
-        gc.freeze()
-        gc.enable()
+            app = Dashboard(options, watching=watching, offers=offers, arguments=arguments, handles_signals=True)
         with cleared(sys.stderr, os.environ):
             app.run()
     if is_in_browser(os.environ):

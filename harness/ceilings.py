@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from harness.calibration import Calibration, calibrate, keep, recorded, usable_cores
 from harness.errors import RunError, UsageError
+from harness.wording import share as in_percent
 
 __all__ = ["SAFE_SHARE", "calibrate_now", "known_ceiling"]
 
@@ -41,7 +42,7 @@ def known_ceiling(peak_per_s: float | None, processes: int, *, insist: bool, say
         _refuse(found, peak_per_s)
     if share > SAFE_SHARE:
         say(
-            f"note: {peak_per_s:,.0f} requests/s are {share:.0%} of what {_generator(found)} can send here"
+            f"note: {peak_per_s:,.0f} requests/s are {in_percent(share)} of what {_generator(found)} can send here"
             f" ({found.ceiling_per_s:,.0f}/s): it may be late, and what it cannot send in time is shed"
         )
     return found

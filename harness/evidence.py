@@ -27,9 +27,11 @@ from harness.model import (
     Fault,
     Figure,
     GeneratorReport,
+    LoadChanged,
     Note,
     ScenarioCheck,
     SurvivingProcess,
+    Throttling,
     UsersReport,
 )
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
@@ -85,6 +87,8 @@ def read_evidence(rundir: RunDir) -> Evidence:
             f"{rundir.path} cannot be judged: its events, plan or scenario are not as they are written: {what}",
             "were they changed, or written by another version?",
         ) from error
+    if last_of(events, "end") is None:
+        found = replace(found, load_end_ns=_last_sent_ns(found))
     problems = [*found.problems, *unreadable]
     problems += _missing_ends(events, found, is_whole=not problems)
     counted = counted_of(rundir, float(plan["warm_up_s"]), problems)
@@ -115,7 +119,7 @@ def evidence_of(
     return Evidence(
         run_tag=run["run_tag"],
         load_start_ns=load["load_start_ns"] if load else run["t_ns"],
-        load_end_ns=changes[-1].load_end_ns if changes else load["load_end_ns"] if load else run["t_ns"],
+        load_end_ns=_load_end_ns(events, load, changes) if load else run["t_ns"],
         planned_requests=changes[-1].planned if changes else load["planned"] if load else 0,
         expectation=Expectation(
             **scenario["expects"],
@@ -127,7 +131,10 @@ def evidence_of(
         boots=_boots(events, tasks),
         faults=_faults(events),
         generators=[
-            GeneratorReport(**{key: value for key, value in event.items() if key not in {"t_ns", "event"}})
+            GeneratorReport(
+                **{key: value for key, value in event.items() if key not in {"t_ns", "event", "stalls"}},
+                stalls=tuple((float(from_s), float(length_s)) for from_s, length_s in event.get("stalls", ())),
+            )
             for event in events
             if event["event"] == "load_done"
         ],
@@ -153,10 +160,29 @@ def evidence_of(
         interrupted_by=interrupted["signal"] if interrupted else None,
         gauges=next((file for file in files if file.kind is Kind.GAUGES), None),
         machine=next((file for file in files if file.kind is Kind.MACHINE), None),
+        throttling=_throttling(last_of(events, "throttled")),
         problems=[event["text"] for event in events if event["event"] == "problem"],
         scenario=scenario["name"],
         effect_names=tuple(scenario.get("effects", ())),
     )
+
+
+def _load_end_ns(events: Sequence[Mapping[str, Any]], load: Mapping[str, Any], changes: Sequence[LoadChanged]) -> int:
+    """When it was to end; or earlier, if something else came between: an interrupt, a death, a load shape that was over."""
+    meant_ns: int = changes[-1].load_end_ns if changes else load["load_end_ns"]
+    over = (int(each["t_ns"]) for each in events if each["event"] == "phase" and each["name"] in {"drain", "stop"})
+    over_ns = next((t_ns for t_ns in over if t_ns > load["t_ns"]), meant_ns)
+    return max(min(meant_ns, over_ns), int(load["load_start_ns"]))
+
+
+def _last_sent_ns(found: Evidence) -> int:
+    """When a load ended whose session did not live to tell."""
+    sent = [int(file.rows["sent_ns"].max()) for file in found.requests if len(file.rows)]
+    return max(min(found.load_end_ns, max(sent, default=found.load_end_ns)), found.load_start_ns)
+
+
+def _throttling(event: Mapping[str, Any] | None) -> Throttling | None:
+    return None if event is None else Throttling(event["times"], event["period_ns"], event["over_ns"])
 
 
 def _missing_ends(events: list[dict[str, Any]], found: Evidence, *, is_whole: bool) -> list[str]:

@@ -59,7 +59,9 @@ class _Reader:
     def fault(self) -> FaultPlan:
         name, kind, value = self._what()
         if not self._take("@"):
-            raise self._refused("here follows when", ["@ and a time or a condition", *(["= and a value"] if kind.value else [])])
+            raise self._refused(
+                "it does not say when", ["@ and a time or a condition", *(["= and a value"] if kind.value else [])]
+            )
         at_s, condition = self._when()
         length_s = self._length(name, kind, f"{name}@6s+2s")
         every_s, count, not_before_s = None, None, 0.0
@@ -67,7 +69,7 @@ class _Reader:
             if self._keyword("every"):
                 every_s = self._positive("how often")
                 if found := self._match(re.compile(r"x\s*(?=\d)")):
-                    count = self._number("how many times", 1, 1000) if found else None
+                    count = self._number("the number of times", 1, 1000) if found else None
         elif self._keyword("after"):
             not_before_s = self._time("from when on the condition counts")
         self._skip()
@@ -93,13 +95,13 @@ class _Reader:
     def _value(self, name: str, kind: FaultKind) -> float | str:
         match kind.value:
             case "threads" | "processes":
-                return self._number(f"how many {kind.value}", 1, _MOST[kind.value])
+                return self._number(f"the number of {kind.value}", 1, _MOST[kind.value])
             case "duration":
                 return self._positive("how much later" if kind.signal is None else "how long it may take")
             case "signal":
-                return self._one_of(_SIGNALS, "which signal")
+                return self._one_of(_SIGNALS, "a signal")
             case "whose":
-                return self._one_of(_WHOSE, "whose disk")
+                return self._one_of(_WHOSE, "whose disk it is")
         self._at -= 1
         others = ", ".join(f"{each}={_example(other)}" for each, other in KINDS.items() if other.value)
         raise self._refused(f"{name} takes no value", ["@ and a time or a condition", f"a kind that takes one: {others}"])
@@ -111,7 +113,7 @@ class _Reader:
         begin = self._at
         found = self._peek(_WORD)
         if not found:
-            raise self._refused("here follows when", [_A_TIME, f"one of {', '.join(GAUGES)} with a limit (backlog>500)"])
+            raise self._refused("it does not say when", [_A_TIME, f"one of {', '.join(GAUGES)} with a limit (backlog>500)"])
         if found[0] not in GAUGES:
             allowed = [_A_TIME, f"one of {', '.join(GAUGES)} with a limit (backlog>500)"]
             raise self._refused(f"{found[0]!r} is neither a time nor a gauge{_near(found[0], GAUGES)}", allowed)
@@ -167,7 +169,7 @@ class _Reader:
         self._skip()
         found = self._peek(_COUNT)
         if not found or not least <= int(found[0].replace("_", "")) <= most:
-            raise self._refused(what, [f"a whole number from {least} to {most:,}"])
+            raise self._refused(f"{what} is missing or out of range", [f"a whole number from {least} to {most:,}"])
         self._at = found.end()
         return int(found[0].replace("_", ""))
 
@@ -177,7 +179,7 @@ class _Reader:
         if found and found[0] in names:
             self._at = found.end()
             return found[0]
-        given = f"{found[0]!r} is not {what}" if found else f"here follows {what}"
+        given = f"{found[0]!r} is not {what}" if found else f"{what} is missing"
         raise self._refused(given + _near(found[0] if found else "", names), [f"one of {', '.join(names)}"])
 
     # Characters.

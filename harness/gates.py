@@ -21,7 +21,7 @@ from harness.figures import Figure, figure_of, limit_of, read
 from harness.grouping import NEVER_NS
 from harness.intervals import Value, nothing, result_of, worst_of
 from harness.model import Evidence
-from harness.noise import Noise
+from harness.noise import NOISY_SHARE, Noise
 from harness.pending import bounded
 from harness.rows import Outcome
 from harness.samples import Bounds, Sample, Samples, bounds_of, least_to_bound, least_to_measure
@@ -72,6 +72,12 @@ _SLOWED: Final = frozenset(
 """Figures of the whole run that noise makes larger."""
 
 _QUIETER: Final = ": run it where nothing else does, or take it as it is with --allow noise"
+_HELD: Final = "the load generator was late or stood still"
+_FREER: Final = ": send fewer, from more processes (--processes), or take it as it is with --allow noise"
+
+
+def _were(number: int, of: int) -> str:
+    return f"{number:,} of {counted(of, 'value')} {'was' if number == 1 else 'were'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +218,14 @@ class _Judge:
         return "; ".join(causes)
 
     def _noise_in(self, found: Bounds) -> str:
-        if not found.n_noisy:
-            return ""
-        why = self._slowed or self._noise_words()
-        return f"{found.n_noisy:,} of {found.n:,} values were measured while {why}{_QUIETER}"
+        causes = []
+        if found.n_noisy:
+            why = self._slowed or self._noise_words()
+            causes.append(f"{_were(found.n_noisy, found.n)} measured while {why}{_QUIETER}")
+        # What others do is most often why the generator is late as well, and told once.
+        if found.n_held > found.n_noisy:
+            causes.append(f"{_were(found.n_held, found.n)} measured while {_HELD}{_FREER}")
+        return "; ".join(causes)
 
     def _noise_words(self) -> str:
         noise = self._noise
@@ -341,17 +351,19 @@ class _Judge:
         if "noise" in self._allowed or value.measured is None or math.isinf(value.measured):
             return value
         if span is None:
-            is_noisy = self._noise.is_noisy
+            is_noisy, is_held = self._noise.is_noisy, False
         else:
-            is_noisy = bool(self._noise.covers(np.array([span.from_ns]), np.array([span.until_ns - span.from_ns]))[0])
-        if not is_noisy and not self._slowed:
+            when = np.array([span.from_ns]), np.array([span.until_ns - span.from_ns])
+            is_noisy = bool(self._noise.covers(*when)[0])
+            is_held = self._samples.stalled.share_of(span.from_ns, span.until_ns) >= NOISY_SHARE
+        if not is_noisy and not is_held and not self._slowed:
             return value
-        why = f"it was measured while {self._slowed or self._noise_words()}{_QUIETER}"
+        why = f"{self._slowed or self._noise_words()}{_QUIETER}" if is_noisy or self._slowed else f"{_HELD}{_FREER}"
         return dataclasses.replace(
             value,
             low=value.low if low is None else min(low, value.low),
             high=value.high if high is None else max(high, value.high),
-            noise=why,
+            noise=f"it was measured while {why}",
         )
 
     def _at_s(self, instant_ns: int) -> float:

@@ -9,7 +9,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Host"]
+__all__ = ["Host", "Throttled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """A control group with a quota: how often it has been stopped so far for the rest of a period."""
+
+    times: int  # periods in which it had used its share
+    period_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,22 @@ class Host:
             if used.isdigit() and period.isdigit() and int(period):
                 quotas.append(int(used) / int(period))
         return min((each for each in quotas if each is not None), default=None)
+
+    @property
+    def throttled(self) -> Throttled | None:
+        """Of all groups from its own up the one that was stopped most often; None: none has a quota."""
+        found = []
+        for folder in self._folders("cpu"):
+            _, _, period = self._text(folder / "cpu.max").partition(" ")
+            if self._text(folder / "cpu.cfs_quota_us").isdigit():
+                period = self._text(folder / "cpu.cfs_period_us")
+            elif _quota(self._text(folder / "cpu.max")) is None:
+                continue
+            counted = dict(line.split(" ", 1) for line in self._text(folder / "cpu.stat").splitlines() if " " in line)
+            times = counted.get("nr_throttled", "")
+            if times.isdigit() and period.isdigit():
+                found.append(Throttled(int(times), int(period) * 1000))
+        return max(found, key=lambda each: each.times, default=None)
 
     @property
     def memory_limit_bytes(self) -> int | None:

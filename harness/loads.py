@@ -36,6 +36,7 @@ _REPORTED = (
     "ceiling_per_s",
     "stalled_s",
     "longest_stall_s",
+    "stalls",
     "exit_status",
     "machine",
     "clock_uncertainty_ms",

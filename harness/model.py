@@ -114,6 +114,20 @@ class LoadChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttling:
+    """That the control group of the run had used its quota while load was sent, and was stopped for the rest of a period."""
+
+    times: int
+    period_ns: int
+    over_ns: int  # from the first request to the last answer
+
+    @property
+    def share(self) -> float:
+        """Of the periods, those in which it was stopped."""
+        return min(self.times * self.period_ns / self.over_ns, 1.0) if self.over_ns > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """What the scenario promises for each acknowledged request."""
 
@@ -156,6 +170,7 @@ class GeneratorReport:
     overdue: int = 0  # of those shed: they could not be sent in time; of the others, too many were in flight
     stalled_s: float = 0.0  # in all, for which its loop stood still for more than 20 ms: no processor, or too much to do
     longest_stall_s: float = 0.0
+    stalls: Sequence[tuple[float, float]] = ()  # each: from when on, after load start, and how long; in s, until the last answer
     machine: str | None = None  # the load machine where it ran; None: the one that measures
     clock_uncertainty_ms: float | None = None  # of what compares its clock with ours; None: it is ours
 
@@ -220,7 +235,7 @@ class Evidence:
 
     run_tag: int  # upper 31 bits of every op of this run: op >> 32
     load_start_ns: int
-    load_end_ns: int  # the last request was due
+    load_end_ns: int  # the last request was due, or would have been: where the load was cut short, when that was
     planned_requests: int
     expectation: Expectation
     requests: Sequence[RowFile]
@@ -243,6 +258,7 @@ class Evidence:
     interrupted_by: str | None = None  # "SIGINT", "SIGTERM": the run was cut short
     gauges: RowFile | None = None
     machine: RowFile | None = None  # None: nobody looked at what else it did
+    throttling: Throttling | None = None  # None: no quota, or nobody looked
     scenario: str = ""  # its name
     effect_names: Sequence[str] = ()  # what the effect of each task is called, in the plural, by the task's index
     check: ScenarioCheck | None = None  # None: it was not asked
@@ -254,7 +270,14 @@ class Evidence:
     def ended_by_hand(self) -> bool:
         """Whether somebody ended the load before its time."""
         was_stopped = any(each.do == "stop" and each.landed_ns is not None for each in self.steered)
-        return was_stopped or (self.planned_end_ns is not None and self.load_end_ns < self.planned_end_ns)
+        return was_stopped or (self.planned_end_ns is not None and self.meant_end_ns < self.planned_end_ns)
+
+    @property
+    def meant_end_ns(self) -> int:
+        """When the load was to end, as it was last changed, whatever cut it short."""
+        if self.load_changes:
+            return self.load_changes[-1].load_end_ns
+        return self.load_end_ns if self.planned_end_ns is None else self.planned_end_ns
 
     def death_ns(self, boot: int, pid: int) -> int | None:
         """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""

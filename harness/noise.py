@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from harness.model import Evidence
 from harness.rows import Rows
+from harness.stretches import Stretches
+from harness.wording import share
 
-__all__ = ["NOISY_SHARE", "Noise", "noise_of"]
+__all__ = ["AFTER_NS", "NOISY_SHARE", "Noise", "noise_of"]
 
 STEAL_SHARE: Final = 0.05
 """Of the machine's processors, stolen. It is counted only while somebody here wanted to run: each part of it is a delay."""
@@ -68,33 +70,17 @@ class Noise:
 
     def words(self) -> str:
         """Who took the processors, over all of the measured time."""
-        others = f"others used {self.other_share:.0%} of the processors"
-        stolen = f"{self.steal_share:.0%} of the processors' time was stolen"
+        others = f"others used {share(self.other_share)} of the processors"
+        stolen = f"{share(self.steal_share)} of the processors' time was stolen"
         is_stolen, is_used = self.steal_share >= WORTH_TELLING, self.other_share >= self.steal_share
         return " and ".join([*([others] if is_used else []), *([stolen] if is_stolen or not is_used else [])])
 
     def covers(self, instants_ns: NDArray[np.int64], lengths_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of these times, each from an instant and so long, touch a noisy interval."""
-        stretches = self._stretches()
-        if not stretches:
+        if not self.noisy.any():
             return np.zeros(len(instants_ns), np.bool_)
-        starts, ends = np.array(stretches).T
-        # The first stretch that ends after the instant: it is touched, or none is.
-        first = np.searchsorted(ends, instants_ns, side="right")
-        last_ns = instants_ns + np.minimum(lengths_ns, np.iinfo(np.int64).max - instants_ns)
-        touched: NDArray[np.bool_] = (first < len(ends)) & (starts[np.minimum(first, len(ends) - 1)] <= last_ns)
-        return touched
-
-    def _stretches(self) -> list[tuple[int, int]]:
-        """Noisy intervals and their aftermath, joined where they meet."""
-        joined: list[tuple[int, int]] = []
-        for place in np.flatnonzero(self.noisy):
-            start, end = int(self.edges_ns[place]), int(self.edges_ns[place + 1]) + AFTER_NS
-            if joined and start <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], end)
-            else:
-                joined.append((start, end))
-        return joined
+        stretches = Stretches.joined(self.edges_ns[:-1][self.noisy], self.edges_ns[1:][self.noisy] + AFTER_NS)
+        return stretches.touch(instants_ns, lengths_ns)
 
 
 def noise_of(evidence: Evidence) -> Noise:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tomli_w
 from pydantic import (
@@ -15,11 +15,13 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from harness.address import split_address
 from harness.complaints import complaint
@@ -122,6 +124,16 @@ class Plan(BaseModel):
         if engine == "rust":
             defaults |= _OF_THE_BUNDLED
         return ways.fill_in({**defaults, **{name: value for name, value in values.items() if value is not None}})
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, value: Any, field: ValidationInfo) -> Any:
+        """A text that looks like a number is none, nor is true one: that is what the schema says, and what TOML is for."""
+        wanted = {int, float, bool} & set(_plain_types(cls.model_fields[field.field_name or ""].annotation))
+        if wanted and isinstance(value, (str, bool)) and type(value) not in wanted:
+            kind = "float" if float in wanted else "int" if int in wanted else "bool"
+            raise PydanticCustomError(f"{kind}_type", "not of this type")  # harness/complaints.py says it
+        return value
 
     @field_validator("faults")
     @classmethod
@@ -324,9 +336,17 @@ def read_plan(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read the plan {path}: {error.strerror}") from None
+        inside = path / "plan.toml"
+        hint = f"it is a run directory: --plan {inside}" if inside.is_file() else None
+        raise UsageError(f"cannot read the plan {path}: {error.strerror}", hint) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"the plan {path} is no TOML: {error}") from None
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _plain_types(part)
 
 
 def _who_has(name: str) -> str:

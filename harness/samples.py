@@ -24,7 +24,9 @@ from harness.grouping import NEVER_NS, TaskState, chunks, is_own, op_of, positio
 from harness.model import Evidence
 from harness.noise import Noise
 from harness.rows import Outcome
+from harness.stalls import mostly_lag, stalled
 from harness.statistics import response_ns
+from harness.stretches import Stretches
 
 __all__ = ["CONFIDENCE", "Bounds", "Sample", "Samples", "bounds_of", "least_to_bound", "least_to_measure"]
 
@@ -34,6 +36,9 @@ BEYOND: Final = 10
 
 UNDATED_NS: Final = 0
 """Stands for when a request was due of which only a histogram tells."""
+
+_BY_THE_CLIENT: Final = frozenset({"response", "service", "done", "done_finished"})
+"""Series that begin with a request: the load generator has a part in them."""
 
 _ROOM: Final = 1e-6  # 1 - 0.99 is a little more than a hundredth
 
@@ -46,12 +51,14 @@ class Sample:
     value_ns: NDArray[np.int64]  # NEVER_NS: without an end
     noisy: NDArray[np.bool_]  # measured in noise: without it, it might have been as short as you like
     n_unknown: int = 0  # there are so many more of which nobody knows anything
+    held: NDArray[np.bool_] | None = None  # the same because of the load generator, which stood still or sent late
 
     def between(self, from_ns: int, until_ns: int) -> Sample:
         """Those due in [from, until)."""
         inside = slice(*np.searchsorted(self.at_ns, (from_ns, until_ns)))
         # Nobody knows where the unknown ones belong.
-        return Sample(self.at_ns[inside], self.value_ns[inside], self.noisy[inside], self.n_unknown)
+        held = None if self.held is None else self.held[inside]
+        return Sample(self.at_ns[inside], self.value_ns[inside], self.noisy[inside], self.n_unknown, held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Bounds:
     n: int
     is_few: bool = False  # too few values to take it as measured
     n_noisy: int = 0  # values that noise may have made longer
+    n_held: int = 0  # values that the load generator may have made longer
     n_unknown: int = 0
 
 
@@ -75,63 +83,86 @@ class Samples:
         self._evidence, self._account, self._noise, self._slowed = evidence, account, noise, slowed
         self._from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
         self._known: dict[Series, Sample] = {}
+        self._stalled: Stretches | None = None
+
+    @property
+    def stalled(self) -> Stretches:
+        """When the load generator stood still or was late."""
+        if self._stalled is None:
+            self._stalled = stalled(self._evidence, self._account.tables.ops)
+        return self._stalled
 
     def of(self, series: Series) -> Sample:
         """All values of a series, without the warm-up."""
         if series not in self._known:
-            at_ns, value_ns, n_unknown = self._values(series)
+            at_ns, value_ns, lag_ns, n_unknown = self._values(series)
             if np.any(at_ns[1:] < at_ns[:-1]):
                 order = np.argsort(at_ns, kind="stable")
-                at_ns, value_ns = at_ns[order], value_ns[order]
-            lengths = np.where(value_ns == NEVER_NS, 0, value_ns)
+                at_ns, value_ns, lag_ns = at_ns[order], value_ns[order], lag_ns[order]
+            has_ended, is_undated = value_ns != NEVER_NS, at_ns == UNDATED_NS
+            lengths = np.where(has_ended, value_ns, 0)
             noisy = np.ones(len(at_ns), np.bool_) if self._slowed else self._noise.covers(at_ns, lengths)
             # Of those in histograms nobody knows when they were due: if there was noise, it may have been then.
-            noisy |= (at_ns == UNDATED_NS) & bool(self._noise.noisy.any())
-            self._known[series] = Sample(at_ns, value_ns, noisy & (value_ns != NEVER_NS), n_unknown)
+            noisy |= is_undated & bool(self._noise.noisy.any())
+            held = np.zeros(len(at_ns), np.bool_)
+            if series in _BY_THE_CLIENT:
+                held = self.stalled.touch(at_ns, lengths) | (is_undated & bool(len(self.stalled.starts_ns)))
+                held |= mostly_lag(value_ns, lag_ns) if series != "service" else False
+            self._known[series] = Sample(at_ns, value_ns, noisy & has_ended, n_unknown, held & has_ended)
         return self._known[series]
 
-    def _values(self, series: Series) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    def _values(self, series: Series) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+        """When each was due, the value, how late its request was sent; and how many there are beside of which nobody knows."""
         ops = self._account.tables.ops
         measured = ops.due_ns >= self._from_ns
         if series in {"response", "service", "lag"}:
-            at_ns, value_ns = self._of_requests(series, measured)
+            place, value_ns = self._of_requests(series, measured)
             histograms = [getattr(each, series) for each in self._evidence.counted]
             counted = [value_ns, *(np.repeat(each.values_ns, each.counts) for each in histograms)]
             counted.append(np.full(sum(each.n_never for each in histograms), NEVER_NS, np.int64))
             value_ns = np.concatenate(counted)
-            undated = np.full(len(value_ns) - len(at_ns), UNDATED_NS, np.int64)
-            return np.concatenate([at_ns, undated]), value_ns, 0
+            undated = np.full(len(value_ns) - len(place), UNDATED_NS, np.int64)
+            lag_ns = np.concatenate([self._lag_ns(place), undated])
+            return np.concatenate([ops.due_ns[place], undated]), value_ns, lag_ns, 0
         # Of a request in a histogram nobody knows when it was due, so neither when its tasks were.
         n_unknown = self._account.n_counted + (0 if self._account.inline else self._account.n_unseen)
         if self._account.inline:
             if series not in {"done", "done_finished"}:
-                return np.empty(0, np.int64), np.empty(0, np.int64), 0
-            at_ns, value_ns = self._inline_done(measured)
+                nothing = np.empty(0, np.int64)
+                return nothing, nothing, nothing, 0
+            place, value_ns = self._inline_done(measured)
         else:
-            at_ns, value_ns = self._of_tasks(series, measured)
+            place, value_ns = self._of_tasks(series, measured)
         if series == "done":
             never = self._never_done(measured)
-            at_ns = np.concatenate([at_ns, never])
+            place = np.concatenate([place, never])
             value_ns = np.concatenate([value_ns, np.full(len(never), NEVER_NS, np.int64)])
-        return at_ns, value_ns, n_unknown
+        return ops.due_ns[place], value_ns, self._lag_ns(place), n_unknown
+
+    def _lag_ns(self, place: NDArray[np.int64]) -> NDArray[np.int64]:
+        ops = self._account.tables.ops
+        return ops.sent_ns[place] - ops.due_ns[place]
+
+    # What follows gives the places of operations in their table, and values.
 
     def _of_requests(self, series: Series, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops = self._account.tables.ops
         if series == "lag":
-            return ops.due_ns[measured], (ops.sent_ns - ops.due_ns)[measured]
-        counted = measured & (ops.outcome != Outcome.REJ)
+            place = np.flatnonzero(measured)
+            return place, self._lag_ns(place)
+        counted = np.flatnonzero(measured & (ops.outcome != Outcome.REJ))
         service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
-        return ops.due_ns[counted], (response_ns(ops) if series == "response" else service)[counted]
+        return counted, (response_ns(ops) if series == "response" else service)[counted]
 
     def _of_tasks(self, series: Series, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops, tag = self._account.tables.ops, self._evidence.run_tag
-        instants, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        places, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for files in self._evidence.tasks.values():
             for rows in chunks(*files):
                 where, known = positions(ops.op, rows["op"].astype(np.uint32))
                 known &= is_own(rows["op"], tag)
                 known[known] = measured[where[known]]
-                counted, due = rows[known], ops.due_ns[where[known]]
+                counted, place = rows[known], where[known]
                 started, finished = counted["started_ns"].astype(np.int64), counted["finished_ns"].astype(np.int64)
                 ended = np.where(finished != 0, finished, counted["failed_ns"].astype(np.int64))
                 if series == "wait":
@@ -139,16 +170,16 @@ class Samples:
                 elif series == "run":
                     chosen, value = (started != 0) & (ended != 0), ended - started
                 else:
-                    chosen, value = finished != 0, finished - due
-                instants.append(due[chosen])
+                    chosen, value = finished != 0, finished - ops.due_ns[place]
+                places.append(place[chosen])
                 values.append(value[chosen])
-        return np.concatenate(instants), np.concatenate(values)
+        return np.concatenate(places), np.concatenate(values)
 
     def _inline_done(self, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops, n_effects = self._account.tables.ops, self._evidence.expectation.effects_per_request
         last, arrived = self._last_effects()
-        complete = measured & (arrived >= n_effects)
-        return ops.due_ns[complete], last[complete] - ops.due_ns[complete]
+        complete = np.flatnonzero(measured & (arrived >= n_effects))
+        return complete, last[complete] - ops.due_ns[complete]
 
     def _last_effects(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops = self._account.tables.ops
@@ -162,20 +193,18 @@ class Samples:
         return last, arrived
 
     def _never_done(self, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """When the operations were due whose work, once promised, never ended well: one entry for each task."""
+        """The operations whose work, once promised, never ended well: one entry for each task."""
         ops, tasks = self._account.tables.ops, self._account.tables.tasks
         if self._account.inline:
             _, arrived = self._last_effects()
             short = arrived < self._evidence.expectation.effects_per_request
-            undone: NDArray[np.int64] = ops.due_ns[measured & (ops.outcome == Outcome.ACK) & ~ops.idle & short]
-            return undone
+            return np.flatnonzero(measured & (ops.outcome == Outcome.ACK) & ~ops.idle & short)
         # Of a rejected or discarded one the client was told, so nobody waits for it.
         ended = (TaskState.FINISHED, TaskState.REJECTED, TaskState.DISCARDED)
         never = ~np.isin(tasks.task_state(), ended)
         where, known = positions(ops.op, op_of(tasks.task_key[never]))
         counted = where[known]
-        due: NDArray[np.int64] = ops.due_ns[counted[measured[counted]]]
-        return due
+        return counted[measured[counted]].astype(np.int64)
 
 
 def bounds_of(sample: Sample, share: float, *, allow_few: bool = False, allow_noise: bool = False) -> Bounds:
@@ -185,19 +214,23 @@ def bounds_of(sample: Sample, share: float, *, allow_few: bool = False, allow_no
     """
     values, n_unknown = sample.value_ns, sample.n_unknown
     n, n_noisy = len(values), 0 if allow_noise else int(np.count_nonzero(sample.noisy))
+    n_held = 0 if allow_noise or sample.held is None else int(np.count_nonzero(sample.held))
     if not n and not n_unknown:
         return Bounds(math.nan, math.nan, math.nan, 0)
     measured = _at_rank(values, _rank(share, n)) if n else math.nan
     is_few = share < 1 and n + n_unknown < least_to_measure(share) and not allow_few
-    if not is_few and not n_noisy and not n_unknown:
+    if not is_few and not n_noisy and not n_held and not n_unknown:
         return Bounds(measured, measured, measured, n)
     unknown = np.zeros(n_unknown, np.int64)
-    least = np.concatenate([np.where(sample.noisy, 0, values) if n_noisy else values, unknown])
+    least = np.where(sample.noisy, 0, values) if n_noisy else values
+    if sample.held is not None and n_held:
+        least = np.where(sample.held, 0, least)
+    least = np.concatenate([least, unknown])
     low_rank, high_rank = _ranks(n + n_unknown, share) if is_few else (_rank(share, n + n_unknown),) * 2
     low = _at_rank(least, low_rank) if low_rank else 0.0
     # The unknown ones may be longer than all that are known.
     high = _at_rank(values, high_rank) if high_rank <= n else math.inf
-    return Bounds(measured, low, high, n, is_few=is_few, n_noisy=n_noisy, n_unknown=n_unknown)
+    return Bounds(measured, low, high, n, is_few=is_few, n_noisy=n_noisy, n_held=n_held, n_unknown=n_unknown)
 
 
 def least_to_measure(share: float) -> int:

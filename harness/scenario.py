@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.engines import MODULE
 from harness.errors import RunError, UsageError
-from harness.plan import Plan
-from harness.rundir import RunDir
+from harness.modules import MODULE
+
+if TYPE_CHECKING:  # whoever asks what there is to choose from needs no plan
+    from harness.plan import Plan
+    from harness.rundir import RunDir
 
 __all__ = [
     "check_scenario",

@@ -30,6 +30,7 @@ from harness.evidence import judged_run
 from harness.faulting import Faulting
 from harness.faultmaking import FaultMaker, require_known
 from harness.gauges import GaugeSampler, Readings
+from harness.host import Host, Throttled
 from harness.leftovers import tidy_rows, tidy_world
 from harness.loads import Loads
 from harness.machine import MachineSampler
@@ -238,10 +239,19 @@ class _Session:
         self._begin_load()
         self._faulting = self._faults(self._server)
         self._steering.faulting = self._faulting
+        throttled = Host().throttled
         self._faulting.run(self._loads.start_ns, lambda: self._loads.end_ns, lambda: self._loads.is_over)
         self._loads.finish()
+        self._note_throttling(throttled)
         self._enter("drain")
         self._drain()
+
+    def _note_throttling(self, before: Throttled | None) -> None:
+        """Whether the control group stopped the run while load was sent."""
+        now = Host().throttled
+        if before is not None and now is not None:
+            over_ns = time.monotonic_ns() - self._loads.start_ns
+            self._events.write("throttled", times=now.times - before.times, period_ns=now.period_ns, over_ns=over_ns)
 
     def _start_world(self) -> dict[str, str]:
         command = world_command(self._plan, self._rundir)

@@ -12,20 +12,16 @@ import numpy as np
 from harness.accounting import Account, account
 from harness.findings import Facts, find
 from harness.gates import evaluate
-from harness.grouping import NEVER_NS
+from harness.happenings import boot_summary, fault_summary, since, steered_summary
 from harness.invariants import Invariant, check
-from harness.model import Boot, Evidence, Fault, Steered
+from harness.model import Evidence
 from harness.noise import Noise, noise_of
-from harness.recovery import Recovery
-from harness.rowscan import left_in
 from harness.schema import (
     BLOCKED_MS,
     N_GROUPS,
     SCHEMA_VERSION,
-    BootSummary,
     Durations,
     EffectCount,
-    FaultSummary,
     Finding,
     FunctionSummary,
     Generator,
@@ -40,7 +36,6 @@ from harness.schema import (
     ScenarioSummary,
     SloSummary,
     SloWindowsSummary,
-    SteeredSummary,
     Summary,
     Tasks,
     TimelineSummary,
@@ -58,7 +53,6 @@ from harness.timeline import (
     busy_steps,
     outages,
     pool_of,
-    recovery_s,
     timeline,
 )
 from harness.verdict import judge, slowed_by, unexplained
@@ -120,9 +114,11 @@ def judge_evidence(
         loop=_loop(evidence),
         generator=_generator(evidence),
         machine=_machine(noise),
-        boots=[_boot(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
-        faults=[_fault(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)],
-        steered=[_steered(evidence, each) for each in evidence.steered],
+        boots=[boot_summary(evidence, boot, result) for boot in sorted(evidence.boots, key=lambda each: each.boot)],
+        faults=[
+            fault_summary(evidence, fault, after) for fault, after in zip(evidence.faults, over_time.recoveries, strict=True)
+        ],
+        steered=[steered_summary(evidence, each) for each in evidence.steered],
         steered_stages=_stages(evidence, plan),
         invariants=[_invariant(each) for each in invariants],
         scenario=_scenario(evidence, result),
@@ -240,71 +236,6 @@ def _loop(evidence: Evidence) -> Loop | None:
     return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)
 
 
-def _boot(evidence: Evidence, boot: Boot, result: Account) -> BootSummary:
-    counts = next(each for each in result.boots if each.boot == boot.boot)
-    predicted = (
-        None
-        if boot.predicted_queued is None or boot.predicted_running is None
-        else boot.predicted_queued + boot.predicted_running
-    )
-    gone = {pid for pid, _ in boot.worker_deaths}
-    before = left_in([file for file in evidence.tasks.get(boot.boot, ()) if file.pid in gone])
-    return BootSummary(
-        boot=boot.boot,
-        pid=boot.pid,
-        ready_s=_since(evidence, boot.ready_ns),
-        signal=boot.signal,
-        fault=boot.fault,
-        frozen=boot.frozen_ns is not None,
-        signalled_s=_since(evidence, boot.signalled_ns),
-        died_s=_since(evidence, boot.reaped_ns),
-        exit_status=boot.exit_status,
-        accepted=counts.accepted,
-        finished=counts.finished,
-        queued_at_death=counts.queued_at_death,
-        running_at_death=counts.running_at_death,
-        queued_by_workers=before[0],
-        running_by_workers=before[1],
-        predicted_lost=predicted,
-        recovery_s=recovery_s(boot, result),
-        port_free=boot.port_free,
-        survivors=[f"{process.pid} {process.command}" for process in boot.survivors],
-        orphans=[f"{process.pid} {process.command}" for process in boot.orphans],
-        dead_workers=list(boot.dead_workers),
-    )
-
-
-def _fault(evidence: Evidence, fault: Fault, after: Recovery) -> FaultSummary:
-    return FaultSummary(
-        fault=str(fault),
-        kind=fault.name,
-        condition=fault.condition,
-        planned_s=fault.planned_s,
-        landed_s=_since(evidence, fault.landed_ns),
-        ended_s=_since(evidence, fault.ended_ns),
-        boot=fault.boot,
-        ends_boot=fault.landed_ns is not None and (fault.effect == "ends" or bool(fault.receipt.get("boot_ended"))),
-        detail=fault.detail,
-        receipt=dict(fault.receipt),
-        recovery_s=after.answered_s,
-        backlog_before=after.backlog_before,
-        backlog_recovery_s=after.backlog_s,
-        left_queued=after.left_queued,
-        left_running=after.left_running,
-    )
-
-
-def _steered(evidence: Evidence, each: Steered) -> SteeredSummary:
-    return SteeredSummary(
-        at_s=_since(evidence, each.asked_ns),
-        text=each.text,
-        landed_s=_since(evidence, each.landed_ns),
-        refused=each.refused,
-        detail=each.detail,
-        who=each.who,
-    )
-
-
 def _stages(evidence: Evidence, plan: Mapping[str, Any]) -> str | None:
     profile = profile_in_force(evidence, plan) if evidence.load_changes else None
     return None if profile is None else stages_of(profile)
@@ -409,7 +340,7 @@ def _timeline(evidence: Evidence, over_time: Timeline) -> TimelineSummary:
         arrivals=over_time.arrivals.tolist(),
         completions=over_time.completions.tolist(),
         outages=[
-            OutageSummary(boot=each.boot, from_s=_since(evidence, each.from_ns), until_s=_since(evidence, each.until_ns))
+            OutageSummary(boot=each.boot, from_s=since(evidence, each.from_ns), until_s=since(evidence, each.until_ns))
             for each in outages(evidence)
         ],
     )
@@ -430,7 +361,3 @@ def _durations(values: Quantiles) -> Durations:
 
 def _load_s(evidence: Evidence) -> float:
     return (evidence.load_end_ns - evidence.load_start_ns) / 1e9
-
-
-def _since(evidence: Evidence, instant_ns: int | None) -> float | None:
-    return None if instant_ns is None or instant_ns == NEVER_NS else (instant_ns - evidence.load_start_ns) / 1e9

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.faultwords import fault_words
+from harness.headline import headline, left_by
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
 from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed
 
-__all__ = ["headline", "render"]
+__all__ = ["render"]
 
 Role = Literal["good", "bad", "unsure", "title", "client", "work"]
 
@@ -79,75 +80,6 @@ def render(summary: Summary, *, width: int = 80, color: bool = False, glyphs: Li
     blocks = ["\n".join(lines) for section in sections if (lines := list(section))]
     text = "\n\n".join(blocks) + "\n"
     return text if glyphs == "blocks" else _to_ascii(text)
-
-
-def headline(summary: Summary) -> str:
-    """The one sentence that everybody must have read."""
-    tasks = summary.tasks
-    if not tasks.server_is_witness and not tasks.inline:
-        return _unseen(summary)
-    if tasks.broken_promises == 0:
-        kept = _kept(summary)
-        return kept if summary.trusted else f"Not proven: {kept[0].lower()}{kept[1:]}"
-    low, high = tasks.broken_promises_low, tasks.broken_promises
-    number = counted(high, "broken promise") if low == high else f"Between {low:,} and {high:,} broken promises"
-    if tasks.inline:
-        return f"{number}: acknowledged, but the effect never arrived."
-    split = f"{tasks.broken_promises_queued:,} queued, {tasks.broken_promises_running:,} running"
-    return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
-
-
-def _unseen(summary: Summary) -> str:
-    requests, tasks = summary.requests, summary.tasks
-    known = f" besides {counted(tasks.broken_promises_low, 'broken promise')}" if tasks.broken_promises_low else ""
-    if not tasks.accepted + tasks.foreign:
-        who = "Nobody but the client was a witness"
-    else:
-        who = f"The server told of no more than {requests.acked + requests.indeterminate - requests.unseen:,} requests"
-    number = tasks.broken_promises - tasks.broken_promises_low
-    return f"{who}: whether the work behind {counted(number, 'acknowledged request')} was done is unknown{known}."
-
-
-def _kept(summary: Summary) -> str:
-    tasks = summary.tasks
-    if summary.requests.acked == 0:
-        return "No promise was broken, for none was given: no request was acknowledged."
-    exceptions = [f"{number:,} {word}" for number, word in ((tasks.failed, "failed"), (tasks.skipped, "skipped")) if number]
-    exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
-    n_faults = sum(boot.fault for boot in summary.boots)
-    through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
-    if exceptions:
-        return f"No promise was broken{through}, but not all the work was done: {listed(exceptions)}."
-    if summary.plan.get("command"):
-        # Of somebody's own app nobody knows how many tasks a request should have.
-        if not tasks.accepted:
-            acked = counted(summary.requests.acked, "acknowledged request")
-            return f"No promise was broken, for none was seen: {acked} and no background task."
-        done = counted(tasks.accepted, "background task was done", "background tasks were all done")
-        return f"No promise was broken{through}: {done}."
-    return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
-
-
-def _culprits(summary: Summary) -> str:
-    """Which ends of boots the losses are due to: ` by SIGKILL at 6.0 s`."""
-    found = [
-        f"by the fault {fault.kind} at {at_s(fault.landed_s)}"
-        for fault in summary.faults
-        if not fault.ends_boot and fault.left_queued + fault.left_running
-    ]
-    for boot in summary.boots:
-        queued, running = _left_by(boot)
-        if queued + running == 0:
-            continue
-        if boot.signal is None:
-            found.append(f"when boot {boot.boot} died at {at_s(boot.died_s)}")
-        elif boot.fault:
-            found.append(f"by {boot.signal} at {at_s(boot.signalled_s)}")
-        else:
-            found.append(f"by the stop at the end ({boot.signal} at {at_s(boot.signalled_s)})")
-    if len(found) > 3:
-        return f" at {len(found)} restarts"
-    return " " + listed(found) if found else ""
 
 
 def _headline(summary: Summary, page: _Page) -> Iterator[str]:
@@ -305,7 +237,7 @@ def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool
     words += "never ready" if boot.ready_s is None else f"ready at {at_s(boot.ready_s)}"
     if boot.died_s is None:
         return f"{words}; still running"
-    left = [f"{number:,} {word}" for number, word in zip(_left_by(boot), ("queued", "running"), strict=True) if number]
+    left = [f"{number:,} {word}" for number, word in zip(left_by(boot), ("queued", "running"), strict=True) if number]
     # Where the server wrote no rows, nobody knows what it had left.
     with_it = f" with {' + '.join(left)}" if left else " with nothing left to do" if witnessed else ""
     if boot.signal is None:
@@ -328,11 +260,6 @@ def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool
     return words
 
 
-def _left_by(boot: BootSummary) -> tuple[int, int]:
-    """What the end of the boot left queued and running; not what workers had left that ended before."""
-    return boot.queued_at_death - boot.queued_by_workers, boot.running_at_death - boot.running_by_workers
-
-
 def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
     requests, tasks = summary.requests, summary.tasks
     yield page.paint("title", "Accounting")
@@ -350,7 +277,7 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
             "", f"and {requests.unsent:,} never sent: {_why_shed(requests.unsent, summary.generator.overdue)}"
         )
     if tasks.inline:
-        yield from page.wrapped(" work", f"done before answering: {tasks.effects:,} effects in the world")
+        yield from page.wrapped(" work", f"done before answering: {counted(tasks.effects, 'effect')} in the world")
     elif tasks.server_is_witness or tasks.accepted:
         states = [(name, getattr(tasks, name)) for name in _ORDER]
         words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
@@ -362,7 +289,8 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         parts += [f"{number:,} {name}" for name, number in others if number]
         yield from page.wrapped(" effects", f"{tasks.effects:,} in the world = {' + '.join(parts)}")
     if tasks.recovered:
-        yield from page.wrapped("", f"{tasks.recovered:,} requests got no answer, yet their work was done")
+        whose = "its" if tasks.recovered == 1 else "their"
+        yield from page.wrapped("", f"{counted(tasks.recovered, 'request')} got no answer, yet {whose} work was done")
     if tasks.duplicated:
         yield from page.wrapped("", f"{counted(tasks.duplicated, 'effect')} arrived more than once")
 

@@ -19,7 +19,7 @@ from harness.slo import SloResult
 from harness.stalls import stall_reasons
 from harness.statistics import Statistics
 from harness.timeline import outages
-from harness.wording import counted, duration_s, figure, listed
+from harness.wording import counted, duration_s, figure, listed, share
 
 __all__ = ["Verdict", "VerdictName", "judge", "slowed_by", "unexplained"]
 
@@ -93,7 +93,7 @@ def slowed_by(evidence: Evidence) -> str:
     busy = [each for each in evidence.generators if each.cpu_share >= SATURATED_SHARE]
     if not evidence.is_closed or not busy:
         return ""
-    return f"load process {busy[0].process} used {busy[0].cpu_share:.0%} of a core (give it others with --processes)"
+    return f"load process {busy[0].process} used {share(busy[0].cpu_share)} of a core (give it others with --processes)"
 
 
 def _broken(slo: SloResult) -> str:
@@ -246,7 +246,7 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
     busy = [
-        f"load process {each.process} used {each.cpu_share:.0%} of a core"
+        f"load process {each.process} used {share(each.cpu_share)} of a core"
         for each in evidence.generators
         if each.cpu_share >= SATURATED_SHARE
     ]
@@ -257,9 +257,9 @@ def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
         )
     elif lag > LAG_LIMIT_MS and busy:
         yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."
-    load_s = (evidence.load_end_ns - evidence.load_start_ns) / 1e9
+    meant_s = (evidence.meant_end_ns - evidence.load_start_ns) / 1e9
     for each in evidence.generators:
-        asked = each.planned / load_s if load_s > 0 else 0.0
+        asked = each.planned / meant_s if meant_s > 0 else 0.0
         if each.ceiling_per_s is not None and asked > each.ceiling_per_s and lag > LAG_NOTED_MS:
             yield (
                 f"Load process {each.process} was asked for {asked:,.0f} requests/s and reaches {each.ceiling_per_s:,.0f}/s"

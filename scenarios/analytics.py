@@ -35,6 +35,7 @@ from scenarios import (
     task_of,
     url,
 )
+from scenarios.wording import counted
 from scenarios.world.access_log import left_in, start_access_log, start_access_log_in_postgres
 
 __all__ = ["SCENARIO"]
@@ -128,7 +129,7 @@ async def world(rows: EffectRows, settings: Settings, folder: Path) -> World:
 
 def check(rows: Rows, settings: Settings, folder: Path) -> Check:
     """What is in the database, against what was acknowledged and what was seen to arrive."""
-    logged, counted = left_in(folder)
+    logged, tallied = left_in(folder)
     requests, effects = rows.requests, rows.effects
     acknowledged = requests["op"][requests["outcome"] == 1]
     missing = len(set(acknowledged.tolist()) - set(effects["op"].tolist()))
@@ -136,11 +137,11 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
     problems = []
     if logged != len(effects):
         problems.append(f"the database holds {logged} accesses, and {len(effects)} were seen to arrive")
-    if logged != counted:
-        problems.append(f"the database holds {logged} accesses and has counted {counted}, though one transaction does both")
+    if logged != tallied:
+        problems.append(f"the database holds {logged} accesses and has counted {tallied}, though one transaction does both")
     return Check(
         figures=(
-            Figure("logged", logged, "accesses", f"{logged:,} accesses are in the database"),
+            Figure("logged", logged, "accesses", counted(logged, "access", "in the database", many="accesses")),
             Figure(
                 "missing",
                 of_acknowledged,

@@ -35,6 +35,20 @@ class Panel(StrEnum):
     LOG = "log"
 
 
+_CHARTS: Final = frozenset(
+    {
+        Panel.SCISSORS,
+        Panel.BACKLOG,
+        Panel.POOL,
+        Panel.HEAT,
+        Panel.DONE_HEAT,
+        Panel.LANE,
+        Panel.RULER,
+        Panel.SLIDER,
+    }
+)
+
+
 class Layout(StrEnum):
     """What the middle of the screen is about; `v` goes through them."""
 
@@ -63,6 +77,11 @@ class Arrangement:
     rows: dict[Panel, int] = field(default_factory=dict)  # of what is shown
     aside_columns: int = 0  # 0: no side column
     n_tiles: int = 2
+
+    @property
+    def chart_rows(self) -> int:
+        """Of all that is beside the side column; 0: there is nothing of it."""
+        return sum(rows for panel, rows in self.rows.items() if panel in _CHARTS)
 
 
 _MIDDLES: Final[dict[Layout, tuple[Panel, ...]]] = {

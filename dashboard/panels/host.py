@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from textual.app import App
 
 from dashboard.options import Glyphs
 from dashboard.watching import Watching
-from harness.control import Command
-from harness.live.frame import Frame, Look
+
+if TYPE_CHECKING:
+    from harness.control import Command
+    from harness.live.frame import Frame, Look
 
 __all__ = ["Host", "host_of"]
 

@@ -1,13 +1,18 @@
-"""What a key asks of the run: commands, from what a setting is or will be; and why there is none. Pure functions."""
+"""What a key asks of the run: commands, from what a setting is or will be; and why there is none. Pure functions.
+
+What commands there are is imported with the first one: to look at a run nobody needs it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboard.panels.words import ladder_step
-from harness.control import TASK_KINDS, Command, SetPool, SetRate, SetTasks, SetUsers
 from harness.live.frame import Frame, Phase, Setting
+
+if TYPE_CHECKING:
+    from harness.control import Command
 
 __all__ = ["Asked", "change", "why_not"]
 
@@ -29,6 +34,8 @@ class Asked:
 
     def after(self, command: Command, frame: Frame) -> Frame:
         """The frame with what is asked for now."""
+        from harness.control import SetPool, SetRate, SetTasks, SetUsers
+
         if isinstance(command, SetRate | SetUsers | SetPool | SetTasks):
             self._values[command.do] = (command.value, frame.newest_s)
         return self.shown_in(frame)
@@ -50,6 +57,8 @@ class Asked:
 
 def change(frame: Frame, what: str, *, more: bool) -> Command | None:
     """The command for one press of a key. None: it is at its end already."""
+    from harness.control import TASK_KINDS, SetPool, SetRate, SetTasks, SetUsers
+
     setting = _setting(frame, what)
     if setting is None:
         return None

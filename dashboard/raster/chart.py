@@ -13,7 +13,7 @@ from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.grid import Grid
 from dashboard.raster.heading import Piece, put_heading
 from dashboard.raster.inks import Ink
-from dashboard.raster.overlay import outage_columns, put_kills, put_lines
+from dashboard.raster.overlay import bins_in, outage_columns, put_kills, put_lines
 from dashboard.raster.scale import Scale, Unit, label_of, linear_scale, log_scale, value_text
 from dashboard.raster.tracks import Track, track_of
 from dashboard.raster.window import Window, gutter_of
@@ -253,7 +253,7 @@ def _columns_of(bins: Where, chart: Chart, columns: int) -> Where:
     middles = chart.from_s + (np.flatnonzero(bins) + 0.5) * chart.bin_s
     places = np.floor((middles - chart.window.from_s) / chart.window.span_s * columns).astype(np.intp)
     found[places[(places >= 0) & (places < columns)]] = True
-    numbers = chart.window.bins_in(chart.from_s, chart.bin_s, columns)
+    numbers = bins_in(chart.window, chart.from_s, chart.bin_s, columns)
     known = (numbers >= 0) & (numbers < len(bins))
     found[known] |= bins[numbers[known]]
     return found

@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 __all__ = ["ASCII", "BLOCK", "BRAILLE", "GLYPHS", "RAMP", "GlyphSet"]
 
 RAMP: Final = " .:-=+*#%@"
 """A heat map's levels without colour: none, then from few to many."""
-
-Codes = NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dashboard.raster.glyphs import RAMP, GlyphSet
 from dashboard.raster.grid import Grid
 from dashboard.raster.heading import Piece, put_heading
 from dashboard.raster.inks import HEAT, HEAT_LEVELS, Ink, heat_ink
-from dashboard.raster.overlay import outage_columns, put_kills, put_lines
+from dashboard.raster.overlay import bins_in, outage_columns, put_kills, put_lines
 from dashboard.raster.scale import Unit, label_of, value_text
 from dashboard.raster.window import Window, gutter_of
 from harness.live.frame import Mark, Outage
@@ -173,7 +173,7 @@ def _in_columns(heat: Heat, by_bin: Figures, columns: int) -> Figures:
     n_bins = by_bin.shape[1]
     found = np.zeros((by_bin.shape[0], columns))
     if heat.bin_s > heat.window.span_s / columns * (1 + 1e-6):
-        bins = heat.window.bins_in(heat.from_s, heat.bin_s, columns)
+        bins = bins_in(heat.window, heat.from_s, heat.bin_s, columns)
         known = (bins >= 0) & (bins < n_bins)
         found[:, known] = by_bin[:, bins[known]]
         return found

@@ -14,7 +14,7 @@ from dashboard.raster.inks import Ink
 from dashboard.raster.window import Window
 from harness.live.frame import Mark, MarkKind, Outage
 
-__all__ = ["WEIGHT", "ink_of", "outage_columns", "put_kills", "put_lines", "symbol_of"]
+__all__ = ["WEIGHT", "bins_in", "ink_of", "outage_columns", "put_kills", "put_lines", "symbol_of"]
 
 WEIGHT: Final = {
     MarkKind.FAULT: 8,
@@ -86,3 +86,9 @@ def put_kills(grid: Grid, marks: Sequence[Mark], window: Window, *, column: int,
             if place is not None:
                 grid.codes[row:, column + place] = ord(grid.glyphs.kill)
                 grid.inks[row:, column + place] = Ink.BAD
+
+
+def bins_in(window: Window, from_s: float, bin_s: float, columns: int) -> NDArray[np.intp]:
+    """Per column, the bin (of those that begin at `from_s`) in which its middle is; it may be outside of them."""
+    middles = window.from_s + (np.arange(columns) + 0.5) / max(columns, 1) * window.span_s
+    return np.floor((middles - from_s) / bin_s + 1e-9).astype(np.intp)

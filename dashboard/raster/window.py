@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 __all__ = ["GUTTER", "Window", "bin_for", "gutter_of", "time_ticks", "window_for"]
 
 GUTTER: Final = 8
@@ -55,11 +52,6 @@ class Window:
         first = max((from_s - self.from_s) / self.span_s * columns, 0.0)
         last = min((end_s - self.from_s) / self.span_s * columns, float(columns))
         return min(int(first + 1e-6), columns - 1), max(math.ceil(last - 1e-6), min(int(first + 1e-6), columns - 1) + 1)
-
-    def bins_in(self, from_s: float, bin_s: float, columns: int) -> NDArray[np.intp]:
-        """Per column, the bin (of those that begin at `from_s`) in which its middle is; it may be outside of them."""
-        middles = self.from_s + (np.arange(columns) + 0.5) / max(columns, 1) * self.span_s
-        return np.floor((middles - from_s) / bin_s + 1e-9).astype(np.intp)
 
 
 def gutter_of(width: int) -> int:

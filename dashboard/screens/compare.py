@@ -24,8 +24,8 @@ from dashboard.panels.texts import tiny_lines
 from dashboard.panels.view import View
 from dashboard.raster.window import gutter_of
 from dashboard.screens.findings import DifferencesModal
+from dashboard.unforeseen import attempt
 from dashboard.widgets import Drawing, EventLane, HeatMapView, TimeAxis, TimeChart, glyphs_of
-from harness.errors import RunError
 from harness.live.frame import Frame, Look, Mark
 
 if TYPE_CHECKING:
@@ -200,21 +200,17 @@ class CompareScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="comparing")
     def _work_out(self, one: str, other: str) -> None:
-        # What it needs takes half a second to import, and most sessions compare nothing.
-        from dashboard.comparing import compared
+        def work_out() -> None:
+            # What it needs takes half a second to import, and most sessions compare nothing.
+            from dashboard.comparing import compared
 
-        try:
-            found: Comparison | str = compared(Path(one), Path(other))
-        except RunError as error:
-            found = str(error)
-        self.app.call_from_thread(self._told, found)
+            self.app.call_from_thread(self._told, compared(Path(one), Path(other)))
 
-    def _told(self, found: Comparison | str) -> None:
-        if isinstance(found, str):
-            self.query_one(KeyBar).say(found)
-        else:
-            self._comparison = found
-            self._draw()
+        attempt(self.app, "The two were not compared", work_out)
+
+    def _told(self, found: Comparison) -> None:
+        self._comparison = found
+        self._draw()
 
     @property
     def _longer(self) -> Frame | None:

@@ -13,7 +13,6 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from dashboard.messages import FrameArrived
-from dashboard.panels import charts
 from dashboard.panels.arrange import Arrangement, Layout, Panel, Wanted, arrange
 from dashboard.panels.host import host_of
 from dashboard.panels.keybar import KeyBar
@@ -23,8 +22,6 @@ from dashboard.panels.status import Watch
 from dashboard.panels.steering import Asked, change, why_not
 from dashboard.panels.view import SPEEDS, View
 from dashboard.raster.window import gutter_of
-from dashboard.screens.findings import FindingsModal
-from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
 from dashboard.widgets import Drawing, glyphs_of
 from harness.live.frame import Frame, Mark, Phase
@@ -252,10 +249,14 @@ class LiveScreen(Screen[None]):
 
     def action_tasks(self) -> None:
         """The tasks one by one."""
+        from dashboard.screens.tasks import TasksScreen
+
         self.app.push_screen(TasksScreen(at_s=self._view.at_s))
 
     def action_findings(self) -> None:
         """All findings, with what to do."""
+        from dashboard.screens.findings import FindingsModal
+
         if self._frame is not None:
             self.app.push_screen(FindingsModal(self._frame.findings))
 
@@ -366,10 +367,16 @@ class LiveScreen(Screen[None]):
             can_steer=not host_of(self.app).why_not_steer,
         )
         picture.show(shown, self.size.width, self.size.height)
-        if self._pointed_s is not None and (words := charts.read_out(frame, self._pointed_s)):
+        if words := self._words(frame):
             self._say(words)
         else:
             self.query_one(KeyBar).renew()
+
+    def _words(self, frame: Frame) -> str:
+        """Of the instant below the mouse; empty: it is nowhere."""
+        from dashboard.panels.charts import read_out  # there are figures now, and so there is numpy
+
+        return "" if self._pointed_s is None else read_out(frame, self._pointed_s)
 
     def _watch(self) -> Watch:
         watching = host_of(self.app).watching

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import work
@@ -13,6 +14,7 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from dashboard.form import FIELDS, OWN, OWN_FIELDS, Field, arguments, command_line, prepare, problem_field
+from dashboard.importing import undisturbed
 from dashboard.offers import Offer
 from dashboard.panels.keybar import KeyBar
 from dashboard.screens.choice import Choice
@@ -104,11 +106,17 @@ class StartScreen(Screen[None]):
     def on_mount(self) -> None:
         """Asks what there is; the answer comes at once if the app has asked early."""
         self.query_one("#scenarios").focus()
-        self._ask()
+        # Not beside the first picture, which would wait for the interpreter.
+        self.app.call_after_refresh(self._ask)
 
     @work(thread=True, exclusive=True, group="offers")
     def _ask(self) -> None:
         assert self.app.offers is not None
+        self.app.offers.ask()
+        # Meanwhile: what the form is judged with.
+        with undisturbed():
+            importlib.import_module("harness.commands.asking")
+            importlib.import_module("harness.commands.run")
         try:
             offers = self.app.offers.wait()
         except RunError as error:

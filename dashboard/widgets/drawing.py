@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rich.segment import Segment
 from textual import events
@@ -15,9 +15,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from dashboard.raster.glyphs import BRAILLE, GLYPHS, GlyphSet
-from dashboard.raster.grid import Grid
 from dashboard.raster.window import Window, gutter_of
 from dashboard.widgets.pencil import Pencil, pencil_for
+
+if TYPE_CHECKING:
+    from dashboard.raster.grid import Grid
 
 __all__ = ["Drawing", "glyphs_of", "redraw"]
 
@@ -98,7 +100,7 @@ class Drawing(Widget, Generic[Data]):
             return
         if not self._has_room:
             return
-        before, after = self._grid, self._draw(self.size)
+        before, after = self._grid, self._draw(data, self.size)
         if before.codes.shape != after.codes.shape:
             self.refresh()
             return
@@ -117,27 +119,28 @@ class Drawing(Widget, Generic[Data]):
     def render_line(self, y: int) -> Strip:
         """One row, drawn when it is wanted first."""
         size = self.size
+        if self._data is None:
+            return Strip.blank(size.width, self._pen.style(0))
         if self._grid is None or (self._grid.width, self._grid.height) != (size.width, size.height):
             self._strips.clear()
-            self._draw(size)
+            self._draw(self._data, size)
         strip = self._strips.get(y)
         if strip is None:
             strip = self._strips[y] = self._strip(y, size.width)
         return strip
 
-    def _draw(self, size: Size) -> Grid:
-        glyphs = glyphs_of(self.app)
-        if self._data is None:
-            self._grid = Grid(size.width, size.height, glyphs)
-        else:
-            self._grid = self.draw(self._data, size.width, size.height, glyphs)
+    @property
+    def _pen(self) -> Pencil:
+        if self._pencil is None:
+            self._pencil = pencil_for(self)
+        return self._pencil
+
+    def _draw(self, data: Data, size: Size) -> Grid:
+        self._grid = self.draw(data, size.width, size.height, glyphs_of(self.app))
         return self._grid
 
     def _strip(self, y: int, width: int) -> Strip:
-        grid = self._grid
-        if self._pencil is None:
-            self._pencil = pencil_for(self)
-        style_of = self._pencil.style
+        grid, style_of = self._grid, self._pen.style
         if grid is None or not 0 <= y < grid.height:
             return Strip.blank(width, style_of(0))
         # One cell a character: the raster saw to that, and Textual need not count again.

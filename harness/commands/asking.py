@@ -76,18 +76,22 @@ class Asked:
             values["command"] = self.command
         if "command" in values and not values["command"]:
             raise click.UsageError(f"there is no command after --; write, e.g., {EXAMPLE}")
+        whole = {"pool": 10_000, "for_s": 3600.0, "warm_up_s": 0.0, **({} if ways.given_ways(values) else {"rate": 1.0})}
+        where = "options" if self.plan_file is None else f"plan {self.plan_file}" + (" with options" if given else "")
+        if "scenario" not in values and "command" not in values and self.plan_file is not None:
+            # What it has in its place, e.g., a table, is told first.
+            Plan.of({**whole, "scenario": "any", **values}, where)
+            raise UsageError(f"the plan {self.plan_file} names no scenario and no command", 'write, e.g., scenario = "email"')
         if "scenario" not in values and "command" not in values:
             raise click.UsageError(
                 f"name a scenario, e.g., afterload run email, or a plan with --plan, or the command of your own app: {EXAMPLE}"
             )
-        where = "options" if self.plan_file is None else f"plan {self.plan_file}" + (" with options" if given else "")
         if "command" in values:
             # So that the plan can be run again from anywhere.
             values["cwd"] = str(Path(values.get("cwd") or ".").absolute())
             values.update({name: str(Path(values[name]).absolute()) for name in _files_in(values)})
         # Once with what any scenario would do, so that a wrong value is told before anything is started.
-        rate = {} if ways.given_ways(values) else {"rate": 1.0}
-        first = Plan.of({"pool": 10_000, "for_s": 3600.0, "warm_up_s": 0.0, **rate, **values}, where)
+        first = Plan.of({**whole, **values}, where)
         if first.replay is not None:
             values["replay"] = str(Path(first.replay).absolute())
             values["for_s"] = read_replay({**dict(first), "for_s": values.get("for_s")}).length_s

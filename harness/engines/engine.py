@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["MODULE", "PROBE", "Engine", "Start", "probe_env"]
+from harness.modules import MODULE
 
-MODULE = ("-P", "-m")
-"""Python's options to run one of our modules: not from the working directory, where the user may have a `server.py` too."""
+__all__ = ["MODULE", "PROBE", "Engine", "Start", "probe_env"]
 
 PROBE = Path(__file__).resolve().parents[1] / "probe"
 """The folder that is put in front of a server's PYTHONPATH."""

@@ -40,6 +40,13 @@ CATALOGUE: Final = (
         "Check that it is the right endpoint; queues and threads of an app's own are not seen.",
     ),
     Entry(
+        "cpu-throttled",
+        ("warning",),
+        "The run's control group has a quota, and had used it up in at least a twentieth of its periods while load was sent"
+        " (`nr_throttled` of cpu.stat): server, load and world stood still for the rest of each.",
+        "A larger quota, or less load; or take it as what that quota gives.",
+    ),
+    Entry(
         "restart-lost",
         ("critical", "warning"),
         "A boot died without being asked (SIGKILL, a crash) and left queued or running tasks behind. Critical if acknowledged"

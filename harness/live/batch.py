@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grouping import NEVER_NS
-from harness.live.columns import Requests, Works
+from harness.live.columns import Renumbered, Requests, Works
 from harness.rows import DropReason
 
 __all__ = ["Batch", "Changes", "Deaths"]
@@ -45,6 +45,32 @@ class Batch:
     busy_ends: Instants
     busy_ends_of: Positions
 
+    def still(self, requests: Renumbered, works: Renumbered) -> Batch:
+        """Without what changed: what waits and what is open may be asked for again, when the columns have let others go."""
+        none, nobody = np.empty(0, np.int64), np.empty(0, np.bool_)
+        return Batch(
+            from_ns=self.from_ns,
+            until_ns=self.until_ns,
+            sent=none,
+            answered=none,
+            waiting=requests.of(self.waiting),
+            accepted=none,
+            started=none,
+            finished=none,
+            failed=none,
+            skipped=none,
+            refused=none,
+            ended_with_boot=none,
+            left=none,
+            left_ns=none,
+            left_lost=nobody,
+            open=works.of(self.open),
+            open_started=self.open_started,
+            queue_ends=none,
+            busy_ends=none,
+            busy_ends_of=none,
+        )
+
 
 class Changes:
     """Which requests and tasks can still change, and what changed in them since the last time."""
@@ -75,6 +101,23 @@ class Changes:
         sent, answered, waiting = self._of_requests(since, until_ns)
         accepted = self._accepted(since, until_ns)
         return self._of_works(since, until_ns, (sent, answered, waiting, accepted))
+
+    def unsettled(self) -> tuple[Positions, Positions]:
+        """Requests and tasks of which more is to be told."""
+        new_requests, new_works = (
+            np.arange(n, len(column)) for n, column in ((self._n_requests, self._requests.due), (self._n_works, self._works.key))
+        )
+        return (
+            np.concatenate([self._waiting, self._later_requests, new_requests]),
+            np.concatenate([self._alive, self._later_works, new_works]),
+        )
+
+    def keep(self, requests: Renumbered, works: Renumbered) -> None:
+        """The columns have let the others go, of which none was unsettled."""
+        self._n_requests = int(np.count_nonzero(requests.is_kept[: self._n_requests]))
+        self._n_works = int(np.count_nonzero(works.is_kept[: self._n_works]))
+        self._waiting, self._later_requests = requests.of(self._waiting), requests.of(self._later_requests)
+        self._alive, self._later_works = works.of(self._alive), works.of(self._later_works)
 
     def _of_requests(self, since: int, until_ns: int) -> tuple[Positions, Positions, Positions]:
         of = self._requests

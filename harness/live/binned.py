@@ -1,11 +1,15 @@
 """The run in equal bins, kept up to date: of each batch of changes only the bins that it touches are worked out again.
 
 What comes out is what `harness.series.series` makes of all rows; a test holds the two against each other.
+
+Rows may be let go (harness/live/folding.py): their bins stay as they are, and are sealed. Of old bins that
+nobody looks at nothing is kept.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
@@ -14,16 +18,21 @@ from numpy.typing import NDArray
 from harness.grouping import NEVER_NS
 from harness.heatmap import HeatMap, buckets_of, floors_of
 from harness.live.batch import Batch
-from harness.live.columns import Requests, Works
+from harness.live.columns import Renumbered, Requests, Works
 from harness.live.figures import oldest_at
 from harness.live.meters import Level
+from harness.model import Evidence
 from harness.rows import Outcome
-from harness.series import SHARES, Gauges, Series, quantiles_by_bin
+from harness.series import SHARES, Gauges, Series, gauges_by_bin, quantiles_by_bin
 
-__all__ = ["Binned"]
+__all__ = ["UNTRIMMED", "Binned"]
 
 _BUCKETS: Final = 256
 _LEAST_MORE: Final = 64
+UNTRIMMED: Final = 512
+"""So many of the newest bins are always kept."""
+
+_SAMPLED: Final = tuple(field.name for field in fields(Gauges))
 _COUNTED: Final = (
     *("due", "acked", "rejected", "indeterminate", "accepted", "started", "finished", "failed", "undone", "of_done"),
     *("unsettled", "lost", "backlog_max", "backlog_end", "busy_max", "busy_area"),
@@ -48,9 +57,19 @@ class Binned:
         self._until_ns = base_ns - 1
         self._first_request, self._first_work = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self._request_bin, self._work_bin = np.empty(0, np.int32), np.empty(0, np.int32)
+        self._sampled = np.empty((len(_SAMPLED), 0))
+        self._n_sampled = 0
+        self._is_sealed, self._is_held = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+        self._is_trimmed = False
+        self._first_asked = 0
+        self.is_missed = False
+        """Something should have been counted in bins of which rows, or all, have been let go."""
 
     def apply(self, batch: Batch, *, nobody_waits: bool) -> None:
         """Counts what changed."""
+        if self._is_trimmed and self._is_early(batch):
+            self.is_missed = True
+            return
         self._grow(int((batch.until_ns - self.base_ns) // self.bin_ns) + 1)
         self._count_requests(batch)
         self._count_works(batch)
@@ -60,6 +79,7 @@ class Binned:
 
     def series(self, first: int, n: int, sampled: Gauges | None) -> Series:
         """`n` bins from a number of bins after the base on."""
+        self._first_asked = first
         area, edges = self._slice(self._counts["busy_area"], first, n), self.edges(first, n)
         last = (self._until_ns - self.base_ns) // self.bin_ns
         if first <= last < first + n:
@@ -79,6 +99,76 @@ class Binned:
     def edges(self, first: int, n: int) -> NDArray[np.int64]:
         """Shape (n + 1,)."""
         return self.base_ns + self.bin_ns * np.arange(first, first + n + 1, dtype=np.int64)
+
+    def has(self, begin_ns: int) -> bool:
+        """Whether the bins from then on are there."""
+        return not self._is_trimmed or begin_ns >= self.base_ns
+
+    def sampled(self, evidence: Evidence, first: int, n: int) -> Gauges | None:
+        """What the samples say: as it was kept, and for the later bins from those that there are. None: nobody looked."""
+        n_kept = min(max(self._n_sampled - first, 0), n)
+        if not n_kept or evidence.gauges is None or not len(evidence.gauges.rows):
+            return gauges_by_bin(evidence, self.edges(first, n))
+        parts = [self._slice(self._sampled, first, n_kept, math.nan)]
+        if n_kept < n and (rest := gauges_by_bin(evidence, self.edges(first + n_kept, n - n_kept))) is not None:
+            parts.append(_stacked(rest))
+        return Gauges(*np.concatenate(parts, axis=1))
+
+    def keep_samples(self, evidence: Evidence, until_ns: int) -> int:
+        """Keeps what the samples say of bins that are over by then. Returns from when on they are still needed."""
+        n = int((until_ns - self.base_ns) // self.bin_ns)
+        if n > self._n_sampled:
+            found = gauges_by_bin(evidence, self.edges(self._n_sampled, n - self._n_sampled))
+            if found is not None:
+                self._sampled[:, self._n_sampled : n] = _stacked(found)
+            self._n_sampled = n
+        return self.base_ns + self._n_sampled * self.bin_ns
+
+    def beside(self, is_unsettled: NDArray[np.bool_], since_ns: int) -> NDArray[np.bool_]:
+        """Of all requests those in the bins of these, and in bins that are not over by then: their rows are needed."""
+        bins = self._known(self._request_bin, len(is_unsettled))
+        self._is_held = np.zeros(len(self._oldest), np.bool_)
+        self._is_held[bins[is_unsettled & (bins >= 0)]] = True
+        self._is_held[max((since_ns - self.base_ns) // self.bin_ns, 0) :] = True
+        return (bins >= 0) & self._is_held[bins]
+
+    def keep(self, requests: Renumbered, works: Renumbered) -> None:
+        """The columns have let the others go, of which none was in a bin that `beside` named."""
+        for kept, bins in ((requests, self._request_bin), (works, self._work_bin)):
+            gone = self._known(bins, len(kept.is_kept))[~kept.is_kept]
+            self._is_sealed[gone[gone >= 0]] = True
+        self._request_bin, self._work_bin = requests.shortened(self._request_bin, -1), works.shortened(self._work_bin, -1)
+        last = (self._until_ns - self.base_ns) // self.bin_ns
+        first = min(self._first_asked, last - UNTRIMMED, int(np.argmax(self._is_held)), self._n_sampled)
+        if first >= UNTRIMMED:
+            self._trim(int(first))
+        for first_ones, bins in ((self._first_request, self._request_bin), (self._first_work, self._work_bin)):
+            first_ones[:] = NEVER_NS
+            there = np.flatnonzero(bins >= 0)
+            np.minimum.at(first_ones, bins[there], there)
+
+    def _trim(self, n: int) -> None:
+        """Lets the first bins go."""
+        self._is_trimmed = True
+        self.base_ns += n * self.bin_ns
+        self._n_sampled -= n
+        self._first_asked -= n
+        self._counts = {name: counts[n:].copy() for name, counts in self._counts.items()}
+        for name, of in vars(self).items():
+            if name in _PER_BIN:
+                setattr(self, name, of[..., n:].copy())
+        self._request_bin, self._work_bin = (
+            np.where(bins >= n, bins - n, -1).astype(np.int32) for bins in (self._request_bin, self._work_bin)
+        )
+
+    def _is_early(self, batch: Batch) -> bool:
+        request = self._works.request.now[batch.accepted]
+        due = self._requests.due.now
+        return bool((due[batch.sent] < self.base_ns).any() or (due[request[request >= 0]] < self.base_ns).any())
+
+    def _known(self, bins: NDArray[np.int32], n: int) -> NDArray[np.int32]:
+        """Of the first ones; -1 of those that have none yet."""
+        return np.concatenate([bins[:n], np.full(max(n - len(bins), 0), -1, np.int32)])
 
     def count(self, name: str, first: int, n: int) -> NDArray[np.int64]:
         """`unsettled` or `lost` tasks."""
@@ -126,6 +216,8 @@ class Binned:
             np.concatenate([of, empty], axis=1) for of in (self._response_heat, self._done_heat)
         )
         self._never = np.append(self._never, np.zeros(more, np.int64))
+        self._sampled = np.concatenate([self._sampled, np.full((len(_SAMPLED), more), math.nan)], axis=1)
+        self._is_sealed = np.append(self._is_sealed, np.zeros(more, np.bool_))
         far = np.full(more, NEVER_NS)
         self._first_request, self._first_work = np.append(self._first_request, far), np.append(self._first_work, far)
 
@@ -217,6 +309,7 @@ class Binned:
         dirty = np.zeros(len(self._oldest), np.bool_)
         dirty[self._request_bin[batch.answered]] = True
         dirty[self._request_bin[batch.waiting]] = True
+        self.is_missed |= bool((dirty & self._is_sealed).any())
         chosen = self._in_dirty(dirty, self._request_bin, self._first_request)
         if len(chosen):
             done, outcome, due = of.done.now[chosen], of.outcome.now[chosen], of.due.now[chosen]
@@ -229,6 +322,7 @@ class Binned:
         dirty = np.zeros(len(self._oldest), np.bool_)
         request = self._works.request.now
         dirty[self._work_bin[batch.finished[request[batch.finished] >= 0]]] = True
+        self.is_missed |= bool((dirty & self._is_sealed).any())
         chosen = self._in_dirty(dirty, self._work_bin, self._first_work)
         if len(chosen):
             ended = self._works.finished.now[chosen]
@@ -252,6 +346,20 @@ class Binned:
         return quantiles_by_bin(number[bins], values_ns, int(np.count_nonzero(dirty)), SHARES)
 
 
+_PER_BIN: Final = frozenset(
+    (
+        "_response",
+        "_done",
+        "_oldest",
+        "_response_heat",
+        "_done_heat",
+        "_never",
+        "_first_request",
+        "_first_work",
+        "_sampled",
+        "_is_sealed",
+    )
+)
 _FOREIGN: Final = -2
 _LOWEST: Final = int(buckets_of(np.array([1]))[0])
 
@@ -264,3 +372,7 @@ def _set(of: NDArray[np.int32], positions: Positions, values: NDArray[np.int64])
         of = grown
     of[positions] = values
     return of
+
+
+def _stacked(gauges: Gauges) -> NDArray[np.float64]:
+    return np.stack([getattr(gauges, name) for name in _SAMPLED])

@@ -1,6 +1,7 @@
 """What the row files of a run have said so far, as columns in memory: about 30 bytes a request and 60 a task.
 
 Rows that may still change are read again; those that can't are not. Nothing here knows of instants: harness/live/ledger.py does.
+What nobody needs any more can be let go (`keep`); harness/live/folding.py decides what that is.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from harness.live.rowtail import RowTail
 from harness.rows import DropReason, Outcome, Rows, TaskKind
 from harness.rows.layout import N_NAMES
 
-__all__ = ["Effects", "Growing", "Requests", "Works"]
+__all__ = ["Effects", "Growing", "Renumbered", "Requests", "Works"]
 
 _MOST_OPS: Final = 1 << 27
+_NO_BIT: Final = 64
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 FOREIGN: Final = -2
 UNKNOWN: Final = -1
+GONE: Final = -3  # it was there, and has been let go
 
 
 class Growing(Generic[_Kind]):
@@ -50,6 +53,41 @@ class Growing(Generic[_Kind]):
         self._all[self._n : end] = values
         self._n = end
 
+    def keep(self, is_kept: NDArray[np.bool_]) -> None:
+        """Lets the others go. Shape (len,)."""
+        kept = self.now[is_kept]
+        self._all = np.empty(max(len(kept) * 3 // 2, 1024), self._all.dtype)
+        self._all[: len(kept)] = kept
+        self._n = len(kept)
+
+
+class Renumbered:
+    """Which positions of a column are kept, and what they are then."""
+
+    def __init__(self, is_kept: NDArray[np.bool_]) -> None:
+        self.is_kept = is_kept
+        self._new = np.where(is_kept, np.cumsum(is_kept) - 1, GONE).astype(np.int32)
+
+    def __len__(self) -> int:
+        """How many are kept."""
+        return int(np.count_nonzero(self.is_kept))
+
+    def of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions that are kept, as they are then."""
+        new: NDArray[np.int64] = self._new[positions].astype(np.int64)
+        return new
+
+    def over(self, positions: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The same of a column of positions: those below 0 stand for something else, and stay."""
+        return np.where(positions < 0, positions, self._new[np.maximum(positions, 0)] if len(self._new) else positions)
+
+    def shortened(self, of_each: NDArray[_Kind], empty: int) -> NDArray[_Kind]:
+        """What is known of each, perhaps not of the last ones yet."""
+        known = of_each[: len(self.is_kept)]
+        whole = np.concatenate([known, np.full(len(self.is_kept) - len(known), empty, of_each.dtype)])
+        kept: NDArray[_Kind] = whole[self.is_kept]
+        return kept
+
 
 class Requests:
     """Requests of this run. Those that were never sent stand apart."""
@@ -61,7 +99,9 @@ class Requests:
         self.outcome = Growing(np.uint8)
         self.unsent = Growing(np.int64)  # when it can have been known that they were not
         self.is_repeated = False  # an operation was sent twice, or has a number that nobody gives
-        self._position = np.full(1024, UNKNOWN, np.int32)  # by local op
+        self.is_missed = False  # something came of an operation that has been let go
+        self._first_op = 0  # those before it have been let go, or were never sent
+        self._position = np.full(1024, UNKNOWN, np.int32)  # by local op, from the first one on
         self._open: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         self._last_sent: dict[RowTail, int] = {}
 
@@ -87,19 +127,40 @@ class Requests:
 
     def positions(self, op: NDArray[np.uint64], run_tag: int) -> NDArray[np.int32]:
         """Where operations stand; `UNKNOWN`, or `FOREIGN`: of another run."""
-        local = np.minimum(op & np.uint64(0xFFFF_FFFF), np.uint64(len(self._position) - 1)).astype(np.int64)
-        found: NDArray[np.int32] = self._position[local]
-        found[(op & np.uint64(0xFFFF_FFFF)) >= len(self._position)] = UNKNOWN
+        local = (op & np.uint64(0xFFFF_FFFF)).astype(np.int64) - self._first_op
+        found: NDArray[np.int32] = self._position[np.clip(local, 0, len(self._position) - 1)]
+        found[local >= len(self._position)] = UNKNOWN
+        found[local < 0] = GONE
         found[~is_own(op, run_tag)] = FOREIGN
+        self.is_missed |= bool((found == GONE).any())
         return found
+
+    def open_ones(self) -> NDArray[np.int64]:
+        """Where those stand that may still change."""
+        return np.concatenate([np.empty(0, np.int64), *(positions for _, positions in self._open.values())])
+
+    def keep(self, kept: Renumbered) -> None:
+        """Lets the others go."""
+        for column in (self.due, self.sent, self.done, self.outcome):
+            column.keep(kept.is_kept)
+        self._position = kept.over(self._position)
+        there = np.flatnonzero(self._position >= 0)
+        # Whoever is sent later than the oldest that is kept has a number of its own time, or is missed.
+        first = int(there[0]) if len(there) else 0
+        self._position, self._first_op = self._position[first:].copy(), self._first_op + first
+        self._open = {tail: (places, kept.of(positions)) for tail, (places, positions) in self._open.items()}
 
     def _enter(self, rows: Rows, first: int) -> None:
         for column, name in ((self.due, "due_ns"), (self.sent, "sent_ns"), (self.done, "done_ns"), (self.outcome, "outcome")):
             column.extend(rows[name])
-        local = (rows["op"] & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+        local = (rows["op"] & np.uint64(0xFFFF_FFFF)).astype(np.int64) - self._first_op
         highest = int(local.max(initial=0))
         if highest >= _MOST_OPS:
             self.is_repeated = True
+            return
+        if int(local.min(initial=0)) < 0 or np.any(self._position[local[local < len(self._position)]] == GONE):
+            # Sent twice, or very late: whoever reads everything again will know.
+            self.is_missed = True
             return
         if highest >= len(self._position):
             grown = np.full(max(highest + 1, len(self._position) * 3 // 2), UNKNOWN, np.int32)
@@ -179,6 +240,24 @@ class Works:
         """Nothing that is in the file changes any more: its process is dead, and it has been read since."""
         self._open[tail] = np.empty(0, np.int64), np.empty(0, np.int64)
 
+    def open_ones(self) -> NDArray[np.int64]:
+        """Where those stand that may still change, or whose request is not known yet."""
+        return np.concatenate([self._unresolved, *(positions for _, positions in self._open.values())])
+
+    def keep(self, kept: Renumbered, requests: Renumbered) -> None:
+        """Lets the others go; those requests are gone, of which none has a task that is kept."""
+        for column in (self.key, self.file, self.accepted, self.reason, self.is_def, self.func):
+            column.keep(kept.is_kept)
+        for column, _ in self._instants():
+            column.keep(kept.is_kept)
+        self.request.keep(kept.is_kept)
+        self.request.now[:] = requests.over(self.request.now)
+        self._unresolved = kept.of(self._unresolved)
+        self._open = {tail: (places, kept.of(positions)) for tail, (places, positions) in self._open.items()}
+        self._seen = requests.shortened(self._seen, 0)
+        bit = _bits(self.key.now)
+        self._others &= set(self.key.now[bit == _NO_BIT].tolist())
+
     def resolve(self, requests: Requests, run_tag: int) -> None:
         """Finds the operations of tasks whose request had not been read yet when they were."""
         if not len(self._unresolved):
@@ -210,20 +289,16 @@ class Works:
         """Notices a task that is there twice."""
         if not len(positions):
             return
-        request, index = (
-            self.request.now[positions].astype(np.int64),
-            (self.key.now[positions] & np.uint64(0xFFFF)).astype(np.int64),
-        )
+        request = self.request.now[positions].astype(np.int64)
         if (highest := int(request.max())) >= len(self._seen):
             grown = np.zeros(max(highest + 1, len(self._seen) * 3 // 2), np.uint64)
             grown[: len(self._seen)] = self._seen
             self._seen = grown
-        # Those that an application spawned are counted from 32,768.
-        bit = np.where(index < 48, index, np.where((index >= 32_768) & (index < 32_784), index - 32_768 + 48, 64))
-        for key in self.key.now[positions[bit == 64]].tolist():
+        bit = _bits(self.key.now[positions])
+        for key in self.key.now[positions[bit == _NO_BIT]].tolist():
             self.is_odd |= key in self._others
             self._others.add(key)
-        request, bit = request[bit < 64], bit[bit < 64]
+        request, bit = request[bit < _NO_BIT], bit[bit < _NO_BIT]
         mask = np.left_shift(np.uint64(1), bit.astype(np.uint64))
         self.is_odd |= bool((self._seen[request] & mask).any())
         np.bitwise_or.at(self._seen, request, mask)
@@ -267,6 +342,18 @@ class Effects:
         own = rows[is_own(rows["op"], run_tag)]
         self.key.extend(key_of(own["op"], own["index"]))
         self.arrived.extend(own["arrived_ns"])
+
+    def keep(self, is_kept: NDArray[np.bool_]) -> None:
+        """Lets the others go."""
+        self.key.keep(is_kept)
+        self.arrived.keep(is_kept)
+
+
+def _bits(key: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Which of the 64 bits of its operation stands for a task; `_NO_BIT`: none does."""
+    # Those that an application spawned are counted from 32,768.
+    index = (key & np.uint64(0xFFFF)).astype(np.int64)
+    return np.where(index < 48, index, np.where((index >= 32_768) & (index < 32_784), index - 32_768 + 48, _NO_BIT))
 
 
 def _is_settled(rows: Rows) -> NDArray[np.bool_]:

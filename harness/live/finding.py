@@ -13,10 +13,13 @@ from harness.spans import task_spans
 from harness.statistics import measure
 from harness.timeline import backlog_steps, busy_steps, pool_of, timeline
 
-__all__ = ["findings_at", "found_at_ns"]
+__all__ = ["MANY_ROWS", "findings_at", "found_at_ns"]
+
+MANY_ROWS: Final = 100_000
+"""From so many requests and tasks on they are looked for in a process of its own (harness/live/finder.py)."""
 
 _EVERY_NS: Final = 2_000_000_000
-_ROWS: Final = 40_000
+_ROWS: Final = 20_000
 _AFTER_NS: Final = 1_000_000_000
 
 

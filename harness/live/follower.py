@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from harness.live.frame import Frame, Look
+from harness.live.allocating import give_back_at_once
+from harness.live.folding import Folding
+from harness.live.frame import Frame, Look, Phase
 from harness.live.history import History
 
 __all__ = ["Follower"]
@@ -21,6 +23,9 @@ _LARGE: Final = 0.1
 _SMALL: Final = 0.03
 _SLOWEST_S: Final = 8.0
 _CLOSE_S: Final = 5.0
+_SOON_S: Final = 0.25
+"""Between two frames until there is something to be seen, for whoever waits for it."""
+
 _FIRST: Final = Look(0.0, 60.0, 1.0)
 
 Wanted = Look | Callable[[Frame], Look]
@@ -29,9 +34,11 @@ Wanted = Look | Callable[[Frame], Look]
 class Follower:
     """Tells frames of one run, from its own thread. After a new look the next frame comes at once."""
 
-    def __init__(self, path: Path, *, tell: Callable[[Frame], None], every_s: float = 0.25) -> None:
-        """Raises UsageError if there is no such run directory."""
-        self._history = History(path)
+    def __init__(
+        self, path: Path, *, tell: Callable[[Frame], None], every_s: float = 0.25, folding: Folding | None = None
+    ) -> None:
+        """`folding`: as in History. Raises UsageError if there is no such run directory."""
+        self._history = History(path, folding)
         self._tell = tell
         self._every_s = every_s
         self._wanted: Wanted = _FIRST
@@ -44,6 +51,7 @@ class Follower:
 
     def start(self) -> None:
         """Begins. The first frame comes at once."""
+        give_back_at_once()
         self._thread.start()
 
     def look(self, wanted: Wanted) -> None:
@@ -71,11 +79,17 @@ class Follower:
             began = time.monotonic()
             cost_s = self._make_or_tell()
             every_s = _paced(every_s, cost_s, self._every_s)
+            wait_s = every_s if self._has_figures else min(every_s, _SOON_S)
             # Asked meanwhile: again at once. A screen that asks with every key must not keep a core busy, though.
-            self._is_asked.wait(max(began + every_s - time.monotonic(), 0.0))
+            self._is_asked.wait(max(began + wait_s - time.monotonic(), 0.0))
             if self._is_asked.is_set():
                 self._is_asked.clear()
                 time.sleep(min(cost_s, every_s))
+
+    @property
+    def _has_figures(self) -> bool:
+        frame = self._newest
+        return frame is not None and (frame.totals.attempted > 0 or frame.phase in {Phase.ENDED, Phase.CRASHED})
 
     def _make_or_tell(self) -> float:
         began = time.thread_time()

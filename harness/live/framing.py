@@ -20,7 +20,10 @@ from harness.rows import Rows
 from harness.schema import Finding, Summary
 from harness.series import Series
 
-__all__ = ["Known", "about_of", "frame_of"]
+__all__ = ["NEWEST_SAMPLES", "Known", "about_of", "frame_of"]
+
+NEWEST_SAMPLES = 40
+"""Of which what is said of now is made: more than there are in a second."""
 
 _FRESH_NS = 1_000_000_000
 """A sample that is older says nothing of now."""
@@ -205,7 +208,7 @@ def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void
     """The newest sample of the server that is there, and one of the same server about a second before it."""
     if evidence.gauges is None or not len(evidence.gauges.rows) or not is_alive:
         return None, None
-    rows: Rows = np.asarray(evidence.gauges.rows[-40:])
+    rows: Rows = np.asarray(evidence.gauges.rows[-NEWEST_SAMPLES:])
     last = rows[-1]
     if int(last["t_ns"]) < at_ns - _FRESH_NS:
         return None, None

@@ -18,16 +18,19 @@ from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
 from harness.live.cutting import cut
 from harness.live.figures import Figures, edges_of, figures_at
-from harness.live.finding import findings_at, found_at_ns
+from harness.live.finder import Finder
+from harness.live.finding import MANY_ROWS, findings_at, found_at_ns
+from harness.live.folding import Folding
 from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
-from harness.live.ledger import Ledger, is_plain, standing_of
+from harness.live.ledger import Ledger
 from harness.live.logs import Logs
 from harness.live.picking import only
 from harness.live.seconds import seconds_of
 from harness.live.shelf import Shelf
 from harness.live.sides import client_states, work_states
+from harness.live.standing import is_plain, standing_of
 from harness.live.tasklist import task_lines
 from harness.live.telling import tell
 from harness.model import CountedLoad, Evidence, Expectation
@@ -47,18 +50,21 @@ _NO_SCENARIO: Final[dict[str, Any]] = {"name": "", "expects": {"tasks_per_reques
 class History:
     """Everything that one run has written so far."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises UsageError if there is no such directory."""
+    def __init__(self, path: Path, folding: Folding | None = None) -> None:
+        """`folding`: when what can be let go is; by itself after a while. Raises UsageError if there is no such directory."""
         if not path.is_dir():
             raise UsageError(f"there is no run directory {path}", "afterload runs lists those that there are")
         self._rundir = RunDir(path.resolve())
         self._journal = Journal(self._rundir.events)
         self._logs = Logs(self._rundir.path)
         self._shelf = Shelf(self._rundir.path)
+        self._folding = folding or Folding()
+        self._lengths_ns: tuple[int, ...] = ()  # of the bins that somebody looked at, when all was read again
         self._ledgers: dict[bool, Ledger] = {}  # for the newest instant, and for earlier ones
         self._scenario: dict[str, Any] | None = None
         self._environment: dict[str, Any] = {}
         self._found: dict[int, tuple[Finding, ...]] = {}
+        self._finder = Finder(self._rundir.path)
         self._plan_text = ""
         self._summary: Summary | None = None
         self._problem = ""
@@ -71,6 +77,7 @@ class History:
     def close(self) -> None:
         """Lets all files go."""
         self._shelf.close()
+        self._finder.close()
 
     def refresh(self) -> None:
         """Reads what is new. What is not there, or not yet, is no error."""
@@ -83,9 +90,7 @@ class History:
             self._journal.refresh()
         self._logs.refresh()
         self._read_once()
-        if self._journal.all:
-            over = {event["boot"] for event in self._journal.all if event["event"] == "boot_reaped"}
-            self._shelf.refresh(int(self._journal.all[0].get("run_tag", 0)), over)
+        self._read_rows()
         if self._summary is None:
             self._read_summary()
         if self._has_ended:
@@ -113,8 +118,7 @@ class History:
         events, is_newest = self._journal.until(at_ns), at_ns >= self._newest_ns
         plan = _plan_of(events)
         is_over = is_newest and self._has_ended
-        evidence = self._evidence(at_ns, self._shelf.files(at_ns))
-        figures, states = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+        evidence, figures, states = self._looked(look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
         pool = _pool_of(evidence)
         told = tell([] if self._is_strange else events, plan, figures.left, at_ns, start_ns, pool)
         phase = self._phase(told.phase, is_newest=is_newest)
@@ -165,21 +169,69 @@ class History:
         ends = [event["load_end_ns"] for event in events if event["event"] in {"load_started", "load_changed"}]
         return (ends[-1] - start_ns) / 1e9 if ends else None
 
+    def _looked(
+        self, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
+    ) -> tuple[Evidence, Figures, tuple[SideState, SideState]]:
+        """Evidence without rows, and what comes of all rows."""
+        if self._shelf.is_folded and not is_newest:
+            self._read_all_again()
+        evidence = self._evidence(at_ns, self._shelf.files(at_ns))
+        found = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+        if found is None:
+            self._read_all_again()
+            evidence = self._evidence(at_ns, self._shelf.files(at_ns))
+            found = self._figures(evidence, look, at_ns, start_ns, is_newest=is_newest, is_over=is_over)
+            assert found is not None, "nothing has been let go"
+        elif is_newest and self._is_held and (ledger := self._ledgers.get(True)) is not None and ledger.until_ns == at_ns:
+            # One of an earlier instant counts positions as they were.
+            self._ledgers = {True: ledger}
+            self._folding.fold_if_due(self._shelf, ledger, evidence)
+        return evidence, *found
+
+    def _read_rows(self) -> None:
+        if self._journal.all:
+            over = {event["boot"] for event in self._journal.all if event["event"] == "boot_reaped"}
+            self._shelf.refresh(int(self._journal.all[0].get("run_tag", 0)), over)
+
+    def _read_all_again(self) -> None:
+        """What was let go is needed after all."""
+        ledger = self._ledgers.get(True)
+        self._lengths_ns = () if ledger is None else ledger.lengths_ns
+        self._shelf.close()
+        self._shelf = Shelf(self._rundir.path)
+        self._ledgers.clear()
+        self._read_rows()
+
     def _figures(
         self, evidence: Evidence, look: Look, at_ns: int, start_ns: int, *, is_newest: bool, is_over: bool
-    ) -> tuple[Figures, tuple[SideState, SideState]]:
-        """Of evidence without rows: kept up to date where that can be done, else from all rows."""
+    ) -> tuple[Figures, tuple[SideState, SideState]] | None:
+        """Of evidence without rows: kept up to date where that can be done, else from all rows. None: some have been let go."""
         shelf = self._shelf
+        if shelf.requests.is_missed:
+            self._folding.be_careful()
+            return None
         if is_plain(evidence, shelf.requests, shelf.works):
             standing = standing_of(evidence, shelf.works, self._first_ns(), is_over=is_over)
             ledger = self._ledgers.get(is_newest)
             if ledger is None or ledger.standing != standing or ledger.until_ns > at_ns:
+                if shelf.is_folded:
+                    return None
                 ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
             if ledger.until_ns < at_ns:
                 ledger.advance(at_ns)
-            if ledger.is_late:
+            if ledger.is_late or ledger.is_missed:
+                if shelf.is_folded:
+                    self._folding.be_careful()
+                    return None
                 ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
                 ledger.advance(at_ns)
+            if not ledger.can_show(look):
+                return None
+            if is_newest and self._lengths_ns:
+                # Whoever changes between two does not have all read again each time.
+                for length_ns in self._lengths_ns:
+                    ledger.bins_of(length_ns)
+                self._lengths_ns = ()
             self._ledgers[is_newest] = ledger
             return ledger.figures(evidence, look), ledger.states(evidence.warm_up_s)
         whole = self._whole(at_ns)
@@ -227,16 +279,43 @@ class History:
         """Those of the summary, once it is there; before that, those that could be told a moment ago."""
         if is_newest and self._summary is not None:
             return tuple(self._summary.findings)
-        events = self._journal.until(at_ns)
-        plan = _plan_of(events)
-        step_ns = found_at_ns(events, figures.attempted + figures.accepted, at_ns, start_ns)
+        n_rows = figures.attempted + figures.accepted
+        step_ns = found_at_ns(self._journal.until(at_ns), n_rows, at_ns, start_ns)
         if step_ns is None:
             return ()
+        if is_newest and n_rows >= MANY_ROWS and step_ns not in self._found:
+            return self._found_elsewhere(step_ns)
         if step_ns not in self._found:
-            if len(self._found) >= _MOST_KEPT:
-                self._found.clear()
-            self._found[step_ns] = findings_at(self._whole(step_ns), plan, self._environment)
+            self._keep_found(step_ns, self._findings_at(step_ns))
         return self._found[step_ns]
+
+    def found_at(self, at_ns: int) -> tuple[Finding, ...]:
+        """What could be said at an instant, of a run that has not been judged; nothing else need have been read."""
+        self._journal.refresh()
+        self._is_held = is_held(self._rundir.path)
+        self._read_once()
+        self._look_at_events()
+        return self._findings_at(at_ns)
+
+    def _found_elsewhere(self, step_ns: int) -> tuple[Finding, ...]:
+        """Those that are known, while newer ones are looked for."""
+        taken = self._finder.take()
+        if taken is not None:
+            at_ns, found = taken
+            # Where no process can be had, it is done here.
+            self._keep_found(at_ns, self._findings_at(at_ns) if found is None else found)
+        if step_ns not in self._found:
+            self._finder.ask(step_ns)
+        known = [instant for instant in self._found if instant <= step_ns]
+        return self._found[max(known)] if known else ()
+
+    def _keep_found(self, at_ns: int, found: tuple[Finding, ...]) -> None:
+        if len(self._found) >= _MOST_KEPT:
+            self._found.clear()
+        self._found[at_ns] = found
+
+    def _findings_at(self, at_ns: int) -> tuple[Finding, ...]:
+        return findings_at(self._whole(at_ns), _plan_of(self._journal.until(at_ns)), self._environment)
 
     def _phase(self, told: Phase, *, is_newest: bool) -> Phase:
         if not is_newest or not self._journal.all:

@@ -1,16 +1,14 @@
 """The figures of a run while it goes on: kept up to date by what changed, instead of being worked out from all rows again.
 
 They are those of harness/live/figures.py, which says what they are, and a test holds the two against each other. Where a run is
-such that this cannot be done (`is_plain`), they are taken from there.
-
-What is known of the deaths of processes changes the past: then everything is told again, from the columns.
+such that this cannot be done (harness/live/standing.py), they are taken from there.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -19,42 +17,26 @@ from numpy.typing import NDArray
 from harness.grouping import NEVER_NS
 from harness.live.batch import Batch, Changes
 from harness.live.binned import Binned
-from harness.live.columns import Effects, Requests, Works
+from harness.live.columns import Effects, Renumbered, Requests, Works
 from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
 from harness.live.frame import Look, SideState, TaskStatus
 from harness.live.meters import Level, Saturation, SortedValues
-from harness.live.picking import ended_positions
+from harness.live.picking import LISTED, ended_positions
 from harness.live.seconds import Seconds
 from harness.live.sides import client_states, work_states
+from harness.live.standing import Standing
 from harness.live.ticking import Ticking
 from harness.load.pacing import LATE_NS
 from harness.model import Evidence
 from harness.rows import Outcome
-from harness.series import gauges_by_bin
-from harness.statistics import Quantiles, measured_from_ns, quantiles_ms
-from harness.timeline import pool_sizes, sampled_saturation_ns, sizes_over_time
+from harness.statistics import Quantiles, quantiles_ms
+from harness.timeline import sampled_saturation_ns, sizes_over_time
 
-__all__ = ["Ledger", "Standing", "is_plain", "standing_of"]
+__all__ = ["Ledger"]
 
 _MOST_BINNED: Final = 4
 _FOREIGN: Final = -2
 _SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999, 1.0)  # as in Quantiles
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What changes the past, when it changes."""
-
-    load_start_ns: int
-    base_ns: int  # nothing happened before
-    measured_from_ns: int
-    deaths: tuple[tuple[int, int], ...]  # number of a task file, and when its process was dead
-    over: tuple[int, ...]  # numbers of task files whose boot is dead
-    boot_of: tuple[int, ...]  # by number of the task file
-    pools: tuple[tuple[int, int], ...]  # boot and the size of its pool
-    is_resized: bool  # the pool, by hand: then its sizes are those that were sampled
-    squeezed: tuple[tuple[int, int], ...]  # when each squeeze of a pool landed, and was taken back (0: not)
-    nobody_waits: bool
 
 
 class Ledger:
@@ -84,6 +66,7 @@ class Ledger:
         self._recent_outcome = np.empty(0, np.uint8)
         self._left_queued, self._left_running = Counter[int](), Counter[int]()
         self._batch: Batch | None = None
+        self._is_folded = False  # rows that it has told of have been let go
 
     @property
     def is_late(self) -> bool:
@@ -119,7 +102,7 @@ class Ledger:
         batch, works, counts, at_ns = self._batch, self._works, self._counts, self.until_ns
         assert batch is not None, "advance() comes first"
         edges = edges_of(self.standing.load_start_ns, look.from_s, look.until_s, look.bin_s, at_ns)
-        binned, n = self._bins(edges), len(edges) - 1
+        binned, n = self.bins_of(int(edges[1] - edges[0])), len(edges) - 1
         first = int((edges[0] - binned.base_ns) // binned.bin_ns)
         request = works.request.now
         known = request[batch.open] >= 0
@@ -129,7 +112,7 @@ class Ledger:
         nobody_waits = self.standing.nobody_waits
         n_waiting = 0 if nobody_waits else len(batch.waiting)
         boots = np.array(self.standing.boot_of or (0,))
-        lost = Counter(boots[works.file.now[np.concatenate([self._lost["queued"], self._lost["running"]])]].tolist())
+        lost = Counter(boots[works.file.now[self.lost()]].tolist())
         heats = binned.heats(first, n) if look.heat else (None, None)
         return Figures(
             attempted=counts["attempted"],
@@ -162,7 +145,7 @@ class Ledger:
             oldest_ns=_least(due),
             oldest_waiting_ns=_least(waiting_due) if n_waiting else None,
             recent=self._recents(evidence),
-            series=binned.series(first, n, gauges_by_bin(evidence, edges)),
+            series=binned.series(first, n, binned.sampled(evidence, first, n)),
             oldest_ms=binned.oldest_ms(first, n),
             unsettled=binned.count("unsettled", first, n),
             lost=binned.count("lost", first, n),
@@ -170,26 +153,38 @@ class Ledger:
             done_heat=heats[1],
         )
 
-    def of_status(self, status: TaskStatus, most: int) -> NDArray[np.int64] | None:
-        """Where the tasks stand that are to be listed: the oldest that are queued or running, else the newest; None: unknown."""
-        batch, works = self._batch, self._works
-        assert batch is not None, "advance() comes first"
-        if status in {TaskStatus.DONE, TaskStatus.FAILED}:
-            return ended_positions(works, status, most, self.until_ns)
-        if status is TaskStatus.LOST:
-            lost = np.concatenate([self._lost["queued"], self._lost["running"]])
-            return lost[np.argsort(works.accepted.now[lost])[-most:]]
-        if status is TaskStatus.OTHER:
-            return None
-        chosen: NDArray[np.int64] = batch.open[batch.open_started == (status is TaskStatus.RUNNING)]
-        chosen = chosen[works.request.now[chosen] != _FOREIGN]
-        return chosen[np.argsort(works.accepted.now[chosen])[:most]]
+    def can_show(self, look: Look) -> bool:
+        """Whether the bins of a look are there; those of rows that have been let go can't be made."""
+        if not self._is_folded:
+            return True
+        edges = edges_of(self.standing.load_start_ns, look.from_s, look.until_s, look.bin_s, self.until_ns)
+        binned = self._binned.get(int(edges[1] - edges[0]))
+        return binned is not None and binned.has(int(edges[0])) and look.n_tasks <= LISTED
 
-    def _new_changes(self) -> Changes:
-        return Changes(self._requests, self._works, dict(self.standing.deaths), self.standing.over)
+    @property
+    def is_missed(self) -> bool:
+        """It should have counted something in bins whose rows have been let go."""
+        return any(binned.is_missed for binned in self._binned.values())
 
-    def _bins(self, edges: NDArray[np.int64]) -> Binned:
-        bin_ns = int(edges[1] - edges[0])
+    def unsettled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where requests and tasks stand that may still change."""
+        return self._changes.unsettled()
+
+    def lost(self) -> NDArray[np.int64]:
+        """Where tasks stand that were lost, and may yet turn out not to be."""
+        return np.concatenate([self._lost["queued"], self._lost["running"]])
+
+    def all_binned(self) -> Iterable[Binned]:
+        """Of each length of bins that is kept up to date."""
+        return self._binned.values()
+
+    @property
+    def lengths_ns(self) -> tuple[int, ...]:
+        """Of the bins that are kept up to date, those that were asked for last at the end."""
+        return tuple(self._binned)
+
+    def bins_of(self, bin_ns: int) -> Binned:
+        """Bins of a length, kept up to date from now on."""
         if bin_ns not in self._binned:
             before = (self.standing.base_ns - self.standing.load_start_ns) // bin_ns
             base_ns = self.standing.load_start_ns + before * bin_ns
@@ -199,6 +194,38 @@ class Ledger:
                 self._binned.popitem(last=False)
         self._binned.move_to_end(bin_ns)
         return self._binned[bin_ns]
+
+    def keep_samples(self, evidence: Evidence, until_ns: int) -> int:
+        """Takes what the samples say of the bins that are over by then. Returns from when on samples are still needed."""
+        return min((binned.keep_samples(evidence, until_ns) for binned in self._binned.values()), default=0)
+
+    def keep(self, requests: Renumbered, works: Renumbered) -> None:
+        """The columns have let the others go."""
+        assert self._batch is not None, "advance() comes first"
+        self._is_folded = True
+        self._changes.keep(requests, works)
+        self._lost = {name: works.of(positions) for name, positions in self._lost.items()}
+        self._batch = self._batch.still(requests, works)
+        for binned in self._binned.values():
+            binned.keep(requests, works)
+
+    def of_status(self, status: TaskStatus, most: int) -> NDArray[np.int64] | None:
+        """Where the tasks stand that are to be listed: the oldest that are queued or running, else the newest; None: unknown."""
+        batch, works = self._batch, self._works
+        assert batch is not None, "advance() comes first"
+        if status in {TaskStatus.DONE, TaskStatus.FAILED}:
+            return ended_positions(works, status, most, self.until_ns)
+        if status is TaskStatus.LOST:
+            lost = self.lost()
+            return lost[np.argsort(works.accepted.now[lost])[-most:]]
+        if status is TaskStatus.OTHER:
+            return None
+        chosen: NDArray[np.int64] = batch.open[batch.open_started == (status is TaskStatus.RUNNING)]
+        chosen = chosen[works.request.now[chosen] != _FOREIGN]
+        return chosen[np.argsort(works.accepted.now[chosen])[:most]]
+
+    def _new_changes(self) -> Changes:
+        return Changes(self._requests, self._works, dict(self.standing.deaths), self.standing.over)
 
     def _count(self, batch: Batch) -> None:
         of, request, counts = self._requests, self._works.request.now, self._counts
@@ -339,28 +366,3 @@ def _p95(values_ns: NDArray[np.int64]) -> float | None:
 
 def _least(values_ns: NDArray[np.int64]) -> int | None:
     return int(values_ns.min()) if len(values_ns) else None
-
-
-def is_plain(evidence: Evidence, requests: Requests, works: Works) -> bool:
-    """Whether a ledger can be kept: each operation was sent once, each task is there once, and its rows are all that there is."""
-    is_inline = evidence.expectation.tasks_per_request == 0 and evidence.expectation.effects_per_request > 0
-    has_begun = evidence.n_load_processes > 0  # before that there is next to nothing, and no beginning of the bins
-    return has_begun and not (is_inline or evidence.counted or requests.is_repeated or works.is_odd)
-
-
-def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool) -> Standing:
-    """Of evidence without rows. `is_over`: nobody waits for anything any more."""
-    deaths = ((number, evidence.death_ns(tail.boot, tail.pid)) for number, tail in enumerate(works.files))
-    reaped = {boot.boot for boot in evidence.boots if boot.reaped_ns is not None}
-    return Standing(
-        load_start_ns=evidence.load_start_ns,
-        base_ns=min(base_ns, evidence.load_start_ns),
-        measured_from_ns=measured_from_ns(evidence),
-        deaths=tuple((number, dead_ns) for number, dead_ns in deaths if dead_ns is not None),
-        over=tuple(number for number, tail in enumerate(works.files) if tail.boot in reaped),
-        boot_of=tuple(tail.boot for tail in works.files),
-        pools=tuple(sorted(pool_sizes(evidence).items())),
-        is_resized=any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered),
-        squeezed=tuple((fault.landed_ns or 0, fault.ended_ns or 0) for fault in evidence.faults if fault.name == "squeeze"),
-        nobody_waits=is_over or all(file.closed_ns for file in evidence.requests),
-    )

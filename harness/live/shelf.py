@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.live.columns import Effects, Requests, Works
+from harness.live.columns import Effects, Renumbered, Requests, Works
+from harness.live.framing import NEWEST_SAMPLES
 from harness.live.rowtail import RowTail
 from harness.rows import Kind, RowFile, RowFileError, Rows
 
@@ -23,6 +25,13 @@ class Shelf:
         self._tails: dict[Path, RowTail] = {}
         self._samples: dict[RowTail, _Samples] = {}
         self.requests, self.works, self.effects = Requests(), Works(), Effects()
+        self.is_folded = False  # some of what was read has been let go
+        self._gone_ns = 0  # the last thing that it told
+
+    @property
+    def n_rows(self) -> int:
+        """That are in memory, but for samples."""
+        return len(self.requests.due) + len(self.works.key) + len(self.effects.key)
 
     def refresh(self, run_tag: int, over: Collection[int]) -> None:
         """Reads what is new. `over`: boots that are known to be dead, whose rows change no more once they have been read."""
@@ -44,11 +53,32 @@ class Shelf:
         ]
 
     def last_ns(self) -> int:
-        """The last thing that any row tells; 0: nothing."""
+        """The last thing that any row tells, or told; 0: nothing."""
         columns = (self.requests.sent, self.requests.done, self.effects.arrived)
         of_works = (self.works.accepted, self.works.started, self.works.finished, self.works.failed, self.works.dropped)
         found = [int(column.now.max(initial=0)) for column in (*columns, *of_works)]
-        return max(0, *found, *(samples.last_ns for samples in self._samples.values()))
+        return max(self._gone_ns, *found, *(samples.last_ns for samples in self._samples.values()))
+
+    def keep(
+        self,
+        requests: Renumbered,
+        works: Renumbered,
+        effects: NDArray[np.bool_],
+        *,
+        samples_from_ns: int,
+        load_start_ns: int,
+        died_ns: Mapping[int, int],
+    ) -> None:
+        """Lets all other rows go; of earlier samples all but those with which something began or ended.
+
+        `died_ns`: by boot, when it was dead.
+        """
+        self._gone_ns, self.is_folded = self.last_ns(), True
+        self.works.keep(works, requests)
+        self.requests.keep(requests)
+        self.effects.keep(effects)
+        for samples in self._samples.values():
+            samples.keep(samples_from_ns, load_start_ns, died_ns)
 
     def close(self) -> None:
         """Lets all files go."""
@@ -106,3 +136,28 @@ class _Samples:
             return None
         rows = self._rows[: self._n]
         return rows[: int(np.searchsorted(rows["t_ns"], np.uint64(max(at_ns, 0)), side="right"))]
+
+    def keep(self, from_ns: int, load_start_ns: int, died_ns: Mapping[int, int]) -> None:
+        """Lets earlier ones go, but for the last, and for the first and last of each stretch in which nothing changed.
+
+        So for how long a pool was full, and when it got another size, comes out of them as it did.
+        """
+        if self._rows is None:
+            return
+        rows = self._rows[: self._n]
+        t_ns = rows["t_ns"].astype(np.int64)
+        is_kept = t_ns >= from_ns
+        is_kept[max(int(np.searchsorted(t_ns, from_ns)) - 1, 0) :] = True
+        is_kept[-NEWEST_SAMPLES:] = True
+        if self._tail.kind is Kind.GAUGES and self._n:
+            is_alive = np.ones(self._n, np.bool_)
+            for boot, ended_ns in died_ns.items():
+                is_alive &= (rows["boot"] != boot) | (t_ns <= ended_ns)
+            is_full = (rows["pool_busy"] >= rows["pool_size"]) & (rows["pool_size"] > 0)
+            states = (rows["boot"], rows["pool_size"], is_full, is_alive, t_ns >= load_start_ns)
+            changes = np.logical_or.reduce([state[1:] != state[:-1] for state in states])
+            is_kept |= np.append(True, changes) | np.append(changes, True)
+        kept = rows[is_kept]
+        self._rows = np.empty(max(len(kept) * 3 // 2, 256), rows.dtype)
+        self._rows[: len(kept)] = kept
+        self._n = len(kept)

@@ -136,10 +136,10 @@ class Load:
 
     def _send_all(self, t0_ns: int) -> None:
         began_ns, began_cpu_ns = max(t0_ns, time.monotonic_ns()), time.process_time_ns()
-        self._pulse.begin(began_ns)
+        self._pulse.begin(t0_ns, began_ns)
         self._traffic.run(t0_ns)
         self._has_sent_all = True
-        self._pulse.end()
+        self._pulse.sent_all()
         # Of the time of sending alone, and never of less than would mean something: waiting at the end would dilute it.
         self._cpu_share = (time.process_time_ns() - began_cpu_ns) / max(time.monotonic_ns() - began_ns, MIN_SHARE_NS)
 

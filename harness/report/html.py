@@ -8,6 +8,7 @@ from typing import Final
 import tomli_w
 from markupsafe import Markup
 
+from harness.headline import headline
 from harness.report.figures import figure, in_words
 from harness.report.sealed import REPORT, embedded, policy, read_parts, templates
 from harness.report.story import tell
@@ -15,7 +16,6 @@ from harness.report.sums import sums
 from harness.schema import Summary
 from harness.slotext import slo_heading, slo_lines
 from harness.summary import Judged
-from harness.text import headline
 from harness.wording import at_s, counted, duration_ms, duration_s
 
 __all__ = ["page"]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from harness.headline import headline
 from harness.schema import Summary
 from harness.slotext import slo_lines
-from harness.text import headline, render
+from harness.text import render
 
 __all__ = ["junit"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from harness.headline import headline
 from harness.schema import Durations, Summary
 from harness.slotext import slo_lines
-from harness.text import headline
 from harness.wording import at_s, counted, duration_ms, duration_s
 
 __all__ = ["markdown", "plain_text"]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.grouping import is_own
 from harness.model import Evidence
 from harness.rows import DropReason, Outcome, RequestError, RowFile, Rows, TaskKind
+from harness.rows.reader import release
 
 __all__ = ["write_rows"]
 
@@ -59,6 +60,7 @@ def _tables(name: str, files: Sequence[tuple[int, RowFile]], evidence: Evidence)
             columns = _columns(name, rows, file, number, evidence)
             about = {"run_tag": str(evidence.run_tag), "instants": "ns since load start"}
             yield pa.table(columns).replace_schema_metadata(about)
+            release(file.rows, start, start + GROUP_ROWS)
 
 
 def _columns(name: str, rows: Rows, file: RowFile, number: int, evidence: Evidence) -> Mapping[str, Any]:

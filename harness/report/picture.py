@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from harness.headline import headline
 from harness.report.story import Story, tell
 from harness.summary import Judged
-from harness.text import headline
 from harness.wording import duration_ms
 
 __all__ = ["draw"]

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from scenarios.rows import Rows
 from scenarios.scenario import CannotStart, Check, Figure, Troubled
 from scenarios.settings import Settings
+from scenarios.wording import counted
 from scenarios.world.cachebox import CacheBox, start_cachebox
 from scenarios.world.listener import HOST, Listener
 from scenarios.world.users import N_USERS, UserStore, cache_entry, create_users, popular_user, user_key
@@ -289,10 +290,14 @@ def check_reads(rows: Rows, settings: Settings, folder: Path) -> Check:
         Figure("stale_p95", p95, "ms", "nothing was stale" if p95 is None else f"p95 stale for {p95:,.0f} ms"),
     ]
     if out_of_date is not None:
-        text = f"{len(out_of_date):,} users out of date in the cache at the end, until they expire or change again"
+        text = counted(len(out_of_date), "user", "out of date in the cache at the end, until they expire or change again")
         figures.append(Figure("out_of_date", len(out_of_date), "users", text))
     if found["missing"]:
-        figures.append(Figure("missing", found["missing"], "reads", f"{found['missing']:,} reads of users not in the cache"))
+        figures.append(
+            Figure("missing", found["missing"], "reads", counted(found["missing"], "read", "of users not in the cache"))
+        )
     if found["unread"]:
-        figures.append(Figure("unread", found["unread"], "reads", f"{found['unread']:,} reads that the cache did not answer"))
+        figures.append(
+            Figure("unread", found["unread"], "reads", counted(found["unread"], "read", "that the cache did not answer"))
+        )
     return Check(tuple(figures), tuple(found["problems"]))

@@ -16,6 +16,7 @@ import numpy as np
 from scenarios.rows import Rows
 from scenarios.scenario import Check, Figure
 from scenarios.settings import Settings
+from scenarios.wording import counted
 from server import EffectRows
 
 __all__ = ["DiskWorld", "check_disk", "start_disk"]
@@ -114,10 +115,12 @@ def check_disk(rows: Rows, folder: Path, sent: Set[str]) -> Check:
     problems += _named([path for path in verified if not _is_complete(path, sent)], "outputs that are not what was uploaded")
     return Check(
         figures=(
-            Figure("half_written", len(half_outputs), "files", f"{len(half_outputs):,} half-written outputs"),
-            Figure("unprocessed", len(unprocessed), "files", f"{len(unprocessed):,} uploads stored and never processed"),
-            Figure("failed", n_failed, "files", f"{n_failed:,} uploads whose processing failed"),
-            Figure("half_uploaded", len(half_uploads), "files", f"{len(half_uploads):,} uploads cut off while they were stored"),
+            Figure("half_written", len(half_outputs), "files", counted(len(half_outputs), "half-written output")),
+            Figure("unprocessed", len(unprocessed), "files", counted(len(unprocessed), "upload", "stored and never processed")),
+            Figure("failed", n_failed, "files", counted(n_failed, "upload", "whose processing failed")),
+            Figure(
+                "half_uploaded", len(half_uploads), "files", counted(len(half_uploads), "upload", "cut off while being stored")
+            ),
             Figure("verified", len(verified), "files", f"{len(verified):,} of {len(whole):,} outputs unpacked and compared"),
         ),
         problems=tuple(problems),

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from scenarios.rows import Rows
 from scenarios.scenario import Check, Figure, Troubled
 from scenarios.settings import Settings
+from scenarios.wording import counted
 from scenarios.world.jobs import create_store
 from scenarios.world.listener import HOST, Delay, Reserved
 from server import EffectRows
@@ -239,9 +240,9 @@ def check_deliveries(rows: Rows, settings: Settings, folder: Path) -> Check:
 
     problems = []
     if contradicted := [op for op in (*running, *queued) if op in finished]:
-        problems.append(f"{len(contradicted):,} jobs stuck though their task finished (op {contradicted[0]:016x})")
+        problems.append(f"{counted(len(contradicted), 'job')} stuck, and the task had finished (op {contradicted[0]:016x})")
     if missing := [op for op in by_status["succeeded"] if op not in arrived]:
-        problems.append(f"{len(missing):,} jobs that succeeded without an event at the receiver (op {missing[0]:016x})")
+        problems.append(f"{counted(len(missing), 'job')} that succeeded without an event at the receiver (op {missing[0]:016x})")
     if tally is None:
         problems.append("the receiver wrote no account: it was killed, or could not write")
     figures = [
@@ -249,16 +250,23 @@ def check_deliveries(rows: Rows, settings: Settings, folder: Path) -> Check:
             "stuck_running",
             len(running),
             "jobs",
-            f"{len(running):,} jobs stuck in running ({n_running_arrived:,} of them delivered)",
+            counted(len(running), "job", f"stuck in running ({n_running_arrived:,} of them delivered)"),
         ),
-        Figure("stuck_queued", len(queued), "jobs", f"{len(queued):,} jobs stuck in queued"),
-        Figure("failed", n_failed, "jobs", f"{n_failed:,} jobs failed after all attempts"),
-        Figure("retries", n_retries, "attempts", f"{n_retries:,} attempts beyond the first"),
+        Figure("stuck_queued", len(queued), "jobs", counted(len(queued), "job", "stuck in queued")),
+        Figure("failed", n_failed, "jobs", counted(n_failed, "job", "failed after all attempts")),
+        Figure("retries", n_retries, "attempts", counted(n_retries, "attempt", "beyond the first")),
     ]
     if tally is not None:
         figures += [
-            Figure("repeated", tally.repeated, "deliveries", f"{tally.repeated:,} deliveries of events that had arrived before"),
-            Figure("refused", tally.refused, "deliveries", f"{tally.refused:,} deliveries refused with 503"),
+            Figure(
+                "repeated",
+                tally.repeated,
+                "deliveries",
+                counted(tally.repeated, "delivery", "of events that had arrived before", many="deliveries"),
+            ),
+            Figure(
+                "refused", tally.refused, "deliveries", counted(tally.refused, "delivery", "refused with 503", many="deliveries")
+            ),
             Figure("gone", round(tally.gone_s, 3), "s", f"the receiver was gone for {tally.gone_s:.1f} s"),
         ]
     return Check(tuple(figures), tuple(problems))

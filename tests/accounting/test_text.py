@@ -10,8 +10,9 @@ from typing import Literal
 
 import pytest
 
+from harness.headline import headline
 from harness.summary import Summary, build_summary
-from harness.text import headline, render
+from harness.text import render
 from harness.textchart import columns_of, nice_ceiling
 from harness.wording import counted, duration_ms, duration_s, listed
 

@@ -36,6 +36,9 @@ class Known:
         self._answer.set_result(offers)
         self.known = offers
 
+    def ask(self) -> None:
+        """Nobody need be."""
+
     def wait(self) -> list[Offer]:
         return self._answer.result()
 

@@ -304,7 +304,7 @@ def test_ctrl_c_stops_ones_own_run_also_while_another_one_is_looked_at(app: Make
 
     async def script(pilot: Pilot[None]) -> None:
         dashboard = await begun(pilot)
-        dashboard.child = OwnRun(going)  # type: ignore[assignment]
+        dashboard.runs.child = OwnRun(going)  # type: ignore[assignment]
         await pilot.press("ctrl+c")
         await until(pilot, lambda: commands_in(going), "the command")
         assert dashboard.is_running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def test_the_same_frame_twice_says_nothing_more(scissors: Simulation) -> None:
 # Options.
 
 
-def given(n_cpus: int = 8, **env: str):
+def given(n_cpus: float = 8, **env: str):
     return options_for(fps=None, glyphs=None, theme=None, is_plain=False, env=env, n_cpus=n_cpus)
 
 
@@ -79,9 +78,15 @@ def test_over_ssh_there_are_fewer_pictures_unless_they_are_asked_for() -> None:
     assert options_for(fps=8, glyphs=None, theme=None, is_plain=False, env={"SSH_TTY": "/dev/pts/1"}).fps == 8
 
 
-def test_where_a_run_has_no_processor_to_spare_it_is_looked_at_once_a_second() -> None:
+def test_where_a_run_has_no_processor_to_spare_it_is_looked_at_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given(n_cpus=2).fps == given(n_cpus=1, SSH_TTY="/dev/pts/1").fps == 1
     assert given(n_cpus=3).fps == 4
+    assert given(n_cpus=1.5).fps == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("os.sched_getaffinity", lambda _: range(16))
+        for quota, fps in ((None, 4), (1.5, 1), (8.0, 4)):
+            patch.setattr("harness.host.Host.cpu_quota", quota)
+            assert options_for(fps=None, glyphs=None, theme=None, is_plain=False, env={}).fps == fps
     over = options_for(fps=None, glyphs=None, theme=None, is_plain=False, env={}, is_live=False, n_cpus=2)
     assert over.fps == 4
 
@@ -138,8 +143,8 @@ def test_each_looker_on_gets_a_process_that_changes_nothing() -> None:
 
 
 def test_an_answer_that_does_not_come_is_told_to_whoever_waits_for_it() -> None:
-    offers = Offers.__new__(Offers)
-    offers._answer = Future()
+    offers = Offers()
+    offers.ask = lambda: None  # type: ignore[method-assign]
     assert offers.known == []
     offers._answer.set_exception(RunError("no"))
     assert offers.known == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from harness.findings import CATALOGUE
-from harness.model import Evidence, Fault, Note
+from harness.model import Evidence, Fault, Note, Throttling
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile, TaskKind
 from harness.schema import Finding
 from harness.summary import build_summary
@@ -293,3 +293,14 @@ def test_the_text_shows_the_first_eight_with_what_to_try_and_says_how_many_there
     assert [line.strip() for line in text.splitlines() if "Finding " in line] == [f"· Finding {n}." for n in range(8)]
     assert [line.strip() for line in text.splitlines() if "Try " in line] == [f"→ Try {n}." for n in range(8)]
     assert "and 3 more findings in summary.json" in text
+
+
+@pytest.mark.parametrize(("times", "is_found"), [(2, False), (3, True), (40, True)])
+def test_a_quota_that_stopped_the_run_is_told(times: int, is_found: bool) -> None:
+    """From a twentieth of its periods on: of six seconds there are sixty."""
+    evidence = dataclasses.replace(calm(), throttling=Throttling(times, 100 * MS, 6_000 * MS))
+    found = build_summary(evidence, {"engine": "rust"}, {"cpus": 4, "cpu_quota": 1.5}).findings
+    assert [each.id for each in found] == (["cpu-throttled"] if is_found else [])
+    if is_found:
+        assert "(1.5 cores)" in found[0].text
+        assert f"in {times / 60:.0%}".replace("%", " %") in found[0].text

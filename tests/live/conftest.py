@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.control import SetPool, send
+from harness.live.folding import Folding
 from harness.live.follower import Follower
 from harness.live.frame import Frame, Look, Phase, TaskStatus
 
@@ -28,12 +29,12 @@ class FollowedRun:
 
 @pytest.fixture(scope="session")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> FollowedRun:
-    """More than the pool can do, a kill in the middle, a change by hand."""
+    """More than the pool can do, a kill in the middle, a change by hand; with what can be let go let go at once."""
     folder = tmp_path_factory.mktemp("followed")
     path = folder / "run"
     path.mkdir()
     frames: list[Frame] = []
-    follower = Follower(path, tell=frames.append, every_s=0.1)
+    follower = Follower(path, tell=frames.append, every_s=0.1, folding=Folding(300_000_000, rows=0))
     follower.look(LOOK)
     follower.start()
     command = [sys.executable, "-m", "harness", "run", "email", "--out", str(path), "--for", "4s", "--rate", "90", "--pool", "3"]

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.live.ledger import Ledger, standing_of
+from harness.live.folding import Folding
+from harness.live.frame import Look
+from harness.live.ledger import Ledger
 from harness.live.shelf import Shelf
+from harness.live.standing import standing_of
 from harness.model import Boot, Evidence
 from harness.rows import Kind, RowFile
 from harness.rows.layout import GAUGES_OFFSET, HEADER_BYTES, MAGIC, VERSION, HeaderField
 
+_LOOK = Look(0.0, 1.0, 0.5)
 _BEGINNINGS = {Kind.REQUESTS: "sent_ns", Kind.TASKS: "accepted_ns", Kind.EFFECTS: "arrived_ns", Kind.GAUGES: "t_ns"}
 _INSTANTS = {
     Kind.REQUESTS: ("done_ns",),
@@ -116,20 +120,45 @@ def known_at(evidence: Evidence, at_ns: int, told_ns: int = 0) -> Evidence:
 class Followed:
     """A run that grows on the disk, read by a shelf and told by ledgers, as the history does it."""
 
-    def __init__(self, folder: Path, evidence: Evidence) -> None:
-        self._folder, self._evidence = folder, evidence
+    def __init__(self, folder: Path, evidence: Evidence, folding: Folding | None = None) -> None:
+        self.folder, self._evidence = folder, evidence
         self.shelf = Shelf(folder)
         self.ledger: Ledger | None = None
-        self.n_begun = 0
+        self.folding = folding
+        self.n_begun = self.n_folded = self.n_read_again = 0
+        self._read_ns = 0
 
     def read(self, at_ns: int) -> None:
         """The files as they are at the instant."""
-        write_as_at(self._folder, self._evidence, at_ns)
-        known = known_at(self._evidence, at_ns)
+        write_as_at(self.folder, self._evidence, at_ns)
+        self._read_ns = at_ns
+        self._refresh()
+
+    def _refresh(self) -> None:
+        known = known_at(self._evidence, self._read_ns)
         self.shelf.refresh(self._evidence.run_tag, {boot.boot for boot in known.boots if boot.reaped_ns is not None})
 
-    def tell(self, at_ns: int, known: Evidence, *, is_over: bool = False) -> tuple[Ledger, Evidence]:
+    def tell(
+        self, at_ns: int, known: Evidence, look: Look = _LOOK, *, is_over: bool = False, is_newest: bool = True
+    ) -> tuple[Ledger, Evidence]:
         """A ledger at the instant; evidence without rows but those of samples, with what is known at it."""
+        if self.shelf.is_folded and not is_newest:
+            self._read_all_again()
+        found = self._told(at_ns, known, look, is_over=is_over)
+        if found is None:
+            self._read_all_again()
+            found = self._told(at_ns, known, look, is_over=is_over)
+            assert found is not None
+        return found
+
+    def fold(self, ledger: Ledger, light: Evidence) -> None:
+        """Afterwards, what can be let go is."""
+        if self.folding is not None:
+            self.n_folded += self.folding.fold_if_due(self.shelf, ledger, light)
+
+    def _told(self, at_ns: int, known: Evidence, look: Look, *, is_over: bool) -> tuple[Ledger, Evidence] | None:
+        if self.shelf.requests.is_missed:
+            return None
         files = self.shelf.files(at_ns)
         tasks = {boot: [file for file in files if file.kind is Kind.TASKS and file.boot == boot] for boot in known.tasks}
         light = dataclasses.replace(
@@ -141,13 +170,23 @@ class Followed:
         )
         standing = standing_of(light, self.shelf.works, self._evidence.load_start_ns - 10**9, is_over=is_over)
         if self.ledger is None or self.ledger.standing != standing or self.ledger.until_ns > at_ns:
+            if self.shelf.is_folded:
+                return None
             self.ledger = self._new(standing)
         if self.ledger.until_ns < at_ns:
             self.ledger.advance(at_ns)
-        if self.ledger.is_late:
+        if self.ledger.is_late or self.ledger.is_missed:
+            if self.shelf.is_folded:
+                return None
             self.ledger = self._new(standing)
             self.ledger.advance(at_ns)
-        return self.ledger, light
+        return (self.ledger, light) if self.ledger.can_show(look) else None
+
+    def _read_all_again(self) -> None:
+        self.n_read_again += 1
+        self.shelf.close()
+        self.shelf, self.ledger = Shelf(self.folder), None
+        self._refresh()
 
     def _new(self, standing) -> Ledger:
         self.n_begun += 1

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from harness.accounting import account
 from harness.live.cutting import cut
 from harness.live.figures import edges_of, figures_at
+from harness.live.folding import Folding
 from harness.live.frame import Look
-from harness.live.ledger import is_plain
 from harness.live.seconds import seconds_of
+from harness.live.standing import is_plain
 from harness.model import Evidence, Fault, Steered
 from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
@@ -99,18 +100,27 @@ def instants_of(evidence: Evidence) -> list[int]:
     return [instant for instant in instants.tolist() if START_NS - MS < instant < START_NS + _END_MS * MS]
 
 
-def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int) -> None:
+def check(
+    followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int, *, is_newest: bool = True, back_s: float = 2.0
+) -> None:
     """The ledger at the instant against all rows cut at it."""
     known = known_at(evidence, at_ns, told_ns)
     whole = cut(known, at_ns)
-    ledger, light = followed.tell(at_ns, known)
-    assert is_plain(light, followed.shelf.requests, followed.shelf.works)
     at_s = (at_ns - START_NS) / 1e9
-    look = Look(at_s - 2.0, at_s + 1.0, bin_s)
+    look = Look(at_s - back_s, at_s + 1.0, bin_s)
+    ledger, light = followed.tell(at_ns, known, look, is_newest=is_newest)
+    assert is_plain(light, followed.shelf.requests, followed.shelf.works)
     edges = edges_of(START_NS, look.from_s, look.until_s, look.bin_s, at_ns)
     found = ledger.figures(cut(light, at_ns), look)
     assert list(differences(figures_at(whole, at_ns, edges), found)) == []
     assert list(differences(seconds_of(whole, account(whole), at_ns), ledger.seconds())) == []
+    if is_newest:
+        followed.fold(ledger, cut(light, at_ns))
+
+
+def folding(young_ms: int | None) -> Folding | None:
+    """Whatever can be let go, at once; None: nothing."""
+    return None if young_ms is None else Folding(young_ms * MS, rows=0, listed=3)
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,20 +131,22 @@ def check(followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told
     bin_s=st.sampled_from([0.02, 0.1, 0.5, 2.0]),
     told_ms=st.sampled_from([0, 7]),
     pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
+    young_ms=st.sampled_from([None, 0, 100, 2_000]),
 )
 def test_what_is_kept_up_to_date_is_what_all_rows_say(
-    plan: Plan, moments: list[tuple[float, int]], ahead_ms: int, bin_s: float, told_ms: int, pool: str
+    plan: Plan, moments: list[tuple[float, int]], ahead_ms: int, bin_s: float, told_ms: int, pool: str, young_ms: int | None
 ):
-    """Kills, drains, failures, refusals, several processes; files that are read ahead of the instant shown; back and forth."""
+    """Kills, drains, failures, refusals, several processes; files that are read ahead of the instant shown; back and forth; with
+    rows let go after each look, or kept."""
     evidence = with_pool(with_samples(simulate(plan).evidence, plan.pool), pool)
     with tempfile.TemporaryDirectory() as folder:
-        followed = Followed(Path(folder), evidence)
+        followed = Followed(Path(folder), evidence, folding(young_ms))
         newest, instants = 0, instants_of(evidence)
         for at_ns in [*(instants[int(share * (len(instants) - 1))] + by for share, by in moments), START_NS + _END_MS * MS]:
             if at_ns > newest:
                 newest = at_ns
                 followed.read(at_ns + ahead_ms * MS)
-            check(followed, evidence, at_ns, bin_s, told_ms * MS)
+            check(followed, evidence, at_ns, bin_s, told_ms * MS, is_newest=at_ns == newest)
         followed.shelf.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.grouping import NEVER_NS
+from harness.live import meters
 from harness.live.figures import Left, oldest_at
 from harness.live.follower import Follower
 from harness.live.frame import MarkKind, Phase, SideState
@@ -29,13 +31,16 @@ S = 1_000_000_000
 spans = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=40)
 
 
-@given(
-    st.lists(st.lists(st.integers(1, 9) | st.just(NEVER_NS), max_size=30), max_size=6), st.lists(st.integers(1, 9), max_size=5)
-)
-def test_quantiles_of_values_that_are_added_are_those_of_all(parts: list[list[int]], also: list[int]):
+durations = st.integers(1, 9) | st.integers(2**32 - 3, 2**32 + 3) | st.integers(-3, 0) | st.just(NEVER_NS)
+
+
+@given(st.lists(st.lists(durations, max_size=30), max_size=6), st.lists(durations, max_size=5), st.sampled_from([0, 10, 10_000]))
+def test_quantiles_of_values_that_are_added_are_those_of_all(parts: list[list[int]], also: list[int], few: int):
+    """Short ones and long ones, and those that two clocks make negative; whether few are kept as they came, or many."""
     values = SortedValues()
-    for part in parts:
-        values.add(np.array(part, np.int64))
+    with patch.object(meters, "FEW", few):
+        for part in parts:
+            values.add(np.array(part, np.int64))
     every = np.array([value for part in parts for value in part] + also, np.int64)
     shares = (0.01, 0.5, 0.95, 1.0)
     expected = quantiles_ms(every, shares)

@@ -116,7 +116,7 @@ def test_much_is_told_and_too_much_is_refused_before_a_run_begins() -> None:
 
     assert known_ceiling(7100.0, 1, insist=False, say=said.append) == KNOWN
     assert said == [
-        "note: 7,100 requests/s are 71% of what the load generator can send here (10,000/s): it may be late, and what it cannot"
+        "note: 7,100 requests/s are 71 % of what the load generator can send here (10,000/s): it may be late, and what it cannot"
         " send in time is shed"
     ]
     with pytest.raises(UsageError, match=r"10,100 requests/s are asked for, and the load generator can send at most") as refused:
@@ -124,7 +124,7 @@ def test_much_is_told_and_too_much_is_refused_before_a_run_begins() -> None:
     assert "send from 2 processes (--processes)" in str(refused.value.hint)
     assert "--above-ceiling" in str(refused.value.hint)
     assert known_ceiling(10_100.0, 1, insist=True, say=said.append) == KNOWN
-    assert "101%" in said[-1]
+    assert "101 %" in said[-1]
 
 
 @pytest.mark.usefixtures("place")

@@ -246,6 +246,11 @@ def test_what_a_frozen_generator_cannot_send_in_time_is_shed_and_never_sent_late
     assert len(hopeless) > 50
     assert {(int(Outcome.REJ), 0, 0)} == {(row["outcome"], row["sent_ns"], row["done_ns"]) for row in shed}
     assert done["stalled_s"] >= done["longest_stall_s"] > (went_on_ns - stopped_ns) / 1e9 - 0.05
+    # And when that was, after load start.
+    assert any(
+        from_s < (stopped_ns - start_ns) / 1e9 + 0.05 and from_s + length_s > (went_on_ns - start_ns) / 1e9 - 0.001
+        for from_s, length_s in done["stalls"]
+    )
 
 
 def test_a_generator_that_stood_still_says_so_in_the_closed_model_too(

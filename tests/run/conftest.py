@@ -84,12 +84,17 @@ def afterload(folder: Path) -> Callable[..., Done]:
 @pytest.fixture
 def session(folder: Path) -> Callable[..., Outcome]:
     def call(engine: Callable[[Plan], Engine] | None = None, **values: Any) -> Outcome:
-        plan = Plan.of({"scenario": "email", "pool": 4, "rate": 40.0, "for_s": 2.0, "warm_up_s": 0.2, **values}, "test")
-        scenario = describe_scenario("email", plan.tasks, plan.settings, plan.seed)
-        progress = Progress(io.StringIO())
-        return run(plan, scenario, out=folder / "run", progress=progress, engine=engine(plan) if engine else None)
+        return started(folder, engine, **values)
 
     return call
+
+
+def started(folder: Path, engine: Callable[[Plan], Engine] | None = None, **values: Any) -> Outcome:
+    """A short run of the email scenario, in this process."""
+    plan = Plan.of({"scenario": "email", "pool": 4, "rate": 40.0, "for_s": 2.0, "warm_up_s": 0.2, **values}, "test")
+    scenario = describe_scenario("email", plan.tasks, plan.settings, plan.seed)
+    progress = Progress(io.StringIO())
+    return run(plan, scenario, out=folder / "run", progress=progress, engine=engine(plan) if engine else None)
 
 
 def liar(lie: str) -> Callable[[Plan], Engine]:

@@ -9,9 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.main import main
 from tests.run.conftest import Done
 
 Afterload = Callable[..., Done]
+
+
+@pytest.fixture
+def here(folder: Path, capsys: pytest.CaptureFixture[str]) -> Afterload:
+    """The same command line without a process of its own."""
+
+    def call(*given: object) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, given)), prog_name="afterload")
+        out, err = capsys.readouterr()
+        return Done(int(ended.value.code or 0), out, err)
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -39,17 +53,26 @@ Afterload = Callable[..., Done]
         (("run", "email", "--set", "delay=55s"), "setting delay is 55s; allowed is 0ms to 50s"),
         (("report", "nowhere"), "there is no run directory nowhere"),
         (("report", "."), "holds no run that can be judged"),
+        (("runs", "--since", "7"), "'7' is no duration: write a number and a unit (s, m, h, d), e.g., 12h or 7d"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_is_allowed(
-    afterload: Afterload, folder: Path, given: tuple[str, ...], expected: str
+    here: Afterload, folder: Path, given: tuple[str, ...], expected: str
 ) -> None:
-    """Exit status 2; no run directory is made and no traceback shown."""
-    done = afterload(*given)
+    """Exit status 2; no run directory is made."""
+    done = here(*given)
 
     assert expected in " ".join(done.err.split())
     assert (done.status, done.out) == (2, "")
-    assert "Traceback" not in done.err
+    assert list(folder.iterdir()) == []
+
+
+def test_a_wrong_option_ends_the_real_command_without_a_traceback(afterload: Afterload, folder: Path) -> None:
+    """Of all mistakes, one in a process of its own."""
+    done = afterload("run", "email", "--set", "delay=fast")
+
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("error: setting delay: 'fast' is no duration")
     assert list(folder.iterdir()) == []
 
 
@@ -62,13 +85,15 @@ def test_a_wrong_option_is_named_with_what_is_allowed(
         ("scenario = email\n", "is no TOML"),
         ('scenario = "email"\nseed = "abc"\n', "seed is 'abc'"),
         ('scenario = "email"\nsettings = 5\n', "settings is 5"),
+        ("", "the plan plan.toml names no scenario and no command hint: write, e.g., scenario"),
+        ('[plan]\nscenario = "email"\n', "plan plan.toml: there is no key 'plan'"),
     ],
 )
-def test_a_wrong_plan_is_named_by_key_and_value(afterload: Afterload, folder: Path, text: str, expected: str) -> None:
+def test_a_wrong_plan_is_named_by_key_and_value(here: Afterload, folder: Path, text: str, expected: str) -> None:
     """Each problem of a plan file names its key, what was given and what is allowed."""
     (folder / "plan.toml").write_text(text)
 
-    done = afterload("run", "--plan", "plan.toml")
+    done = here("run", "--plan", "plan.toml")
 
     assert done.status == 2
     assert expected in " ".join(done.err.split())

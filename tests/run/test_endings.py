@@ -171,6 +171,9 @@ def test_killing_afterload_itself_leaves_no_process_and_the_run_can_be_judged(fo
     summary = json.loads(done.stdout)
     assert summary["verdict"] == "INCONCLUSIVE"
     assert summary["tasks"]["finished"] > 10
+    assert 12 < summary["requests"]["offered_per_s"] < 75, (
+        "50/s of the time until then, and not of the 30 s that it should have been"
+    )
 
 
 @pytest.mark.parametrize(("name", "told"), [("server-1", "Boot 1"), ("load-0", "load-0"), ("world", "world")])
@@ -184,6 +187,7 @@ def test_the_death_of_any_part_is_told_and_nothing_measured_is_lost(folder: Path
     check_nothing_is_left(folder, port)
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["verdict"] == "INCONCLUSIVE"
+    assert 12 < summary["requests"]["offered_per_s"] < 75
     assert told in " ".join(summary["reasons"])
     assert summary["tasks"]["finished"] > 10
     assert "Traceback" not in err

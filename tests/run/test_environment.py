@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.environment import COMPARED, describe_environment, fingerprint
-from harness.host import Host
+from harness.host import Host, Throttled
 from harness.traffic.secret import has_password
 
 from .conftest import Done
@@ -48,6 +48,29 @@ def test_inside_a_container_the_top_group_is_its_own(tmp_path: Path):
     write(tmp_path, "sys/fs/cgroup/cpu.max", "150000 100000")
 
     assert Host(tmp_path).cpu_quota == 1.5
+
+
+def test_the_group_that_was_stopped_most_often_is_told(tmp_path: Path):
+    """With its own period; whoever has no quota is never stopped, whatever its file says."""
+    assert Host(tmp_path).throttled is None
+    write(tmp_path, "proc/self/cgroup", "0::/pod1/c1")
+    for group, allowed, times in (("pod1/c1", "50000 100000", 3), ("pod1", "80000 200000", 7), ("", "max 100000", 99)):
+        write(tmp_path, f"sys/fs/cgroup/{group}/cpu.max", allowed)
+        write(
+            tmp_path, f"sys/fs/cgroup/{group}/cpu.stat", f"usage_usec 5\nnr_periods 100\nnr_throttled {times}\nthrottled_usec 4"
+        )
+
+    assert Host(tmp_path).throttled == Throttled(7, 200_000_000)
+
+
+def test_so_is_one_of_the_first_version(tmp_path: Path):
+    write(tmp_path, "proc/self/cgroup", "5:cpu,cpuacct:/docker/abc\n0::/")
+    write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us", "50000")
+    write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us", "100000")
+    write(tmp_path, "sys/fs/cgroup/cpu/docker/abc/cpu.stat", "nr_periods 4\nnr_throttled 2\nthrottled_time 123")
+    write(tmp_path, "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1")
+
+    assert Host(tmp_path).throttled == Throttled(2, 100_000_000)
 
 
 def test_a_quota_of_the_first_version_counts_too(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from harness.rundir import RunDir
 from harness.schema import Summary
 from harness.servers import free_port
 from harness.session import Outcome
-from tests.run.conftest import LIARS, liar
+from tests.run.conftest import LIARS, liar, started
 
 Session = Callable[..., Outcome]
 
@@ -30,6 +32,20 @@ def broken(summary: Summary) -> set[str]:
 
 def reasons(summary: Summary) -> str:
     return " ".join(summary.reasons)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run with a kill, which passed."""
+    outcome = started(tmp_path_factory.mktemp("honest"), faults=("kill@1s",))
+    assert outcome.summary.verdict == "PASS", reasons(outcome.summary)
+    return outcome.rundir.path
+
+
+@pytest.fixture
+def kept(honest: Path, tmp_path: Path) -> RunDir:
+    """A copy of it, to be damaged."""
+    return RunDir(shutil.copytree(honest, tmp_path / "run"))
 
 
 def test_the_honest_version_of_the_lying_server_passes(session: Session) -> None:
@@ -90,51 +106,47 @@ def test_a_client_that_resends_in_silence_is_caught(session: Session) -> None:
 
 
 @pytest.mark.parametrize("cut", ["in the middle of a row", "between two rows"])
-def test_a_truncated_row_file_is_caught(session: Session, cut: str) -> None:
+def test_a_truncated_row_file_is_caught(kept: RunDir, cut: str) -> None:
     """A file that was cut says less than its header claims."""
-    outcome = session(faults=("kill@1s",))
-    assert outcome.summary.verdict == "PASS", reasons(outcome.summary)
-    path = outcome.rundir.tasks(1)
+    assert judge_run(kept).verdict == "PASS"
+    path = kept.tasks(1)
     rows = read_rows(path).rows
     assert len(rows) > 4
 
     os.truncate(path, 16_384 + 64 * (len(rows) // 2) + (20 if cut == "in the middle of a row" else 0))
-    summary = judge_run(RunDir(outcome.rundir.path))
+    summary = judge_run(kept)
 
     assert summary.verdict == "INCONCLUSIVE"
     assert "8" in broken(summary)
 
 
-def test_a_process_that_was_killed_before_it_had_a_header_is_no_contradiction(session: Session) -> None:
+def test_a_process_that_was_killed_before_it_had_a_header_is_no_contradiction(kept: RunDir) -> None:
     """A worker that had just begun: it had claimed no row. One that has claimed rows and has no header is caught."""
-    outcome = session(faults=("kill@1s",))
-    begun = outcome.rundir.path / "tasks-1-99999.rows"
+    begun = kept.path / "tasks-1-99999.rows"
     begun.write_bytes(bytes(16_384))
-    assert judge_run(outcome.rundir).model_dump() == outcome.summary.model_dump()
+    assert judge_run(kept).model_dump(mode="json") == json.loads(kept.summary.read_text())
 
     begun.write_bytes(bytes(56) + (1).to_bytes(8, "little") + bytes(16_384))
-    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+    assert judge_run(kept).verdict == "INCONCLUSIVE"
 
 
-def test_a_missing_row_file_is_caught(session: Session) -> None:
+def test_a_missing_row_file_is_caught(kept: RunDir) -> None:
     """Without the server's witness nothing can be said."""
-    outcome = session()
-    outcome.rundir.tasks(1).unlink()
+    kept.tasks(2).unlink()
 
-    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+    assert judge_run(kept).verdict == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("event", ["fault", "boot_reaped", "load_done", "end"])
-def test_a_damaged_or_missing_event_is_caught(session: Session, event: str) -> None:
+def test_a_damaged_or_missing_event_is_caught(kept: RunDir, event: str) -> None:
     """What the session saw is evidence too: a line that cannot be read, or that is gone, makes no better run."""
-    outcome = session(faults=("kill@1s",))
-    lines = outcome.rundir.events.read_text().splitlines(keepends=True)
+    lines = kept.events.read_text().splitlines(keepends=True)
     place = next(number for number, line in enumerate(lines) if f'"event": "{event}"' in line)
 
-    outcome.rundir.events.write_text("".join([*lines[:place], lines[place][:30] + "\n", *lines[place + 1 :]]))
-    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
-    outcome.rundir.events.write_text("".join([*lines[:place], *lines[place + 1 :]]))
-    assert judge_run(outcome.rundir).verdict == "INCONCLUSIVE"
+    kept.events.write_text("".join([*lines[:place], lines[place][:30] + "\n", *lines[place + 1 :]]))
+    assert judge_run(kept).verdict == "INCONCLUSIVE"
+    kept.events.write_text("".join([*lines[:place], *lines[place + 1 :]]))
+    assert judge_run(kept).verdict == "INCONCLUSIVE"
 
 
 def test_a_child_that_left_the_session_is_killed_with_the_server(session: Session) -> None:

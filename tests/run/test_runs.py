@@ -125,6 +125,28 @@ def test_pruning_keeps_the_newest_and_what_is_no_run_and_puts_latest_right(place
     assert done.out.count("removed r") == would.out.count("would remove r") == 3
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--verdict", "FAIL", "prune", "--keep", 1),
+        ("prune", "--keep", 1, "--verdict", "fail"),
+        ("--in", "elsewhere", "prune", "--in", "runs", "--verdict", "fail", "--keep", 1),
+        ("--match", "r", "prune", "--keep", 1, "--verdict", "fail"),
+    ],
+)
+def test_only_runs_that_are_meant_are_removed(place: Callable[..., Path], folder: Path, given: tuple[object, ...]):
+    """Wherever it is said which: what is listed by it is what is pruned, and the newest of those is kept."""
+    for days in range(6):
+        path = place(f"r{days}", days=days) / "summary.json"
+        if days % 2:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "verdict": "FAIL"}))
+
+    done = runs(*given)
+
+    assert done.status == 0, done.err
+    assert sorted(path.name for path in (folder / "runs").iterdir() if path.is_dir()) == ["r0", "r1", "r2", "r4"]
+
+
 def test_all_conditions_of_pruning_must_hold(place: Callable[..., Path], folder: Path):
     for days in range(4):
         place(f"r{days}", days=days + 0.5)

@@ -178,7 +178,7 @@ def test_jobs_that_nobody_works_on_are_counted_by_what_they_are_stuck_in(tmp_pat
     check = served.check()
     assert figures(check) | {"stuck_running": 2, "stuck_queued": 2} == figures(check)
     assert check.figures[0].text == "2 jobs stuck in running (1 of them delivered)"
-    assert [problem.split(" (")[0] for problem in check.problems] == ["1 jobs that succeeded without an event at the receiver"]
+    assert [problem.split(" (")[0] for problem in check.problems] == ["1 job that succeeded without an event at the receiver"]
 
 
 def test_the_receiver_refuses_what_is_no_event(tmp_path: Path) -> None:

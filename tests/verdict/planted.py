@@ -75,6 +75,41 @@ def on_time_above_the_ceiling(random: np.random.Generator) -> Simulated:
     return run
 
 
+def held_for_a_moment(random: np.random.Generator) -> Simulated:
+    """What was due in a tenth of a second left after it: too few to be seen in the lag of the whole run."""
+    run = _setup(random, rate=250.0)
+    at = START_NS + round(float(random.uniform(4.1, 9.0)) * S)
+    hit = (run.requests["due_ns"] >= at) & (run.requests["due_ns"] < at + S // 12)
+    run.requests["due_ns"][hit] -= np.uint64(S // 10)
+    return run
+
+
+def read_late_for_a_moment(random: np.random.Generator) -> Simulated:
+    """All were sent in time, and what was answered meanwhile was read after it: only the load process itself can say so."""
+    run = _setup(random, rate=250.0)
+    at_s = float(random.uniform(4.1, 9.0))
+    at = START_NS + round(at_s * S)
+    hit = (run.requests["sent_ns"] >= at) & (run.requests["sent_ns"] < at + S // 12)
+    run.requests["done_ns"][hit] = np.maximum(run.requests["done_ns"][hit], at + S // 5)
+    run.report(stalls=((at_s, 0.2),), stalled_s=0.2, longest_stall_s=0.2)
+    return run
+
+
+def held_and_slow(random: np.random.Generator) -> Simulated:
+    """The server is slow from then on, too."""
+    run = read_late_for_a_moment(random)
+    late = run.requests["sent_ns"] >= START_NS + 10 * S
+    run.requests["done_ns"][late] += np.uint64(100 * MS)
+    return run
+
+
+def a_little_late(random: np.random.Generator) -> Simulated:
+    """Less than is noted, but most of each response."""
+    run = _setup(random, answer_ms=2.0)
+    run.requests["due_ns"] -= np.uint64(15 * MS)
+    return run
+
+
 def shed(random: np.random.Generator) -> Simulated:
     run = healthy(random)
     some = random.choice(len(run.requests), int(random.integers(1, 50)), replace=False)
@@ -263,6 +298,7 @@ def interrupted(plant: Callable[[np.random.Generator], Simulated]) -> Callable[[
 
 WHOLE = ("p99<50ms", "lost==0", "duplicated==0", "achieved>=95%", "error_rate<1%", "backlog<5000", "done_p99<2s", "p95<40ms@2s")
 NOISE = "were measured while"
+HELD = "were measured while the load generator was late or stood still"
 
 CASES = (
     Case("healthy", healthy, "PASS", (), WHOLE),
@@ -273,6 +309,21 @@ CASES = (
     Case("the generator is saturated", saturated, "INCONCLUSIVE", ("The generator was saturated",)),
     Case("more is asked than the generator reaches", above_the_ceiling, "INCONCLUSIVE", ("and reaches",)),
     Case("the ceiling was measured too low", on_time_above_the_ceiling, "PASS", ()),
+    Case("the generator stands still for a moment", held_for_a_moment, "INCONCLUSIVE", (HELD,), ("p95<50ms@1s", "p95<50ms")),
+    Case("answers are read late for a moment", read_late_for_a_moment, "INCONCLUSIVE", (HELD,), ("p95<50ms@1s", "p95<50ms")),
+    Case(
+        "the generator stands still, which is allowed", held_for_a_moment, "FAIL", ("is broken in",), ("p95<50ms@1s",), ("noise",)
+    ),
+    Case("the generator stands still, and the limits hold", read_late_for_a_moment, "PASS", (), ("p90<50ms", "done_p99<2s@4s")),
+    Case(
+        "a limit is broken beside a generator that stands still",
+        held_and_slow,
+        "FAIL",
+        ("p95<50ms@1s is broken in",),
+        ("p95<50ms@1s",),
+    ),
+    Case("the generator is a little late for a tight limit", a_little_late, "INCONCLUSIVE", (HELD,), ("p99<12ms",)),
+    Case("the generator is a little late, and the limit holds", a_little_late, "PASS", (), ("p99<50ms", "service_p99<12ms")),
     Case("requests are shed", shed, "INCONCLUSIVE", ("The generator shed",)),
     Case("less is sent than was planned", cut_short, "INCONCLUSIVE", ("planned requests were sent",)),
     Case("a fault does not land", fault_missed, "INCONCLUSIVE", ("did not land: no process was there",)),

@@ -253,7 +253,7 @@ def test_noise_is_no_reason_where_what_was_measured_would_hold(healthy: Simulate
     assert (few.holds, broken.holds) == (None, None)
     assert "too few for p99.9" in few.why
     assert "others used" not in few.why
-    assert "others used 65% of the processors" in broken.why
+    assert "others used 65 % of the processors" in broken.why
 
 
 def test_a_window_in_which_nothing_was_due_says_nothing(healthy: Simulated) -> None:
@@ -299,7 +299,7 @@ def test_users_of_a_saturated_load_process_wait_for_it(healthy: Simulated) -> No
 
     slow, fast = judged(healthy, "p99<50ms", "p99<1s").slos
     assert (slow.holds, fast.holds) == (None, True)
-    assert "load process 0 used 97% of a core" in slow.why
+    assert "load process 0 used 97 % of a core" in slow.why
     assert one(healthy, "p99<50ms", allow=("noise",)).holds is False
 
 
@@ -309,7 +309,7 @@ def test_a_noisy_run_has_a_finding_and_a_quiet_one_has_none(healthy: Simulated) 
     healthy.machine(other=0.65)
     (found,) = judged(healthy).findings
     assert (found.id, found.severity) == ("noisy-machine", "warning")
-    assert found.text.startswith("For 13.0 s of 13.0 s others used 65% of the processors, and somebody had to wait")
+    assert found.text.startswith("For 13.0 s of 13.0 s others used 65 % of the processors, and somebody had to wait")
     assert found.evidence["other_cpu_share"] == pytest.approx(0.65, abs=0.01)
 
 

@@ -1,0 +1,82 @@
+"""The sentence that stands above everything else: were promises broken, how many, and by what. Pure functions on the summary."""
+
+from __future__ import annotations
+
+from harness.schema import BootSummary, Summary
+from harness.wording import at_s, counted, listed
+
+__all__ = ["headline", "left_by"]
+
+
+def headline(summary: Summary) -> str:
+    """The one sentence that everybody must have read."""
+    tasks = summary.tasks
+    if not tasks.server_is_witness and not tasks.inline:
+        return _unseen(summary)
+    if tasks.broken_promises == 0:
+        kept = _kept(summary)
+        return kept if summary.trusted else f"Not proven: {kept[0].lower()}{kept[1:]}"
+    low, high = tasks.broken_promises_low, tasks.broken_promises
+    number = counted(high, "broken promise") if low == high else f"Between {low:,} and {high:,} broken promises"
+    if tasks.inline:
+        return f"{number}: acknowledged, but the effect never arrived."
+    split = f"{tasks.broken_promises_queued:,} queued, {tasks.broken_promises_running:,} running"
+    return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
+
+
+def _unseen(summary: Summary) -> str:
+    requests, tasks = summary.requests, summary.tasks
+    known = f" besides {counted(tasks.broken_promises_low, 'broken promise')}" if tasks.broken_promises_low else ""
+    if not tasks.accepted + tasks.foreign:
+        who = "Nobody but the client was a witness"
+    else:
+        who = f"The server told of no more than {requests.acked + requests.indeterminate - requests.unseen:,} requests"
+    number = tasks.broken_promises - tasks.broken_promises_low
+    return f"{who}: whether the work behind {counted(number, 'acknowledged request')} was done is unknown{known}."
+
+
+def _kept(summary: Summary) -> str:
+    tasks = summary.tasks
+    if summary.requests.acked == 0:
+        return "No promise was broken, for none was given: no request was acknowledged."
+    exceptions = [f"{number:,} {word}" for number, word in ((tasks.failed, "failed"), (tasks.skipped, "skipped")) if number]
+    exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
+    n_faults = sum(boot.fault for boot in summary.boots)
+    through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
+    if exceptions:
+        return f"No promise was broken{through}, but not all the work was done: {listed(exceptions)}."
+    if summary.plan.get("command"):
+        # Of somebody's own app nobody knows how many tasks a request should have.
+        if not tasks.accepted:
+            acked = counted(summary.requests.acked, "acknowledged request")
+            return f"No promise was broken, for none was seen: {acked} and no background task."
+        done = counted(tasks.accepted, "background task was done", "background tasks were all done")
+        return f"No promise was broken{through}: {done}."
+    return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
+
+
+def _culprits(summary: Summary) -> str:
+    """Which ends of boots the losses are due to: ` by SIGKILL at 6.0 s`."""
+    found = [
+        f"by the fault {fault.kind} at {at_s(fault.landed_s)}"
+        for fault in summary.faults
+        if not fault.ends_boot and fault.left_queued + fault.left_running
+    ]
+    for boot in summary.boots:
+        queued, running = left_by(boot)
+        if queued + running == 0:
+            continue
+        if boot.signal is None:
+            found.append(f"when boot {boot.boot} died at {at_s(boot.died_s)}")
+        elif boot.fault:
+            found.append(f"by {boot.signal} at {at_s(boot.signalled_s)}")
+        else:
+            found.append(f"by the stop at the end ({boot.signal} at {at_s(boot.signalled_s)})")
+    if len(found) > 3:
+        return f" at {len(found)} restarts"
+    return " " + listed(found) if found else ""
+
+
+def left_by(boot: BootSummary) -> tuple[int, int]:
+    """What the end of the boot left queued and running; not what workers had left that ended before."""
+    return boot.queued_at_death - boot.queued_by_workers, boot.running_at_death - boot.running_by_workers

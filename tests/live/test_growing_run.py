@@ -1,0 +1,86 @@
+"""Recorded real runs that grow again, faster: what is shown while they do is what is shown of them when they are over."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.following import Clock, GrowingRun
+from harness.live import history as of_history
+from harness.live.folding import Folding
+from harness.live.follower import Follower
+from harness.live.frame import Frame, Look, Phase, TaskStatus
+from harness.live.history import BEHIND_NS, History
+from tests.live.same import differences
+from tests.live.test_recorded import BY_NATURE, unpacked
+
+_STEP_NS = 230_000_000
+_NOT_YET = ("can_be_steered", "for_s", "newest_s", "path", "run_id", "problem", "log")
+"""What is known of a run only while it goes on, or only afterwards."""
+
+
+class CountingHistory(History):
+    """Knows how often it read everything again."""
+
+    n_again = 0
+
+    def _read_all_again(self) -> None:
+        self.n_again += 1
+        super()._read_all_again()
+
+
+@pytest.mark.parametrize("name", ["killed", "skipped", "gone", "starving", "short-grace", "computing"])
+def test_a_run_that_is_watched_with_all_let_go_is_that_which_is_played_back(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Kills, drains, tasks that raise and that are skipped, shared threads; two zooms in turn, and lists of tasks."""
+    source, folder = unpacked(name, tmp_path / "over"), tmp_path / "again"
+    folder.mkdir()
+    clock = Clock()
+    monkeypatch.setattr(of_history, "time", clock)
+    run, history, over = GrowingRun(source, folder), CountingHistory(folder, Folding(300_000_000, rows=0)), History(source)
+    over.refresh()
+    n_shown, look = 0, Look(0.0, 60.0, 0.5)
+    for number, at_ns in enumerate(range(run.begin_ns + _STEP_NS, run.end_ns, _STEP_NS)):
+        run.until(at_ns)
+        clock.now_ns = at_ns + BEHIND_NS
+        history.refresh()
+        look = replace(look, bin_s=(0.5, 0.1)[number // 4 % 2], tasks=list(TaskStatus)[number % 5], n_tasks=9)
+        frame = history.frame(look)
+        look = replace(look, from_s=max(frame.newest_s - 3.0, 0.0), until_s=max(frame.newest_s, 3.0))
+        if frame.phase not in {Phase.LOAD, Phase.DRAIN} or frame.at_s < 0:
+            continue
+        again = over.frame(replace(frame.look, at_s=frame.at_s))
+        assert list(differences(frame, again, but=(*BY_NATURE, *_NOT_YET, "look", "at_s"))) == [], frame.at_s
+        n_shown += 1
+    assert n_shown > 15
+    # For the second length of bins, and when a boot is known of or dead: not each time that somebody changes between two.
+    n_boots = sum(event["event"] in {"boot_ready", "boot_reaped"} for event in history._journal.all)
+    assert history.n_again <= 1 + n_boots
+    history.close()
+    over.close()
+
+
+def test_the_first_figures_are_there_soon_however_seldom_pictures_are_made(tmp_path: Path):
+    """On few processors there is one a second: whoever starts a run waits for none of them."""
+    folder = tmp_path / "again"
+    folder.mkdir()
+    run, frames = GrowingRun(unpacked("healthy", tmp_path / "over"), folder), list[Frame]()
+    run.until(run.begin_ns)
+    follower = Follower(folder, tell=frames.append, every_s=600.0)
+    follower.start()
+    try:
+        for n_requests in (0, 1):
+            end = time.monotonic() + 60
+            while not frames or frames[-1].totals.attempted < n_requests:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+            run.until(run.begin_ns + 4_000_000_000)
+        n_told = len(frames)
+        time.sleep(0.6)
+        assert len(frames) == n_told
+    finally:
+        follower.close()
