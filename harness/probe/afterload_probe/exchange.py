@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from . import accelerator
 from .process import Process, trouble
 from .rows import ASYNC, DEF, NOWHERE, UNTAGGED, Gauge, Reason, Row
-from .sampler import running_loop
 
 __all__ = ["Exchange", "TaskRow", "Unit", "current", "is_cancellation", "op_of"]
 
@@ -409,9 +408,7 @@ def _dress() -> None:
     page = property(lambda row: row._page or NOWHERE)  # noqa: SLF001  # ours
     TaskRow = accelerator.dress(compiled.TaskRow, TaskRow, {"page": page, "words": property(_place)})  # type: ignore[misc]
     accelerator.begin_hooks(
-        get=current.get,
-        put=current.set,
-        running_loop=running_loop,
+        current=current,
         coroutine_type=CoroutineType,
         function_type=FunctionType,
         follow=_follow,

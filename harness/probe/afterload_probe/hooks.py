@@ -51,7 +51,7 @@ def _hook_app(module: ModuleType) -> None:
         if found is not None:
             loop, words, next_request = found.loop, found.words, found.next_request
             if accelerator.hooks is not None:
-                accelerator.hooks.bind(found.page.sheet, loop)
+                accelerator.hooks.bind(found.page.sheet, loop if running_loop() is loop else None)
 
     def forked() -> None:
         nonlocal loop
@@ -101,8 +101,7 @@ def _hook_app(module: ModuleType) -> None:
 
 
 def _accelerated(original: Call, slow: Call) -> Call:
-    accelerator.hooks.hook_app(original, slow, _leave)
-    serve = accelerator.hooks.serve
+    serve = accelerator.hooks.hook_app(original, slow, _leave)
 
     def called(self: Any, scope: Any, receive: Any, send: Any) -> Any:
         return serve(self, scope, receive, send)
@@ -179,8 +178,7 @@ def _response_hook(original: Call) -> Call:
         _leave(exchange, None, None)
 
     if accelerator.hooks is not None:
-        accelerator.hooks.hook_response(_begins)
-        begins = accelerator.hooks.begins
+        begins = accelerator.hooks.hook_response(_begins)
 
         def accelerated(self: Any, scope: Any, receive: Any, send: Any) -> Any:
             return original(self, scope, receive, send) if begins(self) else alone(self, scope, receive, send)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from asyncio import AbstractEventLoop
+from collections.abc import Callable
 from contextvars import Context
 from time import monotonic_ns
 from types import FrameType
@@ -220,6 +221,5 @@ class Sampler:
             self._blocked.seen(watched.thread, sight, late_ns, starting=not self._page.words[Gauge.REQUESTS])
 
 
-def running_loop() -> AbstractEventLoop | None:
-    """The loop that runs in this thread, if it is one of asyncio's kind."""
-    return asyncio._get_running_loop()  # noqa: SLF001  # the public one raises, which costs more than all the rest
+running_loop: Callable[[], AbstractEventLoop | None] = asyncio._get_running_loop  # noqa: SLF001  # the public one raises: dear
+"""The loop that runs in this thread, if it is one of asyncio's kind."""

@@ -43,23 +43,13 @@ class _Tasks:
             raise TypeError(msg)
         self._is_known = set(self._call.__code__.co_names) == _KNOWN_NAMES
         self._quick: Any = accelerator.hooks if self._is_known else None
-        self._hook_init()
+        if self._quick is None:
+            self._hook_init()
         self._hook_call()
         hooked("BackgroundTask")
 
     def _hook_init(self) -> None:
         original, made, get, task_class = self._init, self._made, current.get, self._task
-
-        if self._quick is not None:
-            note = self._quick.made
-
-            @functools.wraps(original)
-            def accelerated(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
-                original(self, func, *args, **kwargs)
-                note(self, func)
-
-            self._task.__init__ = accelerated
-            return
 
         @functools.wraps(original)
         def initialised(self: Any, func: Any, *args: Any, **kwargs: Any) -> None:
@@ -143,8 +133,7 @@ class _Tasks:
 
         self._task.__call__ = called
         if quick is not None:
-            quick.hook_task(task_class, self._made, called)
-            run = quick.run
+            self._task.__init__, run = quick.hook_task(task_class, self._made, called, self._init)
 
             def accelerated(self: Any) -> Any:
                 return run(self)

@@ -4,12 +4,13 @@
 //! this class by exchange.py: they see the attributes that they would see without us.
 
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyValueError};
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use pyo3::{PyTraverseError, PyVisit, intern, prelude::*};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi, intern, prelude::*};
 
-use crate::call::{Step, call1, call4, step, thrown};
-use crate::held::{Few, Held};
-use crate::hooks::hooks;
+use crate::builtin::{Builtin, Object, answer};
+use crate::call::{Step, call1, call4, entry, step, thrown};
+use crate::held::{Few, Held, LetGo};
+use crate::hooks::{Message, hooks};
 use crate::row::{ENDED, TaskRow};
 use crate::sheet::Sheet;
 
@@ -31,6 +32,8 @@ pub enum Stage {
     Over,
 }
 
+impl LetGo for Stage {}
+
 /// See the module.
 #[pyclass(frozen, module = "afterload_probe._accelerator")]
 pub struct Exchange {
@@ -40,6 +43,8 @@ pub struct Exchange {
     app: Held<Option<Py<PyAny>>>,
     receive: Held<Option<Py<PyAny>>>,
     coroutine: Held<Option<Py<PyAny>>>,
+    /// What takes it back that this is the unit that runs.
+    token: Held<Option<Py<PyAny>>>,
     scope: Held<Option<Py<PyAny>>>,
     send: Held<Option<Py<PyAny>>>,
     pub made: Held<Few<PyAny>>,
@@ -78,6 +83,7 @@ impl Exchange {
             app: Held::new(None),
             receive: Held::new(None),
             coroutine: Held::new(None),
+            token: Held::new(None),
             scope: Held::new(scope),
             send: Held::new(send),
             made: Held::new(Few::None),
@@ -108,9 +114,9 @@ impl Exchange {
     /// Reads the client's operation id, if it has sent one and it is not known.
     fn find_op(&self, py: Python<'_>) -> PyResult<()> {
         if self.op.get(py) == 0
-            && let Some(scope) = self.scope.copy(py)
+            && let Some(scope) = self.scope.lend(py)
         {
-            let found = op_in(scope.bind(py))?;
+            let found = op_in(&scope)?;
             self.op.set(py, found);
         }
         Ok(())
@@ -171,11 +177,12 @@ impl Exchange {
         else {
             return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine"));
         };
-        let (app, scope, receive, send) = (app.bind(py), scope.bind(py), receive.bind(py), send.bind(py));
-        if hooks.is_usual(py, scope)? {
+        let (app, scope, receive, send) = (app.into_bound(py), scope.into_bound(py), receive.into_bound(py), send.into_bound(py));
+        if hooks.is_usual(py, &scope)? {
             this.sheet.get().count_request(py);
-            call1(hooks.put.bind(py), exchange)?;
-            return match call4(original.bind(py), [app, scope, receive, exchange]) {
+            this.token.set(py, Some(hooks.current.set(exchange)?.unbind()));
+            let send = ANSWER.bound_to(exchange)?;
+            return match call4(original.bind(py), [&app, &scope, &receive, &send]) {
                 Ok(coroutine) => Ok((Stage::Own, coroutine.unbind())),
                 Err(error) => {
                     Self::leave(exchange, Some(&error));
@@ -185,7 +192,7 @@ impl Exchange {
         }
         this.scope.set(py, None);
         this.send.set(py, None);
-        Ok((Stage::Through, call4(slow.bind(py), [app, scope, receive, send])?.unbind()))
+        Ok((Stage::Through, call4(slow.bind(py), [&app, &scope, &receive, &send])?.unbind()))
     }
 
     /// One step of what is awaited. None: it is over.
@@ -239,9 +246,12 @@ impl Exchange {
         let py = exchange.py();
         let Ok(hooks) = hooks(py) else { return };
         let left = || -> PyResult<()> {
-            if error.is_none() && exchange.get().is_simply_over(py)? {
-                call1(hooks.put.bind(py), py.None().bind(py))?;
-                return Ok(());
+            let token = exchange.get().token.take(py);
+            if error.is_none()
+                && exchange.get().is_simply_over(py)?
+                && let Some(token) = token
+            {
+                return hooks.current.take_back(&token.into_bound(py));
             }
             let error = error.map_or_else(|| py.None(), |error| error.value(py).clone().into_any().unbind());
             hooks.app(py)?[2].bind(py).call1((exchange, error, py.None()))?;
@@ -252,26 +262,43 @@ impl Exchange {
         }
     }
 
+    /// Stands between the app and the server. Awaited as the server's own.
+    fn send_on<'py>(exchange: &Bound<'py, Self>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = exchange.py();
+        if let Err(error) = Self::look_at(exchange, message) {
+            hooks(py)?.trouble(py, "an answer", &error);
+        }
+        match exchange.get().send.lend(py) {
+            Some(send) => call1(&send, message),
+            None => call1(hooks(py)?.sent_too_late.bind(py), message),
+        }
+    }
+
     /// What leaves: what was made has its row before a byte does.
     fn look_at(exchange: &Bound<'_, Self>, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = exchange.py();
         let this = exchange.get();
-        let kind = message.get_item(intern!(py, "type"))?;
-        let Ok(kind) = kind.cast::<PyString>() else { return Ok(()) };
-        let kind = kind.to_str()?;
+        let dict = message.cast_exact::<PyDict>().ok();
+        let kind = match dict {
+            Some(dict) => match entry(dict, intern!(py, "type"))? {
+                Some(kind) => hooks(py)?.message(kind)?,
+                None => return Err(PyValueError::new_err("a message without a type")),
+            },
+            None => hooks(py)?.message(message.get_item(intern!(py, "type"))?.as_borrowed())?,
+        };
         let is_last = match kind {
-            "http.response.start" => false,
-            "http.response.body" => match message.cast_exact::<PyDict>() {
-                Ok(message) => match message.get_item(intern!(py, "more_body"))? {
-                    Some(more) => !more.is_truthy()?,
+            Message::Start => false,
+            Message::Body => match dict {
+                Some(dict) => match entry(dict, intern!(py, "more_body"))? {
+                    Some(more) => !more.to_owned().is_truthy()?,
                     None => true,
                 },
-                Err(_) => !message.call_method1(intern!(py, "get"), (intern!(py, "more_body"),))?.is_truthy()?,
+                None => !message.call_method1(intern!(py, "get"), (intern!(py, "more_body"),))?.is_truthy()?,
             },
-            "http.response.pathsend" => true,
-            _ => return Ok(()),
+            Message::Path => true,
+            Message::Other => return Ok(()),
         };
-        if (is_last || kind == "http.response.start") && (this.made.len(py) > 0 || this.has_children(py)?) {
+        if (is_last || kind == Message::Start) && (this.made.len(py) > 0 || this.has_children(py)?) {
             exchange.call_method0(intern!(py, "_settle"))?;
         }
         if is_last && !this.has_left.get(py) {
@@ -286,6 +313,18 @@ impl Exchange {
     }
 }
 
+static ANSWER: Builtin = Builtin::of_one(c"answer", answer_of);
+
+unsafe extern "C" fn answer_of(exchange: Object, message: Object) -> Object {
+    // SAFETY: Python calls, with live objects; its owner is an exchange, as `begin` has made it.
+    unsafe {
+        answer(|py| {
+            let exchange = Borrowed::from_ptr(py, exchange).cast_unchecked::<Exchange>();
+            Exchange::send_on(&exchange, &Borrowed::from_ptr(py, message))
+        })
+    }
+}
+
 #[pymethods]
 impl Exchange {
     #[new]
@@ -294,17 +333,10 @@ impl Exchange {
         Ok(Self::of(sheet.cast_into::<Sheet>()?.unbind(), Some(scope), Some(send)))
     }
 
-    /// Stands between the app and the server. Awaited as the server's own.
+    /// For those who have it from Python code.
     #[pyo3(signature = (message))]
     fn __call__<'py>(slf: &Bound<'py, Self>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        if let Err(error) = Self::look_at(slf, message) {
-            hooks(py)?.trouble(py, "an answer", &error);
-        }
-        match slf.get().send.copy(py) {
-            Some(send) => call1(send.bind(py), message),
-            None => call1(hooks(py)?.sent_too_late.bind(py), message),
-        }
+        Self::send_on(slf, message)
     }
 
     #[getter]
@@ -491,6 +523,7 @@ impl Exchange {
         self.app.visit(&visit)?;
         self.receive.visit(&visit)?;
         self.coroutine.visit(&visit)?;
+        self.token.visit(&visit)?;
         self.scope.visit(&visit)?;
         self.send.visit(&visit)?;
         self.made.visit(&visit)?;
@@ -504,6 +537,7 @@ impl Exchange {
         self.app.clear();
         self.receive.clear();
         self.coroutine.clear();
+        self.token.clear();
         self.scope.clear();
         self.send.clear();
         self.made.clear();
@@ -544,20 +578,37 @@ pub fn gave_up() -> PyErr {
 fn op_in(scope: &Bound<'_, PyAny>) -> PyResult<u64> {
     let py = scope.py();
     if let Ok(scope) = scope.cast_exact::<PyDict>() {
-        let Some(headers) = scope.get_item(intern!(py, "headers"))? else { return Ok(0) };
-        if let Ok(headers) = headers.cast_exact::<PyList>() {
-            for header in headers.iter() {
-                let Ok(header) = header.cast_exact::<PyTuple>() else { break };
-                let name = header.get_item(0)?;
-                let Ok(name) = name.cast_exact::<PyBytes>() else { break };
-                if name.as_bytes() == b"x-op-id" {
-                    let value = header.get_item(1)?;
-                    return Ok(value.cast::<PyBytes>().map_or(0, |value| digits(value.as_bytes())));
-                }
-            }
+        let Some(headers) = entry(scope, intern!(py, "headers"))? else { return Ok(0) };
+        if let Ok(headers) = headers.cast_exact::<PyList>()
+            && let Some(op) = op_among(&headers)
+        {
+            return Ok(op);
         }
     }
     hooks(py)?.op_of.bind(py).call1((scope,))?.extract()
+}
+
+/// The same, in headers as servers make them. None: somebody else's, and to be looked at in Python.
+fn op_among(headers: &Bound<'_, PyList>) -> Option<u64> {
+    let py = headers.py();
+    // SAFETY: each is asked for its type before it is taken for it, and nothing here runs Python code: what is borrowed stays.
+    unsafe {
+        for index in 0..ffi::PyList_Size(headers.as_ptr()) {
+            let header = ffi::PyList_GetItem(headers.as_ptr(), index);
+            if ffi::PyTuple_CheckExact(header) == 0 || ffi::PyTuple_Size(header) != 2 {
+                return None;
+            }
+            let name = ffi::PyTuple_GetItem(header, 0);
+            if ffi::PyBytes_CheckExact(name) == 0 {
+                return None;
+            }
+            if ffi::PyBytes_Size(name) == 7 && Borrowed::from_ptr(py, name).cast_unchecked::<PyBytes>().as_bytes() == b"x-op-id" {
+                let value = Borrowed::from_ptr(py, ffi::PyTuple_GetItem(header, 1));
+                return Some(value.cast::<PyBytes>().map_or(0, |value| digits(value.as_bytes())));
+            }
+        }
+    }
+    Some(0)
 }
 
 /// Hexadecimal digits, all sixteen, and nothing else; 0: it is no operation id.

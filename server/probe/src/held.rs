@@ -25,14 +25,48 @@ impl<T> Held<T> {
     }
 
     /// Puts another in its place.
-    pub fn set(&self, _py: Python<'_>, value: T) {
-        drop(self.0.replace(value));
+    pub fn set(&self, py: Python<'_>, value: T)
+    where
+        T: LetGo,
+    {
+        self.0.replace(value).let_go(py);
     }
 
     /// Lends the value to something that runs no Python code.
     fn peek<R>(&self, _py: Python<'_>, look: impl FnOnce(&T) -> R) -> R {
         // SAFETY: the lock is held, and `look` (of this module alone) neither gives it away nor comes back to this cell.
         look(unsafe { &*self.0.as_ptr() })
+    }
+}
+
+/// What can be dropped with the lock in hand. PyO3 would ask whether it is.
+pub trait LetGo: Sized {
+    /// Drops it.
+    fn let_go(self, _py: Python<'_>) {}
+}
+
+impl LetGo for bool {}
+impl LetGo for u8 {}
+impl LetGo for u64 {}
+impl LetGo for usize {}
+impl<T> LetGo for Vec<T> {}
+impl<T: Copy> LetGo for Option<(u64, T)> {}
+
+impl<T> LetGo for Option<Py<T>> {
+    fn let_go(self, py: Python<'_>) {
+        if let Some(object) = self {
+            object.drop_ref(py);
+        }
+    }
+}
+
+impl<T> LetGo for Few<T> {
+    fn let_go(self, py: Python<'_>) {
+        match self {
+            Self::None => {}
+            Self::One(one) => one.drop_ref(py),
+            Self::List(list) => list.drop_ref(py),
+        }
     }
 }
 
@@ -54,6 +88,11 @@ impl<T> Held<Option<Py<T>>> {
     /// One more reference to the object, if there is one.
     pub fn copy(&self, py: Python<'_>) -> Option<Py<T>> {
         self.peek(py, |object| object.as_ref().map(|object| object.clone_ref(py)))
+    }
+
+    /// One more reference, for those who keep it no longer than their token.
+    pub fn lend<'py>(&self, py: Python<'py>) -> Option<Bound<'py, T>> {
+        self.copy(py).map(|object| object.into_bound(py))
     }
 
     /// Whether there is one.
@@ -95,15 +134,6 @@ impl<T> Few<T> {
             Self::None => Self::None,
             Self::One(one) => Self::One(one.clone_ref(py)),
             Self::List(list) => Self::List(list.clone_ref(py)),
-        }
-    }
-
-    /// The objects.
-    pub fn objects(self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        match self {
-            Self::None => Vec::new(),
-            Self::One(one) => vec![one.into_any()],
-            Self::List(list) => list.bind(py).iter().map(Bound::unbind).collect(),
         }
     }
 }

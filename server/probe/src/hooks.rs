@@ -1,8 +1,12 @@
 //! What stands between Starlette and the app's code in the usual case. Whatever is unusual goes to the probe's Python code.
 
-use pyo3::{intern, prelude::*, sync::PyOnceLock, types::PyDict, types::PyList, types::PyString};
+use std::sync::atomic::Ordering;
 
-use crate::call::{call0, call1, call4};
+use pyo3::exceptions::PyTypeError;
+use pyo3::{Borrowed, intern, prelude::*, sync::PyOnceLock, types::PyDict, types::PyList, types::PyString, types::PyTuple};
+
+use crate::builtin::{Builtin, Object, answer};
+use crate::call::{Variable, call_with, call0, call1, call4, entry};
 use crate::exchange::Exchange;
 use crate::held::{Few, Held};
 use crate::row::{ASYNC, DEF, MOST, TaskRow};
@@ -21,10 +25,8 @@ pub fn hooks(py: Python<'_>) -> PyResult<&Hooks> {
 /// What the hooks need of Python.
 #[pyclass(frozen, module = "afterload_probe._accelerator")]
 pub struct Hooks {
-    /// `current.get` and `current.set`
-    pub get: Py<PyAny>,
-    pub put: Py<PyAny>,
-    running_loop: Py<PyAny>,
+    /// The unit that runs.
+    pub current: Variable,
     coroutine_type: Py<PyAny>,
     function_type: Py<PyAny>,
     /// `async def follow(awaitable): return await awaitable`
@@ -37,11 +39,25 @@ pub struct Hooks {
     app: PyOnceLock<[Py<PyAny>; 3]>,
     /// Of responses: the slow way.
     response: PyOnceLock<Py<PyAny>>,
-    /// Of tasks: their class, the slow way to note that one was made, the slow way to call one.
-    task: PyOnceLock<[Py<PyAny>; 3]>,
-    /// What a request of this process needs, and the event loop that is known to be watched.
+    /// Of tasks: their class, the slow way to note that one was made, the slow way to call one, Starlette's own `__init__`.
+    task: PyOnceLock<[Py<PyAny>; 4]>,
+    /// What a request of this process needs.
     sheet: Held<Option<Py<Sheet>>>,
-    running: Held<Option<Py<PyAny>>>,
+    /// `is_running` of the event loop that is known to be watched, and the thread in which it runs.
+    is_running: Held<Option<Py<PyAny>>>,
+    thread: Held<libc::pthread_t>,
+    /// Names of messages as they came last: the app's own strings, nearly always the same.
+    starts: Held<Option<Py<PyString>>>,
+    bodies: Held<Option<Py<PyString>>>,
+}
+
+/// What an app sends.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Message {
+    Start,
+    Body,
+    Path,
+    Other,
 }
 
 impl Hooks {
@@ -50,7 +66,7 @@ impl Hooks {
         self.app.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("the app is not hooked"))
     }
 
-    fn tasks(&self, py: Python<'_>) -> PyResult<&[Py<PyAny>; 3]> {
+    fn tasks(&self, py: Python<'_>) -> PyResult<&[Py<PyAny>; 4]> {
         self.task.get(py).ok_or_else(|| pyo3::exceptions::PyRuntimeError::new_err("tasks are not hooked"))
     }
 
@@ -59,18 +75,35 @@ impl Hooks {
         Ok(&self.tasks(py)?[2])
     }
 
-    /// The unit that runs: a request, a task, spawned work. None: none.
-    pub fn unit<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let unit = call0(self.get.bind(py))?;
-        Ok(if unit.is_none() { None } else { Some(unit) })
+    /// Whether a request that begins now is a usual one: not within another, and in a loop that is watched.
+    ///
+    /// The loop that runs in this thread could be asked for, but asyncio asks the kernel for the process's number to tell.
+    pub fn is_usual(&self, py: Python<'_>, scope: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(is_running) = self.is_running.lend(py) else { return Ok(false) };
+        Ok(is_http(scope)?
+            && self.thread.get(py) == this_thread()
+            && self.current.get(py)?.is_none()
+            && call0(&is_running)?.is_truthy()?)
     }
 
-    /// Whether a request that begins now is a usual one: not within another, and in a loop that is watched.
-    pub fn is_usual(&self, py: Python<'_>, scope: &Bound<'_, PyAny>) -> PyResult<bool> {
-        if !self.running.is_some(py) || !is_http(scope)? || !call0(self.get.bind(py))?.is_none() {
-            return Ok(false);
+    /// What kind of message has that name.
+    pub fn message(&self, kind: Borrowed<'_, '_, PyAny>) -> PyResult<Message> {
+        let py = kind.py();
+        if self.starts.is(py, &kind) {
+            return Ok(Message::Start);
         }
-        Ok(self.running.is(py, &call0(self.running_loop.bind(py))?))
+        if self.bodies.is(py, &kind) {
+            return Ok(Message::Body);
+        }
+        let Ok(kind) = kind.cast::<PyString>() else { return Ok(Message::Other) };
+        let (found, last) = match kind.to_str()? {
+            "http.response.start" => (Message::Start, &self.starts),
+            "http.response.body" => (Message::Body, &self.bodies),
+            "http.response.pathsend" => return Ok(Message::Path),
+            _ => return Ok(Message::Other),
+        };
+        last.set(py, Some(kind.to_owned().unbind()));
+        Ok(found)
     }
 
     pub fn is_coroutine(&self, object: &Bound<'_, PyAny>) -> bool {
@@ -89,22 +122,29 @@ impl Hooks {
     }
 }
 
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: it has no conditions.
+    unsafe { libc::pthread_self() }
+}
+
 fn is_http(scope: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = scope.py();
     let Ok(scope) = scope.cast_exact::<PyDict>() else { return Ok(false) };
-    let Some(kind) = scope.get_item(intern!(scope.py(), "type"))? else { return Ok(false) };
+    let Some(kind) = entry(scope, intern!(py, "type"))? else { return Ok(false) };
+    if kind.is(intern!(py, "http")) {
+        return Ok(true);
+    }
     Ok(kind.cast_exact::<PyString>().is_ok_and(|kind| kind.to_str().is_ok_and(|kind| kind == "http")))
 }
 
 #[pymethods]
 impl Hooks {
     #[new]
-    #[pyo3(signature = (*, get, put, running_loop, coroutine_type, function_type, follow, trouble, op_of, no_scope, sent_too_late))]
+    #[pyo3(signature = (*, current, coroutine_type, function_type, follow, trouble, op_of, no_scope, sent_too_late))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
-        get: Py<PyAny>,
-        put: Py<PyAny>,
-        running_loop: Py<PyAny>,
+        current: Py<PyAny>,
         coroutine_type: Py<PyAny>,
         function_type: Py<PyAny>,
         follow: Py<PyAny>,
@@ -114,9 +154,7 @@ impl Hooks {
         sent_too_late: Py<PyAny>,
     ) -> PyResult<Py<Self>> {
         let made = Self {
-            get,
-            put,
-            running_loop,
+            current: Variable::new(current),
             coroutine_type,
             function_type,
             follow,
@@ -128,79 +166,150 @@ impl Hooks {
             response: PyOnceLock::new(),
             task: PyOnceLock::new(),
             sheet: Held::new(None),
-            running: Held::new(None),
+            is_running: Held::new(None),
+            thread: Held::new(0),
+            starts: Held::new(None),
+            bodies: Held::new(None),
         };
         Ok(HOOKS.get_or_try_init(py, || Py::new(py, made))?.clone_ref(py))
     }
 
-    fn hook_app(&self, py: Python<'_>, original: Py<PyAny>, slow: Py<PyAny>, leave: Py<PyAny>) {
-        let _ = self.app.set(py, [original, slow, leave]);
-    }
-
-    fn hook_response(&self, py: Python<'_>, begins: Py<PyAny>) {
-        let _ = self.response.set(py, begins);
-    }
-
-    fn hook_task(&self, py: Python<'_>, class: Py<PyAny>, made: Py<PyAny>, slow: Py<PyAny>) {
-        let _ = self.task.set(py, [class, made, slow]);
-    }
-
-    /// Requests of this process are written there, if they come in this loop. None: no loop is known, as after a fork.
-    #[pyo3(signature = (sheet, running))]
-    fn bind(&self, py: Python<'_>, sheet: Option<Py<Sheet>>, running: Option<Py<PyAny>>) {
-        self.sheet.set(py, sheet);
-        self.running.set(py, running);
-    }
-
-    /// `Starlette.__call__`: what is to be awaited.
-    fn serve<'py>(
-        &self,
-        py: Python<'py>,
-        app: &Bound<'py, PyAny>,
-        scope: &Bound<'py, PyAny>,
-        receive: &Bound<'py, PyAny>,
-        send: &Bound<'py, PyAny>,
+    /// Gives what stands for `Starlette.__call__`: called as that is, it gives what is to be awaited.
+    fn hook_app<'py>(
+        slf: &Bound<'py, Self>,
+        original: Py<PyAny>,
+        slow: Py<PyAny>,
+        leave: Py<PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match self.sheet.copy(py) {
-            Some(sheet) if self.running.is_some(py) => {
-                Ok(Bound::new(py, Exchange::call(sheet, app, scope, receive, send))?.into_any())
+        let _ = slf.get().app.set(slf.py(), [original, slow, leave]);
+        SERVE.bound_to(slf)
+    }
+
+    /// Gives what is asked for each response that is about to be sent. False: it belongs to no request that is known.
+    fn hook_response<'py>(slf: &Bound<'py, Self>, begins: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let _ = slf.get().response.set(slf.py(), begins);
+        BEGINS.bound_to(slf)
+    }
+
+    /// Gives what stands for `BackgroundTask.__init__`, and for its `__call__`: called as that is, it gives what is to be awaited.
+    fn hook_task<'py>(
+        slf: &Bound<'py, Self>,
+        class: Py<PyAny>,
+        made: Py<PyAny>,
+        slow: Py<PyAny>,
+        init: Py<PyAny>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let _ = slf.get().task.set(slf.py(), [class, made, slow, init]);
+        Ok((INIT.as_method(slf.py())?, RUN.bound_to(slf)?))
+    }
+
+    /// Requests of this process are written there, if they come in this loop, which runs in this thread. None: no loop is known, as
+    /// after a fork.
+    #[pyo3(signature = (sheet, running))]
+    fn bind(&self, py: Python<'_>, sheet: Option<Py<Sheet>>, running: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.sheet.set(py, sheet);
+        self.is_running.set(py, None);
+        self.thread.set(py, this_thread());
+        if let Some(running) = running {
+            self.is_running.set(py, Some(running.getattr(intern!(py, "is_running"))?.unbind()));
+        }
+        Ok(())
+    }
+}
+
+static SERVE: Builtin = Builtin::of_many(c"serve", serve);
+static BEGINS: Builtin = Builtin::of_one(c"begins", begins);
+static RUN: Builtin = Builtin::of_one(c"run", run);
+static INIT: Builtin = Builtin::of_named(c"__init__", init, c"__init__($self, func, /, *args, **kwargs)\n--\n\n");
+
+unsafe extern "C" fn serve(_: Object, arguments: *mut Object, n: isize) -> Object {
+    // SAFETY: Python calls, with as many live objects as it says.
+    unsafe {
+        answer(|py| {
+            if n != 4 {
+                return Err(PyTypeError::new_err(format!("an app takes scope, receive and send, and was given {}", n - 1)));
             }
-            _ => call4(self.app(py)?[1].bind(py), [app, scope, receive, send]),
-        }
-    }
-
-    /// A `BackgroundTask` was made.
-    fn made(&self, task: &Bound<'_, PyAny>, func: &Bound<'_, PyAny>) {
-        if let Err(error) = self.note_made(task, func) {
-            self.trouble(task.py(), "a new task", &error);
-        }
-    }
-
-    /// A response is about to be sent. False: it belongs to no request that is known.
-    fn begins(&self, response: &Bound<'_, PyAny>) -> bool {
-        self.note_response(response).unwrap_or_else(|error| {
-            self.trouble(response.py(), "a response", &error);
-            true
+            let given = |index| Borrowed::from_ptr(py, *arguments.add(index));
+            let (app, scope, receive, send) = (given(0), given(1), given(2), given(3));
+            let hooks = hooks(py)?;
+            match hooks.sheet.copy(py) {
+                Some(sheet) if hooks.is_running.is_some(py) => {
+                    Ok(Bound::new(py, Exchange::call(sheet, &app, &scope, &receive, &send))?.into_any())
+                }
+                _ => call4(hooks.app(py)?[1].bind(py), [&app, &scope, &receive, &send]),
+            }
         })
     }
+}
 
-    /// `BackgroundTask.__call__`: what is to be awaited.
-    fn run<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = task.py();
-        match self.next_row(task) {
-            Ok(Some(row)) => return Ok(row.into_any()),
-            Ok(None) => {}
-            Err(error) => self.trouble(py, "a call of a task", &error),
-        }
-        call1(self.slow_task(py)?.bind(py), task)
+unsafe extern "C" fn begins(_: Object, response: Object) -> Object {
+    // SAFETY: Python calls, with a live object.
+    unsafe {
+        answer(|py| {
+            let response = Borrowed::from_ptr(py, response);
+            let hooks = hooks(py)?;
+            let is_known = hooks.note_response(&response).unwrap_or_else(|error| {
+                hooks.trouble(py, "a response", &error);
+                true
+            });
+            Ok(is_known.into_pyobject(py)?.to_owned().into_any())
+        })
+    }
+}
+
+unsafe extern "C" fn run(_: Object, task: Object) -> Object {
+    // SAFETY: as above.
+    unsafe {
+        answer(|py| {
+            let task = Borrowed::from_ptr(py, task);
+            let hooks = hooks(py)?;
+            match hooks.next_row(&task) {
+                Ok(Some(row)) => return Ok(row.into_any()),
+                Ok(None) => {}
+                Err(error) => hooks.trouble(py, "a call of a task", &error),
+            }
+            call1(hooks.slow_task(py)?.bind(py), &task)
+        })
+    }
+}
+
+unsafe extern "C" fn init(task: Object, arguments: *const Object, n: isize, names: Object) -> Object {
+    // SAFETY: Python calls, with as many live objects as it says, and one more for each name.
+    unsafe {
+        answer(|py| {
+            let task = Borrowed::from_ptr(py, task);
+            let hooks = hooks(py)?;
+            let n = n.unsigned_abs();
+            let original = hooks.tasks(py)?[3].bind(py);
+            let mut func = (n > 0).then(|| Borrowed::from_ptr(py, *arguments).to_owned());
+            let made = if names.is_null() {
+                call_with(original, &task, std::slice::from_raw_parts(arguments, n), None)?
+            } else {
+                let named = PyDict::new(py);
+                for (index, name) in Borrowed::from_ptr(py, names).cast_exact::<PyTuple>()?.iter().enumerate() {
+                    let value = Borrowed::from_ptr(py, *arguments.add(n + index));
+                    if func.is_none() && name.eq(intern!(py, "func"))? {
+                        func = Some(value.to_owned());
+                    }
+                    named.set_item(name, value)?;
+                }
+                call_with(original, &task, std::slice::from_raw_parts(arguments, n), Some(&named))?
+            };
+            if let Some(func) = func
+                && let Err(error) = hooks.note_made(&task, &func)
+            {
+                hooks.trouble(py, "a new task", &error);
+            }
+            Ok(made)
+        })
     }
 }
 
 impl Hooks {
     fn note_made(&self, task: &Bound<'_, PyAny>, func: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = task.py();
-        let Some(unit) = self.unit(py)? else { return Ok(()) };
-        let [class, slow, _] = self.tasks(py)?;
+        let Some(unit) = self.current.get(py)? else { return Ok(()) };
+        let [class, slow, ..] = self.tasks(py)?;
         if let Ok(exchange) = unit.cast_exact::<Exchange>()
             && !exchange.get().has_left.get(py)
             && task.get_type_ptr().cast() == class.as_ptr()
@@ -214,7 +323,7 @@ impl Hooks {
 
     fn note_response(&self, response: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = response.py();
-        let Some(unit) = self.unit(py)? else { return Ok(false) };
+        let Some(unit) = self.current.get(py)? else { return Ok(false) };
         let Ok(exchange) = unit.cast_exact::<Exchange>() else {
             return self.begins_slowly(&unit.getattr(intern!(py, "exchange"))?, response);
         };
@@ -241,7 +350,7 @@ impl Hooks {
     }
 
     fn next_row<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, TaskRow>>> {
-        match self.unit(task.py())? {
+        match self.current.get(task.py())? {
             Some(unit) => unit.cast_exact::<Exchange>().map_or(Ok(None), |exchange| exchange.get().next_row(task)),
             None => Ok(None),
         }
@@ -259,39 +368,56 @@ impl Hooks {
     fn accept_all(&self, exchange: &Bound<'_, Exchange>, made: Few<PyAny>) -> PyResult<()> {
         let py = exchange.py();
         let this = exchange.get();
-        let sheet = this.sheet.get();
         let accepted = now();
         let op = this.op_number(py)?;
         this.made.set(py, Few::None);
         this.carried.set(py, made.copy(py));
-        for (index, task) in made.objects(py).into_iter().enumerate() {
-            let func = task.getattr(py, intern!(py, "func"))?.into_bound(py);
-            let is_async = task.getattr(py, intern!(py, "is_async"))?.is_truthy(py)?;
-            let row = Bound::new(py, TaskRow::of(exchange.clone().unbind(), task))?;
-            this.rows.push(py, row.clone().unbind())?;
-            if index >= MOST {
-                sheet.page.call_method0(py, intern!(py, "count_unwritten"))?;
-                continue;
+        match made {
+            Few::None => Ok(()),
+            Few::One(task) => self.accept(exchange, 0, &task.into_bound(py), op, accepted),
+            Few::List(tasks) => {
+                tasks.bind(py).iter().enumerate().try_for_each(|(index, task)| self.accept(exchange, index, &task, op, accepted))
             }
-            let number: u64 = match self.known(py, sheet, &func)? {
-                Some(number) => number,
-                None => sheet.page.call_method1(py, intern!(py, "number_of"), (func,))?.extract(py)?,
-            };
-            let kind = if is_async { ASYNC } else { DEF };
-            let meta = index as u64 | number << 16 | kind << 32 | 1 << 40;
-            if !sheet.writes() {
-                continue;
-            }
-            let Some((position, cell)) = sheet.claim(py) else {
-                // The file has to grow, which takes a lock and a while.
-                sheet.page.call_method1(py, intern!(py, "claim"), (row, op, meta, accepted))?;
-                continue;
-            };
-            cell[word::META].store(meta, std::sync::atomic::Ordering::Relaxed);
-            cell[word::ACCEPTED].store(accepted, std::sync::atomic::Ordering::Relaxed);
-            cell[word::OP].store(op, std::sync::atomic::Ordering::Release);
-            row.get().is_at(py, position, cell);
         }
+    }
+
+    fn accept(
+        &self,
+        exchange: &Bound<'_, Exchange>,
+        index: usize,
+        task: &Bound<'_, PyAny>,
+        op: u64,
+        accepted: u64,
+    ) -> PyResult<()> {
+        let py = exchange.py();
+        let this = exchange.get();
+        let sheet = this.sheet.get();
+        let func = task.getattr(intern!(py, "func"))?;
+        let is_async = task.getattr(intern!(py, "is_async"))?.is_truthy()?;
+        let row = Bound::new(py, TaskRow::of(exchange.clone().unbind(), task.clone().unbind()))?;
+        this.rows.push(py, row.clone().unbind())?;
+        if index >= MOST {
+            sheet.page.call_method0(py, intern!(py, "count_unwritten"))?;
+            return Ok(());
+        }
+        let number: u64 = match self.known(py, sheet, &func)? {
+            Some(number) => number,
+            None => sheet.page.call_method1(py, intern!(py, "number_of"), (func,))?.extract(py)?,
+        };
+        let kind = if is_async { ASYNC } else { DEF };
+        let meta = index as u64 | number << 16 | kind << 32 | 1 << 40;
+        if !sheet.writes() {
+            return Ok(());
+        }
+        let Some((position, cell)) = sheet.claim(py) else {
+            // The file has to grow, which takes a lock and a while.
+            sheet.page.call_method1(py, intern!(py, "claim"), (row, op, meta, accepted))?;
+            return Ok(());
+        };
+        cell[word::META].store(meta, Ordering::Relaxed);
+        cell[word::ACCEPTED].store(accepted, Ordering::Relaxed);
+        cell[word::OP].store(op, Ordering::Release);
+        row.get().is_at(py, position, cell);
         Ok(())
     }
 
@@ -300,7 +426,7 @@ impl Hooks {
             return Ok(None);
         }
         let functions = sheet.functions.bind(py).cast::<PyDict>()?;
-        functions.get_item(func)?.map(|number| number.extract()).transpose()
+        entry(functions, func)?.map(|number| number.extract()).transpose()
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the rest
 //! to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
-//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`] and [`call`] (the interpreter's lock, and calls into Python).
+//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`call`] and [`builtin`] (the interpreter's lock, calls into Python and
+//! from there).
 
+mod builtin;
 mod call;
 mod exchange;
 mod held;
@@ -18,5 +20,5 @@ mod _accelerator {
 
     /// What accelerator.py has to know as well: the two change together.
     #[pymodule_export]
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
 }
