@@ -82,6 +82,15 @@ def test_a_body_that_stops_coming_is_answered_408(server: AppServer, target: byt
             assert statuses(read_all(client)) == [408]
 
 
+def test_many_bodies_that_stop_coming_at_once_are_all_answered_408(server: AppServer):
+    """Also where the app, to which its client has gone, gives up before its refusal has been sent."""
+    with contextlib.ExitStack() as clients:
+        waiting = [clients.enter_context(server.connect()) for _ in range(150)]
+        for client in waiting:
+            client.sendall(post(b"/echo", b"{", b"content-length: 100"))
+        assert {status for client in waiting for status in statuses(read_all(client))} == {408}
+
+
 @pytest.mark.parametrize("target", [b"/items", b"/general/x"])
 def test_a_body_that_comes_slowly_but_steadily_is_waited_for(server: AppServer, target: bytes):
     """The limit is for pauses, not for the whole."""

@@ -189,8 +189,10 @@ async fn general(
         spawn_local(pump(body, exchange, (io.max_body, io.limits.body), report));
     }
     let reply = tokio::select! {
-        reply = answered => reply,
+        // First: an app whose request was refused gives up, and that it has no answer may be known at the same time.
+        biased;
         Ok(refusal) = trouble => return refusal,
+        reply = answered => reply,
     };
     gone.defuse();
     response_from(&method, reply.unwrap_or_else(|_| internal_error()))
