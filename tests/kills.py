@@ -32,7 +32,7 @@ WORK_S = 4.0
 
 
 TOLERATED = re.compile(
-    r"The generator was late|No request was acknowledged|The fault .* landed (only after|.* late)"
+    r"The generator (was late|stood still)|No request was acknowledged|The fault .* landed (only after|.* late)"
     # Another fault of the plan, made by chance too, was in its way.
     r"|The fault .* did not (land|end): (boot \d+ was ended by|it had to wait|(only one|no) process of the server)"
     r"|The fault .* did not land: (backlog was at most|nobody told of)"

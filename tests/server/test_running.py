@@ -359,7 +359,7 @@ def serve_once(number: int, folder: Path) -> tuple[weakref.ref[FastAPI], weakref
         assert ask(server.port, "GET", "/general/a/b").status == 200
         if kind in (2, 3):
             # Finished first: what is abandoned then is these tasks alone.
-            until(lambda: len([what for what in app.done if what in ("def", "async")]) == 4, "the quick tasks have ended")
+            until(lambda: server.is_quiet, "the quick tasks have ended")
             ask(server.port, "GET", "/stuck" if kind == 2 else "/endless")
             assert len(server.stop().abandoned) == 2
             app.release.set()
