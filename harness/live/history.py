@@ -16,6 +16,7 @@ from harness.accounting import account
 from harness.control.sending import COMMANDS
 from harness.errors import UsageError
 from harness.evidence import counted_of, evidence_of, last_of, lost_rows_of, notes_of
+from harness.live.allocating import give_back
 from harness.live.cutting import cut
 from harness.live.figures import Figures, edges_of, figures_at
 from harness.live.finder import Finder
@@ -185,7 +186,8 @@ class History:
         elif is_newest and self._is_held and (ledger := self._ledgers.get(True)) is not None and ledger.until_ns == at_ns:
             # One of an earlier instant counts positions as they were.
             self._ledgers = {True: ledger}
-            self._folding.fold_if_due(self._shelf, ledger, evidence)
+            if self._folding.fold_if_due(self._shelf, ledger, evidence):
+                give_back()
         return evidence, *found
 
     def _read_rows(self) -> None:
