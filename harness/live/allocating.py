@@ -24,7 +24,7 @@ def give_back_at_once() -> None:
 
 
 def give_back() -> None:
-    """What lies free between small blocks (malloc_trim(3)); less than a millisecond for a screen. With another allocator nothing."""
+    """Gives back what lies free between small blocks, too (malloc_trim(3)). With another allocator nothing is done."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
