@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from tests.kills import TOLERATED
 from tests.run.conftest import Done, wait_until
 
 Afterload = Callable[..., Done]
@@ -45,15 +46,15 @@ def test_limits_that_hold_are_a_pass_and_stand_in_the_first_lines(afterload: Aft
 
 
 def test_a_limit_that_a_kill_breaks_is_a_fail(afterload: Afterload) -> None:
-    """Status 3, whatever else holds; how many were lost is the value."""
+    """Status 3, whatever else holds; how many were lost is the value. Where the load was late, as on a busy machine, it is 4."""
     done = afterload(*EMAIL, "--for", "2s", "--fault", "kill@1.5s", "--set", "delay=100ms", *LENIENT, "--slo", "lost==0")
 
-    lost = done.json["slos"][-1]
-    assert done.status == 3, done.err
-    assert (done.json["verdict"], lost["holds"]) == ("FAIL", False)
+    lost, reasons = done.json["slos"][-1], done.json["reasons"]
+    late = [reason for reason in reasons if TOLERATED.match(reason)]
+    assert (done.status, done.json["verdict"], lost["holds"]) == ((4, "INCONCLUSIVE", False) if late else (3, "FAIL", False))
     assert lost["value"] == done.json["tasks"]["lost"] > 0
-    assert done.json["reasons"] == [f"lost==0 is broken: {lost['value']:,.0f}."]
-    assert "✖ FAIL: 1 of 4 limits is broken:" in done.err
+    assert [reason for reason in reasons if reason not in late] == ([] if late else [f"lost==0 is broken: {lost['value']:,.0f}."])
+    assert late or "✖ FAIL: 1 of 4 limits is broken:" in done.err
 
 
 def test_too_few_requests_for_a_percentile_are_inconclusive_and_it_is_said_before(afterload: Afterload) -> None:
