@@ -31,20 +31,31 @@ class Finder:
         self._child: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
         self._at_ns = 0
+        self._is_refused = False
 
     def ask(self, at_ns: int) -> None:
         """Of an instant, unless it is still at work on another one."""
-        if self._child is not None:
+        if self._child is not None or self._is_refused:
             return
-        self._at_ns, self._said = at_ns, tempfile.TemporaryFile()  # noqa: SIM115 - until it has been read
+        self._at_ns = at_ns
         command = [sys.executable, "-P", "-m", "harness.live.finder", str(self._folder), str(at_ns)]
-        # In a session of its own: a Ctrl-C at the terminal is not for it.
-        self._child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        try:
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - until it has been read
+            # In a session of its own: a Ctrl-C at the terminal is not for it.
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError:
+            # No memory, no disk, or too many processes: `take` says that it could not be done.
+            self._is_refused = True
+            if self._said is not None:
+                self._said.close()
 
     def take(self) -> tuple[int, tuple[Finding, ...] | None] | None:
         """The instant that was asked for and what was found, once; of that None: it could not be done. None: nothing yet."""
+        if self._is_refused:
+            self._is_refused = False
+            return self._at_ns, None
         if self._child is None or self._child.poll() is None:
             return None
         assert self._said is not None

@@ -45,6 +45,17 @@ def test_what_cannot_be_found_elsewhere_is_said_to_be_so(tmp_path: Path):
     assert taken(finder) == (1, None)
 
 
+def test_so_is_what_no_process_can_be_had_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As where there are too many of them; the next time it may be otherwise."""
+    finder = Finder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.live.finder.sys.executable", str(tmp_path / "gone"))
+        finder.ask(1)
+    finder.ask(2)
+    assert finder.take() == (1, None)
+    assert finder.take() is None
+
+
 def test_a_picture_does_not_wait_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It has those that are known; in the end those that are found here as well, also where no process can be had."""
     path = unpacked(NAME, tmp_path)
