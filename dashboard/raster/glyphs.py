@@ -201,7 +201,7 @@ _TO_ASCII: Final = {
 }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _plain(text: str, is_ascii: bool) -> str:
     return "".join(_one(character, is_ascii) for character in text)
 

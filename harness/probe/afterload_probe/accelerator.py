@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["address_of", "begin_hooks", "dress", "hooks", "module", "why_not"]
 
-_REVISION = 2
+_REVISION = 3
 """What `_accelerator` must have as well: the two change together, and one of them may be an old file."""
 
 

@@ -7,9 +7,10 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
-__all__ = ["Call", "awaited", "coroutine_function", "marked_as_coroutine"]
+__all__ = ["Call", "coroutine_function", "marked_as_coroutine", "stands_for"]
 
 Call = Callable[..., Any]
 
@@ -32,21 +33,19 @@ def marked_as_coroutine(function: Call) -> Call:
     return function
 
 
-def awaited(original: Call, function: Call) -> Call:
-    """That function, whose result is to be awaited, in the place of a coroutine function: a coroutine less for each call.
+def stands_for(original: Call, compiled: Call) -> Call:
+    """`compiled`, which gives what is to be awaited, in the place of a coroutine function: a coroutine less for each call.
 
-    Who asks `inspect.iscoroutinefunction` before he awaits is told that it is one, as the original was.
+    It looks like the original to those who ask what it is: its names, its signature, and that it is a coroutine function.
     """
+    if sys.version_info < (3, 11) or not isinstance(original, FunctionType):
+        # There nothing but a function in Python can be taken for one.
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            return await compiled(*args, **kwargs)
+
+        return functools.wraps(original)(function)
+    for name in ("__code__", "__defaults__", "__kwdefaults__", "__annotations__"):
+        setattr(compiled, name, getattr(original, name))
     if sys.version_info >= (3, 12):
-        inspect.markcoroutinefunction(function)
-    elif sys.version_info >= (3, 11):
-        # The flag by which that one is told. Nothing else reads it: what makes a coroutine there is the code's first instruction.
-        code = function.__code__
-        function.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
-    else:
-        plain = function
-
-        async def function(*args: Any) -> Any:
-            return await plain(*args)
-
-    return functools.wraps(original)(function)
+        inspect.markcoroutinefunction(compiled)
+    return functools.wraps(original)(compiled)

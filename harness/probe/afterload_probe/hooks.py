@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from . import accelerator, process
-from .coroutines import Call, awaited, coroutine_function, marked_as_coroutine
+from .coroutines import Call, coroutine_function, marked_as_coroutine, stands_for
 from .exchange import Exchange, Unit, current
 from .process import hooked, trouble
 from .rows import Gauge
@@ -96,17 +96,11 @@ def _hook_app(module: ModuleType) -> None:
         _leave(exchange, None, before)
 
     os.register_at_fork(after_in_child=forked)
-    module.Starlette.__call__ = called if accelerator.hooks is None else _accelerated(original, called)
+    if accelerator.hooks is None:
+        module.Starlette.__call__ = called
+    else:
+        module.Starlette.__call__ = stands_for(original, accelerator.hooks.hook_app(original, called, _leave))
     hooked("Starlette.__call__")
-
-
-def _accelerated(original: Call, slow: Call) -> Call:
-    serve = accelerator.hooks.hook_app(original, slow, _leave)
-
-    def called(self: Any, scope: Any, receive: Any, send: Any) -> Any:
-        return serve(self, scope, receive, send)
-
-    return awaited(original, called)
 
 
 def _enter(scope: Any, send: Any) -> Exchange | None:
@@ -183,7 +177,7 @@ def _response_hook(original: Call) -> Call:
         def accelerated(self: Any, scope: Any, receive: Any, send: Any) -> Any:
             return original(self, scope, receive, send) if begins(self) else alone(self, scope, receive, send)
 
-        return awaited(original, accelerated)
+        return stands_for(original, accelerator.hooks.stand_for_response(original, alone, accelerated))
 
     # Not `async def`, but what it returns is to be awaited all the same: one coroutine less for every request.
     @functools.wraps(original)

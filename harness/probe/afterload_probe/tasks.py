@@ -9,7 +9,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from . import accelerator, process
-from .coroutines import Call, awaited, coroutine_function
+from .coroutines import Call, coroutine_function, stands_for
 from .exchange import Exchange, TaskRow, current
 from .process import hooked, trouble, unhooked
 from .rows import FINISHED, FLUSHED, STARTED, Gauge, Reason, Row
@@ -133,12 +133,9 @@ class _Tasks:
 
         self._task.__call__ = called
         if quick is not None:
-            self._task.__init__, run = quick.hook_task(task_class, self._made, called, self._init)
-
-            def accelerated(self: Any) -> Any:
-                return run(self)
-
-            self._task.__call__ = awaited(original, accelerated)
+            made, run = quick.hook_task(task_class, self._made, called, self._init)
+            self._task.__init__ = functools.wraps(self._init)(made)
+            self._task.__call__ = stands_for(original, run)
 
     def _made(self, task: Any, exchange: Exchange) -> None:
         try:

@@ -21,17 +21,6 @@ impl Builtin {
         Self::of(name, ffi::PyMethodDefPointer { PyCFunction: function }, ffi::METH_O, c"")
     }
 
-    /// `function(one, two, ...)`
-    pub const fn of_many(name: &'static CStr, function: ffi::PyCFunctionFast) -> Self {
-        Self::of(name, ffi::PyMethodDefPointer { PyCFunctionFast: function }, ffi::METH_FASTCALL, c"")
-    }
-
-    /// `function(one, two, ..., name=value)`
-    pub const fn of_named(name: &'static CStr, function: ffi::PyCFunctionFastWithKeywords, doc: &'static CStr) -> Self {
-        let pointer = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function };
-        Self::of(name, pointer, ffi::METH_FASTCALL | ffi::METH_KEYWORDS, doc)
-    }
-
     const fn of(name: &'static CStr, pointer: ffi::PyMethodDefPointer, flags: i32, doc: &'static CStr) -> Self {
         let made = ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: pointer, ml_flags: flags, ml_doc: doc.as_ptr() };
         Self(UnsafeCell::new(made))
@@ -43,15 +32,6 @@ impl Builtin {
         unsafe {
             let made = ffi::PyCFunction_NewEx(self.0.get(), owner.as_ptr(), null_mut());
             Bound::from_owned_ptr_or_err(owner.py(), made)
-        }
-    }
-
-    /// That function as a method of any object.
-    pub fn as_method<'py>(&'static self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: as above; `object` is a type that is always there.
-        unsafe {
-            let made = ffi::PyDescr_NewMethod(&raw mut ffi::PyBaseObject_Type, self.0.get());
-            Bound::from_owned_ptr_or_err(py, made)
         }
     }
 }

@@ -32,6 +32,21 @@ fn call<'py>(function: &Bound<'py, PyAny>, arguments: &mut [Object], named: Obje
     }
 }
 
+/// `function(*arguments, **named)`
+///
+/// # Safety
+/// There are `n` arguments, all alive.
+pub unsafe fn vectorcall<'py>(
+    function: &Bound<'py, PyAny>,
+    arguments: *const Object,
+    n: usize,
+    named: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let named = named.map_or(null_mut(), Bound::as_ptr);
+    // SAFETY: so says the caller; the result is owned, or null with an error set.
+    unsafe { Bound::from_owned_ptr_or_err(function.py(), PyObject_VectorcallDict(function.as_ptr(), arguments, n, named)) }
+}
+
 /// `function()`
 pub fn call0<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: a live object; the result is owned, or null with an error set.
@@ -47,25 +62,6 @@ pub fn call1<'py>(function: &Bound<'py, PyAny>, one: &Bound<'py, PyAny>) -> PyRe
 pub fn call4<'py>(function: &Bound<'py, PyAny>, arguments: [&Bound<'py, PyAny>; 4]) -> PyResult<Bound<'py, PyAny>> {
     let [app, scope, receive, send] = arguments.map(Bound::as_ptr);
     call(function, &mut [null_mut(), app, scope, receive, send], null_mut())
-}
-
-/// `function(first, *rest, **named)`
-pub fn call_with<'py>(
-    function: &Bound<'py, PyAny>,
-    first: &Bound<'py, PyAny>,
-    rest: &[Object],
-    named: Option<&Bound<'py, PyDict>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let named = named.map_or(null_mut(), Bound::as_ptr);
-    let mut few = [null_mut(); 10];
-    if let Some(arguments) = few.get_mut(..rest.len() + 2) {
-        arguments[1] = first.as_ptr();
-        arguments[2..].copy_from_slice(rest);
-        return call(function, arguments, named);
-    }
-    let mut many = vec![null_mut(), first.as_ptr()];
-    many.extend_from_slice(rest);
-    call(function, &mut many, named)
 }
 
 /// What a dict has under a name. It is borrowed: to be looked at before anybody else can change the dict.

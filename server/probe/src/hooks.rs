@@ -2,15 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::{Borrowed, intern, prelude::*, sync::PyOnceLock, types::PyDict, types::PyList, types::PyString, types::PyTuple};
 
 use crate::builtin::{Builtin, Object, answer};
-use crate::call::{Variable, call_with, call0, call1, call4, entry};
+use crate::call::{Variable, call0, entry};
 use crate::exchange::Exchange;
 use crate::held::{Few, Held};
 use crate::row::{ASYNC, DEF, MOST, TaskRow};
 use crate::sheet::{Sheet, now, word};
+use crate::standin::{count, given, pass_on, stand_in};
 
 static HOOKS: PyOnceLock<Py<Hooks>> = PyOnceLock::new();
 
@@ -182,13 +182,25 @@ impl Hooks {
         leave: Py<PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let _ = slf.get().app.set(slf.py(), [original, slow, leave]);
-        SERVE.bound_to(slf)
+        stand_in(slf.py(), serve, &PyTuple::empty(slf.py()))
     }
 
     /// Gives what is asked for each response that is about to be sent. False: it belongs to no request that is known.
     fn hook_response<'py>(slf: &Bound<'py, Self>, begins: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let _ = slf.get().response.set(slf.py(), begins);
         BEGINS.bound_to(slf)
+    }
+
+    /// Gives what stands for `__call__` of a class of responses: it calls that, or `alone` if the response belongs to no request that
+    /// is known. `slow` does the same, and is called where the arguments are unusual.
+    #[staticmethod]
+    fn stand_for_response<'py>(
+        py: Python<'py>,
+        original: Py<PyAny>,
+        alone: Py<PyAny>,
+        slow: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        stand_in(py, respond, &PyTuple::new(py, [original, alone, slow])?)
     }
 
     /// Gives what stands for `BackgroundTask.__init__`, and for its `__call__`: called as that is, it gives what is to be awaited.
@@ -200,7 +212,8 @@ impl Hooks {
         init: Py<PyAny>,
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let _ = slf.get().task.set(slf.py(), [class, made, slow, init]);
-        Ok((INIT.as_method(slf.py())?, RUN.bound_to(slf)?))
+        let nothing = PyTuple::empty(slf.py());
+        Ok((stand_in(slf.py(), make, &nothing)?, stand_in(slf.py(), run, &nothing)?))
     }
 
     /// Requests of this process are written there, if they come in this loop, which runs in this thread. None: no loop is known, as
@@ -217,27 +230,38 @@ impl Hooks {
     }
 }
 
-static SERVE: Builtin = Builtin::of_many(c"serve", serve);
 static BEGINS: Builtin = Builtin::of_one(c"begins", begins);
-static RUN: Builtin = Builtin::of_one(c"run", run);
-static INIT: Builtin = Builtin::of_named(c"__init__", init, c"__init__($self, func, /, *args, **kwargs)\n--\n\n");
 
-unsafe extern "C" fn serve(_: Object, arguments: *mut Object, n: isize) -> Object {
+unsafe extern "C" fn serve(_: Object, arguments: *const Object, n: usize, names: Object) -> Object {
     // SAFETY: Python calls, with as many live objects as it says.
     unsafe {
         answer(|py| {
-            if n != 4 {
-                return Err(PyTypeError::new_err(format!("an app takes scope, receive and send, and was given {}", n - 1)));
-            }
-            let given = |index| Borrowed::from_ptr(py, *arguments.add(index));
-            let (app, scope, receive, send) = (given(0), given(1), given(2), given(3));
             let hooks = hooks(py)?;
-            match hooks.sheet.copy(py) {
-                Some(sheet) if hooks.is_running.is_some(py) => {
-                    Ok(Bound::new(py, Exchange::call(sheet, &app, &scope, &receive, &send))?.into_any())
-                }
-                _ => call4(hooks.app(py)?[1].bind(py), [&app, &scope, &receive, &send]),
+            if count(n) == 4
+                && names.is_null()
+                && hooks.is_running.is_some(py)
+                && let Some(sheet) = hooks.sheet.copy(py)
+            {
+                let given = |index| Borrowed::from_ptr(py, *arguments.add(index));
+                return Ok(Bound::new(py, Exchange::call(sheet, &given(0), &given(1), &given(2), &given(3)))?.into_any());
             }
+            pass_on(hooks.app(py)?[1].bind(py), arguments, n, names)
+        })
+    }
+}
+
+unsafe extern "C" fn respond(this: Object, arguments: *const Object, n: usize, names: Object) -> Object {
+    // SAFETY: Python calls, with as many live objects as it says; it was given three.
+    unsafe {
+        answer(|py| {
+            let which = if count(n) != 4 || !names.is_null() {
+                2
+            } else if note(py, &Borrowed::from_ptr(py, *arguments))? {
+                0
+            } else {
+                1
+            };
+            pass_on(&given(py, this, which), arguments, n, names)
         })
     }
 }
@@ -246,63 +270,75 @@ unsafe extern "C" fn begins(_: Object, response: Object) -> Object {
     // SAFETY: Python calls, with a live object.
     unsafe {
         answer(|py| {
-            let response = Borrowed::from_ptr(py, response);
-            let hooks = hooks(py)?;
-            let is_known = hooks.note_response(&response).unwrap_or_else(|error| {
-                hooks.trouble(py, "a response", &error);
-                true
-            });
+            let is_known = note(py, &Borrowed::from_ptr(py, response))?;
             Ok(is_known.into_pyobject(py)?.to_owned().into_any())
         })
     }
 }
 
-unsafe extern "C" fn run(_: Object, task: Object) -> Object {
+fn note(py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let hooks = hooks(py)?;
+    Ok(hooks.note_response(response).unwrap_or_else(|error| {
+        hooks.trouble(py, "a response", &error);
+        true
+    }))
+}
+
+unsafe extern "C" fn run(_: Object, arguments: *const Object, n: usize, names: Object) -> Object {
     // SAFETY: as above.
     unsafe {
         answer(|py| {
-            let task = Borrowed::from_ptr(py, task);
             let hooks = hooks(py)?;
-            match hooks.next_row(&task) {
-                Ok(Some(row)) => return Ok(row.into_any()),
-                Ok(None) => {}
-                Err(error) => hooks.trouble(py, "a call of a task", &error),
+            if count(n) == 1 && names.is_null() {
+                match hooks.next_row(&Borrowed::from_ptr(py, *arguments)) {
+                    Ok(Some(row)) => return Ok(row.into_any()),
+                    Ok(None) => {}
+                    Err(error) => hooks.trouble(py, "a call of a task", &error),
+                }
             }
-            call1(hooks.slow_task(py)?.bind(py), &task)
+            pass_on(hooks.slow_task(py)?.bind(py), arguments, n, names)
         })
     }
 }
 
-unsafe extern "C" fn init(task: Object, arguments: *const Object, n: isize, names: Object) -> Object {
-    // SAFETY: Python calls, with as many live objects as it says, and one more for each name.
+unsafe extern "C" fn make(_: Object, arguments: *const Object, n: usize, names: Object) -> Object {
+    // SAFETY: as above.
     unsafe {
         answer(|py| {
-            let task = Borrowed::from_ptr(py, task);
             let hooks = hooks(py)?;
-            let n = n.unsigned_abs();
-            let original = hooks.tasks(py)?[3].bind(py);
-            let mut func = (n > 0).then(|| Borrowed::from_ptr(py, *arguments).to_owned());
-            let made = if names.is_null() {
-                call_with(original, &task, std::slice::from_raw_parts(arguments, n), None)?
-            } else {
-                let named = PyDict::new(py);
-                for (index, name) in Borrowed::from_ptr(py, names).cast_exact::<PyTuple>()?.iter().enumerate() {
-                    let value = Borrowed::from_ptr(py, *arguments.add(n + index));
-                    if func.is_none() && name.eq(intern!(py, "func"))? {
-                        func = Some(value.to_owned());
-                    }
-                    named.set_item(name, value)?;
-                }
-                call_with(original, &task, std::slice::from_raw_parts(arguments, n), Some(&named))?
+            let made = pass_on(hooks.tasks(py)?[3].bind(py), arguments, n, names)?;
+            let func = match count(n) {
+                0 => return Ok(made),
+                1 if names.is_null() => return Ok(made),
+                1 => named(Borrowed::from_ptr(py, names).cast_exact::<PyTuple>()?, arguments.add(1))?,
+                _ => Some(Borrowed::from_ptr(py, *arguments.add(1))),
             };
             if let Some(func) = func
-                && let Err(error) = hooks.note_made(&task, &func)
+                && let Err(error) = hooks.note_made(&Borrowed::from_ptr(py, *arguments), &func)
             {
                 hooks.trouble(py, "a new task", &error);
             }
             Ok(made)
         })
     }
+}
+
+/// The argument whose name is `func`.
+///
+/// # Safety
+/// There is a live object for each name.
+unsafe fn named<'a, 'py>(
+    names: Borrowed<'_, 'py, PyTuple>,
+    arguments: *const Object,
+) -> PyResult<Option<Borrowed<'a, 'py, PyAny>>> {
+    let py = names.py();
+    for (index, name) in names.iter().enumerate() {
+        if name.eq(intern!(py, "func"))? {
+            // SAFETY: so says the caller.
+            return Ok(Some(unsafe { Borrowed::from_ptr(py, *arguments.add(index)) }));
+        }
+    }
+    Ok(None)
 }
 
 impl Hooks {

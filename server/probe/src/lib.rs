@@ -2,7 +2,7 @@
 //!
 //! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the rest
 //! to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
-//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`call`] and [`builtin`] (the interpreter's lock, calls into Python and
+//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`call`], [`builtin`] and [`standin`] (the interpreter's lock, calls into Python and
 //! from there).
 
 mod builtin;
@@ -12,6 +12,7 @@ mod held;
 mod hooks;
 mod row;
 mod sheet;
+mod standin;
 
 #[pyo3::pymodule]
 mod _accelerator {
@@ -20,5 +21,5 @@ mod _accelerator {
 
     /// What accelerator.py has to know as well: the two change together.
     #[pymodule_export]
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
 }
