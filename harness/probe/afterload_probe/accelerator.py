@@ -70,9 +70,10 @@ def begin_hooks(**needs: Any) -> None:
 
 def dress(compiled: Any, pure: type, attributes: dict[str, Any]) -> Any:
     """Gives a compiled class what else the one in Python has: its methods for what is unusual."""
+    own = {name for kind in compiled.__mro__[:-1] for name in vars(kind)}
     for kind in pure.__mro__[:-1]:
         for name, value in vars(kind).items():
-            if isinstance(value, Callable) and not name.startswith("__") and name not in vars(compiled):  # type: ignore[arg-type]
+            if isinstance(value, Callable) and not name.startswith("__") and name not in own:  # type: ignore[arg-type]
                 setattr(compiled, name, value)
     for name, value in attributes.items():
         setattr(compiled, name, value)

@@ -3,14 +3,17 @@
 //! One object is all three, because each request pays for each object. The methods for what is unusual are Python's, put into
 //! this class by exchange.py: they see the attributes that they would see without us.
 
+use std::ffi::CStr;
+
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi, intern, prelude::*};
 
 use crate::builtin::{Builtin, Object, answer};
 use crate::call::{Step, call1, call4, entry, step, thrown};
-use crate::held::{Few, Held, LetGo};
+use crate::held::{Few, Held, Lent, LetGo};
 use crate::hooks::{Message, hooks};
+use crate::hot::{Class, Hot};
 use crate::row::{ENDED, TaskRow};
 use crate::sheet::Sheet;
 
@@ -34,8 +37,8 @@ pub enum Stage {
 
 impl LetGo for Stage {}
 
-/// See the module.
-#[pyclass(frozen, module = "afterload_probe._accelerator")]
+/// See the module. The class in use is [`hot`]'s.
+#[pyclass(frozen, subclass, module = "afterload_probe._accelerator")]
 pub struct Exchange {
     pub sheet: Py<Sheet>,
     stage: Held<Stage>,
@@ -58,6 +61,34 @@ pub struct Exchange {
     next: Held<usize>,
     n_spawned: Held<usize>,
     op: Held<u64>,
+}
+
+impl Hot for Exchange {
+    const FULL_NAME: &CStr = c"afterload_probe._accelerator.Exchange";
+
+    fn class() -> &'static Class {
+        static CLASS: Class = Class::new();
+        &CLASS
+    }
+
+    fn step(this: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        Self::go_on(this, |coroutine| step(coroutine, value))
+    }
+
+    fn let_go(self, py: Python<'_>) {
+        self.coroutine.end(py);
+        self.app.end(py);
+        self.receive.end(py);
+        self.token.end(py);
+        self.scope.end(py);
+        self.send.end(py);
+        self.made.end(py);
+        self.rows.end(py);
+        self.carried.end(py);
+        self.running.end(py);
+        self.children.end(py);
+        self.sheet.drop_ref(py);
+    }
 }
 
 impl Exchange {
@@ -128,9 +159,9 @@ impl Exchange {
         if !self.has_left.get(py) || self.running.is_some(py) {
             return Ok(None);
         }
-        let row = match self.rows.copy(py) {
-            Few::One(row) => row.into_bound(py),
-            Few::List(rows) if rows.bind(py).len() == 1 => rows.bind(py).get_item(0)?.cast_into()?,
+        let row = match self.rows.lend(py) {
+            Lent::One(row) => row,
+            Lent::List(rows) if rows.len() == 1 => rows.get_item(0)?.cast_into()?,
             _ => return Ok(None),
         };
         Ok(if row.get().is_free_for(task)? { Some(row) } else { None })
@@ -143,21 +174,20 @@ impl Exchange {
         if !self.has_left.get(py) || self.made.len(py) > 0 || self.children.is_some(py) {
             return Ok(false);
         }
-        match self.rows.copy(py) {
-            Few::None => self.find_op(py)?, // for what may still be spawned in a copy of its context
-            Few::One(row) if row.get().state(py) == ENDED => {
+        match self.rows.lend(py) {
+            Lent::None => self.find_op(py)?, // for what may still be spawned in a copy of its context
+            Lent::One(row) if row.get().state(py) == ENDED => {
                 self.rows.set(py, Few::None);
                 self.carried.set(py, Few::None);
             }
-            Few::List(rows) => {
-                let rows = rows.bind(py);
+            Lent::List(rows) => {
                 if rows.len() != 1 || rows.get_item(0)?.cast::<TaskRow>()?.get().state(py) != ENDED {
                     return Ok(false);
                 }
                 self.rows.set(py, Few::None);
                 self.carried.set(py, Few::None);
             }
-            Few::One(_) => return Ok(false),
+            Lent::One(_) => return Ok(false),
         }
         self.is_over.set(py, true);
         let hooks = hooks(py)?;
@@ -309,7 +339,7 @@ impl Exchange {
     }
 
     fn has_children(&self, py: Python<'_>) -> PyResult<bool> {
-        self.children.copy(py).map_or(Ok(false), |children| children.is_truthy(py))
+        self.children.lend(py).map_or(Ok(false), |children| children.is_truthy())
     }
 }
 
@@ -347,18 +377,6 @@ impl Exchange {
     #[getter]
     fn get_exchange<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
         slf.clone()
-    }
-
-    fn __await__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
-        slf.clone()
-    }
-
-    fn __iter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
-        slf.clone()
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        Self::go_on(slf, |coroutine| step(coroutine, slf.py().None().bind(slf.py())))
     }
 
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {

@@ -24,6 +24,14 @@ impl<T> Held<T> {
         self.0.replace(value)
     }
 
+    /// Lets go of what it holds, with all of it.
+    pub fn end(self, py: Python<'_>)
+    where
+        T: LetGo,
+    {
+        self.0.into_inner().let_go(py);
+    }
+
     /// Puts another in its place.
     pub fn set(&self, py: Python<'_>, value: T)
     where
@@ -138,7 +146,23 @@ impl<T> Few<T> {
     }
 }
 
+/// The same, for those who keep them no longer than their token.
+pub enum Lent<'py, T> {
+    None,
+    One(Bound<'py, T>),
+    List(Bound<'py, PyList>),
+}
+
 impl<T> Held<Few<T>> {
+    /// What there is.
+    pub fn lend<'py>(&self, py: Python<'py>) -> Lent<'py, T> {
+        match self.copy(py) {
+            Few::None => Lent::None,
+            Few::One(one) => Lent::One(one.into_bound(py)),
+            Few::List(list) => Lent::List(list.into_bound(py)),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self, py: Python<'_>) -> usize {
         self.peek(py, |few| match few {

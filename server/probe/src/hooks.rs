@@ -8,6 +8,7 @@ use crate::builtin::{Builtin, Object, answer};
 use crate::call::{Variable, call0, entry};
 use crate::exchange::Exchange;
 use crate::held::{Few, Held};
+use crate::hot::{object, seen};
 use crate::row::{ASYNC, DEF, MOST, TaskRow};
 use crate::sheet::{Sheet, now, word};
 use crate::standin::{count, given, pass_on, stand_in};
@@ -243,7 +244,7 @@ unsafe extern "C" fn serve(_: Object, arguments: *const Object, n: usize, names:
                 && let Some(sheet) = hooks.sheet.copy(py)
             {
                 let given = |index| Borrowed::from_ptr(py, *arguments.add(index));
-                return Ok(Bound::new(py, Exchange::call(sheet, &given(0), &given(1), &given(2), &given(3)))?.into_any());
+                return Ok(object(py, Exchange::call(sheet, &given(0), &given(1), &given(2), &given(3)))?.into_any());
             }
             pass_on(hooks.app(py)?[1].bind(py), arguments, n, names)
         })
@@ -346,7 +347,7 @@ impl Hooks {
         let py = task.py();
         let Some(unit) = self.current.get(py)? else { return Ok(()) };
         let [class, slow, ..] = self.tasks(py)?;
-        if let Ok(exchange) = unit.cast_exact::<Exchange>()
+        if let Some(exchange) = seen::<Exchange>(&unit)
             && !exchange.get().has_left.get(py)
             && task.get_type_ptr().cast() == class.as_ptr()
             && self.is_function(func)
@@ -360,7 +361,7 @@ impl Hooks {
     fn note_response(&self, response: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = response.py();
         let Some(unit) = self.current.get(py)? else { return Ok(false) };
-        let Ok(exchange) = unit.cast_exact::<Exchange>() else {
+        let Some(exchange) = seen::<Exchange>(&unit) else {
             return self.begins_slowly(&unit.getattr(intern!(py, "exchange"))?, response);
         };
         let this = exchange.get();
@@ -387,7 +388,7 @@ impl Hooks {
 
     fn next_row<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, TaskRow>>> {
         match self.current.get(task.py())? {
-            Some(unit) => unit.cast_exact::<Exchange>().map_or(Ok(None), |exchange| exchange.get().next_row(task)),
+            Some(unit) => seen::<Exchange>(&unit).map_or(Ok(None), |exchange| exchange.get().next_row(task)),
             None => Ok(None),
         }
     }
@@ -430,7 +431,7 @@ impl Hooks {
         let sheet = this.sheet.get();
         let func = task.getattr(intern!(py, "func"))?;
         let is_async = task.getattr(intern!(py, "is_async"))?.is_truthy()?;
-        let row = Bound::new(py, TaskRow::of(exchange.clone().unbind(), task.clone().unbind()))?;
+        let row = object(py, TaskRow::of(exchange.clone().unbind(), task.clone().unbind()))?;
         this.rows.push(py, row.clone().unbind())?;
         if index >= MOST {
             sheet.page.call_method0(py, intern!(py, "count_unwritten"))?;

@@ -2,7 +2,7 @@
 //!
 //! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the rest
 //! to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
-//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`call`], [`builtin`] and [`standin`] (the interpreter's lock, calls into Python and
+//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`hot`], [`call`], [`builtin`] and [`standin`] (the interpreter's lock, calls into Python and
 //! from there).
 
 mod builtin;
@@ -10,16 +10,27 @@ mod call;
 mod exchange;
 mod held;
 mod hooks;
+mod hot;
 mod row;
 mod sheet;
 mod standin;
 
 #[pyo3::pymodule]
 mod _accelerator {
+    use pyo3::prelude::*;
+
+    use crate::{exchange::Exchange, hot::new_class, row::TaskRow};
+
     #[pymodule_export]
-    use crate::{exchange::Exchange, hooks::Hooks, row::TaskRow, sheet::Sheet};
+    use crate::{hooks::Hooks, sheet::Sheet};
 
     /// What accelerator.py has to know as well: the two change together.
     #[pymodule_export]
     const REVISION: u32 = 3;
+
+    #[pymodule_init]
+    fn begin(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("Exchange", new_class::<Exchange>(module.py())?)?;
+        module.add("TaskRow", new_class::<TaskRow>(module.py())?)
+    }
 }

@@ -1,5 +1,6 @@
 //! The row of a background task of Starlette's; and what Starlette awaits where it calls the task, in the usual case.
 
+use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
@@ -10,6 +11,7 @@ use crate::call::{Step, call1, step, thrown};
 use crate::exchange::{Exchange, Stage, begun, gave_up, given};
 use crate::held::Held;
 use crate::hooks::hooks;
+use crate::hot::{Class, Hot};
 use crate::sheet::{Row, now, word};
 
 /// Kinds of tasks in a row.
@@ -26,7 +28,7 @@ pub const ENDED: u8 = 2;
 const SEGMENT_ROWS: u64 = 1 << 14;
 
 /// See the module. As with exchanges, the methods for what is unusual are Python's.
-#[pyclass(frozen, module = "afterload_probe._accelerator")]
+#[pyclass(frozen, subclass, module = "afterload_probe._accelerator")]
 pub struct TaskRow {
     exchange: Py<Exchange>,
     task: Py<PyAny>,
@@ -39,6 +41,26 @@ pub struct TaskRow {
     /// It was given to whoever awaits it; another call of the same task finds another.
     is_given: Held<bool>,
     coroutine: Held<Option<Py<PyAny>>>,
+}
+
+impl Hot for TaskRow {
+    const FULL_NAME: &CStr = c"afterload_probe._accelerator.TaskRow";
+
+    fn class() -> &'static Class {
+        static CLASS: Class = Class::new();
+        &CLASS
+    }
+
+    fn step(this: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        Self::go_on(this, |coroutine| step(coroutine, value))
+    }
+
+    fn let_go(self, py: Python<'_>) {
+        self.coroutine.end(py);
+        self.children.end(py);
+        self.task.drop_ref(py);
+        self.exchange.drop_ref(py);
+    }
 }
 
 impl TaskRow {
@@ -217,18 +239,6 @@ impl TaskRow {
     fn tie(&self, py: Python<'_>, position: u64) {
         let row = self.exchange.get().sheet.get().row(py, position);
         self.place.set(py, row.map(|row| (position, row)));
-    }
-
-    fn __await__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
-        slf.clone()
-    }
-
-    fn __iter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
-        slf.clone()
-    }
-
-    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
-        Self::go_on(slf, |coroutine| step(coroutine, slf.py().None().bind(slf.py())))
     }
 
     fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
