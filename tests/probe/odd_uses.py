@@ -4,13 +4,14 @@ Prints what came of each. The compiled probe and the one in Python have to come 
 """
 
 import asyncio
+import functools
 import gc
 import inspect
 import weakref
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask, BackgroundTasks
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 KEPT = []
@@ -262,6 +263,28 @@ async def main():
     server = Server()
     say("is a coroutine function", inspect.iscoroutinefunction(Starlette.__call__), inspect.iscoroutinefunction(app.__call__))
     say("and so is a task's", inspect.iscoroutinefunction(BackgroundTask(quick).__call__))
+    say("and a response's", asyncio.iscoroutinefunction(Response.__call__), asyncio.iscoroutinefunction(Response("x").__call__))
+    for function in (Starlette.__call__, Response.__call__, BackgroundTask.__call__, BackgroundTask.__init__):
+        say(
+            function.__qualname__,
+            function.__module__,
+            inspect.signature(function),
+            bool(weakref.ref(function)()),
+            callable(function),
+        )
+        bound = function.__get__(app)
+        say(bound.__self__ is app, bound.__func__ is function, bool(functools.partial(function)))
+    # By name, and with what it does not take.
+    named = {"scope": scope_of("/", "task=quick", next(number)), "receive": server.receive, "send": server.send}
+    await asyncio.create_task(app(**named))
+    await asyncio.create_task(Response("x")(**{**named, "scope": scope_of("/", "", next(number))}))
+    task = BackgroundTask(func=quick)
+    say("by name", task.func is quick, task.args, task.kwargs, await task.__call__())
+    for wrong in (app, Response("x"), task, BackgroundTask):
+        try:
+            await asyncio.create_task(wrong(*[None] * 5) if wrong is not BackgroundTask else wrong())
+        except TypeError as error:
+            say("wrong", error)
     # What is called is a coroutine for asyncio: its own task, cancelled before it begins, and in the middle.
     for pause in (0, 0.02):
         task = asyncio.create_task(app(scope_of("/", "task=long", next(number)), server.receive, server.send))

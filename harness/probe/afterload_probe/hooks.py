@@ -174,6 +174,7 @@ def _response_hook(original: Call) -> Call:
     if accelerator.hooks is not None:
         begins = accelerator.hooks.hook_response(_begins)
 
+        @functools.wraps(original)
         def accelerated(self: Any, scope: Any, receive: Any, send: Any) -> Any:
             return original(self, scope, receive, send) if begins(self) else alone(self, scope, receive, send)
 
