@@ -17,6 +17,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
+from dashboard.caching import Caches
 from dashboard.following import MakeFollower, followed
 from dashboard.keymap import read_keymap
 from dashboard.messages import FrameArrived
@@ -76,6 +77,7 @@ class Dashboard(RunApp):
         """What was filled in last on the start screen."""
         self._arguments = arguments
         self._handles_signals = handles_signals
+        self._caches = Caches()
         self._on_top: Screen[Any] | None = None
         self._leaves_when_over = False
         self._is_drawn = False
@@ -169,6 +171,7 @@ class Dashboard(RunApp):
     def on_frame_arrived(self, event: FrameArrived) -> None:
         """Handed on to the screen that is seen, also behind a modal."""
         self.frames[event.side] = event.frame
+        self._caches.count()
         if self.offers is not None:
             # For the palette. Before there are figures it would take from them, and from the first picture.
             self.offers.ask()
