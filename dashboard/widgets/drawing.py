@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Drawing", "glyphs_of", "redraw"]
 
 Data = TypeVar("Data")
+_MOST_PARTS = 1024
 
 
 class Drawing(Widget, Generic[Data]):
@@ -65,6 +66,7 @@ class Drawing(Widget, Generic[Data]):
         self._grid: Grid | None = None
         self._pencil: Pencil | None = None
         self._strips: dict[int, Strip] = {}
+        self._n_parts = 0
         self._has_room = False
 
     def draw(self, data: Data, width: int, height: int, glyphs: GlyphSet) -> Grid:
@@ -107,7 +109,12 @@ class Drawing(Widget, Generic[Data]):
         changed = after.changed(before)
         for row, _, _ in changed:
             self._strips.pop(row, None)
-        if changed:
+        self._n_parts += len(changed)
+        if self._n_parts > _MOST_PARTS:
+            # Textual keeps each part that was ever drawn anew until the whole is.
+            self._n_parts = 0
+            self.refresh()
+        elif changed:
             self.refresh(*(Region(first, row, last - first, 1) for row, first, last in changed))
 
     def redraw(self) -> None:

@@ -13,6 +13,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 from textual.pilot import Pilot
 
+from dashboard.caching import Caches
 from dashboard.raster.chart import draw_chart
 from dashboard.raster.glyphs import GLYPHS, RAMP
 from dashboard.raster.lane import Lane
@@ -109,6 +110,26 @@ def test_what_looks_the_same_is_not_sent_and_else_only_the_cells_that_changed(mo
         assert [line.rstrip() for line in app.lines[4:14]] == (
             draw_chart(Story(80, 119.6).scissors(), 80, 10, GLYPHS["braille"]).text().splitlines()
         )
+
+    run(body)
+
+
+def test_a_screen_that_is_left_open_keeps_nothing_of_each_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual keeps every part of a widget that was drawn anew until all of the widget is; and places in a cache of thousands."""
+    monkeypatch.setattr("dashboard.widgets.drawing._MOST_PARTS", 40)
+    caches = Caches(pictures=25)
+
+    async def body(app: Panels, pilot: Pilot[None]) -> None:
+        chart, most, places = app.query_one(TimeChart), 0, []
+        for number in range(150):
+            app.show(118.3 + 0.7 * number)
+            await pilot.pause()
+            most = max(most, len(chart._dirty_regions))
+            caches.count()
+            places.append(Region.intersection.cache_info().currsize)  # type: ignore[attr-defined]
+        assert 10 < most <= 40 + chart.size.height
+        assert min(places[24::25]) == max(places[24::25]) == 0
+        assert max(places) > 0
 
     run(body)
 
