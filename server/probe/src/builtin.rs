@@ -18,12 +18,12 @@ unsafe impl Sync for Builtin {}
 impl Builtin {
     /// `function(one)`
     pub const fn of_one(name: &'static CStr, function: ffi::PyCFunction) -> Self {
-        Self::of(name, ffi::PyMethodDefPointer { PyCFunction: function }, ffi::METH_O, c"")
-    }
-
-    const fn of(name: &'static CStr, pointer: ffi::PyMethodDefPointer, flags: i32, doc: &'static CStr) -> Self {
-        let made = ffi::PyMethodDef { ml_name: name.as_ptr(), ml_meth: pointer, ml_flags: flags, ml_doc: doc.as_ptr() };
-        Self(UnsafeCell::new(made))
+        Self(UnsafeCell::new(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+            ml_flags: ffi::METH_O,
+            ml_doc: c"".as_ptr(),
+        }))
     }
 
     /// That function, whose first argument in Rust is its owner.

@@ -1,9 +1,9 @@
 //! The compiled part of the probe: what every request and every task of somebody's app pays for, and nothing else.
 //!
-//! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the rest
-//! to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
-//! Starlette calls), [`exchange`] (a request), [`row`] (a task), [`held`], [`hot`], [`call`], [`builtin`] and [`standin`] (the interpreter's lock, calls into Python and
-//! from there).
+//! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the
+//! rest to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
+//! Starlette calls), [`exchange`] (a request), [`row`] (a task); then [`held`], [`hot`], [`standin`], [`call`] and [`builtin`] (the
+//! interpreter's lock, objects, calls into Python and from there).
 
 mod builtin;
 mod call;
