@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import resource
 import signal
 import statistics
@@ -27,7 +28,7 @@ from harness.errors import RunError
 from harness.processes import Child
 from harness.servers import HOST
 
-__all__ = ["Duel", "Settings", "Slice", "Spread", "measure", "run_duel"]
+__all__ = ["Duel", "Settings", "Slice", "Spread", "measure", "median_within", "run_duel"]
 
 _WRK_STOP_S = 10.0
 _DRAIN_S = 20.0
@@ -83,6 +84,21 @@ class Spread:
         return cls(statistics.median(values), min(values), max(values))
 
 
+def median_within(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where the median of all such values is with 95 % confidence, whatever their distribution. None: there are too few.
+
+    Between two of them in order, by the binomial distribution of how many are below it (Conover, Practical Nonparametric
+    Statistics, section 3.2).
+    """
+    n = len(values)
+    beyond, share = -1, 0.0
+    while share + math.comb(n, beyond + 1) / 2**n <= 0.025:
+        beyond += 1
+        share += math.comb(n, beyond) / 2**n
+    ordered = sorted(values)
+    return None if beyond < 0 else (ordered[beyond], ordered[n - 1 - beyond])
+
+
 @dataclass(slots=True)
 class Duel:
     """All slices: `rounds[number][side]`."""
@@ -109,13 +125,19 @@ class Duel:
     def rates(self, side: int) -> Spread:
         return Spread.of([_rate(sides[side]) for sides in self.valid])
 
-    def ratio(self) -> Spread:
+    def ratios(self) -> list[float]:
         """Rate of A per rate of B, round by round."""
-        return Spread.of([_rate(sides[0]) / _rate(sides[1]) for sides in self.valid])
+        return [_rate(sides[0]) / _rate(sides[1]) for sides in self.valid]
+
+    def ratio(self) -> Spread:
+        return Spread.of(self.ratios())
+
+    def cpu_ratios(self) -> list[float]:
+        """CPU time per request of A per that of B, round by round: what a busy machine disturbs least."""
+        return [_cpu_us(sides[0]) / _cpu_us(sides[1]) for sides in self.valid]
 
     def cpu_ratio(self) -> Spread:
-        """CPU time per request of A per that of B, round by round: what a busy machine disturbs least."""
-        return Spread.of([_cpu_us(sides[0]) / _cpu_us(sides[1]) for sides in self.valid])
+        return Spread.of(self.cpu_ratios())
 
     def cpu_us(self, side: int) -> Spread:
         """Microseconds of the server's CPU time per request, tasks included."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.duel import Settings, run_duel
+from bench.duel import Settings, median_within, run_duel
 from bench.instrument import Contender, Workshop
-from bench.table import Finding, duel_lines, figure, head, range_of, title
+from bench.table import Finding, duel_lines, figure, head, title
 
 NAME = "probe"
 LEAST = 0.95
-_ROUNDS = 3
+_ROUNDS, _CONTROL_ROUNDS = 12, 3
 """Times as many rounds as elsewhere. Where a process happens to have its code and its names in memory moves its rate by some per
 cent for as long as it lives, which is as much as what is to be seen: only the median of many processes is steady."""
 
@@ -20,7 +20,8 @@ _PATHS = (("async endpoint, async task", "/str/async/async", True), ("async endp
 
 
 def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iterator[str]:
-    settings = replace(settings, rounds=_ROUNDS * settings.rounds)
+    n_rounds = settings.rounds
+    settings = replace(settings, rounds=_ROUNDS * n_rounds)
     yield title("probe: FastAPI on uvicorn with the probe in it : without")
     for name, path, has_task in _PATHS:
         probed = Contender("with the probe", "uvicorn", path, has_task=has_task, probed=True)
@@ -30,19 +31,26 @@ def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iter
         duel = run_duel(workshop, settings, probed, plain)
         results[path] = duel.as_json()
         yield from duel_lines(duel, f"target >= {LEAST:g}")
+        rate_within, cpu_within = _within(duel.ratios()), _within(duel.cpu_ratios())
+        yield f"  their medians, 95 %: {rate_within}; CPU {cpu_within}"
         if duel.valid:
             ratio, cpu = duel.ratio(), duel.cpu_ratio()
             results["findings"].append(
                 Finding(
                     f"the probe in FastAPI on uvicorn, {name}, `str`",
                     f"without: {figure(duel.rates(1).median)} requests/s",
-                    f"{figure(ratio.median)} of it ({range_of(ratio)})",
-                    f"CPU a request: {figure(cpu.median)} times ({range_of(cpu)})",
+                    f"{figure(ratio.median)} of it ({rate_within})",
+                    f"CPU a request: {figure(cpu.median)} times ({cpu_within})",
                     f">= {LEAST:g}",
                     ratio.median >= LEAST,
                 )
             )
     yield head("noise: twice the same")
-    control = run_duel(workshop, settings, plain, plain)
+    control = run_duel(workshop, replace(settings, rounds=_CONTROL_ROUNDS * n_rounds), plain, plain)
     results["control"] = control.as_json()
     yield from duel_lines(control, "1 but for noise")
+
+
+def _within(ratios: Sequence[float]) -> str:
+    found = median_within(ratios)
+    return "too few rounds" if found is None else f"{found[0]:.3f}..{found[1]:.3f}"
