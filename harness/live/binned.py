@@ -25,12 +25,15 @@ from harness.model import Evidence
 from harness.rows import Outcome
 from harness.series import SHARES, Gauges, Series, gauges_by_bin, quantiles_by_bin
 
-__all__ = ["UNTRIMMED", "Binned"]
+__all__ = ["TRIMMED", "UNTRIMMED", "Binned"]
 
 _BUCKETS: Final = 256
 _LEAST_MORE: Final = 64
 UNTRIMMED: Final = 512
 """So many of the newest bins are always kept."""
+
+TRIMMED: Final = 64
+"""Fewer are not let go."""
 
 _SAMPLED: Final = tuple(field.name for field in fields(Gauges))
 _COUNTED: Final = (
@@ -140,7 +143,7 @@ class Binned:
         self._request_bin, self._work_bin = requests.shortened(self._request_bin, -1), works.shortened(self._work_bin, -1)
         last = (self._until_ns - self.base_ns) // self.bin_ns
         first = min(self._first_asked, last - UNTRIMMED, int(np.argmax(self._is_held)), self._n_sampled)
-        if first >= UNTRIMMED:
+        if first >= TRIMMED:
             self._trim(int(first))
         for first_ones, bins in ((self._first_request, self._request_bin), (self._first_work, self._work_bin)):
             first_ones[:] = NEVER_NS

@@ -25,7 +25,7 @@ __all__ = ["Folding"]
 
 _YOUNG_NS: Final = 60_000_000_000
 _OLDEST_NS: Final = 3_600_000_000_000
-_ROWS: Final = 16_384
+_ROWS: Final = 4_096
 
 
 class Folding:

@@ -222,8 +222,9 @@ class History:
             if ledger.until_ns < at_ns:
                 ledger.advance(at_ns)
             if ledger.is_late or ledger.is_missed:
-                if shelf.is_folded:
+                if ledger.is_missed:
                     self._folding.be_careful()
+                if shelf.is_folded:
                     return None
                 ledger = Ledger(standing, shelf.requests, shelf.works, shelf.effects)
                 ledger.advance(at_ns)

@@ -43,7 +43,7 @@ def test_what_has_been_let_go_changes_no_figure(
     last = max([START_NS, *instants_of(evidence)]) + 2 * every_ms * MS
     with tempfile.TemporaryDirectory() as folder:
         followed = Followed(Path(folder), evidence, folding(young_ms))
-        with patch.object(binned, "UNTRIMMED", 8):
+        with patch.object(binned, "UNTRIMMED", 8), patch.object(binned, "TRIMMED", 4):
             for number, at_ns in enumerate(range(START_NS, last, max(every_ms * MS, (last - START_NS) // 60))):
                 followed.read(at_ns)
                 check(followed, evidence, at_ns, bins[number % len(bins)], 0, back_s=back_s)
@@ -87,6 +87,7 @@ def spawned_late(evidence: Evidence) -> Evidence:
 def test_what_comes_of_something_that_has_been_let_go_is_noticed(late, n_tasks: int, untrimmed: int, tmp_path: Path, monkeypatch):
     """Then everything is read again."""
     monkeypatch.setattr(binned, "UNTRIMMED", untrimmed)
+    monkeypatch.setattr(binned, "TRIMMED", min(untrimmed, binned.TRIMMED))
     plan = Plan(n_requests=400, gap_ms=20.0, run_ms=3.0, pool=3, n_tasks=n_tasks, n_effects=n_tasks, ends_alive=True)
     evidence = late(simulate(plan).evidence)
     followed = Followed(tmp_path, evidence, Folding(500 * MS, rows=0, listed=5))

@@ -64,6 +64,35 @@ def test_a_run_that_is_watched_with_all_let_go_is_that_which_is_played_back(
     over.close()
 
 
+def test_rows_that_are_written_late_are_told_and_are_no_reason_to_keep_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a busy machine a process stands still between an instant and its row. What is told until then is told anew."""
+    source, folder = unpacked("killed", tmp_path / "over"), tmp_path / "again"
+    folder.mkdir()
+    clock = Clock()
+    monkeypatch.setattr(of_history, "time", clock)
+    run, over, young_ns = GrowingRun(source, folder), History(source), 500_000_000
+    folding = Folding(young_ns, rows=0)
+    history, n_compared = CountingHistory(folder, folding), 0
+    over.refresh()
+    look = Look(0.0, 60.0, 0.5)
+    for number, at_ns in enumerate(range(run.begin_ns + _STEP_NS, run.end_ns, _STEP_NS)):
+        is_late = number % 6 == 5
+        run.until(at_ns - (_STEP_NS - 10_000_000 if is_late else 0))
+        clock.now_ns = at_ns + BEHIND_NS
+        history.refresh()
+        frame = history.frame(look)
+        if is_late or frame.phase not in {Phase.LOAD, Phase.DRAIN} or frame.at_s < 0:
+            continue
+        n_compared += 1
+        again = over.frame(replace(frame.look, at_s=frame.at_s))
+        assert list(differences(frame, again, but=(*BY_NATURE, *_NOT_YET, "look", "at_s", "findings"))) == [], frame.at_s
+    assert n_compared > 15
+    assert history.n_again > 1
+    assert folding._young_ns == young_ns
+    history.close()
+    over.close()
+
+
 def test_the_first_figures_are_there_soon_however_seldom_pictures_are_made(tmp_path: Path):
     """On few processors there is one a second: whoever starts a run waits for none of them."""
     folder = tmp_path / "again"
