@@ -77,6 +77,7 @@ class Dashboard(RunApp):
         """What was filled in last on the start screen."""
         self._arguments = arguments
         self._handles_signals = handles_signals
+        self._has_terminal = False
         self._caches = Caches()
         self._on_top: Screen[Any] | None = None
         self._leaves_when_over = False
@@ -147,6 +148,9 @@ class Dashboard(RunApp):
     def on_mount(self) -> None:
         """The first screen."""
         if self._handles_signals:
+            from dashboard.ending import is_there
+
+            self._has_terminal = is_there(sys.__stdin__)  # a browser has none
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGINT, self.action_interrupt)
             loop.add_signal_handler(signal.SIGTERM, self._end_by, signal.SIGTERM)
@@ -182,6 +186,8 @@ class Dashboard(RunApp):
             self.push_screen(crash_of(self.watching.path, event.frame))
 
     def _tick(self) -> None:
+        if self._has_terminal:
+            self._look_after_terminal()
         if (screen := self._shown) is not self._on_top:
             self._on_top = screen
             for side, frame in enumerate(self.frames):
@@ -259,6 +265,13 @@ class Dashboard(RunApp):
             # Nothing to give back, nobody to tell; the run goes on.
             os._exit(128 + number)
         loop.call_soon_threadsafe(self._end_by, number)
+
+    def _look_after_terminal(self) -> None:
+        """A terminal that is no session's own goes away without a signal; reading from it would take all of a processor."""
+        from dashboard.ending import is_there
+
+        if not is_there(sys.__stdin__):
+            self._on_hangup(signal.SIGHUP, asyncio.get_running_loop())
 
     # Actions.
 

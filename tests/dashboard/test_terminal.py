@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -117,7 +121,7 @@ def test_a_run_outlives_its_screen_and_can_be_looked_at_again(folder: Path) -> N
     with Terminal("attach", cwd=folder) as after:
         after.wait_for(summary.verdict)
         after.press("q")
-        assert after.end() == 0
+        assert after.end() == (4 if summary.reasons else 0)
         assert f"run directory: runs/{path.name}" in after.text
 
 
@@ -168,6 +172,26 @@ def test_a_screen_whose_window_is_closed_ends(runs: dict[str, Path], here: Path)
         terminal.wait_for("CLIENT SEES")
         terminal.hang_up()
         assert terminal.process.wait(timeout=30) == 128 + signal.SIGHUP
+
+
+def test_a_screen_whose_terminal_goes_away_without_a_word_ends(runs: dict[str, Path], here: Path) -> None:
+    """It is not told where the terminal is nobody's: as under a program that made one for it, and is killed."""
+    own, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    command = [sys.executable, "-P", "-m", "dashboard", "replay", "runs/killed"]
+    screen = subprocess.Popen(
+        command, cwd=here, stdin=its, stdout=its, stderr=its, start_new_session=True, env={**environment(), "TERM": "xterm"}
+    )
+    os.close(its)
+    try:
+        seen = b""
+        while b"CLIENT" not in seen:
+            seen += os.read(own, 1 << 16)
+        os.close(own)
+        assert screen.wait(20) == 128 + signal.SIGHUP
+    finally:
+        screen.kill()
+        screen.wait()
 
 
 def test_a_screen_that_breaks_gives_the_terminal_back(runs: dict[str, Path], here: Path) -> None:

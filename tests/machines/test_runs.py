@@ -110,9 +110,9 @@ def test_a_machine_that_never_comes_ends_the_run_and_it_says_how_many_came(place
 
     assert run.end() == 1
     assert came.end() == 1
-    # On a slow machine not even the one that was started comes within this time.
+    # On a slow machine not even the one that was started comes within this time, or is being greeted at its end.
     (number,) = re.findall(r"error: ([01]) of 2 load machines joined within 3 s", run.text())
-    assert ("the run ended before this machine had sent its part" in came.text()) == (number == "1")
+    assert number == "0" or "the run ended before this machine had sent its part" in came.text()
 
 
 def test_a_machine_that_is_interrupted_hands_back_what_it_sent(place: Place) -> None:
