@@ -64,7 +64,7 @@ class Binned:
         self._n_sampled = 0
         self._is_sealed, self._is_held = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self._is_trimmed = False
-        self._first_asked = 0
+        self._first_asked: int | None = None  # None: nobody has since rows were let go last
         self.is_missed = False
         """Something should have been counted in bins of which rows, or all, have been let go."""
 
@@ -142,7 +142,8 @@ class Binned:
             self._is_sealed[gone[gone >= 0]] = True
         self._request_bin, self._work_bin = requests.shortened(self._request_bin, -1), works.shortened(self._work_bin, -1)
         last = (self._until_ns - self.base_ns) // self.bin_ns
-        first = min(self._first_asked, last - UNTRIMMED, int(np.argmax(self._is_held)), self._n_sampled)
+        asked, self._first_asked = last if self._first_asked is None else self._first_asked, None
+        first = min(asked, last - UNTRIMMED, int(np.argmax(self._is_held)), self._n_sampled)
         if first >= TRIMMED:
             self._trim(int(first))
         for first_ones, bins in ((self._first_request, self._request_bin), (self._first_work, self._work_bin)):
@@ -155,7 +156,6 @@ class Binned:
         self._is_trimmed = True
         self.base_ns += n * self.bin_ns
         self._n_sampled -= n
-        self._first_asked -= n
         self._counts = {name: counts[n:].copy() for name, counts in self._counts.items()}
         for name, of in vars(self).items():
             if name in _PER_BIN:

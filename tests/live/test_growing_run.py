@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.following import Clock, GrowingRun
+from harness.live import binned
 from harness.live import history as of_history
 from harness.live.folding import Folding
 from harness.live.follower import Follower
@@ -62,6 +63,35 @@ def test_a_run_that_is_watched_with_all_let_go_is_that_which_is_played_back(
     assert history.n_again <= 1 + n_boots
     history.close()
     over.close()
+
+
+def test_bins_that_somebody_looked_at_once_are_let_go_as_those_that_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first look is at seconds, and a screen never looks at these again: they were kept from the beginning of the run on."""
+    folder = tmp_path / "again"
+    folder.mkdir()
+    clock = Clock()
+    monkeypatch.setattr(of_history, "time", clock)
+    monkeypatch.setattr(binned, "UNTRIMMED", 8)
+    monkeypatch.setattr(binned, "TRIMMED", 4)
+    monkeypatch.setattr(binned, "_LEAST_MORE", 4)
+    run, history = GrowingRun(unpacked("healthy", tmp_path / "over"), folder), History(folder, Folding(300_000_000, rows=0))
+    most, look = {100_000_000: 0, 50_000_000: 0}, Look(0.0, 60.0, 0.1)
+    for at_ns in range(run.begin_ns + _STEP_NS, run.end_ns, _STEP_NS):
+        run.until(at_ns)
+        clock.now_ns = at_ns + BEHIND_NS
+        history.refresh()
+        frame = history.frame(look)
+        if frame.phase is Phase.LOAD and frame.at_s > 0:
+            look = Look(max(frame.newest_s - 1.0, 0.0), max(frame.newest_s, 1.0), 0.05)
+        if history._shelf.is_folded:
+            for length_ns, kept in history._ledgers[True]._binned.items():
+                most[length_ns] = max(most[length_ns], len(kept._oldest))
+    n_seconds = (run.end_ns - run.begin_ns) / 1e9
+    assert 8 < most[100_000_000] < 0.5 * n_seconds / 0.1
+    assert 8 < most[50_000_000] < 0.5 * n_seconds / 0.05
+    history.close()
 
 
 def test_rows_that_are_written_late_are_told_and_are_no_reason_to_keep_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
