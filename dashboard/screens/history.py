@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -83,7 +84,10 @@ class HistoryScreen(Screen[Path | None]):
     def on_mount(self) -> None:
         """Reads them."""
         table = self.query_one(DataTable)
-        table.add_columns(*_COLUMNS)
+        for label in _COLUMNS:
+            # Columns that find their width themselves do so too late now and then, and what was drawn before stays cut off
+            # (Textual's issues 3533 and 4470).
+            table.add_column(label, width=cell_len(label))
         table.focus()
         self.action_refresh()
 
@@ -216,9 +220,12 @@ class HistoryScreen(Screen[Path | None]):
         at = self._current
         shown = rows_of(self._items, self._opened, self.query_one("#filter", Input).value.lower().split())
         self._rows = {each.key: each for each in shown}
+        cells = [_cells(each, each.entry.path in self._marked, self.app.theme_variables) for each in shown]
         table.clear()
-        for each in shown:
-            table.add_row(*_cells(each, each.entry.path in self._marked, self.app.theme_variables), key=each.key)
+        for column, texts in zip(table.ordered_columns, zip(*cells, strict=True), strict=False):
+            column.width = max(column.width, *(text.cell_len for text in texts))
+        for each, row in zip(shown, cells, strict=True):
+            table.add_row(*row, key=each.key)
         if at is not None and at.key in self._rows:
             table.move_cursor(row=list(self._rows).index(at.key))
         if not shown:

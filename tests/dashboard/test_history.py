@@ -16,6 +16,7 @@ from dashboard.refusing import require_run
 from dashboard.screens.compare import CompareScreen
 from dashboard.screens.history import HistoryScreen
 from dashboard.screens.live import LiveScreen
+from dashboard.shelf import read_shelf
 from dashboard.watching import Mode, Watching
 from harness.errors import UsageError
 
@@ -45,6 +46,20 @@ def test_each_run_stands_there_with_its_verdict(app: Make, runs: dict[str, Path]
             assert "rust · sync · pool" in text
 
     play(app(), script, size)
+
+
+def test_nothing_is_cut_off_that_was_drawn_as_soon_as_it_was_there(app: Make, runs: dict[str, Path]) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        screen = await opened(pilot)
+        name = "killed-once-more-and-longer"
+        shutil.copytree(runs["killed"], runs["killed"].with_name(name))
+        screen._read(read_shelf([runs["killed"].parent]))
+        at_once = shown(pilot.app)  # before the table has had a moment of its own
+        await pilot.pause()
+        assert name in at_once
+        assert name in shown(pilot.app)
+
+    play(app(), script)
 
 
 def test_the_filter_leaves_what_has_all_its_words(app: Make, runs: dict[str, Path]) -> None:
