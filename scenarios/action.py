@@ -40,6 +40,7 @@ from scenarios import (
     share,
     task_of,
 )
+from scenarios.wording import counted
 from scenarios.world.access_log import start_access_log
 from scenarios.world.logfile import append_line, start_logfile
 from scenarios.world.smtp import start_smtp
@@ -163,15 +164,17 @@ def check(rows: Rows, settings: Settings, folder: Path) -> Check:
     nothing = found[frozenset()]
     others = len(arrived) - whole - gap - stopped - nothing
     figures = (
-        ("whole", whole, "actions are whole: logged, counted, notified"),
-        ("gap", gap, "were logged and notified, and analytics never heard of them"),
-        ("stopped", stopped, "were logged, and nothing came after that"),
-        ("nothing", nothing, "were acknowledged, and not even logged"),
-        ("others", others, "ended in another way"),
+        ("whole", whole, "whole: logged, counted, notified"),
+        ("gap", gap, "logged and notified, and analytics never heard of them"),
+        ("stopped", stopped, "logged, and nothing came after that"),
+        ("nothing", nothing, "acknowledged, and not even logged"),
+        ("others", others, "that ended in another way"),
     )
     # What did not happen is a figure, and not worth a line.
     return Check(
-        tuple(Figure(name, number, "actions", f"{number:,} {words}" if number else "") for name, number, words in figures)
+        tuple(
+            Figure(name, number, "actions", counted(number, "action", words) if number else "") for name, number, words in figures
+        )
     )
 
 

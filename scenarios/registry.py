@@ -27,6 +27,11 @@ def find(name: str) -> Scenario:
         scenario: Scenario = importlib.import_module(f"scenarios.{name}").SCENARIO
         return scenario
     near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "; for a file of your own write its name with .py"
-    msg = f"there is no scenario {name!r}; there is {', '.join(NAMES)}{hint}"
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif name.endswith(".toml"):
+        hint = f"a plan is run with --plan {name}"
+    else:
+        hint = "for a file of your own write its name with .py"
+    msg = f"there is no scenario {name!r}; there is {', '.join(NAMES)}; {hint}"
     raise UnknownScenario(msg)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dashboard.commands.shared import resolved_run, screen_options
+from harness.numbers import CountWithin
 
 __all__ = ["serve_ui"]
 
@@ -15,8 +16,8 @@ __all__ = ["serve_ui"]
 @click.command("serve-ui")
 @click.argument("run_directory", type=click.Path(path_type=Path), default=Path("runs/latest"))
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Where to listen. Whoever reaches it sees the run.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8300, metavar="N", help="0 takes a free one.")
-@click.option("--most", type=click.IntRange(1, 100), default=8, metavar="N", help="Lookers-on at a time; each is a process here.")
+@click.option("--port", type=CountWithin(0, 65_535), default=8300, metavar="N", help="0 takes a free one.")
+@click.option("--most", type=CountWithin(1, 100), default=8, metavar="N", help="Lookers-on at a time; each is a process here.")
 @screen_options
 def serve_ui(run_directory: Path, *, host: str, port: int, most: int, **options: Any) -> None:
     """Serves the screen over a run to browsers, read-only: nobody there can change, start or write anything.

@@ -13,6 +13,7 @@ import click
 from dashboard.options import GLYPHS, THEMES, ScreenOptions, options_for
 from dashboard.refusing import require_run
 from harness.errors import UsageError
+from harness.numbers import NumberWithin
 
 __all__ = ["read_options", "resolved_run", "screen_options"]
 
@@ -21,7 +22,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _OPTIONS = (
     click.option(
         "--fps",
-        type=click.FloatRange(0.2, 20),
+        type=NumberWithin(0.2, 20),
         metavar="N",
         help="New pictures a second; keys are answered at once.  [default: 4; over SSH 2; with two processors 1]",
     ),

@@ -29,6 +29,7 @@ from harness.commands.vary import keys_of
 from harness.compare.grid import Configuration, grid, parse_factor
 from harness.errors import RunError, UsageError
 from harness.load import ways
+from harness.numbers import CountWithin, NumberWithin
 from harness.plan import Plan, read_plan
 from harness.target import require_own
 
@@ -53,18 +54,18 @@ class _Capacity(PlanCommand):
     metavar="KEY=A,B",
     help="Search in several configurations, one after another: a key of the plan or a setting, and its values; repeatable.",
 )
-@click.option("--target-rate", type=click.FloatRange(0, min_open=True), metavar="N", help="Say how many threads that rate needs.")
-@click.option("--within", type=click.FloatRange(0.5, 50), metavar="PERCENT", default=5.0, help="How narrow the answer is to be.")
+@click.option("--target-rate", type=NumberWithin(0, min_open=True), metavar="N", help="Say how many threads that rate needs.")
+@click.option("--within", type=NumberWithin(0.5, 50), metavar="PERCENT", default=5.0, help="How narrow the answer is to be.")
 @click.option(
     "--confirm-for", "confirm_s", type=Duration(), metavar="TIME", help="How long the last stage lasts.  [default: 3 x --for]"
 )
 @click.option(
-    "--most", type=click.FloatRange(0, min_open=True), metavar="N", help="Try no higher rate.  [default: what can be sent here]"
+    "--most", type=NumberWithin(0, min_open=True), metavar="N", help="Try no higher rate.  [default: what can be sent here]"
 )
 @click.option(
-    "--repeats", type=click.IntRange(1, 20), metavar="N", default=2, help="Stages at one rate, at most, where chance decides."
+    "--repeats", type=CountWithin(1, 20), metavar="N", default=2, help="Stages at one rate, at most, where chance decides."
 )
-@click.option("--max-stages", type=click.IntRange(2, 200), metavar="N", default=40, help="Stages in all, at most.")
+@click.option("--max-stages", type=CountWithin(2, 200), metavar="N", default=40, help="Stages in all, at most.")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a search that was interrupted.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="[default: capacities/SCENARIO-DATE-TIME]")
 @click.option("--json", "json_to", metavar="FILE", help="Write the answer as JSON; - for standard output.")

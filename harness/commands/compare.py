@@ -27,6 +27,7 @@ from harness.compare.progress import ComparisonProgress
 from harness.compare.record import Comparison, ConfigurationRecord, Design, FactorRecord
 from harness.compare.stored import against_stored
 from harness.errors import UsageError
+from harness.numbers import CountWithin, NumberWithin
 from harness.plan import Plan
 
 __all__ = ["BLOCKS", "compare"]
@@ -52,17 +53,17 @@ class _Compare(PlanCommand):
     help="What is compared: a key of the plan or a setting, and its values, e.g., tasks=sync,async; repeatable for a grid.",
 )
 @click.option("--against", metavar="KEY=A", help="The baseline.  [default: the first value of each]")
-@click.option("--blocks", type=click.IntRange(1, 1000), metavar="N", help=f"Runs of each configuration.  [default: {BLOCKS}]")
+@click.option("--blocks", type=CountWithin(1, 1000), metavar="N", help=f"Runs of each configuration.  [default: {BLOCKS}]")
 @click.option(
     "--matters",
-    type=click.FloatRange(0.1, 100),
+    type=NumberWithin(0.1, 100),
     metavar="PERCENT",
     help=f"The smallest difference that matters.  [default: {MIN_EFFECT * 100:g}]",
 )
 @click.option("--settle", "settle_s", type=Duration(), metavar="TIME", help=f"Between two runs.  [default: {SETTLE_S:g}s]")
 @click.option(
     "--retries",
-    type=click.IntRange(0, 10),
+    type=CountWithin(0, 10),
     metavar="N",
     help=f"Times a run is done again that can't be used.  [default: {RETRIES}]",
 )

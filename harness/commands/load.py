@@ -13,6 +13,7 @@ from harness.commands.params import Duration
 from harness.errors import UsageError
 from harness.joiner import Joiner
 from harness.joining import TOKEN_VARIABLE
+from harness.numbers import CountWithin
 from harness.target import CONFIRM
 
 __all__ = ["load"]
@@ -24,7 +25,7 @@ _JOIN_S = 60.0
 @click.option("--join", "address", required=True, metavar="HOST:PORT", help="Where `afterload run --expect-loads` waits.")
 @click.option("--token", metavar="TOKEN", help=f"What that shows, or --token of {TOKEN_VARIABLE} on both machines.")
 @click.option(
-    "--processes", type=click.IntRange(1, 64), default=1, metavar="N", help="Processes that send load, one a core at most."
+    "--processes", type=CountWithin(1, 64), default=1, metavar="N", help="Processes that send load, one a core at most."
 )
 @click.option(
     CONFIRM,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from harness.durations import parse_duration_s
+from harness.numbers import Count, CountWithin
 from harness.plan import PORT_PLACEHOLDER
 
 __all__ = ["EXAMPLE", "Duration", "Port", "join_options"]
@@ -31,7 +32,7 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-class Port(click.IntRange):
+class Port(CountWithin):
     """A port number."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -46,7 +47,7 @@ def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--expect-loads",
-            type=int,
+            type=Count(),
             metavar="N",
             help="Wait for N load machines (afterload load --join), which send their part of the load.  [default: 0]",
         ),
@@ -56,7 +57,7 @@ def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--join-rows",
-            type=int,
+            type=Count(),
             metavar="N",
             help="More requests of one of their processes come back as histograms only.  [default: 5000000]",
         ),

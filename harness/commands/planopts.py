@@ -10,6 +10,7 @@ import click
 
 from harness.commands.objectives import slo_options
 from harness.commands.params import Duration, Port, join_options
+from harness.numbers import Count, Number
 from harness.target import CONFIRM
 from harness.traffic.options import TrafficCommand, traffic_options
 
@@ -44,7 +45,7 @@ _OPTIONS: Final = (
     click.option(
         "--engine", type=click.Choice(["rust", "uvicorn", "granian"]), help="What serves the scenario's app.  [default: rust]"
     ),
-    click.option("--workers", type=int, metavar="N", help="Processes of that server.  [default: 1]"),
+    click.option("--workers", type=Count(), metavar="N", help="Processes of that server.  [default: 1]"),
     click.option(
         "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), help="Event loop of uvicorn or granian.  [default: auto]"
     ),
@@ -62,7 +63,7 @@ _OPTIONS: Final = (
         type=click.Choice(["constant", "exponential"]),
         help="How that is spread; exponential: --think is the mean.  [default: constant]",
     ),
-    click.option("--rate", type=float, metavar="N", help="Requests to start per second, answered or not."),
+    click.option("--rate", type=Number(), metavar="N", help="Requests to start per second, answered or not."),
     click.option(
         "--stages",
         metavar="STAGES",
@@ -70,7 +71,7 @@ _OPTIONS: Final = (
     ),
     click.option("--replay", metavar="FILE", help="Start requests at the times in FILE: numbers, CSV, NDJSON, an access log."),
     click.option("--replay-field", metavar="NAME", help="Column or key of FILE that holds the time.  [default: the usual names]"),
-    click.option("--replay-speed", type=float, metavar="X", help="2: twice as fast as FILE.  [default: 1]"),
+    click.option("--replay-speed", type=Number(), metavar="X", help="2: twice as fast as FILE.  [default: 1]"),
     click.option(
         "--for",
         "for_s",
@@ -101,13 +102,13 @@ _OPTIONS: Final = (
         help="How the background work is written.  [default: sync]",
     ),
     click.option(
-        "--pool", type=int, metavar="N", help="Threads for def tasks; of another server than the bundled one: anyio's tokens."
+        "--pool", type=Count(), metavar="N", help="Threads for def tasks; of another server than the bundled one: anyio's tokens."
     ),
     click.option("--order", type=click.Choice(["sequential", "parallel"]), help="Of one request's tasks.  [default: sequential]"),
     click.option(
         "--on-error", type=click.Choice(["continue", "stop"]), help="After a task raised: the later ones.  [default: continue]"
     ),
-    click.option("--queue-limit", type=int, metavar="N", help="Answer 503 while N tasks are pending.  [default: no limit]"),
+    click.option("--queue-limit", type=Count(), metavar="N", help="Answer 503 while N tasks are pending.  [default: no limit]"),
     click.option(
         "--drain",
         "drain_s",
@@ -130,7 +131,7 @@ _OPTIONS: Final = (
         "--postgres", metavar="URL", help="The same as --set postgres=URL: a real database for scenarios that can use one."
     ),
     click.option("--redis", metavar="URL", help="The same as --set redis=URL."),
-    click.option("--seed", type=int, metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]"),
+    click.option("--seed", type=Count(), metavar="N", help="Makes traffic and arrivals repeatable.  [default: 1]"),
     click.option(
         "--port",
         type=Port(0, 65_535),
@@ -146,7 +147,12 @@ _OPTIONS: Final = (
         CONFIRM, "confirmed", multiple=True, metavar="HOST", help="Needed for a --host that is not loopback: others may reach it."
     ),
     click.option(
-        "--processes", "--load-processes", "load_processes", type=int, metavar="N", help="Processes that send load.  [default: 1]"
+        "--processes",
+        "--load-processes",
+        "load_processes",
+        type=Count(),
+        metavar="N",
+        help="Processes that send load.  [default: 1]",
     ),
     click.option("--above-ceiling", is_flag=True, default=None, help="Ask for more than the load generator can send here."),
     join_options,

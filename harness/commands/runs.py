@@ -17,6 +17,7 @@ import click
 from harness.commands.params import Duration
 from harness.durations import parse_duration_s
 from harness.errors import UsageError
+from harness.numbers import CountWithin
 from harness.runs import RunEntry, list_runs, make_latest, remove, to_remove
 from harness.wording import bytes_of, counted, duration_ms, per_second
 
@@ -145,7 +146,7 @@ def runs(context: click.Context, /, *, wanted: _Wanted, as_json: bool) -> None:
 
 
 @runs.command()
-@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Not the newest N.")
+@click.option("--keep", type=CountWithin(min=0), metavar="N", help="Not the newest N.")
 @click.option("--older", "older_s", type=_Days(), metavar="TIME", help="Only those begun longer ago, e.g., 14d.")
 @click.option("--larger", "larger_bytes", type=_Size(), metavar="SIZE", help="Only those that take more, e.g., 100MB.")
 @_wanted

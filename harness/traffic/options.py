@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from pydantic import ValidationError
 
+from harness.numbers import Count, Number
 from harness.traffic.request import RequestPlan, parse_header, parse_request
 
 __all__ = ["TrafficCommand", "traffic_options"]
@@ -148,7 +149,9 @@ _OPTIONS = (
         metavar="'NAME: VALUE'",
         help="Header of the --request (or --from-openapi) before it; $NAME in it is taken from the environment; repeatable.",
     ),
-    click.option("--weight", _WEIGHT, multiple=True, type=float, metavar="N", help="How often, beside the others.  [default: 1]"),
+    click.option(
+        "--weight", _WEIGHT, multiple=True, type=Number(), metavar="N", help="How often, beside the others.  [default: 1]"
+    ),
     click.option(
         "--from-openapi",
         _OPENAPI,
@@ -171,7 +174,7 @@ _OPTIONS = (
     ),
     click.option("--locustfile", metavar="FILE", help="Send what the users of a Locust file send (closed model)."),
     click.option(
-        "--users", type=int, metavar="N", help="Users that each wait for an answer before the next request (closed model)."
+        "--users", type=Count(), metavar="N", help="Users that each wait for an answer before the next request (closed model)."
     ),
-    click.option("--spawn-rate", type=float, metavar="R", help="Users that start per second.  [default: all at once]"),
+    click.option("--spawn-rate", type=Number(), metavar="R", help="Users that start per second.  [default: all at once]"),
 )

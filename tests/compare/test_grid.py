@@ -62,7 +62,7 @@ def test_the_same_value_twice_is_a_configuration_against_itself() -> None:
         ("tasks=sync,", "has an empty value"),
         ("task=sync,async", "did you mean 'tasks'"),
         ("tasks=sync,sinc", "'sinc' is not one of"),
-        ("pool=8,many", "'many' is not a valid integer"),
+        ("pool=8,many", "'many' is no whole number"),
         ("for=5s,5", "'5'"),
         ('stages="50 for 5s', "quotation mark"),
     ],

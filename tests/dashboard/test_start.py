@@ -170,7 +170,7 @@ def test_a_run_that_cannot_begin_is_told_with_its_last_lines(app: Make) -> None:
     ("filled", "field", "words"),
     [
         ({"rate": "0"}, "rate", "rate is 0.0; allowed is more than 0"),
-        ({"rate": "fast"}, "rate", "'fast' is not a valid float"),
+        ({"rate": "fast"}, "rate", "'fast' is no number"),
         ({"for_s": "10"}, "for_s", "'10' is no duration"),
         ({"for_s": "5s", "faults": "kill@20s"}, "faults", "comes after the end of the load"),
         ({"faults": "kil@3s"}, "faults", "did you mean 'kill'?"),

@@ -33,7 +33,17 @@ def here(folder: Path, capsys: pytest.CaptureFixture[str]) -> Afterload:
     [
         (("run", "emial"), "analytics, cache, email, files, flaky, webhook; did you mean 'email'?"),
         (("run", "email", "--rate", "0"), "rate is 0.0; allowed is more than 0"),
+        (("run", "plan.toml"), "there is no scenario 'plan.toml'; there is action, analytics"),
+        (("run", "plan.toml"), "a plan is run with --plan plan.toml"),
+        (("run", "email", "--rate", "five"), "'--rate': 'five' is no number; write one, as 20 or 0.5"),
+        (("run", "email", "--rate", "nan"), "'--rate': 'nan' is no number"),
+        (("run", "email", "--users", "1.5"), "'--users': '1.5' is no whole number; write one, as 8"),
         (("run", "email", "--pool", "0"), "pool is 0; allowed is 1 or more"),
+        (("run", "email", "--port", "70000"), "'--port': 70000 is not allowed; allowed is 0 to 65,535"),
+        (("capacity", "email", "--most", "0"), "'--most': 0 is not allowed; allowed is more than 0"),
+        (("capacity", "email", "--within", "inf"), "'--within': 'inf' is no number; allowed is 0.5 to 50"),
+        (("compare", "email", "--blocks", "some"), "'--blocks': 'some' is no whole number; allowed is 1 to 1,000"),
+        (("runs", "prune", "--keep", "-1"), "'--keep': -1 is not allowed; allowed is 0 or more"),
         (("run", "email", "--for", "5s", "--fault", "kill@5s"), "fault kill@5s comes after the end of the load (5 s)"),
         (
             ("run", "email", "--fault", "kil@5s"),
