@@ -5,37 +5,19 @@
 
 use std::ffi::CStr;
 
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration, PyValueError};
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
-use pyo3::{Borrowed, PyTraverseError, PyVisit, ffi, intern, prelude::*};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyValueError};
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{Borrowed, PyTraverseError, PyVisit, intern, prelude::*};
 
 use crate::builtin::{Builtin, Object, answer};
 use crate::call::{Step, call1, call4, entry, step, thrown};
-use crate::held::{Few, Held, Lent, LetGo};
+use crate::held::{Few, Held, Lent};
 use crate::hooks::{Message, hooks};
 use crate::hot::{Class, Hot};
+use crate::opid::{UNTAGGED, op_in};
 use crate::row::{ENDED, TaskRow};
 use crate::sheet::Sheet;
-
-const UNTAGGED: u64 = 1 << 63;
-const OP_DIGITS: usize = 16;
-
-/// How far what is awaited has come.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Stage {
-    /// Not begun.
-    New,
-    /// Between two steps; what happens is ours.
-    Own,
-    /// Between two steps; it stands for the slow way, which does everything.
-    Through,
-    /// In a step.
-    Stepping,
-    /// Over.
-    Over,
-}
-
-impl LetGo for Stage {}
+use crate::stage::{Stage, begun, gave_up, given};
 
 /// See the module. The class in use is [`hot`]'s.
 #[pyclass(frozen, subclass, module = "afterload_probe._accelerator")]
@@ -564,80 +546,4 @@ impl Exchange {
         self.running.clear();
         self.children.clear();
     }
-}
-
-/// What is to be closed of something that is awaited, which is over from now on. None: it has not begun, or is over.
-pub fn begun(py: Python<'_>, stage: &Held<Stage>, coroutine: &Held<Option<Py<PyAny>>>) -> Option<(Stage, Py<PyAny>)> {
-    let before = stage.get(py);
-    if before != Stage::Stepping {
-        stage.set(py, Stage::Over);
-    }
-    Some((before, coroutine.take(py)?))
-}
-
-/// The exception of a call of `throw`.
-pub fn given(error: &Bound<'_, PyTuple>) -> PyResult<PyErr> {
-    let first = error.get_item(0)?;
-    Ok(match error.get_item(1) {
-        Ok(second) if !second.is_none() => {
-            PyErr::from_value(if second.is_instance_of::<PyBaseException>() { second } else { first.call1((second,))? })
-        }
-        _ if first.is_instance_of::<PyBaseException>() => PyErr::from_value(first),
-        _ => PyErr::from_value(first.call0()?),
-    })
-}
-
-/// What a coroutine raises inside when it is closed.
-pub fn gave_up() -> PyErr {
-    PyErr::new::<pyo3::exceptions::PyGeneratorExit, _>(())
-}
-
-/// The operation id that the client has sent; 0: none that is one.
-fn op_in(scope: &Bound<'_, PyAny>) -> PyResult<u64> {
-    let py = scope.py();
-    if let Ok(scope) = scope.cast_exact::<PyDict>() {
-        let Some(headers) = entry(scope, intern!(py, "headers"))? else { return Ok(0) };
-        if let Ok(headers) = headers.cast_exact::<PyList>()
-            && let Some(op) = op_among(&headers)
-        {
-            return Ok(op);
-        }
-    }
-    hooks(py)?.op_of.bind(py).call1((scope,))?.extract()
-}
-
-/// The same, in headers as servers make them. None: somebody else's, and to be looked at in Python.
-fn op_among(headers: &Bound<'_, PyList>) -> Option<u64> {
-    let py = headers.py();
-    // SAFETY: each is asked for its type before it is taken for it, and nothing here runs Python code: what is borrowed stays.
-    unsafe {
-        for index in 0..ffi::PyList_Size(headers.as_ptr()) {
-            let header = ffi::PyList_GetItem(headers.as_ptr(), index);
-            if ffi::PyTuple_CheckExact(header) == 0 || ffi::PyTuple_Size(header) != 2 {
-                return None;
-            }
-            let name = ffi::PyTuple_GetItem(header, 0);
-            if ffi::PyBytes_CheckExact(name) == 0 {
-                return None;
-            }
-            if ffi::PyBytes_Size(name) == 7 && Borrowed::from_ptr(py, name).cast_unchecked::<PyBytes>().as_bytes() == b"x-op-id" {
-                let value = Borrowed::from_ptr(py, ffi::PyTuple_GetItem(header, 1));
-                return Some(value.cast::<PyBytes>().map_or(0, |value| digits(value.as_bytes())));
-            }
-        }
-    }
-    Some(0)
-}
-
-/// Hexadecimal digits, all sixteen, and nothing else; 0: it is no operation id.
-fn digits(text: &[u8]) -> u64 {
-    if text.len() != OP_DIGITS {
-        return 0;
-    }
-    let mut op = 0;
-    for digit in text {
-        let Some(digit) = char::from(*digit).to_digit(16) else { return 0 };
-        op = op << 4 | u64::from(digit);
-    }
-    if op & UNTAGGED == 0 { op } else { 0 }
 }

@@ -2,8 +2,8 @@
 //!
 //! It does what exchange.py, tasks.py and hooks.py do in the usual case, in the same order and with the same stores, and hands the
 //! rest to them; without it they do everything. Reading order: [`sheet`] (rows and counters in the mapped file), [`hooks`] (what
-//! Starlette calls), [`exchange`] (a request), [`row`] (a task); then [`held`], [`hot`], [`standin`], [`call`] and [`builtin`] (the
-//! interpreter's lock, objects, calls into Python and from there).
+//! Starlette calls), [`exchange`] (a request), [`opid`] (its id), [`row`] (a task), [`stage`] (how far both have come); then
+//! [`held`], [`hot`], [`standin`], [`call`] and [`builtin`] (the interpreter's lock, objects, calls into Python and from there).
 
 mod builtin;
 mod call;
@@ -11,8 +11,10 @@ mod exchange;
 mod held;
 mod hooks;
 mod hot;
+mod opid;
 mod row;
 mod sheet;
+mod stage;
 mod standin;
 
 #[pyo3::pymodule]

@@ -8,11 +8,12 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit, ffi, intern, prelude::*};
 
 use crate::call::{Step, call1, step, thrown};
-use crate::exchange::{Exchange, Stage, begun, gave_up, given};
+use crate::exchange::Exchange;
 use crate::held::Held;
 use crate::hooks::hooks;
 use crate::hot::{Class, Hot};
 use crate::sheet::{Row, now, word};
+use crate::stage::{Stage, begun, gave_up, given};
 
 /// Kinds of tasks in a row.
 pub const DEF: u64 = 1;
