@@ -20,11 +20,10 @@ from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.view import View
 from dashboard.watching import Mode
 from dashboard.widgets import glyphs_of
-from harness.live.frame import Frame, TaskLine, TaskStatus
+from harness.live.frame import MOST_LISTED, Frame, TaskLine, TaskStatus
 
 __all__ = ["TasksScreen"]
 
-_N_TASKS: Final = 500
 _LIFE_ROWS: Final = 10
 
 
@@ -64,7 +63,7 @@ class TasksScreen(Screen[None]):
     def __init__(self, at_s: float | None = None) -> None:
         super().__init__()
         self._frame: Frame | None = None
-        self._view = View(columns=20, heat=False, tasks=TaskStatus.QUEUED, n_tasks=_N_TASKS, at_s=at_s)
+        self._view = View(columns=20, heat=False, tasks=TaskStatus.QUEUED, n_tasks=MOST_LISTED, at_s=at_s)
         self._cursor = 0
         self._chosen: tuple[int, int] | None = None  # op and index of the task under the cursor
         self._first = 0

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.live.columns import Renumbered
-from harness.live.frame import TaskStatus
+from harness.live.frame import MOST_LISTED, TaskStatus
 from harness.live.ledger import Ledger
-from harness.live.picking import LISTED, ended_positions
+from harness.live.picking import ended_positions
 from harness.live.shelf import Shelf
 from harness.model import Evidence
 
@@ -31,7 +31,7 @@ _ROWS: Final = 4_096
 class Folding:
     """Lets go when enough has come since the last time."""
 
-    def __init__(self, young_ns: int = _YOUNG_NS, rows: int = _ROWS, listed: int = LISTED) -> None:
+    def __init__(self, young_ns: int = _YOUNG_NS, rows: int = _ROWS, listed: int = MOST_LISTED) -> None:
         """`rows`: fewer than so many do not matter. `listed`: tasks that were done, and that failed, to be kept for lists."""
         self._young_ns, self._rows, self._listed = young_ns, rows, listed
         self._n_kept = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # the first picture need not wait for them
     import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the first picture need not wait for them
     from harness.series import Series
 
 __all__ = [
+    "MOST_LISTED",
     "About",
     "Boot",
     "Frame",
@@ -75,6 +76,10 @@ class MarkKind(StrEnum):
     PROBLEM = "problem"
 
 
+MOST_LISTED: Final = 256
+"""Tasks in one list. Of those that were done or failed no more are kept once others have been let go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """Which part of a run to show, and how finely. Times in s since load start."""
@@ -85,7 +90,7 @@ class Look:
     at_s: float | None = None  # the instant shown; None: the newest
     heat: bool = True  # whether heat maps are wanted
     tasks: TaskStatus | None = None  # of which status a list is wanted
-    n_tasks: int = 50
+    n_tasks: int = 50  # at most; more than `MOST_LISTED` are not told
 
 
 class TaskStatus(StrEnum):

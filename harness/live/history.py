@@ -22,7 +22,7 @@ from harness.live.figures import Figures, edges_of, figures_at
 from harness.live.finder import Finder
 from harness.live.finding import MANY_ROWS, findings_at, found_at_ns
 from harness.live.folding import Folding
-from harness.live.frame import Frame, Look, Phase, SideState, TaskLine
+from harness.live.frame import MOST_LISTED, Frame, Look, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
 from harness.live.ledger import Ledger
@@ -247,15 +247,15 @@ class History:
     def _tasks(self, evidence: Evidence, look: Look, at_ns: int, *, is_newest: bool) -> tuple[TaskLine, ...]:
         if look.tasks is None:
             return ()
-        shelf, ledger = self._shelf, self._ledgers.get(is_newest)
+        shelf, ledger, most = self._shelf, self._ledgers.get(is_newest), min(look.n_tasks, MOST_LISTED)
         chosen = None
         if ledger is not None and ledger.until_ns == at_ns and is_plain(evidence, shelf.requests, shelf.works):
-            chosen = ledger.of_status(look.tasks, look.n_tasks)
+            chosen = ledger.of_status(look.tasks, most)
         if chosen is None:
             of_them = self._whole(at_ns)
         else:
             of_them = only(evidence, chosen, shelf.requests, shelf.works, shelf.effects, at_ns)
-        return task_lines(of_them, look.tasks, look.n_tasks, at_ns)
+        return task_lines(of_them, look.tasks, most, at_ns)
 
     def _whole(self, at_ns: int) -> Evidence:
         """With all rows."""

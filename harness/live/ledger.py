@@ -21,7 +21,7 @@ from harness.live.columns import Effects, Renumbered, Requests, Works
 from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
 from harness.live.frame import Look, SideState, TaskStatus
 from harness.live.meters import Level, Saturation, SortedValues
-from harness.live.picking import LISTED, ended_positions
+from harness.live.picking import ended_positions
 from harness.live.seconds import Seconds
 from harness.live.sides import client_states, work_states
 from harness.live.standing import Standing
@@ -159,7 +159,7 @@ class Ledger:
             return True
         edges = edges_of(self.standing.load_start_ns, look.from_s, look.until_s, look.bin_s, self.until_ns)
         binned = self._binned.get(int(edges[1] - edges[0]))
-        return binned is not None and binned.has(int(edges[0])) and look.n_tasks <= LISTED
+        return binned is not None and binned.has(int(edges[0]))
 
     @property
     def is_missed(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,7 @@ from harness.live.frame import TaskStatus
 from harness.model import Evidence
 from harness.rows import ROW_TYPES, Kind, RowFile
 
-__all__ = ["LISTED", "ended_positions", "only"]
-
-LISTED: Final = 256
-"""So many tasks that were done, and that failed, are always kept for lists of them."""
+__all__ = ["ended_positions", "only"]
 
 
 def ended_positions(works: Works, status: TaskStatus, most: int, at_ns: int) -> NDArray[np.int64]:

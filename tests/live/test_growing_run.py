@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.following import Clock, GrowingRun
+from dashboard.screens.tasks import TasksScreen
 from harness.live import binned
 from harness.live import history as of_history
 from harness.live.folding import Folding
@@ -63,6 +64,31 @@ def test_a_run_that_is_watched_with_all_let_go_is_that_which_is_played_back(
     assert history.n_again <= 1 + n_boots
     history.close()
     over.close()
+
+
+@pytest.mark.parametrize("status", list(TaskStatus))
+def test_an_open_list_of_tasks_has_nothing_read_again(status: TaskStatus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With what the screen of tasks asks for. It asked for more than is kept: the whole run was read for every second picture."""
+    folder = tmp_path / "again"
+    folder.mkdir()
+    clock = Clock()
+    monkeypatch.setattr(of_history, "time", clock)
+    run = GrowingRun(unpacked("killed", tmp_path / "over"), folder)
+    history = CountingHistory(folder, Folding(300_000_000, rows=0))
+    view, frame = replace(TasksScreen()._view, tasks=status), None
+    n_at_load = n_listed = 0
+    for at_ns in range(run.begin_ns + _STEP_NS, run.end_ns, _STEP_NS):
+        run.until(at_ns)
+        clock.now_ns = at_ns + BEHIND_NS
+        history.refresh()
+        frame = history.frame(view.look(frame))
+        n_listed = max(n_listed, len(frame.tasks))
+        if frame.phase is Phase.START or frame.at_s < 0.5:
+            n_at_load = history.n_again
+    assert n_listed or status not in {TaskStatus.QUEUED, TaskStatus.DONE, TaskStatus.LOST}
+    n_boots = sum(event["event"] in {"boot_ready", "boot_reaped"} for event in history._journal.all)
+    assert history.n_again - n_at_load <= n_boots
+    history.close()
 
 
 def test_bins_that_somebody_looked_at_once_are_let_go_as_those_that_are_looked_at(
