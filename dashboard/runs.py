@@ -67,7 +67,7 @@ class Runs:
 
     def has_crashed(self, frame: Frame) -> bool:
         """Whether this frame is the first to say that somebody else's run has crashed."""
-        if frame.phase is not Phase.CRASHED or self._told_crash:
+        if frame.newest.phase is not Phase.CRASHED or self._told_crash:
             return False
         self._told_crash = self.watching is not None and self.watching.mode is Mode.ATTACHED
         return self._told_crash
@@ -84,7 +84,7 @@ class Runs:
             return "read-only: this screen looks on and changes nothing"
         if frame is None:
             return "the run has not begun"
-        if frame.phase in _OVER:
+        if frame.newest.phase in _OVER:
             return "the run is over"
         if not frame.about.can_be_steered:
             return "this run takes no commands now"
@@ -125,7 +125,7 @@ class Runs:
 
         child, frame = self.child, self.own_frame
         assert child is not None
-        phase = child.phase() if frame is None else frame.phase
+        phase = child.phase() if frame is None else frame.newest.phase
         if phase is Phase.LOAD:
             try:
                 send(child.path, Stop())

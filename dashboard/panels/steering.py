@@ -24,6 +24,7 @@ _MISSING: Final = {
     "tasks": "Nothing can change the kind of tasks: the app is not one of the scenarios.",
     "load": "Nothing can change the load: it follows stages or a recording.",
 }
+_NO_TASKS: Final = "Inline there are no tasks, whose kind could be changed."
 
 
 class Asked:
@@ -44,28 +45,31 @@ class Asked:
         """The frame with what it does not know yet. After some seconds it would know: then it was refused."""
         if not self._values:
             return frame
-        settings = []
-        for each in frame.settings:
+        for each in frame.newest.settings:
             value, asked_s = self._values.get(each.name, (None, 0.0))
-            if value is None or each.value == value or each.pending == value or frame.newest_s > asked_s + _FORGOTTEN_S:
+            if value in {each.value, each.pending} or frame.newest_s > asked_s + _FORGOTTEN_S:
                 self._values.pop(each.name, None)
-                settings.append(each)
-            else:
-                settings.append(replace(each, pending=value))
-        return replace(frame, settings=tuple(settings))
+        newest = replace(frame.newest, settings=self._pending(frame.newest.settings))
+        return replace(frame, settings=self._pending(frame.settings), newest=newest)
+
+    def _pending(self, settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        return tuple(
+            replace(each, pending=self._values[each.name][0]) if each.name in self._values else each for each in settings
+        )
 
 
 def change(frame: Frame, what: str, *, more: bool) -> Command | None:
     """The command for one press of a key. None: it is at its end already."""
-    from harness.control import TASK_KINDS, SetPool, SetRate, SetTasks, SetUsers
+    from harness.control import SetPool, SetRate, SetTasks, SetUsers
 
     setting = _setting(frame, what)
     if setting is None:
         return None
     now = setting.pending if setting.pending is not None else setting.value
     if what == "tasks":
-        place = TASK_KINDS.index(str(now)) if now in TASK_KINDS else -1
-        return SetTasks(TASK_KINDS[(place + 1) % len(TASK_KINDS)])
+        kinds = frame.about.kinds
+        following = kinds[(kinds.index(str(now)) + 1) % len(kinds)] if now in kinds else now
+        return SetTasks(str(following)) if following != now else None
     number = float(now) if isinstance(now, int | float) else 0.0
     if setting.name == "rate":
         return _if_new(SetRate(ladder_step(number, more)), number, ladder_step(number, more))
@@ -81,7 +85,7 @@ def why_not(action: str, frame: Frame | None, cannot_steer: str) -> str:
         return cannot_steer
     if frame is None:
         return "Nothing is known of the run yet."
-    if frame.phase in {Phase.STOP, Phase.JUDGE, Phase.ENDED, Phase.CRASHED}:
+    if frame.newest.phase in {Phase.STOP, Phase.JUDGE, Phase.ENDED, Phase.CRASHED}:
         return "The run is over: nothing in it can be changed."
     if not frame.about.can_be_steered:
         return "This run takes no commands."
@@ -89,13 +93,15 @@ def why_not(action: str, frame: Frame | None, cannot_steer: str) -> str:
         what = action.split("'")[1]
         if _setting(frame, what) is None:
             return _MISSING[what]
-        if what == "load" and frame.phase is not Phase.LOAD:
-            return "The load has not begun yet." if frame.phase is Phase.START else "The load is over."
+        if what == "tasks" and len(frame.about.kinds) < 2:
+            return _NO_TASKS if frame.about.tasks == "inline" else "This scenario has one kind of tasks."
+        if what == "load" and frame.newest.phase is not Phase.LOAD:
+            return "The load has not begun yet." if frame.newest.phase is Phase.START else "The load is over."
     return ""
 
 
 def _setting(frame: Frame, what: str) -> Setting | None:
-    return next((each for each in frame.settings if each.name in _NAMES[what] and each.value is not None), None)
+    return next((each for each in frame.newest.settings if each.name in _NAMES[what] and each.value is not None), None)
 
 
 def _if_new(command: Command, before: float, after: float) -> Command | None:

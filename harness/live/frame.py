@@ -27,6 +27,7 @@ __all__ = [
     "Look",
     "Mark",
     "MarkKind",
+    "Newest",
     "Now",
     "Outage",
     "Phase",
@@ -113,6 +114,7 @@ class About:
     title: str  # scenario, or the command's name
     engine: str
     tasks: str | None  # kind; None: somebody's own app
+    kinds: tuple[str, ...]  # that its tasks can be changed to while it runs; empty: they can't be
     pool: int | None
     workers: int
     load: str  # in words: "50/s", "120 users", "stages"
@@ -247,6 +249,14 @@ class TaskLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """How the run is by now, also while an earlier instant is shown: what can be asked of it depends on that."""
+
+    phase: Phase
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One line that a child wrote."""
 
@@ -281,6 +291,7 @@ class Frame:
     client: Side
     work: Side
     settings: tuple[Setting, ...]
+    newest: Newest
     findings: tuple[Finding, ...]  # the worst first
     log: tuple[LogLine, ...]  # the last lines, at most 200
     tasks: tuple[TaskLine, ...]  # of `look.tasks`, oldest first

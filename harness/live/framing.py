@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.heatmap import HeatMap
 from harness.live.figures import Figures
-from harness.live.frame import About, Frame, LogLine, Look, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
+from harness.live.frame import About, Frame, LogLine, Look, Newest, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
 from harness.live.sides import Glance, client_side, client_state_over_all, work_side, work_state_over_all
 from harness.live.telling import Told
 from harness.model import Evidence
@@ -25,6 +25,9 @@ __all__ = ["NEWEST_SAMPLES", "Known", "about_of", "frame_of"]
 NEWEST_SAMPLES = 40
 """Of which what is said of now is made: more than there are in a second."""
 
+_INLINE = "inline"
+"""There are no tasks then, and one run is not counted in two ways."""
+
 _FRESH_NS = 1_000_000_000
 """A sample that is older says nothing of now."""
 
@@ -36,6 +39,7 @@ class Known:
     about: About
     told: Told
     phase: Phase
+    newest: Newest
     evidence: Evidence  # cut at the instant
     figures: Figures
     client: SideState
@@ -79,6 +83,7 @@ def frame_of(known: Known, look: Look, number: int, cost_ms: float) -> Frame:
         client=client,
         work=work,
         settings=told.settings,
+        newest=known.newest,
         findings=known.findings,
         log=known.log,
         tasks=known.tasks,
@@ -106,12 +111,16 @@ def about_of(
     shown: str,
     plan: Mapping[str, Any],
     plan_text: str,
+    kinds: Sequence[str],
     *,
     load_s: float | None,
     is_seen: bool,
     can_be_steered: bool,
 ) -> About:
-    """What is run. `load_s`: how long its load lasts, if that is known. A plan of another version may lack anything."""
+    """What is run. `kinds`: of task, that the scenario has. `load_s`: how long its load lasts, if that is known.
+
+    A plan of another version may lack anything.
+    """
     scenario = plan.get("scenario")
     command = " ".join(map(str, plan.get("command") or ()))
     return About(
@@ -120,6 +129,7 @@ def about_of(
         title=(Path(str(scenario)).stem if str(scenario).endswith(".py") else str(scenario)) if scenario else command,
         engine=str(plan.get("engine") or ""),
         tasks=plan.get("tasks"),
+        kinds=() if plan.get("tasks") == _INLINE else tuple(kind for kind in kinds if kind != _INLINE),
         pool=plan.get("pool"),
         workers=int(plan.get("workers") or 1),
         load=_load_in_words(plan),
@@ -190,7 +200,7 @@ def _now(known: Known) -> Now:
         backlog=figures.queued if is_seen else None,
         busy=figures.running if is_seen else None,
         oldest_queued_s=None if figures.oldest_queued_ns is None else (known.at_ns - figures.oldest_queued_ns) / 1e9,
-        drain_s=None if not is_seen else 0.0 if not figures.queued else figures.queued / ended_per_s if ended_per_s else None,
+        drain_s=_drain_s(figures.queued + figures.running, ended_per_s) if is_seen else None,
         pool_size=_gauge(sample, "pool_size"),
         pool_busy=None if _gauge(sample, "pool_size") is None else int(sample["pool_busy"]) if sample is not None else None,
         loop_lag_ms=None if sample is None or not is_seen else float(sample["loop_lag_ns"]) / 1e6,
@@ -202,6 +212,13 @@ def _now(known: Known) -> Now:
         late=figures.late,
         shed=figures.unsent,
     )
+
+
+def _drain_s(n_pending: int, ended_per_s: float) -> float | None:
+    """None: nothing ends, so nobody knows."""
+    if not n_pending:
+        return 0.0
+    return n_pending / ended_per_s if ended_per_s else None
 
 
 def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void | None, np.void | None]:

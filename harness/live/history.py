@@ -22,7 +22,7 @@ from harness.live.figures import Figures, edges_of, figures_at
 from harness.live.finder import Finder
 from harness.live.finding import MANY_ROWS, findings_at, found_at_ns
 from harness.live.folding import Folding
-from harness.live.frame import MOST_LISTED, Frame, Look, Phase, SideState, TaskLine
+from harness.live.frame import MOST_LISTED, Frame, Look, Newest, Phase, SideState, TaskLine
 from harness.live.framing import Known, about_of, frame_of
 from harness.live.journal import Journal
 from harness.live.ledger import Ledger
@@ -123,6 +123,7 @@ class History:
         pool = _pool_of(evidence)
         told = tell([] if self._is_strange else events, plan, figures.left, at_ns, start_ns, pool)
         phase = self._phase(told.phase, is_newest=is_newest)
+        newest = Newest(phase, told.settings) if is_newest else self._newest(plan, start_ns)
         is_seen = bool(evidence.tasks) or plan.get("engine") != "command"
         return Known(
             about=about_of(
@@ -130,12 +131,14 @@ class History:
                 _shown(self._rundir.path),
                 plan,
                 self._plan_text,
+                (self._scenario or _NO_SCENARIO).get("kinds", ()),
                 is_seen=is_seen,
                 load_s=self._load_s(events, start_ns),
-                can_be_steered=self._is_held and phase in {Phase.START, Phase.LOAD} and (self._rundir.path / COMMANDS).exists(),
+                can_be_steered=self._can_be_steered(newest.phase),
             ),
             told=told,
             phase=phase,
+            newest=newest,
             evidence=evidence,
             figures=figures,
             client=states[0],
@@ -149,6 +152,15 @@ class History:
             start_ns=start_ns,
             newest_ns=self._newest_ns,
         )
+
+    def _newest(self, plan: dict[str, Any], start_ns: int) -> Newest:
+        """While an earlier instant is shown. The pool is what the plan and the commands say: no samples are looked at."""
+        events = [] if self._is_strange else self._journal.until(self._newest_ns)
+        told = tell(events, plan, {}, self._newest_ns, start_ns, None)
+        return Newest(self._phase(told.phase, is_newest=True), told.settings)
+
+    def _can_be_steered(self, phase: Phase) -> bool:
+        return self._is_held and phase in {Phase.START, Phase.LOAD} and (self._rundir.path / COMMANDS).exists()
 
     def _look_at_events(self) -> None:
         """Whether they can be understood: they may be of another version, or damaged."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from harness.live.frame import (
     Look,
     Mark,
     MarkKind,
+    Newest,
     Now,
     Outage,
     Phase,
@@ -66,7 +69,7 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         backlog=backlog,
         busy=int(running.sum()),
         oldest_queued_s=float((at - seen.due[queued].min()) / _S) if backlog else 0.0,
-        drain_s=backlog / finished_per_s if finished_per_s else None,
+        drain_s=(backlog + int(running.sum())) / finished_per_s if finished_per_s else None,
         pool_size=None if is_down else story.pool,
         pool_busy=None if is_down else int(running.sum()),
         loop_lag_ms=None if is_down else 0.4,
@@ -80,18 +83,18 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
     )
     is_done = (seen.finished != NEVER_NS) & ~seen.fails
     totals = _totals(seen, at, killed, queued, running, is_lost, story)
-    is_ended = at_s >= story.for_s
     return Frame(
         number=number,
         at_s=at_s,
         newest_s=newest_s,
-        phase=Phase.START if at_s < 0 else Phase.DRAIN if is_ended else Phase.LOAD,
+        phase=_phase(story, at_s),
         about=About(
             run_id="email-20261121-090000",
             path="runs/email-20261121-090000",
             title="email",
             engine="rust",
             tasks="sync",
+            kinds=("sync", "async", "blocking"),
             pool=story.pool,
             workers=1,
             load=f"{story.rate_per_s:g}/s",
@@ -122,11 +125,8 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         totals=totals,
         client=_client(totals, is_down),
         work=_work(totals, now, is_down),
-        settings=(
-            Setting("rate", story.rate_per_s if at_s < story.changed_s else story.later_per_s),
-            Setting("pool", story.pool),
-            Setting("tasks", "sync"),
-        ),
+        settings=_settings(story, at_s),
+        newest=Newest(_phase(story, newest_s), _settings(story, newest_s)),
         findings=_findings(totals, now, story),
         log=_log(story, at_s),
         tasks=_tasks(seen, at, look, queued, running, is_lost),
@@ -142,6 +142,21 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         problem="",
         cost_ms=3.0,
     )
+
+
+def _phase(story: Story, at_s: float) -> Phase:
+    return Phase.START if at_s < 0 else Phase.DRAIN if at_s >= story.for_s else Phase.LOAD
+
+
+def _settings(story: Story, at_s: float) -> tuple[Setting, ...]:
+    rate = story.rate_per_s if at_s < story.changed_s else story.later_per_s
+    return Setting("rate", rate), Setting("pool", story.pool), Setting("tasks", "sync")
+
+
+def with_newest(frame: Frame, *, phase: Phase | None = None, settings: tuple[Setting, ...] | None = None) -> Frame:
+    """The frame of a run that is there by now, which is what it shows."""
+    newest = Newest(phase or frame.newest.phase, frame.newest.settings if settings is None else settings)
+    return replace(frame, phase=newest.phase, settings=newest.settings, newest=newest)
 
 
 def _as_at(run: Simulation, at: int) -> Simulation:

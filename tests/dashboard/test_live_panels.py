@@ -22,7 +22,7 @@ from dashboard.raster.tile import Tone
 from harness.control import SetPool, SetRate, SetTasks, SetUsers
 from harness.live.frame import Look, Outage, Phase, Setting, Side, SideState
 from harness.wording import duration_ms
-from tests.dashboard.frames import frame_of
+from tests.dashboard.frames import frame_of, with_newest
 
 LOOK = Look(0.0, 120.0, 1.0)
 SIZES = st.tuples(st.integers(1, 260), st.integers(1, 90))
@@ -360,11 +360,11 @@ def test_steps_up_and_down_again_meet_round_values():
 
 def test_a_key_changes_what_is_pending_rather_than_what_is(frame):
     """Three quick presses go three steps."""
-    changed = replace(frame, settings=(Setting("rate", 120.0, 150.0), Setting("pool", 40), Setting("tasks", "sync", "async")))
+    changed = with_newest(frame, settings=(Setting("rate", 120.0, 150.0), Setting("pool", 40), Setting("tasks", "sync", "async")))
     assert change(changed, "load", more=True) == SetRate(200.0)
     assert change(changed, "pool", more=False) == SetPool(30)
     assert change(changed, "tasks", more=True) == SetTasks("blocking")
-    users = replace(frame, settings=(Setting("users", 10.0),))
+    users = with_newest(frame, settings=(Setting("users", 10.0),))
     assert change(users, "load", more=True) == SetUsers(12)
     assert change(users, "pool", more=True) is None
 
@@ -373,10 +373,10 @@ def test_a_key_that_cannot_work_says_why(frame):
     assert why_not("steer('pool', True)", frame, "") == ""
     assert why_not("steer('pool', True)", frame, "read only") == "read only"
     assert why_not("hold", frame, "read only") == ""
-    assert "over" in why_not("app.kill", replace(frame, phase=Phase.ENDED), "")
-    assert "none" in why_not("steer('pool', True)", replace(frame, settings=()), "")
-    assert "scenarios" in why_not("steer('tasks', True)", replace(frame, settings=()), "")
-    assert "over" in why_not("steer('load', True)", replace(frame, phase=Phase.DRAIN), "")
+    assert "over" in why_not("app.kill", with_newest(frame, phase=Phase.ENDED), "")
+    assert "none" in why_not("steer('pool', True)", with_newest(frame, settings=()), "")
+    assert "scenarios" in why_not("steer('tasks', True)", with_newest(frame, settings=()), "")
+    assert "over" in why_not("steer('load', True)", with_newest(frame, phase=Phase.DRAIN), "")
 
 
 def _a_frame():

@@ -19,6 +19,7 @@ from dashboard.watching import Mode
 from dashboard.widgets import HeatMapView, TileView, TimeChart
 from harness.control import SetPool, SetRate, SetTasks
 from harness.live.frame import Phase
+from tests.dashboard.frames import with_newest
 from tests.dashboard.stage import Stage
 
 pytestmark = pytest.mark.anyio
@@ -243,10 +244,54 @@ async def test_a_key_that_cannot_work_says_why_and_is_dimmed(scissors):
 
 
 async def test_a_run_that_is_over_takes_no_changes(scissors):
-    async with showing(scissors, changed=lambda frame: replace(frame, phase=Phase.ENDED)) as (app, pilot):
+    async with showing(scissors, changed=lambda frame: with_newest(frame, phase=Phase.ENDED)) as (app, pilot):
         await press(app, pilot, "U")
         assert app.steered == []
         assert "over" in text_of(app, "keys")
+
+
+async def test_a_frozen_view_asks_for_changes_of_what_is_now(scissors):
+    """What is shown is the past; what is changed is not: the load has been more than doubled since."""
+    async with showing(scissors, newest_s=90.0) as (app, pilot):
+        await press(app, pilot, "space")
+        app.newest_s = 118.0
+        app.tick()
+        await press(app, pilot, "u")
+        assert (app.frames[0].at_s, app.frames[0].settings[0].value) == (90.0, 49.0)
+        assert app.steered == [SetRate(100.0)]
+        assert "◂ 49→100 ▸" in text_of(app, "aside")
+
+
+async def test_a_frozen_view_of_a_run_that_is_over_by_now_takes_no_changes(scissors):
+    def ended(frame):
+        return replace(frame, newest=replace(frame.newest, phase=Phase.ENDED)) if frame.newest_s >= 118.0 else frame
+
+    async with showing(scissors, newest_s=90.0, changed=ended) as (app, pilot):
+        await press(app, pilot, "space")
+        app.newest_s = 118.0
+        app.tick()
+        await press(app, pilot, "U")
+        assert app.steered == []
+        assert "over" in text_of(app, "keys")
+
+
+async def test_the_kind_of_tasks_goes_through_those_that_there_are(scissors):
+    def of(kind, *kinds):
+        def change(frame):
+            settings = tuple(replace(each, value=kind) if each.name == "tasks" else each for each in frame.settings)
+            return with_newest(replace(frame, about=replace(frame.about, tasks=kind, kinds=kinds)), settings=settings)
+
+        return change
+
+    for kind, kinds, following in (("blocking", ("sync", "async", "blocking"), "sync"), ("async", ("sync", "async"), "sync")):
+        async with showing(scissors, changed=of(kind, *kinds)) as (app, pilot):
+            await press(app, pilot, "y")
+            assert app.steered == [SetTasks(following)]
+    for kind, kinds, told in (("inline", (), "no tasks"), ("sync", ("sync",), "one kind")):
+        async with showing(scissors, changed=of(kind, *kinds)) as (app, pilot):
+            await press(app, pilot, "y")
+            assert app.steered == []
+            assert told in text_of(app, "keys")
 
 
 async def test_a_run_that_ends_becomes_a_recording(scissors):
@@ -340,7 +385,7 @@ async def test_somebody_elses_app_without_a_witness_is_told_so(scissors):
         now = replace(
             frame.now, backlog=None, busy=None, pool_size=None, pool_busy=None, finished_per_s=None, accepted_per_s=None
         )
-        return replace(frame, about=replace(frame.about, has_server_witness=False, tasks=None), now=now, settings=())
+        return with_newest(replace(frame, about=replace(frame.about, has_server_witness=False, tasks=None), now=now), settings=())
 
     async with showing(scissors, changed=unseen) as (app, pilot):
         text = whole(app)

@@ -13,7 +13,7 @@ from harness.live.history import History
 from tests.live.conftest import LOOK, FollowedRun
 from tests.live.same import differences
 
-BY_NATURE = ("number", "newest_s", "cost_ms", "log", "problem", "summary", "can_be_steered")
+BY_NATURE = ("number", "newest", "newest_s", "cost_ms", "log", "problem", "summary", "can_be_steered")
 """What belongs to when somebody looked: how far the run had come by then, what a child had printed."""
 
 

@@ -19,7 +19,7 @@ from harness.rundir import RunDir
 from tests.findings.record import CASES, RUNS
 from tests.live.same import differences
 
-BY_NATURE = ("number", "cost_ms")
+BY_NATURE = ("number", "newest", "cost_ms")
 WHOLE = Look(0.0, 600.0, 1.0)
 
 
@@ -202,6 +202,19 @@ def test_of_a_server_that_nobody_saw_nothing_is_said(killed: Path):
     assert (now.backlog, now.busy, now.accepted_per_s, now.finished_per_s, now.drain_s) == (None,) * 5
     assert now.offered_per_s is not None
     assert frame.work.headline == "UNSEEN"
+
+
+def test_what_runs_has_to_be_worked_off_as_what_waits(killed: Path):
+    """Tasks of `async def` never wait: counted by the backlog alone, a deploy would seem to lose none of them."""
+    history, n_seen = History(killed), 0
+    history.refresh()
+    for tenths in range(5, 80):
+        now = history.frame(Look(0.0, 30.0, 0.5, at_s=tenths / 10)).now
+        if now.finished_per_s and now.backlog is not None and now.busy:
+            assert now.drain_s == pytest.approx((now.backlog + now.busy) / now.finished_per_s)
+            n_seen += 1
+    assert n_seen > 10
+    history.close()
 
 
 def test_work_that_is_done_before_the_answer_is_told_as_that(tmp_path: Path):
