@@ -90,6 +90,7 @@ def tell_end(watching: Watching | None, child: RunChild | None, *, ended_by: int
 
 def _tell(path: Path, child: RunChild | None) -> int:
     from harness.commands.showing import EXIT_STATUS, shown_path, write_summary  # the first picture need not wait for it
+    from harness.rundir import is_held
 
     if child is not None and child.poll() is not None and not (path / "summary.json").exists():
         child.forget_directory()
@@ -111,6 +112,10 @@ def _tell(path: Path, child: RunChild | None) -> int:
                 click.echo(line, err=True)
             click.echo(f"error: the run ended without a summary ({_how(status)}); its directory: {shown_path(path)}", err=True)
             return status or 1
+        if child is None and not is_held(path):
+            click.echo("error: the run ended without a summary that can be read: it crashed, or is of another version", err=True)
+            click.echo(f"hint: afterload report {shown_path(path)} judges what there is", err=True)
+            return 1
         click.echo(f"the run goes on: afterload attach {shown_path(path)}", err=True)
     return 0
 
