@@ -121,8 +121,9 @@ class Dashboard(RunApp):
             self._show_alone(LiveScreen())
 
     def show_pair(self, one: Watching, other: Path) -> None:
-        """Shows two runs side by side."""
-        if one != self.watching and not self._follow(one):
+        """Shows two runs side by side; afterwards the one that was shown before is shown again."""
+        before = self.watching
+        if one != before and not self._follow(one):
             return
         try:
             self.runs.follow(other, 1)
@@ -131,7 +132,7 @@ class Dashboard(RunApp):
             return
         from dashboard.screens.compare import CompareScreen
 
-        self.push_screen(CompareScreen())
+        self.push_screen(CompareScreen(), lambda _: self._show_again(before))
 
     # The life of the app.
 
@@ -227,6 +228,14 @@ class Dashboard(RunApp):
             self._show_error("The run cannot be shown", error)
             return False
         return True
+
+    def _show_again(self, before: Watching | None) -> None:
+        """After a comparison, which followed another run where this one is."""
+        if before == self.watching:
+            return
+        if before is None or not self._follow(before):
+            self.runs.forget(0)
+            self.runs.watching = None
 
     def _show_alone(self, screen: Screen[Any]) -> None:
         for _ in self.screen_stack[1:]:

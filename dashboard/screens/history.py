@@ -192,10 +192,12 @@ class HistoryScreen(Screen[Path | None]):
         return True
 
     def _watching(self, entry: RunEntry) -> Watching:
-        mode = Mode.ATTACHED if entry.state == "going on" else Mode.REPLAY
         if self._is_shown(entry):
             assert self.app.watching is not None
             return self.app.watching
+        child = self.app.child
+        is_own = child is not None and child.path.resolve() == entry.path.resolve()
+        mode = Mode.REPLAY if entry.state != "going on" else Mode.OWN if is_own else Mode.ATTACHED
         return Watching(entry.path, mode, is_read_only=self.app.options.read_only)
 
     def _is_shown(self, entry: RunEntry) -> bool:

@@ -121,6 +121,33 @@ def test_two_that_are_marked_are_compared(app: Make, runs: dict[str, Path]) -> N
     play(app(), script)
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_after_a_comparison_of_others_the_run_of_before_is_shown_again(
+    app: Make, runs: dict[str, Path], here: Path, judged: dict[str, Path], is_shown: bool
+) -> None:
+    before = Watching(shutil.copytree(judged["healthy"], here / "elsewhere"), Mode.REPLAY) if is_shown else None
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = pilot.app
+        assert isinstance(dashboard, Dashboard)
+        if is_shown:
+            await until(pilot, lambda: dashboard.frames[0], "the recording")
+        await opened(pilot)
+        await pilot.press("space", "down", "space", "c")
+        await until(pilot, lambda: isinstance(dashboard.screen, CompareScreen) and all(dashboard.frames), "the comparison")
+        await pilot.press("escape")
+        await until(pilot, lambda: dashboard.watching == before, "what was shown before")
+        await pilot.press("escape")
+        if is_shown:
+            await until(pilot, lambda: isinstance(dashboard.screen, LiveScreen) and dashboard.frames[0], "the run of before")
+            assert dashboard.frames[0] is not None
+            assert dashboard.frames[0].about.run_id == "elsewhere"
+        else:
+            await until(pilot, lambda: not dashboard.runs.follows(0), "nobody is followed")
+
+    play(app(watching=before), script)
+
+
 def test_a_run_that_is_shown_is_compared_with_one_that_is_chosen(app: Make, runs: dict[str, Path]) -> None:
     async def script(pilot: Pilot[None]) -> None:
         dashboard = pilot.app
