@@ -92,6 +92,12 @@ def prepare(given: Sequence[str], ask: Callable[[Plan], dict[str, Any]]) -> Prep
         # The names that --help has everywhere: click keeps those of whoever asks first.
         context = run.make_context("run", list(given), help_option_names=["-h", "--help"])
         options = dict(context.params)
+        if options["out"] is not None:
+            raise UsageError(
+                "--out: the screen follows the run in a directory of its own in runs/", "leave it out, or use the command"
+            )
+        if options["dry_run"]:
+            raise UsageError("--dry-run: that only shows something, and starts no run: leave it out")
         for name in ("out", "json_to", "dry_run", "keep_world"):
             options.pop(name)
         asked = Asked.of(context, options.pop("scenarios"), options.pop("plan_file"), options.pop("confirmed"), options)

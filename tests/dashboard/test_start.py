@@ -178,6 +178,8 @@ def test_a_run_that_cannot_begin_is_told_with_its_last_lines(app: Make) -> None:
         ({"slos": "p99<50ms, lost=0"}, "slos", "did you mean '=='?"),
         ({"more": "'"}, "more", "cannot be split into words"),
         ({"more": "--help"}, None, "only shows something"),
+        ({"more": "--dry-run"}, None, "--dry-run: that only shows something"),
+        ({"more": "--out elsewhere"}, None, "--out: the screen follows the run in a directory of its own"),
         ({"engine": "uvicorn", "more": "--order parallel"}, "engine", "only the bundled server knows"),
     ],
 )
