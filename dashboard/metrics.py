@@ -177,7 +177,8 @@ METRICS: Final = (
         "ui",
         "ui",
         "What this screen uses itself, of one core: it shares the machine with what is measured.",
-        "Processor time of this process over the last seconds.",
+        "Processor time of this process over the last seconds. In large runs findings are looked for by another one, at a low "
+        "priority, which is not in it.",
         "Below 10 %.",
         "--fps 2, a smaller terminal, or look at the run afterwards: afterload replay.",
     ),

@@ -39,7 +39,7 @@ def status_line(frame: Frame, watch: Watch, width: int) -> Line:
     if watch.note:
         segments.append(_Segment(4, line((watch.note, "muted"))))
     ui = f"ui {watch.ui_share:.0%}".replace("%", " %") if watch.ui_share is not None else ""
-    segments.append(_Segment(1, line((ui, "muted"))))
+    segments.append(_Segment(4, line((ui, "muted"))))
     return _fitted([segment for segment in segments if width_of(segment.long)], width)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HistoryScreen"]
 
-_COLUMNS: Final = ("", "run", "what", "verdict", "lost", "p95 done", "age", "size")
+_COLUMNS: Final = ("", "run", "what", "verdict", "broken", "p95 done", "age", "size")
 _MADE_OF_RUNS: Final = ("comparisons", "capacities")
 """Beside the folder of the runs."""
 
@@ -100,7 +100,7 @@ class HistoryScreen(Screen[Path | None]):
             self.app.call_from_thread(self._read, read_shelf(folders))
 
         if not attempt(self.app, "The runs cannot be read", read):
-            self.app.call_from_thread(self.query_one("#detail", Static).update, "✖ the runs cannot be read; r tries again")
+            self.app.call_from_thread(self._tell_unread)
 
     def on_input_changed(self) -> None:
         """Filters while it is typed."""
@@ -214,8 +214,13 @@ class HistoryScreen(Screen[Path | None]):
         return self._rows.get(str(key))
 
     def _read(self, items: list[Item]) -> None:
-        self._items = items
-        self._show()
+        if self.is_attached:  # nobody has left meanwhile
+            self._items = items
+            self._show()
+
+    def _tell_unread(self) -> None:
+        if self.is_attached:
+            self.query_one("#detail", Static).update("✖ the runs cannot be read; r tries again")
 
     def _show(self) -> None:
         table: DataTable[Text] = self.query_one(DataTable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from textual.widgets import DataTable, Input
 from dashboard.app import Dashboard
 from dashboard.modals.error import ErrorModal
 from dashboard.refusing import require_run
+from dashboard.screens import history as of_history
 from dashboard.screens.compare import CompareScreen
 from dashboard.screens.history import HistoryScreen
 from dashboard.screens.live import LiveScreen
-from dashboard.shelf import read_shelf
+from dashboard.shelf import Item, read_shelf
 from dashboard.watching import Mode, Watching
 from harness.errors import UsageError
 
@@ -163,6 +165,33 @@ def test_a_run_that_is_shown_is_compared_with_one_that_is_chosen(app: Make, runs
         assert [frame.about.run_id for frame in dashboard.frames if frame] == ["killed", "healthy"]
 
     play(app(watching=Watching(runs["killed"], Mode.REPLAY)), script)
+
+
+def test_whoever_leaves_before_the_runs_have_been_read_is_told_nothing_of_them(
+    app: Make, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on, is_read = threading.Event(), threading.Event()
+
+    def slowly(folders: list[Path]) -> list[Item]:
+        may_go_on.wait(30)
+        try:
+            return read_shelf(folders)
+        finally:
+            is_read.set()
+
+    monkeypatch.setattr(of_history, "read_shelf", slowly)
+
+    async def script(pilot: Pilot[None]) -> None:
+        await pilot.press("H")
+        assert isinstance(pilot.app.screen, HistoryScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, HistoryScreen), "the screen before")
+        may_go_on.set()
+        await until(pilot, is_read.is_set, "the runs")
+        await pilot.pause(0.3)
+        assert not isinstance(pilot.app.screen, ErrorModal)
+
+    play(app(), script)
 
 
 def test_there_may_be_no_runs_at_all(app: Make) -> None:
