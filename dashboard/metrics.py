@@ -112,7 +112,8 @@ METRICS: Final = (
     Metric(
         "errors",
         "errors",
-        "Requests refused, and requests of which nobody can say what became of them.",
+        "Requests refused, and requests of which nobody can say what became of them. The row `bad` below the curves shows when; "
+        "below the backlog it shows when tasks failed.",
         "Complete refusals apart from answers that broke off or never came: those are indeterminate, never counted as failed.",
         "0 %.",
         "503 with a queue limit is meant so; see the server's log for the rest.",

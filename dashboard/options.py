@@ -24,7 +24,7 @@ __all__ = [
 Glyphs = Literal["braille", "block", "ascii"]
 
 GLYPHS: Final[tuple[Glyphs, ...]] = ("braille", "block", "ascii")
-THEMES: Final = ("dark", "light", "ansi", "colour-blind")
+THEMES: Final = ("dark", "light", "ansi", "ansi-light", "colour-blind")
 DEFAULT_FPS: Final = 4.0
 SLOW_FPS: Final = 2.0
 """Over SSH, where each picture costs the line."""

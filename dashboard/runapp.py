@@ -134,12 +134,14 @@ class RunApp(App[None]):
 
         if names is None or self.watching is None:
             return
-        path = self.watching.path
+        path, other = self.watching.path, self.frames[1]
         if "screen" in names:
             # Not before the question has gone from it.
             self.call_after_refresh(self._write_picture, path / SCREEN)
         if reports := [name for name in names if name != "screen"]:
             self._write_reports(path, reports)
+            if other is not None and other.summary is not None:
+                self._write_reports(Path(other.about.path), reports)
 
     def _write_picture(self, path: Path) -> None:
         try:

@@ -15,6 +15,7 @@ THEME_NAMES: Final = {
     "dark": "afterload-dark",
     "light": "afterload-light",
     "ansi": "ansi-dark",
+    "ansi-light": "ansi-light",
     "colour-blind": "afterload-colour-blind",
 }
 """What is asked for, and the theme of Textual that it is: `ansi` takes the terminal's own sixteen colours."""

@@ -105,6 +105,8 @@ def _now(frame: Frame, width: int, *, is_long: bool) -> Iterator[Line]:
     yield ()
     yield _heading("NOW")
     yield _row("requests", rate(now.offered_per_s), width)
+    if is_long:
+        yield _row("answered", rate(now.answered_per_s), width)
     yield _row("accepted", rate(now.accepted_per_s), width, "response")
     yield _row("finished", rate(now.finished_per_s), width, "done")
     if now.accepted_per_s is not None and now.finished_per_s is not None:

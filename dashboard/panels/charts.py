@@ -114,6 +114,8 @@ def scissors(frame: Frame, window: Window) -> Chart:
         unit=Unit.MS,
         is_log=True,
         band=Band(response, np.where(np.isfinite(known), known, least), label=gap) if gap else None,
+        bad=_shown(frame, frame.series.rejected + frame.series.indeterminate > 0),
+        bad_label="refused, no answer",
         marks=_lines(frame),
         outages=_outages(frame),
         title="Response and to-done, p95",
@@ -138,6 +140,8 @@ def backlog(frame: Frame, window: Window) -> Chart:
         least_high=_LEAST_BACKLOG,
         stressed=stressed,
         stressed_label=word,
+        bad=_shown(frame, frame.series.failed > 0),
+        bad_label="tasks failed",
         marks=_lines(frame),
         outages=_outages(frame),
         title=f"Backlog, tasks that wait{'' if frame.about.has_server_witness else ': the server is not seen'}",
@@ -147,7 +151,7 @@ def backlog(frame: Frame, window: Window) -> Chart:
 
 def pool(frame: Frame, window: Window) -> Chart:
     """Threads at work, below the line of how many there are; or tasks that run, where there is no pool."""
-    stage, series = stage_of(frame, window), frame.series
+    stage, series, (stressed, word) = stage_of(frame, window), frame.series, _stressed(frame)
     busy = _until(frame, series.busy_max.astype(np.float64))
     curves = [Curve(busy, Ink.RESPONSE, label="busy", filled=True)]
     if series.sampled is not None and np.isfinite(series.sampled.pool_size).any():
@@ -159,6 +163,8 @@ def pool(frame: Frame, window: Window) -> Chart:
         curves=tuple(curves),
         unit=Unit.COUNT,
         low=0.0,
+        stressed=stressed,
+        stressed_label=word,
         marks=_lines(frame),
         outages=_outages(frame),
         title="Tasks that run",
@@ -211,9 +217,17 @@ def _heat(frame: Frame, window: Window, found: HeatMap, never: NDArray[np.int64]
 
 def _until(frame: Frame, values: Figures) -> Figures:
     """Before load start, and after the instant shown, there is nothing: a gap, where a count would be zero."""
-    edges_ns = frame.series.edges_ns
-    shown: Figures = np.where((edges_ns[:-1] > frame.at_s * 1e9) | (edges_ns[1:] <= 0), math.nan, values)
+    shown: Figures = np.where(_is_known(frame), values, math.nan)
     return shown
+
+
+def _shown(frame: Frame, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return where & _is_known(frame)
+
+
+def _is_known(frame: Frame) -> NDArray[np.bool_]:
+    edges_ns = frame.series.edges_ns
+    return (edges_ns[:-1] <= frame.at_s * 1e9) & (edges_ns[1:] > 0)
 
 
 def _known_or_least(frame: Frame) -> Figures:
@@ -222,14 +236,18 @@ def _known_or_least(frame: Frame) -> Figures:
 
 
 def _stressed(frame: Frame) -> tuple[NDArray[np.bool_] | None, str]:
-    """Bins where the pool was full, or, where tasks run on the event loop, where that was late."""
+    """Bins where the pool was full or the event loop late; of tasks that run on the loop, where that was."""
     sampled = frame.series.sampled
     if sampled is None:
         return None, ""
     with np.errstate(invalid="ignore"):
-        if frame.about.tasks in {"async", "blocking", "inline"}:
-            return sampled.loop_lag_max_ms >= _BLOCKED_MS, "event loop late"
-        return (sampled.pool_busy_max >= sampled.pool_size) & (sampled.pool_size > 0), "pool saturated"
+        is_late = sampled.loop_lag_max_ms >= _BLOCKED_MS
+        is_full = (sampled.pool_busy_max >= sampled.pool_size) & (sampled.pool_size > 0)
+    kind = next((each.value for each in frame.settings if each.name == "tasks"), frame.about.tasks)
+    if kind in {"async", "blocking", "inline"}:
+        is_full = np.zeros_like(is_full)
+    words = ("pool saturated",) * bool(is_full.any()) + ("event loop late",) * bool(is_late.any())
+    return is_full | is_late, " or ".join(words)
 
 
 def _lines(frame: Frame) -> tuple[Mark, ...]:
@@ -263,6 +281,11 @@ def read_out(frame: Frame, at_s: float) -> str:
     elif math.isfinite(frame.oldest_ms[index]):
         parts.append(f"done at least {ms(float(frame.oldest_ms[index]))}")
     parts += [f"queued {frame.series.backlog_max[index]:,}", f"{frame.series.due[index] / bin_s:,.0f} requests/s"]
+    sampled = frame.series.sampled
+    if sampled is not None and sampled.loop_lag_max_ms[index] >= _BLOCKED_MS:
+        parts.append(f"event loop late {ms(float(sampled.loop_lag_max_ms[index]))}")
+    bad = {"refused": frame.series.rejected, "no answer": frame.series.indeterminate, "tasks failed": frame.series.failed}
+    parts += [f"{what} {counts[index]:,}" for what, counts in bad.items() if counts[index]]
     return "  ".join(parts)
 
 

@@ -27,7 +27,7 @@ class KeyBar(TextPanel):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name)
         super().__init__(id=id)
-        self._said = ""
+        self._said = self._reads_out = ""
         self._actions: dict[str, str] = {}
 
     def on_mount(self) -> None:
@@ -44,6 +44,11 @@ class KeyBar(TextPanel):
         self.renew()
         self.set_timer(for_s, lambda: self._unsay(text))
 
+    def read_out(self, text: str) -> None:
+        """What stands there while the mouse is somewhere; a sentence that is said comes first. Empty: the keys."""
+        self._reads_out = text
+        self.renew()
+
     def _unsay(self, text: str) -> None:
         if self._said == text:
             self._said = ""
@@ -51,8 +56,8 @@ class KeyBar(TextPanel):
 
     def renew(self) -> None:
         """As it is now: what can be done changes while a run goes on."""
-        if self._said:
-            self.show([((f" {self._said}", "title"),)])
+        if text := self._said or self._reads_out:
+            self.show([((f" {text}", "title"),)])
             return
         self._actions = {}
         runs: list[Run] = []

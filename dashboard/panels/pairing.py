@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dashboard.panels import charts
 from dashboard.panels.lines import Line, Role, cut, line
 from dashboard.panels.words import UNKNOWN, ms, rate
-from dashboard.raster.chart import Chart, chart_limits
+from dashboard.raster.chart import Chart, chart_limits, has_bad
 from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.heat import Heat, heat_limits
 from dashboard.raster.window import Window
@@ -132,8 +132,8 @@ def heats_of(a: Frame, b: Frame, window: Window, paper: Paper, *, intensity: boo
 
 
 def _same(first: Chart, second: Chart) -> tuple[Chart, Chart]:
-    limits = chart_limits(first, second)
-    return charts.fixed(first, limits), charts.fixed(second, limits)
+    limits, is_bad = chart_limits(first, second), has_bad(first) or has_bad(second)
+    return replace(charts.fixed(first, limits), keeps_bad_row=is_bad), replace(charts.fixed(second, limits), keeps_bad_row=is_bad)
 
 
 def _lost(frame: Frame) -> int:

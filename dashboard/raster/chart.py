@@ -19,7 +19,7 @@ from dashboard.raster.tracks import Track, track_of
 from dashboard.raster.window import Window, gutter_of
 from harness.live.frame import Mark, Outage
 
-__all__ = ["Band", "Chart", "Curve", "chart_limits", "draw_chart", "plot_top", "values_at"]
+__all__ = ["Band", "Chart", "Curve", "chart_limits", "draw_chart", "has_bad", "plot_top", "values_at"]
 
 Figures = NDArray[np.float64]
 Where = NDArray[np.bool_]
@@ -64,6 +64,9 @@ class Chart:
     band: Band | None = None
     stressed: Where | None = None  # per bin: something is at its limit there; the area shows it
     stressed_label: str = ""
+    bad: Where | None = None  # per bin: something went wrong there; a row of its own, below the axis, if there is any to be seen
+    bad_label: str = ""
+    keeps_bad_row: bool = False  # also where there is nothing: the chart beside it has one
     marks: tuple[Mark, ...] = ()
     outages: tuple[Outage, ...] = ()
     title: str = ""
@@ -99,20 +102,26 @@ def values_at(chart: Chart, at_s: float) -> Iterator[tuple[str, str]]:
             yield curve.label, value_text(float(curve.values[number]), chart.unit)
 
 
+def has_bad(chart: Chart) -> bool:
+    """Whether anything went wrong in what is visible."""
+    return chart.bad is not None and bool(np.any(_visible_bins(chart, chart.bad)))
+
+
 def draw_chart(chart: Chart, width: int, height: int, glyphs: GlyphSet) -> Grid:
     """The chart in `width` x `height` cells; whatever has no room is left out."""
     grid = Grid(width, height, glyphs)
     top, gutter = plot_top(chart, height), gutter_of(width)
-    columns, rows = width - gutter, height - top
+    bad_rows = _bad_rows(chart, height - top)
+    columns, rows = width - gutter, height - top - bad_rows
     if columns < 1 or rows < 1:
         return grid
     if top:
-        put_heading(grid, chart.title, chart.short_title, _legend(chart, glyphs), chart.note, chart.short_note)
+        put_heading(grid, chart.title, chart.short_title, _legend(chart, glyphs, bad_rows), chart.note, chart.short_note)
     scale = scale_of(chart)
-    _axis(grid, scale, top, gutter)
-    inside = _Plot(grid, chart, scale, top, gutter)
+    _axis(grid, scale, top, gutter, rows)
+    inside = _Plot(grid, chart, scale, top, gutter, rows)
     grid.fill(
-        np.broadcast_to(outage_columns(chart.outages, chart.window, columns), (rows, columns)),
+        np.broadcast_to(outage_columns(chart.outages, chart.window, columns), (rows + bad_rows, columns)),
         glyphs.outage,
         Ink.OUTAGE,
         column=gutter,
@@ -123,6 +132,11 @@ def draw_chart(chart: Chart, width: int, height: int, glyphs: GlyphSet) -> Grid:
     put_lines(grid, chart.marks, chart.window, column=gutter, row=top)
     inside.areas()
     inside.lines()
+    if chart.bad is not None and bad_rows:
+        where = _columns_of(chart.bad, chart, columns)
+        grid.fill(where[None, :], glyphs.lost, Ink.BAD, column=gutter, row=top + rows)
+        if gutter:
+            grid.put(top + rows, gutter - 4, f"bad{glyphs.tick}", Ink.BAD)
     put_kills(grid, chart.marks, chart.window, column=gutter, row=top)
     if chart.window.cursor_s is not None:
         place = chart.window.column(chart.window.cursor_s, columns)
@@ -140,19 +154,24 @@ class _Plot:
     scale: Scale
     top: int
     gutter: int
+    rows: int
 
     @property
     def _size(self) -> tuple[int, int]:
         """Rows and columns of cells."""
-        return self.grid.height - self.top, self.grid.width - self.gutter
+        return self.rows, self.grid.width - self.gutter
+
+    @property
+    def _part(self) -> tuple[slice, slice]:
+        """Where they are in the grid."""
+        return slice(self.top, self.top + self.rows), slice(self.gutter, None)
 
     def _track(self, values: Figures, columns: int, n: int) -> Track:
         return track_of(values, self.chart.from_s, self.chart.bin_s, self.chart.window, self.scale, columns, n)
 
     def _put(self, where: Where, codes: NDArray[np.uint32], ink: int | NDArray[np.uint16]) -> None:
-        part = (slice(self.top, None), slice(self.gutter, None))
-        np.copyto(self.grid.codes[part], codes, where=where)
-        np.copyto(self.grid.inks[part], np.uint16(ink) if isinstance(ink, int) else ink, where=where)
+        np.copyto(self.grid.codes[self._part], codes, where=where)
+        np.copyto(self.grid.inks[self._part], np.uint16(ink) if isinstance(ink, int) else ink, where=where)
 
     def shade(self, band: Band) -> None:
         """Between two curves, in whole cells: the curves are drawn over it."""
@@ -230,7 +249,7 @@ class _Plot:
             return
         _, width = self._size
         columns = _columns_of(stressed, self.chart, width)
-        self.grid.inks[self.top :, self.gutter :][is_there & columns] = Ink.WARN
+        self.grid.inks[self._part][is_there & columns] = Ink.WARN
         self.grid.fill(is_full & columns, self.grid.glyphs.stressed, Ink.WARN, column=self.gutter, row=self.top)
 
     def _over(self, is_over: Where, ink: int) -> None:
@@ -265,8 +284,11 @@ def _visible(chart: Chart, values: Figures) -> Figures:
     return values[max(first, 0) : max(last, 0)]
 
 
-def _axis(grid: Grid, scale: Scale, top: int, gutter: int) -> None:
-    height = grid.height - top
+def _bad_rows(chart: Chart, height: int) -> int:
+    return 1 if height >= 3 and (chart.keeps_bad_row or has_bad(chart)) else 0
+
+
+def _axis(grid: Grid, scale: Scale, top: int, gutter: int, height: int) -> None:
     ticks = {scale.row(value, height, grid.glyphs.rows): value for value in scale.ticks(height)}
     if grid.glyphs.dot:
         for row in ticks:
@@ -281,19 +303,20 @@ def _axis(grid: Grid, scale: Scale, top: int, gutter: int) -> None:
         grid.put(top + row, gutter - 1 - len(label), label, Ink.MUTED)
 
 
-def _legend(chart: Chart, glyphs: GlyphSet) -> list[Piece]:
+def _legend(chart: Chart, glyphs: GlyphSet, bad_rows: int) -> list[Piece]:
     """What is what, the most important last."""
     pieces = [Piece(_sample(curve, glyphs), curve.ink, curve.label) for curve in chart.curves if curve.label]
-    if chart.stressed is not None and chart.stressed_label and bool(np.any(_visible_bins(chart))):
+    if chart.stressed is not None and chart.stressed_label and bool(np.any(_visible_bins(chart, chart.stressed))):
         pieces.append(Piece(glyphs.stressed, Ink.WARN, chart.stressed_label))
     if chart.band is not None and chart.band.label:
         pieces.append(Piece(glyphs.shade, Ink.SHADE, chart.band.label))
+    if chart.bad_label and bad_rows and has_bad(chart):
+        pieces.append(Piece(glyphs.lost, Ink.BAD, chart.bad_label, is_extra=True))
     return pieces
 
 
-def _visible_bins(chart: Chart) -> Where:
-    assert chart.stressed is not None
-    return _visible(chart, chart.stressed.astype(np.float64)) > 0
+def _visible_bins(chart: Chart, bins: Where) -> Where:
+    return _visible(chart, bins.astype(np.float64)) > 0
 
 
 def _sample(curve: Curve, glyphs: GlyphSet) -> str:

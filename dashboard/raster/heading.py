@@ -18,6 +18,7 @@ class Piece:
     sample: str
     ink: int
     label: str
+    is_extra: bool = False  # goes before anything else is shortened
 
 
 def put_heading(grid: Grid, title: str, short_title: str, legend: Sequence[Piece], note: str, short_note: str) -> None:
@@ -35,6 +36,8 @@ def put_heading(grid: Grid, title: str, short_title: str, legend: Sequence[Piece
 def _forms(
     title: str, short_title: str, legend: Sequence[Piece], note: str, short_note: str
 ) -> Iterator[tuple[str, Sequence[Piece], str]]:
+    yield title, legend, note
+    legend = [piece for piece in legend if not piece.is_extra]
     yield title, legend, note
     yield title, legend, short_note
     yield short_title, legend, short_note

@@ -323,5 +323,5 @@ class CompareScreen(Screen[None]):
         if self.size.height >= 22:
             rows += wrapped(("", ""), sentence(a, b, found, contrast), width - 1, most=2)
         else:
-            rows = rows[1:]
+            rows = rows[:-1]  # the heading says whose figure is whose
         self.query_one("#delta", TextPanel).show(rows)

@@ -367,10 +367,7 @@ class LiveScreen(Screen[None]):
             can_steer=not host_of(self.app).why_not_steer,
         )
         picture.show(shown, self.size.width, self.size.height)
-        if words := self._words(frame):
-            self._say(words)
-        else:
-            self.query_one(KeyBar).renew()
+        self.query_one(KeyBar).read_out(self._words(frame))
 
     def _words(self, frame: Frame) -> str:
         """Of the instant below the mouse; empty: it is nowhere."""

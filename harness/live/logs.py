@@ -58,6 +58,8 @@ class Logs:
             new = file.read(size - begin)
         self._read[name] = begin + len(new)
         is_whole = begin == read
+        if not is_whole:
+            self._add(name, f"... {begin - read:,} bytes passed over: more was written than can be shown".encode())
         rest = self._rests.get(name, b"") if is_whole else b""
         *lines, rest = (rest + new).split(b"\n")
         # What was passed over began somewhere in the middle of a line.

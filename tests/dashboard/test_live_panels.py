@@ -229,6 +229,49 @@ def test_the_pool_at_its_limit_is_told_apart_in_the_backlog(frame, healthy):
     assert not charts.backlog(well, view.window(well)).stressed.any()
 
 
+def with_samples(frame, *, kind, lag_ms=0.4, busy=1.0):
+    """Of a pool of four, in all bins; `kind` is that of the tasks by now."""
+    n = len(frame.series.due)
+    sampled = replace(
+        frame.series.sampled,
+        loop_lag_max_ms=np.full(n, lag_ms),
+        pool_busy_max=np.full(n, busy),
+        pool_size=np.full(n, 4.0),
+    )
+    settings = () if kind is None else (Setting("tasks", kind),)
+    return with_newest(replace(frame, series=replace(frame.series, sampled=sampled)), settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lag_ms", "busy", "word"),
+    [
+        ("sync", 0.4, 4.0, "pool saturated"),
+        ("sync", 250.0, 1.0, "event loop late"),
+        (None, 250.0, 4.0, "pool saturated or event loop late"),
+        ("async", 0.4, 4.0, ""),
+        ("async", 250.0, 4.0, "event loop late"),
+    ],
+)
+def test_what_is_at_its_limit_is_told_by_the_kind_of_tasks_that_there_is_now(frame, kind, lag_ms, busy, word):
+    """An app of one's own has threads and a loop; tasks on the loop do not care for threads; the kind may have been changed."""
+    found = with_samples(replace(frame, about=replace(frame.about, tasks=None)), kind=kind, lag_ms=lag_ms, busy=busy)
+    for chart in (charts.backlog(found, View(columns=80).window(found)), charts.pool(found, View(columns=80).window(found))):
+        assert (chart.stressed_label, bool(chart.stressed.any())) == (word, bool(word))
+    assert ("event loop late 250 ms" in charts.read_out(found, 30.0)) == (lag_ms == 250.0)
+
+
+def test_when_something_went_wrong_stands_on_the_axis(frame):
+    """Refusals during the outage, and nothing of what is later than the instant shown."""
+    at = replace(frame, series=replace(frame.series, failed=(frame.series.edges_ns[:-1] == 30_000_000_000).astype(np.int64)))
+    window = View(columns=80).window(at)
+    bad = charts.scissors(at, window).bad
+    assert set(at.series.edges_ns[:-1][bad] // 1_000_000_000) <= set(range(74, 83))
+    assert bad.sum() == np.count_nonzero(at.series.rejected + at.series.indeterminate) > 4
+    assert charts.backlog(at, window).bad.sum() == 1
+    assert "tasks failed 1" in charts.read_out(at, 30.2)
+    assert "refused" in charts.read_out(at, 78.0)
+
+
 def test_the_read_out_says_what_there_was(frame):
     assert "done" in charts.read_out(frame, 30.0)
     assert "never" in charts.read_out(frame, 71.0)

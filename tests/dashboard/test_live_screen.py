@@ -374,7 +374,7 @@ async def test_without_colours_and_with_ascii_alone_all_is_there(scissors, monke
         assert app.no_color
 
 
-@pytest.mark.parametrize("theme", ["afterload-light", "afterload-colour-blind", "ansi-dark"])
+@pytest.mark.parametrize("theme", ["afterload-light", "afterload-colour-blind", "ansi-dark", "ansi-light"])
 async def test_every_theme_shows_all(scissors, theme):
     async with showing(scissors, theme=theme) as (app, _):
         assert "BEHIND" in whole(app)

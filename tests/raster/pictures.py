@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from dashboard.raster.scale import Unit
 from dashboard.raster.spark import Spark, draw_spark
 from dashboard.raster.tile import Bar, Tile, Tone, draw_bar, draw_tile
 from dashboard.raster.window import Window
-from harness.live.frame import Mark, MarkKind
+from harness.live.frame import Mark, MarkKind, Outage
 from tests.raster.story import MARKS, OUTAGES, Story
 
 FOLDER = Path(__file__).parent / "goldens"
@@ -48,6 +49,16 @@ def ends() -> str:
         area = Chart(window, 0, 2, (Curve(values, Ink.DONE, "waiting", filled=True),), Unit.COUNT, high=5.0, title="area")
         grids += [draw_chart(line, 60, 5, glyphs), draw_chart(area, 60, 5, glyphs)]
     return _text(*grids)
+
+
+def failures() -> str:
+    """What was refused or failed has a row of its own, below the axis, also during an outage."""
+    window = Window(0, 30, None)
+    values = np.array([2.0, 3, 4, 9, math.nan, math.nan, 4, 3, 2, 2])
+    bad = np.isin(np.arange(10), [2, 3, 4, 8])
+    made = Chart(window, 0, 3, (Curve(values, Ink.RESPONSE, "response"),), Unit.MS, high=10.0, title="Response")
+    made = replace(made, bad=bad, bad_label="refused, no answer", marks=MARKS[:0], outages=(Outage(12.0, 18.0),))
+    return _text(*(draw_chart(made, 60, height, glyphs) for glyphs in GLYPHS.values() for height in (7, 4)))
 
 
 def lanes() -> str:
@@ -132,6 +143,7 @@ PICTURES: dict[str, Callable[[], str]] = {
     },
     "panels-colored-80": lambda: panels(80, (8, 8, 6), GLYPHS["braille"], is_colored=True),
     "ends": ends,
+    "failures": failures,
     "lanes": lanes,
     "rulers": rulers,
     "tiles": tiles,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,20 @@ def test_one_high_bin_among_thousands_is_seen_at_its_full_height(glyphs: GlyphSe
     column = int(4321 / 6000 * 60)
     assert 0 in rows_of(grid, column)
     assert all(rows_of(grid, other) == [9] for other in range(60) if abs(other - column) > 1)
+
+
+@all_glyphs
+def test_one_bin_in_which_something_went_wrong_is_seen_among_thousands(glyphs: GlyphSet) -> None:
+    """In a row of its own below the axis, over which no curve goes; without any there is no such row."""
+    bad = np.zeros(6000, np.bool_)
+    bad[4321] = True
+    plain = chart(np.full(6000, 1.0), high=100.0)
+    grid = draw_chart(replace(plain, bad=bad, bad_label="refused"), 68, 10, glyphs)
+    column = int(4321 / 6000 * 60)
+    assert rows_of(grid, column, Ink.BAD) == [9]
+    assert all(rows_of(grid, other, Ink.BAD) == [] for other in range(60) if abs(other - column) > 1)
+    assert all(rows_of(grid, other) == [8] for other in range(60))
+    assert all(rows_of(draw_chart(replace(plain, bad=~bad & bad), 68, 10, glyphs), other) == [9] for other in range(60))
 
 
 @all_glyphs
