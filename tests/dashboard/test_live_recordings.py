@@ -15,7 +15,7 @@ from dashboard.screens.compare import CompareScreen
 from dashboard.screens.live import LiveScreen
 from dashboard.watching import Mode
 from dashboard.widgets import TileView
-from harness.live.frame import Frame, Look, TaskStatus
+from harness.live.frame import MOST_LISTED, Frame, Look, TaskStatus
 from harness.live.history import History
 from harness.wording import duration_ms
 from tests.dashboard.stage import Stage
@@ -84,7 +84,7 @@ async def test_the_end_of_a_recording_says_what_its_summary_says(recorded, name)
         await pilot.press("end", "t", "3")
         await pilot.pause()
         frame = app.frames[0]
-        assert len(frame.tasks) == min(frame.n_tasks[TaskStatus.DONE], 500)
+        assert len(frame.tasks) == min(frame.n_tasks[TaskStatus.DONE], MOST_LISTED)
 
 
 @pytest.mark.anyio

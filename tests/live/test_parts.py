@@ -98,7 +98,15 @@ def test_of_a_log_that_grows_fast_only_the_end_is_kept(tmp_path: Path):
     assert texts[-1] == "line 99999"
     assert all(text.startswith("line ") for text in texts)
     assert max(len(line.text) for line in logs.lines) <= 2_000
-    assert [line.text for line in logs.lines if line.source == "world"][0].startswith("... 934,464 bytes passed over")
+
+
+def test_what_of_a_log_was_passed_over_is_told(tmp_path: Path):
+    logs = Logs(tmp_path)
+    (tmp_path / "world.log").write_bytes(b"x" * 1_000_000)
+    logs.refresh()
+    told, rest = (line.text for line in logs.lines)
+    assert told.startswith("... 934,464 bytes passed over")
+    assert set(rest) == {"x"}
 
 
 def test_a_log_that_is_begun_anew_is_read_from_its_beginning(tmp_path: Path):
