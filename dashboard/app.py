@@ -175,6 +175,8 @@ class Dashboard(RunApp):
 
     def on_frame_arrived(self, event: FrameArrived) -> None:
         """Handed on to the screen that is seen, also behind a modal."""
+        if not self.runs.is_followed(event.side, event.turn):
+            return
         self.frames[event.side] = event.frame
         self._caches.count()
         if self.offers is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -47,20 +48,25 @@ def followed(path: Path, *, tell: Callable[[Frame], None], every_s: float) -> Fo
 
 
 class Following:
-    """The followers by side: 0 is the run that is shown, 1 the one beside it. `tell` is called in their threads."""
+    """The followers by side: 0 is the run that is shown, 1 the one beside it.
 
-    def __init__(self, make: MakeFollower, tell: Callable[[Frame, int], None], every_s: float) -> None:
+    `tell` is called in their threads, with a frame, its side, and a number that nobody else who is followed there has had.
+    """
+
+    def __init__(self, make: MakeFollower, tell: Callable[[Frame, int, int], None], every_s: float) -> None:
         self._make = make
         self._tell = tell
         self._every_s = every_s
         self._followers: dict[int, Follows] = {}
+        self._turns: dict[int, int] = {}
         self._looks: dict[int, Looks] = {}  # asked for before there was a follower
 
     def follow(self, path: Path, side: int) -> None:
         """Begins, instead of what was followed there before. Raises UsageError if there is no such run."""
         asked = self._looks.pop(side, None)
         self.forget(side)
-        follower = self._make(path, tell=lambda frame: self._tell(frame, side), every_s=self._every_s)
+        turn = self._turns[side] = self._turns.get(side, 0) + 1
+        follower = self._make(path, tell=lambda frame: self._tell(frame, side, turn), every_s=self._every_s)
         self._followers[side] = follower
         if asked is not None:
             follower.look(asked)
@@ -77,13 +83,18 @@ class Following:
         """Whether anybody is followed there."""
         return side in self._followers
 
+    def is_followed(self, side: int, turn: int) -> bool:
+        """Whether that is who is followed there now: what was told before may arrive later."""
+        return side in self._followers and self._turns[side] == turn
+
     def forget(self, side: int) -> None:
-        """No more frames of that side."""
+        """No frames of that side count any more."""
         self._looks.pop(side, None)
         if (follower := self._followers.pop(side, None)) is not None:
-            follower.close()
+            # It may be in the middle of a long run, and whoever looks on would wait for it.
+            threading.Thread(target=follower.close, name="closing a follower", daemon=True).start()
 
     def close(self) -> None:
         """No more frames at all."""
         for side in list(self._followers):
-            self.forget(side)
+            self._followers.pop(side).close()

@@ -161,6 +161,6 @@ class RunApp(App[None]):
 
         attempt(self, "The report was not written", write)
 
-    def _tell(self, frame: Frame, side: int) -> None:
+    def _tell(self, frame: Frame, side: int, turn: int) -> None:
         """Called in the follower's thread."""
-        self.post_message(FrameArrived(frame, side))
+        self.post_message(FrameArrived(frame, side, turn))

@@ -56,6 +56,10 @@ class Runs:
         """Whether anybody is followed there."""
         return self._following.follows(side)
 
+    def is_followed(self, side: int, turn: int) -> bool:
+        """Whether a frame is of the run that is followed there now."""
+        return self._following.is_followed(side, turn)
+
     def forget(self, side: int) -> None:
         """No more frames of that side."""
         self._following.forget(side)
