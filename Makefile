@@ -20,6 +20,9 @@ PROBE_RUST := $(shell find server/probe -name '*.rs' -o -name 'Cargo.toml')
 ACCELERATOR := harness/probe/afterload_probe/_accelerator.abi3.so
 N ?= 100
 ARGS ?=
+# As maturin sets them: with others cargo would compile PyO3 anew for the wheel, for lint, and for the wheel again.
+PYO3 = PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 PYO3_ENVIRONMENT_SIGNATURE=$$($(abspath $(BIN)/python) -c \
+	'import struct, sys; print("%s-%d.%d-%dbit" % (sys.implementation.name, *sys.version_info[:2], 8 * struct.calcsize("P")))')
 
 .PHONY: run test test-rust test-python lint bench bench-core kills soak docs wheel clean constraints install
 
@@ -43,8 +46,8 @@ lint: .make/built
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	cd server && cargo fmt --all --check
-	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release --all-targets -- -D warnings
-	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --release -p afterload-probe -- -D warnings
+	cd server && $(PYO3) cargo clippy --locked --release --all-targets -- -D warnings
+	cd server && $(PYO3) cargo clippy --locked --release -p afterload-probe -- -D warnings
 
 bench: .make/built .make/peers/ready
 	$(BIN)/python -m bench $(ARGS)
@@ -84,7 +87,7 @@ install: .make/built
 # The compiled part of the probe: one file for every CPython from 3.10 on. Without it the probe does everything in Python.
 $(ACCELERATOR): $(PROBE_RUST) server/Cargo.toml server/Cargo.lock | .make/env
 	@echo "make: building the probe's accelerator"
-	@{ cd server && PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 cargo build --locked --release -p afterload-probe \
+	@{ cd server && $(PYO3) cargo build --locked --release -p afterload-probe \
 		&& install -m 755 target/release/lib_accelerator.so ../$@.new && mv ../$@.new ../$@; } \
 		>.make/build.log 2>&1 || { cat .make/build.log >&2; exit 1; }
 
