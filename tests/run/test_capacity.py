@@ -48,7 +48,11 @@ def test_a_search_that_is_interrupted_keeps_what_it_measured_and_goes_on(folder:
     assert overloaded["growth"]["low"] > 0
     assert overloaded["could_per_s"] <= 1.05 * AT_MOST_PER_S
     assert overloaded["cause"] is not None
-    assert lower["rate"] < 1.05 * AT_MOST_PER_S
+    if overloaded["generator"]:
+        # On a busy machine the load was late, which says nothing of the server: then the same rate is tried again.
+        assert (lower["purpose"], lower["rate"]) == ("repeat", overloaded["rate"])
+    else:
+        assert lower["rate"] < 1.05 * AT_MOST_PER_S
     assert found["curve"][-1]["standing"] == "does not hold"
     assert (folder / "it" / lower["run"] / "report.html").exists()
     assert (folder / "it" / "capacity.html").exists()
@@ -62,7 +66,7 @@ def test_a_search_that_is_interrupted_keeps_what_it_measured_and_goes_on(folder:
         (["email", "--slo", "backlog bounded@5s"], "leave the window out"),
         (["email", "--resume", "it"], "and a scenario asks for something else"),
         (["--resume", "nowhere"], "nowhere is no directory of a search"),
-        (["email", "--within", "80"], "0.5<=x<=50"),
+        (["email", "--within", "80"], "allowed is 0.5 to 50"),
         (["email", "--vary", "pool=4,many"], "many"),
     ],
 )
