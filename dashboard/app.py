@@ -128,6 +128,7 @@ class Dashboard(RunApp):
         try:
             self.runs.follow(other, 1)
         except RunError as error:
+            self._show_again(before)
             self._show_error("The run cannot be shown", error)
             return
         from dashboard.screens.compare import CompareScreen

@@ -150,6 +150,23 @@ def test_after_a_comparison_of_others_the_run_of_before_is_shown_again(
     play(app(watching=before), script)
 
 
+def test_a_comparison_with_a_run_that_is_not_there_leaves_what_is_shown(app: Make, runs: dict[str, Path], here: Path) -> None:
+    before = Watching(runs["healthy"], Mode.REPLAY)
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = pilot.app
+        assert isinstance(dashboard, Dashboard)
+        await until(pilot, lambda: dashboard.frames[0], "the recording")
+        dashboard.show_pair(Watching(runs["killed"], Mode.REPLAY), here / "nowhere")
+        await until(pilot, lambda: isinstance(dashboard.screen, ErrorModal), "what is wrong")
+        assert dashboard.watching == before
+        await until(pilot, lambda: dashboard.frames[0], "the recording, again")
+        assert dashboard.frames[0] is not None
+        assert dashboard.frames[0].about.run_id == "healthy"
+
+    play(app(watching=before), script)
+
+
 def test_a_run_that_is_shown_is_compared_with_one_that_is_chosen(app: Make, runs: dict[str, Path]) -> None:
     async def script(pilot: Pilot[None]) -> None:
         dashboard = pilot.app
