@@ -252,14 +252,15 @@ class Joiner:
     def _follow_loads(self, talk: Talk) -> None:
         if not self._loads or self._is_handed_back:
             return
-        for load in self._loads:
-            ended = load.is_over
+        # First who has ended, then what they said: one that ends meanwhile is judged in the next turn, when all is known of it.
+        ended = [load.is_over for load in self._loads]
+        for load, has_ended in zip(self._loads, ended, strict=True):
             while (said := load.talk.listen()) is not None:
                 if "ready" in said:
                     load.ready = {key: value for key, value in said.items() if key != "ready"}
                 elif "done" in said:
                     load.report = {key: value for key, value in said.items() if key != "done"}
-            if ended and load.report is None and self._problem is None:
+            if has_ended and load.report is None and self._problem is None:
                 self._problem = _short(load.child.died("in the middle of the load" if self._has_begun else "before it was ready"))
                 self._stop_loads()
         if not self._is_told and all(load.ready is not None for load in self._loads):
@@ -268,7 +269,7 @@ class Joiner:
         if time.monotonic() > self._next_standing_s:
             self._next_standing_s = time.monotonic() + _STANDING_S
             talk.say({"standing": self._standing()})
-        if all(load.is_over for load in self._loads):
+        if all(ended):
             self._hand_back(talk)
 
     def _standing(self) -> dict[str, int]:
