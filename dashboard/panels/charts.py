@@ -126,7 +126,7 @@ def scissors(frame: Frame, window: Window) -> Chart:
 def backlog(frame: Frame, window: Window) -> Chart:
     """Tasks accepted and not started; where the pool or the event loop was at its limit, it is told apart."""
     stage = stage_of(frame, window)
-    values = _until(frame, frame.series.backlog_max.astype(np.float64))
+    values, at_end = (_until(frame, each.astype(np.float64)) for each in (frame.series.backlog_max, frame.series.backlog_end))
     stressed, word = _stressed(frame)
     if not frame.about.has_server_witness:
         values = np.full_like(values, math.nan)
@@ -134,7 +134,7 @@ def backlog(frame: Frame, window: Window) -> Chart:
         window=stage.window,
         from_s=stage.from_s,
         bin_s=stage.bin_s,
-        curves=(Curve(values, Ink.DONE, label="queued", filled=True),),
+        curves=(Curve(values, Ink.DONE, label="queued", filled=True, is_of_process=True, at_end=at_end),),
         unit=Unit.COUNT,
         low=0.0,
         least_high=_LEAST_BACKLOG,
@@ -153,9 +153,9 @@ def pool(frame: Frame, window: Window) -> Chart:
     """Threads at work, below the line of how many there are; or tasks that run, where there is no pool."""
     stage, series, (stressed, word) = stage_of(frame, window), frame.series, _stressed(frame)
     busy = _until(frame, series.busy_max.astype(np.float64))
-    curves = [Curve(busy, Ink.RESPONSE, label="busy", filled=True)]
+    curves = [Curve(busy, Ink.RESPONSE, label="busy", filled=True, is_of_process=True)]
     if series.sampled is not None and np.isfinite(series.sampled.pool_size).any():
-        curves.append(Curve(_until(frame, series.sampled.pool_size), Ink.MUTED, label="size", dashed=True))
+        curves.append(Curve(_until(frame, series.sampled.pool_size), Ink.MUTED, label="size", dashed=True, is_of_process=True))
     return Chart(
         window=stage.window,
         from_s=stage.from_s,

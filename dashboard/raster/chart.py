@@ -14,6 +14,7 @@ from dashboard.raster.grid import Grid
 from dashboard.raster.heading import Piece, put_heading
 from dashboard.raster.inks import Ink
 from dashboard.raster.overlay import bins_in, outage_columns, put_kills, put_lines
+from dashboard.raster.restarts import apart, held
 from dashboard.raster.scale import Scale, Unit, label_of, linear_scale, log_scale, value_text
 from dashboard.raster.tracks import Track, track_of
 from dashboard.raster.window import Window, gutter_of
@@ -37,6 +38,8 @@ class Curve:
     dashed: bool = False
     thick: bool = False
     filled: bool = False  # down to the axis
+    is_of_process: bool = False  # the most that the server's process held in each bin: it is gone while that is dead
+    at_end: Figures | None = None  # the same at the right edge of each bin, for one in which it was dead and is back
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +170,24 @@ class _Plot:
         return slice(self.top, self.top + self.rows), slice(self.gutter, None)
 
     def _track(self, values: Figures, columns: int, n: int) -> Track:
-        return track_of(values, self.chart.from_s, self.chart.bin_s, self.chart.window, self.scale, columns, n)
+        chart = self.chart
+        separate = apart(chart.outages, chart.from_s, chart.bin_s, len(values))
+        return track_of(values, chart.from_s, chart.bin_s, chart.window, self.scale, columns, n, separate)
+
+    def _of(self, curve: Curve, columns: int, n: int) -> Track:
+        chart = self.chart
+        if not curve.is_of_process:
+            return self._track(curve.values, columns, n)
+        return held(
+            curve.values,
+            curve.at_end,
+            lambda values: self._track(values, columns, n),
+            chart.outages,
+            chart.from_s,
+            chart.bin_s,
+            chart.window,
+            columns,
+        )
 
     def _put(self, where: Where, codes: NDArray[np.uint32], ink: int | NDArray[np.uint16]) -> None:
         np.copyto(self.grid.codes[self._part], codes, where=where)
@@ -196,7 +216,7 @@ class _Plot:
         base = np.arange(height - 1, -1, -1)[:, None] * n_levels
         for curve in self.chart.curves:
             if curve.filled:
-                track = self._track(curve.values, width, height * n_levels)
+                track = self._of(curve, width, height * n_levels)
                 levels = np.clip(track.high + 1 - base, 0, n_levels)
                 self._put(levels > 0, codes[levels], curve.ink)
                 self._stress(levels == n_levels, levels > 0)
@@ -214,7 +234,7 @@ class _Plot:
         for curve in self.chart.curves:
             if curve.filled and not has_dots:
                 continue
-            track = self._track(curve.values, n_columns, n_rows)
+            track = self._of(curve, n_columns, n_rows)
             low, high, there = track.low, track.high, track.is_there
             if curve.filled:
                 low = np.zeros_like(low)

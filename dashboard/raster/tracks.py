@@ -31,12 +31,19 @@ class Track:
 
 
 def track_of(
-    values: NDArray[np.float64], from_s: float, bin_s: float, window: Window, scale: Scale, columns: int, n: int
+    values: NDArray[np.float64],
+    from_s: float,
+    bin_s: float,
+    window: Window,
+    scale: Scale,
+    columns: int,
+    n: int,
+    apart: NDArray[np.bool_] | None = None,
 ) -> Track:
     """A curve through the middles of its bins, in `columns` columns of `n` dots.
 
-    Within a column it has all dots from its least to its greatest value. Beside a bin without a value it goes on level to the
-    edge of the bin that has one, and no further.
+    Within a column it has all dots from its least to its greatest value. Beside a bin without a value, or one from which it is
+    kept `apart` (shape (n_bins - 1,)), it goes on level to the edge of its bin, and no further.
     """
     n_bins = len(values)
     empty = Track(np.full(columns, n, np.int32), np.full(columns, -1, np.int32), np.zeros(columns, np.bool_))
@@ -47,8 +54,8 @@ def track_of(
     step = window.span_s / bin_s / columns
     edges = (window.from_s - from_s) / bin_s + np.arange(columns + 1) * step
     with np.errstate(invalid="ignore"):
-        starts = _at(heights, edges[:-1], np.floor(edges[:-1] + 1e-6))
-        ends = _at(heights, edges[1:], np.ceil(edges[1:] - 1e-6) - 1)
+        starts = _at(heights, edges[:-1], np.floor(edges[:-1] + 1e-6), apart)
+        ends = _at(heights, edges[1:], np.ceil(edges[1:] - 1e-6) - 1, apart)
         low, high = np.fmin(starts, ends), np.fmax(starts, ends)
         # The middles of bins in between: this is where peaks are.
         middles = np.arange(n_bins) + 0.5
@@ -70,7 +77,9 @@ def track_of(
     return Track(lowest, highest, over & ~gone)
 
 
-def _at(heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any]) -> NDArray[np.float64]:
+def _at(
+    heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any], apart: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
     """The curve at `places` (in bins), each of which belongs to one of `bins`. NaN where that bin is outside or has no value."""
     n_bins = len(heights)
     known = (bins >= 0) & (bins < n_bins)
@@ -78,5 +87,8 @@ def _at(heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any]) 
     aside = places - own - 0.5
     beside = np.clip(own + np.where(aside < 0, -1, 1), 0, n_bins - 1)
     mine, other = heights[own], heights[beside]
-    found = np.where(np.isnan(other), mine, mine + np.minimum(np.abs(aside), 1.0) * (other - mine))
+    is_alone = np.isnan(other)
+    if apart is not None:
+        is_alone |= (own != beside) & apart[np.minimum(own, beside).clip(0, max(n_bins - 2, 0))]
+    found = np.where(is_alone, mine, mine + np.minimum(np.abs(aside), 1.0) * (other - mine))
     return np.where(known, found, np.nan)

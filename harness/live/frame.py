@@ -163,6 +163,7 @@ class Outage:
 
     from_s: float
     until_s: float | None  # None: still
+    gone_s: float | None = None  # since when its process was dead, and what it held gone; None: it lived on, or lives still
 
 
 @dataclass(frozen=True, slots=True)

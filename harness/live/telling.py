@@ -142,7 +142,7 @@ class _Boots:
         return number in self.ready and number not in self.reaped and number not in self.frozen and self.stopped is None
 
     def outages(self, since: _Since) -> Iterator[Outage]:
-        found: list[tuple[int, int | None]] = list(self._stops)
+        found: list[tuple[int, int | None, int | None]] = [(*stop, None) for stop in self._stops]
         for number in sorted(self.spawned):
             signalled, dead_ns = self.signalled.get(number), self.reaped.get(number)
             if signalled is not None and not signalled["fault"]:
@@ -151,9 +151,10 @@ class _Boots:
             if began_ns is None:
                 continue
             back = min((ready_ns for later, ready_ns in self.ready.items() if later > number), default=None)
-            found.append((began_ns, back))
-        for from_ns, until_ns in sorted(found, key=lambda each: each[0]):
-            yield Outage(since(from_ns), None if until_ns is None else since(until_ns))
+            found.append((began_ns, back, dead_ns))
+        for from_ns, until_ns, dead_ns in sorted(found, key=lambda each: each[0]):
+            until_s, gone_s = (None if each is None else since(each) for each in (until_ns, dead_ns))
+            yield Outage(since(from_ns), until_s, gone_s)
 
 
 def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, since: _Since, at_ns: int) -> Iterator[Mark]:

@@ -120,7 +120,7 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         response_heat=_heat(seen.due, seen.answered, edges) if look.heat else None,
         done_heat=_heat(seen.due[is_done], seen.finished[is_done], edges) if look.heat else None,
         marks=_marks(story, at_s, totals),
-        outages=(Outage(story.killed_s, None if is_down else story.up_s),) if killed is not None and story.killed_s else (),
+        outages=_outages(story, is_down=is_down) if killed is not None else (),
         now=now,
         totals=totals,
         client=_client(totals, is_down),
@@ -142,6 +142,10 @@ def frame_of(run: Simulation, look: Look, newest_s: float, number: int = 1) -> F
         problem="",
         cost_ms=3.0,
     )
+
+
+def _outages(story: Story, *, is_down: bool) -> tuple[Outage, ...]:
+    return (Outage(story.killed_s, None if is_down else story.up_s, story.killed_s),) if story.killed_s else ()
 
 
 def _phase(story: Story, at_s: float) -> Phase:

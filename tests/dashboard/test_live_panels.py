@@ -214,7 +214,7 @@ def test_nothing_is_drawn_of_what_is_later_than_the_instant_shown(scissors):
 
 def test_an_outage_that_lasts_ends_where_the_picture_ends(scissors):
     frame = frame_of(scissors, replace(LOOK, at_s=78.0), 118.0)
-    assert charts.scissors(frame, View(columns=80, at_s=78.0).window(frame)).outages == (Outage(74.0, 78.0),)
+    assert charts.scissors(frame, View(columns=80, at_s=78.0).window(frame)).outages == (Outage(74.0, 78.0, 74.0),)
 
 
 def test_the_heat_map_of_done_tells_what_was_lost(frame):

@@ -178,11 +178,11 @@ def test_a_server_that_is_stopped_is_there_and_does_not_move():
     assert stopped.boot.in_words == "stopped (SIGSTOP)"
     assert stopped.boot.for_s == 1.0
     assert not stopped.is_there
-    assert [(each.from_s, each.until_s) for each in stopped.outages] == [(10.0, None)]
+    assert [(each.from_s, each.until_s, each.gone_s) for each in stopped.outages] == [(10.0, None, None)]
     over = told(*UP, stop, event(22.0, "fault_ended", number=1, ended_ns=22 * S), at_s=23.0)
     assert over.boot.in_words == "up"
     assert over.is_there
-    assert [(each.from_s, each.until_s) for each in over.outages] == [(10.0, 12.0)]
+    assert [(each.from_s, each.until_s, each.gone_s) for each in over.outages] == [(10.0, 12.0, None)]
 
 
 def test_a_server_that_dies_on_its_own_is_an_outage_and_a_mark():
@@ -190,7 +190,7 @@ def test_a_server_that_dies_on_its_own_is_an_outage_and_a_mark():
     (mark,) = [mark for mark in dead.marks if mark.kind is MarkKind.DOWN]
     assert mark.label == "down -6"
     assert "died on its own (status -11)" in mark.text
-    assert [(each.from_s, each.until_s) for each in dead.outages] == [(20.0, None)]
+    assert [(each.from_s, each.until_s, each.gone_s) for each in dead.outages] == [(20.0, None, 20.0)]
     assert dead.phase is Phase.LOAD
 
 

@@ -69,7 +69,7 @@ def test_what_was_lost_stands_at_the_kill(followed: FollowedRun, last: Frame):
     kill = next(mark for mark in last.marks if mark.kind is MarkKind.FAULT)
     assert kill.label == f"KILL -{lost}"
     outage = last.outages[0]
-    assert outage.from_s <= kill.at_s <= (outage.until_s or 0)
+    assert outage.from_s <= kill.at_s < (outage.gone_s or 0) < (outage.until_s or 0)
     shown = [(mark.kind, mark.label) for mark in last.marks]
     assert shown.count((MarkKind.UP, "up")) == 2
     assert (MarkKind.DOWN, "down") in shown

@@ -19,7 +19,7 @@ MARKS = (
     Mark(UP_S, MarkKind.UP, "up", "ready"),
     Mark(100.0, MarkKind.LOAD, "120/s", "60/s -> 120/s"),
 )
-OUTAGES = (Outage(KILL_S, UP_S),)
+OUTAGES = (Outage(KILL_S, UP_S, KILL_S),)
 
 
 class Story:
@@ -39,7 +39,7 @@ class Story:
         self.done = np.where(is_out | (self.t_s > 112), np.nan, np.minimum(done, 30e3))
         self.oldest = np.where(self.t_s > 112, 30e3 + (self.t_s - 112) * 1e3, np.nan)
         waiting = np.where(self.t_s < KILL_S, self.t_s * 14, np.maximum(0, (self.t_s - 90) * 60))
-        self.backlog = np.where(is_out, np.nan, waiting)
+        self.backlog = np.where(is_out, 0, waiting)
         self.saturated = (self.t_s > 50) & (self.t_s < KILL_S)
 
     def scissors(self, **given: object) -> Chart:
@@ -69,7 +69,7 @@ class Story:
             self.window,
             self.window.from_s,
             self.bin_s,
-            (Curve(self.backlog, Ink.DONE, filled=True),),
+            (Curve(self.backlog, Ink.DONE, filled=True, is_of_process=True, at_end=self.backlog),),
             stressed=self.saturated,
             stressed_label="pool saturated",
             marks=MARKS,
