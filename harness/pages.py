@@ -53,9 +53,14 @@ class BootPages:
         return ready[processes - 1] if len(ready) >= processes else None
 
     def loop_lag_ns(self, now_ns: int) -> int:
-        """How late the next beat of the latest of the event loops already is."""
+        """How late the next beat of the latest of the event loops already is.
+
+        One that has ended is not late: its process closes its account, and lives on until the interpreter has ended too.
+        """
         late = (
-            now_ns - beat - page.gauge(Gauge.LOOP_BEAT_PERIOD) for page in self._living() if (beat := page.gauge(Gauge.LOOP_BEAT))
+            now_ns - beat - page.gauge(Gauge.LOOP_BEAT_PERIOD)
+            for page in self._living()
+            if (beat := page.gauge(Gauge.LOOP_BEAT)) and not page.field(HeaderField.CLOSED)
         )
         return max((0, *late))
 

@@ -135,7 +135,7 @@ class PoolUse(Record):
 
 
 class Loop(Record):
-    """The event loop of the server, from samples of its heart beat."""
+    """The event loop of the server, from samples of its heart beat while it was ready and was not stopped."""
 
     lag_ms: Durations
     blocked_s: Number = Field(description=f"the time between samples in which it was late by {BLOCKED_MS:g} ms or more")

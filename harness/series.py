@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.grouping import NEVER_NS, TaskState
+from harness.looplag import known_lags
 from harness.model import Evidence
 from harness.rows import Outcome
 from harness.spans import NONE_NS, TaskSpans, task_spans
@@ -153,9 +154,10 @@ def gauges_by_bin(evidence: Evidence, edges_ns: Instants) -> Gauges | None:
             alive &= (rows["boot"] != boot.boot) | (t_ns <= boot.reaped_ns)
     bins = np.where(alive, bins_of(t_ns, edges_ns), -1)
 
-    def highest(values: NDArray[np.float64]) -> Figures:
+    def highest(values: NDArray[np.float64], known: NDArray[np.bool_] | None = None) -> Figures:
         found = np.full(len(edges_ns) - 1, -math.inf)
-        np.maximum.at(found, bins[bins >= 0], values[bins >= 0])
+        inside = bins >= 0 if known is None else (bins >= 0) & known
+        np.maximum.at(found, bins[inside], values[inside])
         return np.where(np.isinf(found), math.nan, found)
 
     def share(name: str) -> Figures:
@@ -171,7 +173,7 @@ def gauges_by_bin(evidence: Evidence, edges_ns: Instants) -> Gauges | None:
         pool_size=highest(rows["pool_size"].astype(np.float64)),
         pool_busy_max=highest(rows["pool_busy"].astype(np.float64)),
         in_flight_max=highest(rows["requests_in_flight"].astype(np.float64)),
-        loop_lag_max_ms=highest(rows["loop_lag_ns"] / 1e6),
+        loop_lag_max_ms=highest(rows["loop_lag_ns"] / 1e6, known_lags(evidence)),
         server_cpu_share=share("server_cpu_ns"),
         server_rss_bytes=highest(rows["server_rss_bytes"].astype(np.float64)),
         load_cpu_share=share("load_cpu_ns"),

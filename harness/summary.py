@@ -14,6 +14,7 @@ from harness.findings import Facts, find
 from harness.gates import evaluate
 from harness.happenings import boot_summary, fault_summary, since, steered_summary
 from harness.invariants import Invariant, check
+from harness.looplag import has_loop, known_lags
 from harness.model import Evidence
 from harness.noise import Noise, noise_of
 from harness.schema import (
@@ -60,9 +61,6 @@ from harness.verdict import judge, slowed_by, unexplained
 __all__ = ["SCHEMA_VERSION", "Judged", "Summary", "build_summary", "judge_evidence"]
 
 N_BINS: Final = 60
-
-_FIRST_BEAT_NS: Final = 100_000_000
-"""A process that goes on again has beaten by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +221,9 @@ def _loop(evidence: Evidence) -> Loop | None:
         return None
     rows = np.asarray(evidence.gauges.rows)
     t_ns, lag_ns = rows["t_ns"].astype(np.int64), rows["loop_lag_ns"].astype(np.int64)
-    between_ns = np.diff(t_ns, prepend=t_ns[:1])
-    # A loop that was stopped is neither blocked nor free: nothing is known of it.
-    known = np.ones(len(t_ns), np.bool_)
-    for fault in evidence.faults:
-        if fault.name == "stop" and fault.landed_ns is not None:
-            known &= (t_ns < fault.landed_ns) | (t_ns > (fault.ended_ns or int(t_ns[-1])) + _FIRST_BEAT_NS)
+    known, between_ns = known_lags(evidence), np.diff(t_ns, prepend=t_ns[:1])
     lag_ns, between_ns = lag_ns[known], between_ns[known]
-    if not lag_ns.any():  # a server without an event loop has no lag
+    if not len(lag_ns) or not (has_loop(evidence) or lag_ns.any()):
         return None
     late = lag_ns >= BLOCKED_MS * 1e6
     return Loop(lag_ms=_durations(quantiles(lag_ns)), blocked_s=float(between_ns[late].sum()) / 1e9)

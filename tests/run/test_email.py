@@ -146,3 +146,9 @@ def test_without_a_command_the_email_scenario_breaks_promises_and_its_prediction
     assert 0 <= effects_of_interrupted <= tasks["interrupted"]
     assert tasks["lost"] == tasks["interrupted"] + tasks["never_started"] - effects_of_interrupted
     assert killed["recovery_s"] > 0
+    # The event loop ended with the account; that its process took its time to go is not the loop's lateness.
+    closed_ns = read_rows(folder / "runs" / "latest" / "tasks-2.rows").closed_ns
+    samples = read_rows(folder / "runs" / "latest" / "gauges.rows").rows
+    assert closed_ns > 0
+    assert not samples["loop_lag_ns"][samples["t_ns"] > closed_ns].any()
+    assert summary["loop"]["lag_ms"]["n"] > 100
