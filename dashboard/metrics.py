@@ -57,7 +57,7 @@ METRICS: Final = (
         "hidden_wait",
         "hidden wait",
         "How many times longer the work takes than the client can see: time to done over response.",
-        "Both p95 of the same interval; the shaded gap between the two lines.",
+        "Both p95 of the same interval, of a run that is over of the whole run; the shaded gap between the two lines.",
         "What the work itself takes, and steady.",
         "Opening like scissors: the backlog grows. At the present rate it never comes back.",
     ),

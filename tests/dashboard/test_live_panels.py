@@ -21,7 +21,9 @@ from dashboard.panels.words import clock, elided, ladder_step, ms
 from dashboard.raster.tile import Tone
 from harness.control import SetPool, SetRate, SetTasks, SetUsers
 from harness.live.frame import Look, Outage, Phase, Setting, Side, SideState
+from harness.summary import build_summary
 from harness.wording import duration_ms
+from tests.accounting.cases import CASES
 from tests.dashboard.frames import frame_of, with_newest
 
 LOOK = Look(0.0, 120.0, 1.0)
@@ -195,6 +197,15 @@ def test_survivors_do_not_make_the_work_look_fast(frame):
 def test_the_hidden_wait_is_how_many_times_longer_the_work_takes(frame, healthy):
     assert charts.hidden_wait(frame) > 100
     assert charts.hidden_wait(frame_of(healthy, LOOK, 50.0)) < 60
+
+
+def test_the_hidden_wait_of_a_run_that_is_over_does_not_depend_on_the_size_of_the_terminal(scissors):
+    """It is that of the whole run, as in the report."""
+    over = build_summary(CASES["killed"](), {}, {})
+    wide, narrow = (replace(frame_of(scissors, replace(LOOK, bin_s=bin_s), 118.0), summary=over) for bin_s in (1.0, 4.0))
+    expected = wide.totals.done_p95_ms / wide.totals.response_p95_ms
+    assert charts.hidden_wait(wide) == charts.hidden_wait(narrow) == expected
+    assert charts.hidden_wait(replace(wide, summary=None)) != charts.hidden_wait(replace(narrow, summary=None))
 
 
 def test_a_server_that_is_not_seen_has_gaps_and_never_zeros(frame):
