@@ -1,9 +1,9 @@
-"""What a restart does to a curve: what a process held is gone with it, and nothing leads from one process to the next."""
+"""What an outage does to a curve: what a process held is gone with it, and no line leads into the outage, or out of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ Where = NDArray[np.bool_]
 
 
 def apart(outages: Sequence[Outage], from_s: float, bin_s: float, n_bins: int) -> Where | None:
-    """Shape (n_bins - 1,): whether a process was dead between the middles of a bin and of the next: no line may join them.
+    """Shape (n_bins - 1,): which bins no line may join with the next. None: there was no outage.
 
-    None: none was.
+    Between their middles a process was dead, or an outage began or ended.
     """
-    spans = _spans(outages)
-    if not spans or n_bins < 2:
+    if not outages or n_bins < 2:
         return None
+    edges = [at_s for each in outages for at_s in (each.from_s, each.until_s) if at_s is not None]
+    spans = [*_dead(outages), *((at_s, at_s) for at_s in edges)]
     middles = from_s + (np.arange(n_bins) + 0.5) * bin_s
     found = np.zeros(n_bins - 1, np.bool_)
     for gone_s, until_s in spans:
@@ -45,29 +46,42 @@ def held(
 ) -> Track:
     """The track of what a process holds, of the most in each bin: nothing while it was dead.
 
-    Where it was dead and back within one bin, the most of the bin is what the old one held; of the new one the bin says what
-    there was at its end (`at_end`), or nothing.
+    The most of a bin need not hold for all of it. Where a process was dead and back within one, it is what the old one held; of
+    the new one the bin says what there was at its end (`at_end`), or nothing. Where one that was stopped went on, it is what came
+    then; while it was stopped there was what there had been at the end of the bin before.
     """
-    found, spans = track(values), _spans(outages)
-    if not spans:
-        return found
+    found, dead = track(values), _dead(outages)
     at_s = window.from_s + (np.arange(columns) + 0.5) / max(columns, 1) * window.span_s
-    is_dead = np.logical_or.reduce([(at_s >= gone_s) & (at_s < until_s) for gone_s, until_s in spans])
     low, high, is_over = found.low, found.high, found.is_over
-    both = [(math.floor((gone_s - from_s) / bin_s), until_s) for gone_s, until_s in spans if math.isfinite(until_s)]
-    both = [(number, until_s) for number, until_s in both if number == math.floor((until_s - from_s) / bin_s)]
-    both = [(number, until_s) for number, until_s in both if 0 <= number < len(values)]
-    if both:
-        later, is_later = values.copy(), np.zeros(columns, np.bool_)
-        for number, until_s in both:
-            later[number] = math.nan if at_end is None else at_end[number]
-            is_later |= (at_s >= until_s) & (at_s < from_s + (number + 1) * bin_s)
-        of_new = track(later)
-        low, high = np.where(is_later, of_new.low, low), np.where(is_later, of_new.high, high)
-        is_over = np.where(is_later, of_new.is_over, is_over)
+    other, is_other = values.copy(), np.zeros(columns, np.bool_)
+    for number, value, begin_s, end_s in _exceptions(len(values), at_end, outages, from_s, bin_s):
+        other[number] = value
+        is_other |= (at_s >= begin_s) & (at_s < end_s)
+    if is_other.any():
+        seen = track(other)
+        low, high = np.where(is_other, seen.low, low), np.where(is_other, seen.high, high)
+        is_over = np.where(is_other, seen.is_over, is_over)
+    is_dead = np.zeros(columns, np.bool_)
+    for gone_s, until_s in dead:
+        is_dead |= (at_s >= gone_s) & (at_s < until_s)
     return Track(np.where(is_dead, 1, low), np.where(is_dead, -1, high), is_over & ~is_dead)
 
 
-def _spans(outages: Sequence[Outage]) -> list[tuple[float, float]]:
+def _exceptions(
+    n_bins: int, at_end: Figures | None, outages: Sequence[Outage], from_s: float, bin_s: float
+) -> Iterator[tuple[int, float, float, float]]:
+    """Bins whose most does not hold for a part of them: number, what holds there, and from when until when."""
+    for each in outages:
+        if each.until_s is None or not 0 <= (number := math.floor((each.until_s - from_s) / bin_s)) < n_bins:
+            continue
+        begin_s = from_s + number * bin_s
+        if each.gone_s is not None:
+            if each.gone_s >= begin_s:
+                yield number, math.nan if at_end is None else float(at_end[number]), each.until_s, begin_s + bin_s
+        elif at_end is not None and number and each.from_s <= begin_s:
+            yield number, float(at_end[number - 1]), max(begin_s - bin_s / 2, each.from_s), each.until_s
+
+
+def _dead(outages: Sequence[Outage]) -> list[tuple[float, float]]:
     """From when until when a process was dead."""
     return [(each.gone_s, math.inf if each.until_s is None else each.until_s) for each in outages if each.gone_s is not None]

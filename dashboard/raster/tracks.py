@@ -43,19 +43,21 @@ def track_of(
     """A curve through the middles of its bins, in `columns` columns of `n` dots.
 
     Within a column it has all dots from its least to its greatest value. Beside a bin without a value, or one from which it is
-    kept `apart` (shape (n_bins - 1,)), it goes on level to the edge of its bin, and no further.
+    kept `apart` (shape (n_bins - 1,)), or between what ended and what never did, it goes on level to the edge of its bin, and no
+    further.
     """
     n_bins = len(values)
     empty = Track(np.full(columns, n, np.int32), np.full(columns, -1, np.int32), np.zeros(columns, np.bool_))
     if not n_bins or columns < 1 or n < 1 or not bin_s > 0:
         return empty
-    heights = scale.dots(np.asarray(values, np.float64), n)
+    heights, is_never = scale.dots(np.asarray(values, np.float64), n), np.isinf(values)
+    separate = is_never[1:] != is_never[:-1] if apart is None else apart | (is_never[1:] != is_never[:-1])
     # Edges of the columns of dots, in bins from the left edge of the first bin.
     step = window.span_s / bin_s / columns
     edges = (window.from_s - from_s) / bin_s + np.arange(columns + 1) * step
     with np.errstate(invalid="ignore"):
-        starts = _at(heights, edges[:-1], np.floor(edges[:-1] + 1e-6), apart)
-        ends = _at(heights, edges[1:], np.ceil(edges[1:] - 1e-6) - 1, apart)
+        starts = _at(heights, edges[:-1], np.floor(edges[:-1] + 1e-6), separate)
+        ends = _at(heights, edges[1:], np.ceil(edges[1:] - 1e-6) - 1, separate)
         low, high = np.fmin(starts, ends), np.fmax(starts, ends)
         # The middles of bins in between: this is where peaks are.
         middles = np.arange(n_bins) + 0.5
@@ -77,9 +79,7 @@ def track_of(
     return Track(lowest, highest, over & ~gone)
 
 
-def _at(
-    heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any], apart: NDArray[np.bool_] | None
-) -> NDArray[np.float64]:
+def _at(heights: NDArray[np.float64], places: NDArray[Any], bins: NDArray[Any], apart: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The curve at `places` (in bins), each of which belongs to one of `bins`. NaN where that bin is outside or has no value."""
     n_bins = len(heights)
     known = (bins >= 0) & (bins < n_bins)
@@ -88,7 +88,7 @@ def _at(
     beside = np.clip(own + np.where(aside < 0, -1, 1), 0, n_bins - 1)
     mine, other = heights[own], heights[beside]
     is_alone = np.isnan(other)
-    if apart is not None:
-        is_alone |= (own != beside) & apart[np.minimum(own, beside).clip(0, max(n_bins - 2, 0))]
+    if n_bins > 1:
+        is_alone |= (own != beside) & apart[np.minimum(own, beside).clip(0, n_bins - 2)]
     found = np.where(is_alone, mine, mine + np.minimum(np.abs(aside), 1.0) * (other - mine))
     return np.where(known, found, np.nan)

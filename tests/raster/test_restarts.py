@@ -68,6 +68,26 @@ def test_what_a_stopped_server_holds_is_there_all_the_while(glyphs: GlyphSet) ->
 
 
 @all_glyphs
+def test_what_came_when_a_stopped_server_went_on_did_not_come_before(glyphs: GlyphSet) -> None:
+    """The most of the bin in which it goes on is what it took then."""
+    values = np.array([20.0] * 8 + [100.0] * 4)
+    at_end = np.array([20.0] * 8 + [90.0] * 4)
+    rows = drawn(backlog(values, at_end, Outage(4.2, 8.6)), glyphs)
+    assert set(rows[:43]) <= {2, 3}
+    assert set(rows[45:]) == {10}
+
+
+@all_glyphs
+def test_a_line_does_not_climb_to_what_never_ended(glyphs: GlyphSet) -> None:
+    """It is level to the edge of the bin before; where nothing ended there is the mark above the axis alone."""
+    line = Chart(Window(0, 12), 0, 1, (Curve(np.array([10.0] * 6 + [math.inf] * 6), Ink.DONE),), low=0.0, high=100.0)
+    grid = draw_chart(line, 60 + GUTTER, 10, glyphs)
+    rows = [np.flatnonzero(column).tolist() for column in (grid.inks[:, GUTTER:] == Ink.DONE).T]
+    assert all(found in ([8], [9]) for found in rows[:30])
+    assert all(found == [0] for found in rows[30:])
+
+
+@all_glyphs
 def test_no_line_leads_from_one_process_to_the_next(glyphs: GlyphSet) -> None:
     """The clients' figures go on to the edges of their bins, which are neighbours here."""
     values = np.array([90.0] * 6 + [10.0] * 6)
