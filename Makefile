@@ -24,7 +24,7 @@ ARGS ?=
 PYO3 = PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 PYO3_ENVIRONMENT_SIGNATURE=$$($(abspath $(BIN)/python) -c \
 	'import struct, sys; print("%s-%d.%d-%dbit" % (sys.implementation.name, *sys.version_info[:2], 8 * struct.calcsize("P")))')
 
-.PHONY: run test test-rust test-python lint bench bench-core kills soak docs wheel clean constraints install
+.PHONY: run test test-rust test-python lint lint-python lint-rust bench bench-core kills soak docs wheel clean constraints install
 
 run: .make/built
 	@if [ -t 0 ] && [ -t 2 ] && [ -z "$(ARGS)" ]; then $(BIN)/afterload; else $(BIN)/afterload run email $(ARGS); fi
@@ -38,13 +38,18 @@ test-python: .make/built
 
 test-rust: .make/built
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core
-	cd server && RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --locked -q --release -p afterload-core --lib models
+	cd server && RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --locked -q --profile loom -p afterload-core --lib models
 
-lint: .make/built
+lint: lint-python lint-rust
+
+# Needs nothing that is compiled: it can go on beside the building.
+lint-python: .make/env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-rust: .make/built
 	cd server && cargo fmt --all --check
 	cd server && $(PYO3) cargo clippy --locked --release --all-targets -- -D warnings
 	cd server && $(PYO3) cargo clippy --locked --release -p afterload-probe -- -D warnings
