@@ -251,7 +251,7 @@ class LiveScreen(Screen[None]):
         """The tasks one by one."""
         from dashboard.screens.tasks import TasksScreen
 
-        self.app.push_screen(TasksScreen(at_s=self._view.at_s))
+        self.app.push_screen(TasksScreen(self._view.at_s, self._frame))
 
     def action_findings(self) -> None:
         """All findings, with what to do."""

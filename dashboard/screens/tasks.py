@@ -25,6 +25,7 @@ from harness.live.frame import MOST_LISTED, Frame, TaskLine, TaskStatus
 __all__ = ["TasksScreen"]
 
 _LIFE_ROWS: Final = 10
+_AFTERWARDS: Final = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.LOST, TaskStatus.FAILED, TaskStatus.DONE)
 
 
 class TasksScreen(Screen[None]):
@@ -60,10 +61,11 @@ class TasksScreen(Screen[None]):
     }
     """
 
-    def __init__(self, at_s: float | None = None) -> None:
+    def __init__(self, at_s: float | None = None, shown: Frame | None = None) -> None:
+        """`shown`: what was looked at before, which says what one will want to see first."""
         super().__init__()
         self._frame: Frame | None = None
-        self._view = View(columns=20, heat=False, tasks=TaskStatus.QUEUED, n_tasks=MOST_LISTED, at_s=at_s)
+        self._view = View(columns=20, heat=False, tasks=_first_status(shown), n_tasks=MOST_LISTED, at_s=at_s)
         self._cursor = 0
         self._chosen: tuple[int, int] | None = None  # op and index of the task under the cursor
         self._first = 0
@@ -190,3 +192,10 @@ class TasksScreen(Screen[None]):
                 self.query_one("#table", TextPanel).show([line((words, "muted"))])
             chosen = tasks[self._cursor] if self._cursor < len(tasks) else None
             life.show(life_lines(chosen, width))
+
+
+def _first_status(frame: Frame | None) -> TaskStatus:
+    """What waits, while anything still can; of a run that is over what was lost or has failed, if anything was."""
+    if frame is None or frame.summary is None:
+        return TaskStatus.QUEUED
+    return next((status for status in _AFTERWARDS if frame.n_tasks.get(status)), TaskStatus.QUEUED)

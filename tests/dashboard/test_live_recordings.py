@@ -61,6 +61,19 @@ def text_of(app, name):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("name", "status"), [("killed", "lost"), ("behind", "done")])
+async def test_the_tasks_of_a_run_that_is_over_begin_with_what_was_lost_for_nothing_waits_any_more(recorded, name, status):
+    app = Replay(LiveScreen, recorded(name))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause()
+        await pilot.press("t")
+        app.tick()
+        await pilot.pause()
+        assert app.frames[0].look.tasks is TaskStatus(status)
+        assert "send_welcome_mail" in text_of(app, "table")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", KINDS)
 async def test_the_end_of_a_recording_says_what_its_summary_says(recorded, name):
     """And every second of it can be looked at, with its tasks."""
