@@ -42,8 +42,7 @@ test-rust: .make/built
 
 lint: lint-python lint-rust
 
-# Needs nothing that is compiled: it can go on beside the building.
-lint-python: .make/env
+lint-python: .make/built
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
