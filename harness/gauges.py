@@ -31,6 +31,7 @@ class GaugeSampler:
         self._server: psutil.Process | None = None
         self._tree: list[psutil.Process] = []
         self._next_tree_ns = 0
+        self._cpu_s: dict[int, float] = {}  # of each process of the server, also of those that have ended
         self.rss_bytes = 0
         """Memory of the server's processes at the last sample."""
 
@@ -47,7 +48,7 @@ class GaugeSampler:
             gauges = [pages.now(gauge) for gauge in _THERE_IS] + [pages.total(gauge) for gauge in _COUNTED]
             gauges.append(pages.now(Gauge.REQUESTS_IN_FLIGHT))
             lag_ns = pages.loop_lag_ns(now)
-        cpu_ns, rss = self._use_of(server, now)
+        cpu_ns, rss = self._use_of(server, now, set(pages.living()) if pages is not None else set())
         self.rss_bytes = rss
         self._rows.append((now, boot, *gauges, lag_ns, cpu_ns, rss, load_cpu_ns, 0))
         return True
@@ -56,21 +57,39 @@ class GaugeSampler:
         """Closes the file."""
         self._rows.close()
 
-    def _use_of(self, server: psutil.Process | None, now_ns: int) -> tuple[int, int]:
-        """CPU time and memory of the server's processes; looking for new ones costs too much to be done each time."""
+    def _use_of(self, server: psutil.Process | None, now_ns: int, writers: set[int]) -> tuple[int, int]:
+        """CPU time that the server's processes have used, and their memory now. `writers`: those that have begun to write rows.
+
+        Looking through all processes costs too much to be done each time. Whom the kernel names as a child of theirs, and who
+        begins to write rows, is found at once: one that is found late would seem to have used all its time in a moment. What one
+        has used stays in the sum when it has ended.
+        """
         if server is None:
             return 0, 0
-        if server != self._server or now_ns >= self._next_tree_ns:
-            self._server, self._next_tree_ns = server, now_ns + _TREE_EVERY_NS
+        if server != self._server:
+            self._server, self._tree = server, [server]
+            self._cpu_s.clear()
+            self._next_tree_ns = now_ns
+        if now_ns >= self._next_tree_ns or not (writers | _children_of(self._tree)) <= self._cpu_s.keys():
+            self._next_tree_ns = now_ns + _TREE_EVERY_NS
             with contextlib.suppress(psutil.Error):
                 self._tree = [server, *server.children(recursive=True)]
-        cpu_s, rss = 0.0, 0
+        rss = 0
         for process in self._tree:
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
-                cpu_s += times.user + times.system
+                self._cpu_s[process.pid] = times.user + times.system
                 rss += process.memory_info().rss
-        return int(cpu_s * 1e9), rss
+        return int(sum(self._cpu_s.values()) * 1e9), rss
+
+
+def _children_of(processes: list[psutil.Process]) -> set[int]:
+    """Whom their first threads have started (proc(5), /proc/PID/task/TID/children); nobody where the kernel does not tell."""
+    found: set[int] = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            found |= set(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+    return found
 
 
 class Readings:

@@ -16,22 +16,19 @@ _FIRST_BEAT_NS: Final = 100_000_000
 """A process that goes on again has beaten by then."""
 
 
-def known_lags(evidence: Evidence) -> NDArray[np.bool_]:
-    """Per gauge sample, whether its `loop_lag_ns` says something of the loop.
+def known_lags(evidence: Evidence, newest: int | None = None) -> NDArray[np.bool_]:
+    """Per gauge sample, or of so many of the newest, whether its `loop_lag_ns` says something of the loop.
 
     A process that is not ready yet, that was stopped, or frozen to be killed, or is dead, is neither late nor in time.
     """
     if evidence.gauges is None:
         return np.zeros(0, np.bool_)
-    rows = evidence.gauges.rows
-    t_ns, known = rows["t_ns"].astype(np.int64), np.ones(len(rows), np.bool_)
+    rows = evidence.gauges.rows if newest is None else evidence.gauges.rows[-newest:]
+    t_ns, known = rows["t_ns"].astype(np.int64), np.zeros(len(rows), np.bool_)
     for boot in evidence.boots:
-        over_ns = boot.frozen_ns or boot.reaped_ns
-        of_boot = rows["boot"] == boot.boot
         if boot.ready_ns is not None:
-            known &= ~of_boot | (t_ns >= boot.ready_ns)
-        if over_ns is not None:
-            known &= ~of_boot | (t_ns < over_ns)
+            over_ns = boot.frozen_ns or boot.reaped_ns or np.iinfo(np.int64).max
+            known |= (rows["boot"] == boot.boot) & (t_ns >= boot.ready_ns) & (t_ns < over_ns)
     for fault in evidence.faults:
         if fault.name == "stop" and fault.landed_ns is not None:
             known &= t_ns < fault.landed_ns if fault.ended_ns is None else _outside(t_ns, fault.landed_ns, fault.ended_ns)

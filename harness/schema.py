@@ -122,7 +122,7 @@ class Tasks(Record):
     run_ms: Durations = Field(description="finished or failed - started")
     done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
     backlog_max: int
-    drain_s: Number = Field(description="from the last due request to the last finished task")
+    drain_s: Number = Field(description="from the last due request to the last finished task; null: not all were finished")
 
 
 class PoolUse(Record):
@@ -284,7 +284,9 @@ class TimelineSummary(Record):
     backlog_max: list[int]
     busy_max: list[int]
     response_p95_ms: list[Number] = Field(description="of requests due in the bin; null: none, or unanswered")
-    done_p95_ms: list[Number] = Field(description="of tasks that finished, by when their request was due")
+    done_p95_ms: list[Number] = Field(
+        description="of tasks that finished, by when their request was due; null: none, or more than a twentieth was lost"
+    )
     arrivals: list[int]
     completions: list[int]
     outages: list[OutageSummary]

@@ -12,7 +12,8 @@ from harness.grouping import NEVER_NS, Tables, TaskState, op_of, positions
 
 __all__ = ["NONE_NS", "TaskSpans", "task_spans"]
 
-_UNDONE: Final = (TaskState.FAILED, TaskState.SKIPPED, TaskState.INTERRUPTED, TaskState.NEVER_STARTED)
+_LEFT: Final = (TaskState.INTERRUPTED, TaskState.NEVER_STARTED)
+_UNDONE: Final = (TaskState.FAILED, TaskState.SKIPPED, *_LEFT)
 NONE_NS: Final = -1
 """Stands for a duration that there is none of. Another malformed one may be negative as well: compare with this."""
 
@@ -22,6 +23,7 @@ class TaskSpans:
     """Rows of tasks whose operation was sent, in the order of the task table; and the operations, in the order of theirs."""
 
     function: NDArray[np.uint16]  # an index of the task table's `function_names`
+    is_left: NDArray[np.bool_]  # its process gave it up, or ended before it did
     is_undone: NDArray[np.bool_]  # it ended in another way than by finishing: as `never_done` of the account
     due_ns: NDArray[np.int64]  # of the operation
     wait_ns: NDArray[np.int64]  # started - accepted; NONE_NS: it never started
@@ -35,14 +37,16 @@ def task_spans(tables: Tables) -> TaskSpans:
     tasks, ops = tables.tasks, tables.ops
     where, known = positions(ops.op, op_of(tasks.key))
     function, accepted, started, ended = tasks.function, tasks.accepted_ns, tasks.started_ns, tasks.ended_ns
-    is_finished, is_undone = tasks.state == TaskState.FINISHED, np.isin(tasks.state, _UNDONE)
+    is_finished, is_left = tasks.state == TaskState.FINISHED, np.isin(tasks.state, _LEFT)
+    is_undone = np.isin(tasks.state, _UNDONE)
     if not known.all():
         where, function = where[known], function[known]
-        is_finished, is_undone = is_finished[known], is_undone[known]
+        is_finished, is_left, is_undone = is_finished[known], is_left[known], is_undone[known]
         accepted, started, ended = accepted[known], started[known], ended[known]
     due = ops.due_ns[where] if len(ops.op) else np.empty(0, np.int64)
     return TaskSpans(
         function=function,
+        is_left=is_left,
         is_undone=is_undone,
         due_ns=due,
         wait_ns=np.where(started != 0, started - accepted, NONE_NS),

@@ -73,12 +73,12 @@ class Timeline:
     busy_max: NDArray[np.int64]  # all tasks
     busy_end: NDArray[np.int64]
     response_p95_ms: NDArray[np.float64]  # of operations due in the bin; inf: unanswered, NaN: none due
-    done_p95_ms: NDArray[np.float64]  # of finished tasks whose operation was due in the bin; NaN: none
+    done_p95_ms: NDArray[np.float64]  # of tasks whose operation was due in the bin; inf: more than 5 % were lost, NaN: none
     arrivals: NDArray[np.int64]  # operations due
     completions: NDArray[np.int64]  # tasks finished
     backlog_peak: int  # exact, over the whole run
     busy_peak: int
-    drain_s: float | None  # from the last due request to the last finished task; None: no task finished
+    drain_s: float | None  # from the last due request to the last finished task; None: none finished, or not all that could
     recoveries: tuple[Recovery, ...]  # of each fault
 
 
@@ -103,7 +103,13 @@ def timeline(
     backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
     recovered = recoveries(evidence, ops, backlog)
     answered = ops.outcome != Outcome.REJ
-    drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) else None
+    # Work that was given up, or went with its process, after the load was never done: there is no time by which it was.
+    is_done = not account.awaiting and all(
+        not each.queued_at_death + each.running_at_death
+        for each in account.boots
+        if each.boot in {boot.boot for boot in evidence.boots if (boot.reaped_ns or evidence.load_end_ns) >= evidence.load_end_ns}
+    )
+    drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) and is_done else None
     return Timeline(
         edges_ns=edges,
         backlog_max=backlog.highest_in(edges),
@@ -111,7 +117,7 @@ def timeline(
         busy_max=busy.highest_in(edges),
         busy_end=busy.at(edges[1:]),
         response_p95_ms=_p95_by_bin(ops.due_ns[answered], spans.response_ns[answered], edges),
-        done_p95_ms=_p95_by_bin(task_due, task_done, edges),
+        done_p95_ms=_p95_by_bin(task_due, task_done, edges, np.sort(spans.due_ns[spans.is_left])),
         arrivals=_per_bin(np.sort(ops.due_ns), edges),
         completions=_per_bin(finished, edges),
         backlog_peak=backlog.highest(),
@@ -327,7 +333,11 @@ def end_ns(evidence: Evidence, account: Account) -> int:
     return last + 1
 
 
-def _p95_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants) -> NDArray[np.float64]:
+def _p95_by_bin(
+    at_ns: Instants, values_ns: Instants, edges_ns: Instants, never_ns: Instants | None = None
+) -> NDArray[np.float64]:
+    """`never_ns`: sorted, of those without a value; where they are more than a twentieth, those that have one are survivors."""
+    n_never = np.zeros(len(edges_ns) - 1, np.int64) if never_ns is None else _per_bin(never_ns, edges_ns)
     n_bins = len(edges_ns) - 1
     p95 = np.full(n_bins, math.nan)
     # Few bins fit a narrow type, whose stable sort is a radix sort.
@@ -336,7 +346,9 @@ def _p95_by_bin(at_ns: Instants, values_ns: Instants, edges_ns: Instants) -> NDA
     limits = np.searchsorted(bins[order], np.arange(n_bins + 1))
     for number in range(n_bins):
         inside = values_ns[order[limits[number] : limits[number + 1]]]
-        if len(inside):
+        if n_never[number] > (1 - SHARE) * (n_never[number] + len(inside)):
+            p95[number] = math.inf
+        elif len(inside):
             p95[number] = quantiles_ms(inside, (SHARE,))[0]
     return p95
 

@@ -48,6 +48,8 @@ _BLOCKED_MS: Final = 100.0
 _LEAST_BACKLOG: Final = 10.0
 """The axis goes at least up to here: one or two tasks that wait are nothing, and should not look like a mountain."""
 _RECENT_BINS: Final = 5
+_LEAST_RATE_S: Final = 0.2
+"""Of less time a rate says nothing."""
 
 Figures = NDArray[np.float64]
 
@@ -286,7 +288,11 @@ def read_out(frame: Frame, at_s: float) -> str:
         parts.append(f"done {ms(float(done))}")
     elif math.isfinite(frame.oldest_ms[index]):
         parts.append(f"done at least {ms(float(frame.oldest_ms[index]))}")
-    parts += [f"queued {frame.series.backlog_max[index]:,}", f"{frame.series.due[index] / bin_s:,.0f} requests/s"]
+    # The newest bin is not over yet.
+    seen_s = min(bin_s, frame.at_s - float(edges_ns[index]) / 1e9)
+    parts += [f"queued {frame.series.backlog_max[index]:,}"]
+    if seen_s > _LEAST_RATE_S:
+        parts += [f"{frame.series.due[index] / seen_s:,.0f} requests/s"]
     sampled = frame.series.sampled
     if sampled is not None and sampled.loop_lag_max_ms[index] >= _BLOCKED_MS:
         parts.append(f"event loop late {ms(float(sampled.loop_lag_max_ms[index]))}")

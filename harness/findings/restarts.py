@@ -12,7 +12,10 @@ import numpy as np
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.findings.stretch import Stretch
+from harness.grouping import TaskState, op_of, positions
 from harness.model import Boot
+from harness.rowless import has_no_row
+from harness.rows import Outcome
 from harness.rowscan import left_in
 from harness.wording import at_s, counted, duration_s, listed, per_second, roughly_s
 
@@ -84,8 +87,25 @@ def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
     return found
 
 
+def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
+    """Tasks that these cost, and how many of them had been acknowledged. What an orderly end gave up is told of with that."""
+    account, boots = facts.account, {each.boot.boot for each in crashes}
+    others = (each for each in account.boots if each.boot not in boots)
+    if not any(each.queued_at_death + each.running_at_death for each in others):
+        return account.lost, account.broken_promises
+    tasks, ops = account.tables.tasks, account.tables.ops
+    last = np.append(tasks.first[1:], np.uint32(len(tasks.key))) - np.uint32(1)
+    chosen = np.isin(tasks.boot[last], list(boots)) & (account.tables.effects.of(tasks.task_key) == 0)
+    chosen &= np.isin(tasks.task_state(), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
+    op = op_of(tasks.task_key[chosen])
+    where, was_sent = positions(ops.op, op)
+    acked = has_no_row(facts.evidence, op)
+    acked[was_sent] |= ops.outcome[where[was_sent]] == Outcome.ACK
+    return len(op), int(np.count_nonzero(acked))
+
+
 def _crashed(facts: Facts, crashes: list[_Left]) -> FoundOut:
-    broken, lost = facts.account.broken_promises, facts.account.lost
+    lost, broken = _lost_by(facts, crashes)
     queued, running = sum(each.queued for each in crashes), sum(each.running for each in crashes)
     who = [f"{each.what} at {at_s(each.at_s)}" for each in crashes]
     shown = who[:_MOST_SHOWN] + ([f"{len(who) - _MOST_SHOWN} more"] if len(who) > _MOST_SHOWN else [])

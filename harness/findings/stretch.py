@@ -17,6 +17,7 @@ from harness.findings.trend import Trend, trend_of
 from harness.grouping import NEVER_NS
 from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
+from harness.pending import request_steps
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.steered import changed_ns
@@ -127,7 +128,7 @@ def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Pr
         ended_ns = min(boot.frozen_ns or boot.signalled_ns or boot.reaped_ns or evidence.load_end_ns, evidence.load_end_ns)
         flows = [flow for flow in usage.flows if flow.boot == boot.boot]
         for from_ns, until_ns, ramp in _parts(profile, evidence):
-            begin_ns, end_ns = max(began_ns, _recovered_ns(evidence, flows, from_ns)), min(ended_ns, until_ns)
+            begin_ns, end_ns = max(began_ns, _recovered_ns(evidence, account, flows, from_ns)), min(ended_ns, until_ns)
             if (end_ns - begin_ns) / 1e9 >= SHORTEST_S and flows:
                 found.append(_stretch(evidence, account, boot, flows, (begin_ns, end_ns), ramp))
     return tuple(found)
@@ -171,13 +172,18 @@ def _between_faults(evidence: Evidence, from_ns: int, until_ns: int) -> Iterator
         yield at_ns, until_ns
 
 
-def _recovered_ns(evidence: Evidence, flows: list[Flow], from_ns: int) -> int:
-    """After a fault that lasted: when no more waited than in the second before it. What it left behind still belongs to it."""
+def _recovered_ns(evidence: Evidence, account: Account, flows: list[Flow], from_ns: int) -> int:
+    """After a fault that lasted: when no more waited than in the second before it. What it left behind still belongs to it.
+
+    Requests that have not been answered count: where endpoints wait for threads, what was held back is in them.
+    """
     began_ns = min((began for began, ended in lasting_of(evidence) if ended == from_ns), default=None)
     if began_ns is None or not flows:
         return from_ns
     bin_ns = flows[0].bin_s * 1e9
     backlog = np.sum([flow.backlog for flow in flows], axis=0)
+    ends_ns = evidence.load_start_ns + np.round((np.arange(len(backlog)) + 1) * bin_ns).astype(np.int64)
+    backlog = backlog + request_steps(account).at(ends_ns)
     began, ended = (int((at - evidence.load_start_ns) / bin_ns) for at in (began_ns, from_ns))
     before = float(backlog[max(began - round(1e9 / bin_ns), 0) : began + 1].max(initial=0.0))
     back = np.flatnonzero(backlog[ended:] <= before + 0.5)
@@ -223,7 +229,7 @@ def _stretch(
         in_threads=ways.get(False),
         on_loop=ways.get(True),
         growth=trend_of(pending),
-        answers_ms=_answers_ms(account, began_ns, ended_ns),
+        answers_ms=_answers_ms(account, began_ns, ended_ns, is_cut=any(ended_ns == began for began, _ in lasting_of(evidence))),
         cpu_share=cpu,
         load_cpu_share=load_cpu,
     )
@@ -258,8 +264,8 @@ def _way(flow: Flow, first: int, last: int) -> Way:
     )
 
 
-def _answers_ms(account: Account, began_ns: int, ended_ns: int) -> tuple[float, float, float]:
-    """p95 of the response of requests that were due in each third; those that got none count as never."""
+def _answers_ms(account: Account, began_ns: int, ended_ns: int, *, is_cut: bool) -> tuple[float, float, float]:
+    """p95 of the response of requests that were due in each third and got one; where a fault ended it (`is_cut`), before that."""
     ops = account.tables.ops
     every = max(1, len(ops.op) // _MOST_ANSWERS)
     due, outcome, acked = ops.due_ns[::every], ops.outcome[::every], ops.ack_ns[::every]
@@ -267,6 +273,8 @@ def _answers_ms(account: Account, began_ns: int, ended_ns: int) -> tuple[float, 
     thirds = []
     for begin, end in pairwise(edges):
         chosen = (due >= begin) & (due < end) & (outcome == Outcome.ACK)
+        if is_cut:
+            chosen &= acked <= ended_ns
         thirds.append(quantiles_ms(acked[chosen] - due[chosen], (0.95,))[0])
     return thirds[0], thirds[1], thirds[2]
 

@@ -15,6 +15,7 @@ from harness.live.figures import Figures
 from harness.live.frame import About, Frame, LogLine, Look, Newest, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
 from harness.live.sides import Glance, client_side, client_state_over_all, work_side, work_state_over_all
 from harness.live.telling import Told
+from harness.looplag import known_lags
 from harness.model import Evidence
 from harness.rows import Rows
 from harness.schema import Finding, Summary
@@ -203,7 +204,9 @@ def _now(known: Known) -> Now:
         drain_s=_drain_s(figures.queued + figures.running, ended_per_s) if is_seen else None,
         pool_size=_gauge(sample, "pool_size"),
         pool_busy=None if _gauge(sample, "pool_size") is None else int(sample["pool_busy"]) if sample is not None else None,
-        loop_lag_ms=None if sample is None or not is_seen else float(sample["loop_lag_ns"]) / 1e6,
+        loop_lag_ms=float(sample["loop_lag_ns"]) / 1e6
+        if sample is not None and is_seen and known_lags(evidence, 1)[-1]
+        else None,
         loop_blocked_by=_blocked_by(evidence, known.at_ns),
         in_flight=figures.waiting if has_requests else None,
         server_cpu_share=_share(sample, before, "server_cpu_ns"),
@@ -221,8 +224,8 @@ def _drain_s(n_pending: int, ended_per_s: float) -> float | None:
     return n_pending / ended_per_s if ended_per_s else None
 
 
-def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void | None, np.void | None]:
-    """The newest sample of the server that is there, and one of the same server about a second before it."""
+def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void | None, Rows | None]:
+    """The newest sample of the server that is there, and those of the same server from about a second before it."""
     if evidence.gauges is None or not len(evidence.gauges.rows) or not is_alive:
         return None, None
     rows: Rows = np.asarray(evidence.gauges.rows[-NEWEST_SAMPLES:])
@@ -230,7 +233,7 @@ def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void
     if int(last["t_ns"]) < at_ns - _FRESH_NS:
         return None, None
     before = rows[(rows["boot"] == last["boot"]) & (rows["t_ns"] >= last["t_ns"] - np.uint64(_FRESH_NS))]
-    return last, before[0] if len(before) > 1 else None
+    return last, before if len(before) > 1 else None
 
 
 def _gauge(sample: np.void | None, name: str) -> int | None:
@@ -238,10 +241,13 @@ def _gauge(sample: np.void | None, name: str) -> int | None:
     return int(sample[name]) or None if sample is not None else None
 
 
-def _share(sample: np.void | None, before: np.void | None, name: str) -> float | None:
+def _share(sample: np.void | None, before: Rows | None, name: str) -> float | None:
+    """CPU time since a second ago; or since it was first told, which includes all that it took to start."""
     if sample is None or before is None or not sample[name]:
         return None
-    return max(int(sample[name]) - int(before[name]), 0) / (int(sample["t_ns"]) - int(before["t_ns"]))
+    first = before[np.argmax(before[name] != 0)]
+    passed_ns = int(sample["t_ns"]) - int(first["t_ns"])
+    return max(int(sample[name]) - int(first[name]), 0) / passed_ns if passed_ns else None
 
 
 def _blocked_by(evidence: Evidence, at_ns: int) -> str:

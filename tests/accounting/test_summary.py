@@ -69,7 +69,7 @@ def test_the_loop_is_summarised_from_the_samples_that_were_taken() -> None:
     """Blocked for as long as there was between a sample that was late by 100 ms or more and the one before."""
     run = CASES["calm"]()
     lags_ms = (1, 1, 250, 480, 1)
-    samples = [{"t_ns": START_NS + number * 50 * MS, "loop_lag_ns": lag * MS} for number, lag in enumerate(lags_ms)]
+    samples = [{"t_ns": START_NS + number * 50 * MS, "boot": 1, "loop_lag_ns": lag * MS} for number, lag in enumerate(lags_ms)]
     loop = build_summary(dataclasses.replace(run, gauges=row_file(Kind.GAUGES, samples)), {}, {}).loop
 
     assert loop is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.grouping import NEVER_NS
-from harness.rows import Gauge, Outcome
+from harness.rows import DropReason, Gauge, Outcome
 from harness.timeline import Steps, outages, pool_of, recovery_s, timeline
 
 from .test_accounting_truth import runs
@@ -93,9 +93,21 @@ def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n
         if row["finished_ns"] and row["op"] >> 32 == evidence.run_tag
     ]
     assert len(finished) == found.completions.sum()
-    if finished:
+    # What a process that was there after the load left behind was never done, so that there is no time by which all was.
+    left = [
+        row
+        for number, (file,) in evidence.tasks.items()
+        for row in file.rows
+        if reaped[number] >= evidence.load_end_ns
+        and row["op"] >> 32 == evidence.run_tag
+        and not any(row[name] for name in ("finished_ns", "failed_ns"))
+        and (not row["dropped_ns"] or row["reason"] == DropReason.ABANDONED)
+    ]
+    if finished and not left:
         last = max(int(row["finished_ns"]) for row in finished)
         assert found.drain_s == max(last - evidence.load_end_ns, 0) / 1e9
+    else:
+        assert found.drain_s is None
 
 
 @settings(deadline=None)
