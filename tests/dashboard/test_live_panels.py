@@ -283,6 +283,14 @@ def test_when_something_went_wrong_stands_on_the_axis(frame):
     assert "refused" in charts.read_out(at, 78.0)
 
 
+def test_the_rate_of_a_bin_that_is_not_over_is_that_of_the_time_that_it_has_lasted(healthy):
+    for at_s in (50.3, 50.6, 50.9):
+        frame = frame_of(healthy, replace(LOOK, at_s=at_s), 118.0)
+        rate = int(charts.read_out(frame, at_s - 0.01).partition(" requests/s")[0].split()[-1])
+        assert abs(rate - 50) <= 10
+    assert "requests/s" not in charts.read_out(frame_of(healthy, replace(LOOK, at_s=50.1), 118.0), 50.05)
+
+
 def test_the_read_out_says_what_there_was(frame):
     assert "done" in charts.read_out(frame, 30.0)
     assert "never" in charts.read_out(frame, 71.0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from harness.accounting import account
 from harness.findings import CATALOGUE
 from harness.model import Evidence, Fault, Note, Throttling
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile, TaskKind
@@ -19,6 +20,7 @@ from harness.schema import Finding
 from harness.summary import build_summary
 from harness.text import render
 
+from ..accounting.cases import CASES
 from ..accounting.memory import row_file, with_task_rows
 from ..accounting.test_accounting_truth import runs
 from ..accounting.world import MS, START_NS, Plan, Run, simulate
@@ -84,6 +86,32 @@ def test_an_interrupted_run_does_not_blame_the_server_for_its_hurried_end() -> N
 
     assert "grace-too-short" in findings(ended)
     assert not findings(dataclasses.replace(ended, interrupted_by="SIGINT")).keys() & {"grace-too-short", "drain-too-long"}
+
+
+def test_each_restart_is_told_with_what_it_cost_and_not_with_what_another_one_did() -> None:
+    """A kill in the middle, and a deploy that gives up what is left; neither has a time by which all was done."""
+    kills = (("SIGSTOP", 1000), ("SIGTERM", 3500))
+    ended = simulate(
+        Plan(n_requests=300, gap_ms=10, pool=2, run_ms=80, kills=kills, restart_ms=300, drain_ms=50, seed=2)
+    ).evidence
+    boots = {each.boot: each for each in account(ended).boots}
+    found = findings(ended)
+    killed, given_up = found["restart-lost"], found["grace-too-short"]
+
+    left = boots[1].queued_at_death + boots[1].running_at_death
+    assert boots[2].queued_at_death + boots[2].running_at_death > 20
+    assert killed.evidence["restarts"][0]["queued"] == boots[1].queued_at_death
+    assert left - boots[1].running_at_death <= killed.evidence["lost"] <= left
+    assert killed.evidence["broken_promises"] <= killed.evidence["lost"]
+    assert account(ended).lost > killed.evidence["lost"]
+    assert given_up.evidence["queued"] == boots[2].queued_at_death
+    assert build_summary(ended, {}, {}).tasks.drain_s is None
+    assert "drain-too-long" not in found
+
+
+def test_of_one_kill_all_that_was_lost_is_told() -> None:
+    killed = CASES["killed"]()
+    assert findings(killed)["restart-lost"].evidence["lost"] == account(killed).lost > 0
 
 
 def test_at_the_advised_number_of_threads_they_are_in_use_for_three_quarters_at_most() -> None:
@@ -235,6 +263,32 @@ def test_a_loop_that_is_late_while_its_server_is_dead_is_nobodys_fault() -> None
     late = with_gauges(killed, loop_lag_ns=lambda t: np.where(t > 3.0, (t - 3.0) * 1e9, 0))
 
     assert "loop-blocked" not in findings(late)
+
+
+def answered_late(evidence: Evidence, from_s: float, until_s: float, late_ms: float) -> Evidence:
+    """Requests that were due then are answered later."""
+    rows = evidence.requests[0].rows.copy()
+    due_s = (rows["due_ns"].astype(np.int64) - START_NS) / 1e9
+    rows["done_ns"][(due_s >= from_s) & (due_s < until_s)] += np.uint64(late_ms * MS)
+    return dataclasses.replace(evidence, requests=[dataclasses.replace(evidence.requests[0], rows=rows)])
+
+
+def test_what_was_due_while_a_server_was_stopped_does_not_hide_that_endpoints_wait_for_threads() -> None:
+    """Two seconds of waiting for threads, and a stop, whose requests say nothing of threads."""
+    quiet = calm(n_effects=0)
+    shared = dataclasses.replace(quiet, tasks={1: [with_gauge(quiet.tasks[1][0], Gauge.SHARED_POOL, 1)]})
+    full = {
+        "pool_busy": lambda t: np.where((t >= 2) & (t < 4), 8, 1),
+        "pool_waiting": lambda t: np.where((t >= 2) & (t < 4), 5, 0),
+    }
+    starved = with_gauges(answered_late(shared, 2.0, 4.0, 300), pool_size=lambda t: np.full(len(t), 8), **full)
+    stop = Fault("stop", 4.5, START_NS + 4_500 * MS, 1, effect="lasts", length_s=0.8, ended_ns=START_NS + 5_300 * MS)
+    stopped = dataclasses.replace(answered_late(starved, 4.5, 5.3, 900), faults=[stop])
+
+    plain, found = (findings(each)["endpoints-starved"].evidence for each in (starved, stopped))
+    assert plain["full_s"] == found["full_s"] == pytest.approx(2.0, abs=0.06)
+    assert plain["response_p95_free_ms"] < 20
+    assert found["response_p95_free_ms"] == pytest.approx(plain["response_p95_free_ms"], rel=0.3)
 
 
 def test_what_a_fault_that_lasts_does_is_not_found_as_something_wrong_with_the_server() -> None:

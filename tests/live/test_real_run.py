@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 
 from harness.live import history as of_history
 from harness.live.frame import Frame, Look, MarkKind, Phase, SideState, TaskStatus
 from harness.live.history import History
+from harness.rows import read_rows
+from harness.rundir import EventLog
 from tests.live.conftest import LOOK, FollowedRun
 from tests.live.same import differences
 
@@ -60,6 +63,31 @@ def test_the_last_frame_says_what_the_summary_says(followed: FollowedRun, last: 
     assert summary["pool"]["saturated_s"] == round(totals.saturated_s, 6)
     assert [finding["id"] for finding in summary["findings"]] == [finding.id for finding in last.findings]
     assert len(summary["boots"]) - 1 == totals.restarts == 1
+
+
+def test_a_loop_that_nobody_could_see_is_neither_late_nor_in_time(history: History, last: Frame):
+    """Between the kill and the first beat of the next boot there is no loop, though there are samples."""
+    outage = last.outages[0]
+    assert outage.gone_s is not None
+    assert outage.until_s is not None
+    for share in (0.1, 0.5, 0.9):
+        at_s = outage.gone_s + share * (outage.until_s - outage.gone_s)
+        assert history.frame(Look(0.0, 30.0, 0.5, at_s=at_s)).now.loop_lag_ms is None
+    assert history.frame(Look(0.0, 30.0, 0.5, at_s=outage.until_s + 0.2)).now.loop_lag_ms is not None
+
+
+def test_what_it_took_to_start_is_no_load_of_the_first_second(followed: FollowedRun, history: History):
+    """The load process imports for most of a second before the load begins, and tells what it used only then."""
+    start_ns = next(
+        event["load_start_ns"] for event in EventLog.read(followed.path / "events.jsonl") if event["event"] == "load_started"
+    )
+    rows = np.asarray(read_rows(followed.path / "gauges.rows").rows)
+    for at_s in (0.3, 0.6):
+        seen = rows[rows["t_ns"] <= start_ns + round(at_s * 1e9)]
+        told = seen[(seen["load_cpu_ns"] > 0) & (seen["t_ns"] >= seen["t_ns"][-1] - np.uint64(1_100_000_000))]
+        used_ns, passed_ns = (int(told[name][-1]) - int(told[name][0]) for name in ("load_cpu_ns", "t_ns"))
+        shown = history.frame(Look(0.0, 30.0, 0.5, at_s=at_s)).now.load_cpu_share
+        assert shown is None or shown <= used_ns / passed_ns + 0.3
 
 
 def test_what_was_lost_stands_at_the_kill(followed: FollowedRun, last: Frame):
