@@ -108,10 +108,14 @@ class TaskTable:
         """The key of each task: shape (n_tasks,), sorted."""
         return self.key[self.first]
 
+    @property
+    def last(self) -> NDArray[np.uint32]:
+        """Where the last row of each task is: shape (n_tasks,)."""
+        return np.append(self.first[1:], np.uint32(len(self.key))) - np.uint32(1) if len(self.first) else self.first
+
     def task_state(self) -> NDArray[np.uint8]:
         """The state of each task: finished if any of its rows is, else the state of its last row. Shape (n_tasks,)."""
-        ends = np.append(self.first[1:], np.uint32(len(self.key))) - np.uint32(1) if len(self.first) else self.first
-        state = self.state[ends]
+        state = self.state[self.last]
         if len(self.key) != len(self.first):
             finished = np.logical_or.reduceat(self.state == TaskState.FINISHED, self.first)
             state = np.where(finished, np.uint8(TaskState.FINISHED), state)

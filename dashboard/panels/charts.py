@@ -87,11 +87,11 @@ def at_least_ms(frame: Frame, known: Figures) -> Figures:
 def hidden_wait(frame: Frame) -> float | None:
     """How many times longer the work takes than the answer: the median of the last bins where both are known. None: nowhere.
 
-    Of a run that is over, of the whole run, as in its report.
+    Of a run that is over, of the whole run, as in its report; unless so many were never answered that this has no p95.
     """
-    if frame.summary is not None:
-        work_ms, client_ms = frame.totals.done_p95_ms, frame.totals.response_p95_ms
-        return work_ms / client_ms if work_ms is not None and client_ms else None
+    work_ms, client_ms = frame.totals.done_p95_ms, frame.totals.response_p95_ms
+    if frame.summary is not None and work_ms and client_ms and math.isfinite(work_ms) and math.isfinite(client_ms):
+        return work_ms / client_ms
     response, done = frame.series.response_ms[P95], _known_or_least(frame)
     both = np.flatnonzero(np.isfinite(response) & np.isfinite(done) & (response > 0))[-_RECENT_BINS:]
     return float(np.median(done[both] / response[both])) if len(both) else None

@@ -94,8 +94,7 @@ def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
     if not any(each.queued_at_death + each.running_at_death for each in others):
         return account.lost, account.broken_promises
     tasks, ops = account.tables.tasks, account.tables.ops
-    last = np.append(tasks.first[1:], np.uint32(len(tasks.key))) - np.uint32(1)
-    chosen = np.isin(tasks.boot[last], list(boots)) & (account.tables.effects.of(tasks.task_key) == 0)
+    chosen = np.isin(tasks.boot[tasks.last], list(boots)) & (account.tables.effects.of(tasks.task_key) == 0)
     chosen &= np.isin(tasks.task_state(), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
     op = op_of(tasks.task_key[chosen])
     where, was_sent = positions(ops.op, op)

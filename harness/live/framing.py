@@ -242,7 +242,7 @@ def _gauge(sample: np.void | None, name: str) -> int | None:
 
 
 def _share(sample: np.void | None, before: Rows | None, name: str) -> float | None:
-    """CPU time since a second ago; or since it was first told, which includes all that it took to start."""
+    """Of one core, over the last second; not before the first sample that has it, which holds all that the start took."""
     if sample is None or before is None or not sample[name]:
         return None
     first = before[np.argmax(before[name] != 0)]

@@ -168,7 +168,7 @@ def client_side(state: SideState, at: Glance) -> Side:
         return Side(state, "SLOW", lines, f"p95 of the answers is {p95}, far above what it was at first{waited}.")
     if state is SideState.WAITING and not at.answers:
         return Side(state, "WAITING", ("no answer yet",), "No request has been answered yet.")
-    return Side(SideState.OK, "OK", lines, f"Requests are answered: p95 of the last seconds is {p95}.")
+    return Side(SideState.OK, "OK", lines, f"Requests are answered: p95 {p95}.")
 
 
 def work_side(state: SideState, at: Glance) -> Side:

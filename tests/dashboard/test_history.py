@@ -213,9 +213,13 @@ def test_whoever_leaves_before_the_runs_have_been_read_is_told_nothing_of_them(
 
 def test_there_may_be_no_runs_at_all(app: Make) -> None:
     async def script(pilot: Pilot[None]) -> None:
-        await opened(pilot, 0)
+        screen = await opened(pilot, 0)
         await until(pilot, lambda: "there are no runs in runs/ yet" in shown(pilot.app))
+        # None of the keys has anything to work on: nothing opens, and nothing breaks.
         await pilot.press("enter", "space", "c", "r")
+        await pilot.pause()
+        assert pilot.app.screen is screen
+        assert "there are no runs in runs/ yet" in shown(pilot.app)
 
     play(app(), script)
 
@@ -224,8 +228,12 @@ def test_a_run_without_a_summary_says_so(app: Make, runs: dict[str, Path]) -> No
     (runs["killed"] / "summary.json").unlink()
 
     async def script(pilot: Pilot[None]) -> None:
-        await opened(pilot)
+        screen = await opened(pilot)
         await until(pilot, lambda: "unfinished" in shown(pilot.app))
+        table = screen.query_one(DataTable)
+        rows = [" ".join(map(str, table.get_row_at(number))) for number in range(table.row_count)]
+        assert ["unfinished" in row for row in rows] == ["killed" in row for row in rows]
+        assert sum("unfinished" in row for row in rows) == 1
 
     play(app(), script)
 

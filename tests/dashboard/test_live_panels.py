@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -206,6 +207,10 @@ def test_the_hidden_wait_of_a_run_that_is_over_does_not_depend_on_the_size_of_th
     expected = wide.totals.done_p95_ms / wide.totals.response_p95_ms
     assert charts.hidden_wait(wide) == charts.hidden_wait(narrow) == expected
     assert charts.hidden_wait(replace(wide, summary=None)) != charts.hidden_wait(replace(narrow, summary=None))
+    # Where so many were never answered that all of them have no p95, the bins that have one still say it, and are shaded.
+    unanswered = replace(wide, totals=replace(wide.totals, response_p95_ms=math.inf))
+    assert charts.hidden_wait(unanswered) == charts.hidden_wait(replace(wide, summary=None)) > 1.5
+    assert charts.scissors(unanswered, View(columns=80).window(unanswered)).band is not None
 
 
 def test_a_server_that_is_not_seen_has_gaps_and_never_zeros(frame):
