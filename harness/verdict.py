@@ -251,9 +251,11 @@ def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
         if each.cpu_share >= SATURATED_SHARE
     ]
     if lag > LAG_LIMIT_MS and not lag <= response / 2:
+        # What was never answered makes the p99 of all of them "never", in the report too: this is that of the others.
+        of = "response p99 of" if response == statistics.response.p99_ms else "p99 of what was answered,"
         yield (
             f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
-            f"more than half of the response p99 of {response:,.1f} ms{''.join('; ' + each for each in busy)}. {SEND_FEWER}."
+            f"more than half of the {of} {response:,.1f} ms{''.join('; ' + each for each in busy)}. {SEND_FEWER}."
         )
     elif lag > LAG_LIMIT_MS and busy:
         yield f"The generator was saturated: {listed(busy)}, and the lag was p99 {lag:,.1f} ms. {SEND_FEWER}."

@@ -26,13 +26,14 @@ from harness.evidence import read_evidence
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.session import describe, run
+from tests.judged import LATE
 
 WORK_S = 4.0
 """At most so much work is asked for that it could be done in this time."""
 
 
 TOLERATED = re.compile(
-    r"The generator (was late|stood still)|No request was acknowledged|The fault .* landed (only after|.* late)"
+    LATE.pattern + r"|No request was acknowledged|The fault .* landed (only after|.* late)"
     # Another fault of the plan, made by chance too, was in its way.
     r"|The fault .* did not (land|end): (boot \d+ was ended by|it had to wait|(only one|no) process of the server)"
     r"|The fault .* did not land: (backlog was at most|nobody told of)"

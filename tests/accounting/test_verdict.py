@@ -100,6 +100,17 @@ def test_one_thing_wrong_is_one_reason(evidence: Evidence, reason: str) -> None:
     assert verdict.reasons[0].startswith(reason)
 
 
+def test_lag_is_compared_with_what_was_answered_and_told_so_where_the_p99_of_all_is_never(evidence: Evidence) -> None:
+    killed = simulate(Plan(n_requests=100, kills=(("SIGKILL", 250.0),), seed=9)).evidence
+
+    def leave(rows: Any) -> None:
+        rows["outcome"][::20], rows["done_ns"][::20] = Outcome.IND, 0
+
+    silent = dataclasses.replace(killed, requests=[edit_rows(killed.requests[0], leave)])
+    assert "more than half of the response p99 of " in " ".join(verdict_of(late(evidence)).reasons)
+    assert "more than half of the p99 of what was answered, " in " ".join(verdict_of(late(silent)).reasons)
+
+
 def test_an_interrupted_run_is_not_blamed_for_what_it_did_not_send(evidence: Evidence) -> None:
     cut = dataclasses.replace(generator(evidence, planned=1000), interrupted_by="SIGTERM")
     assert verdict_of(cut).reasons == ("The run was interrupted by SIGTERM.",)

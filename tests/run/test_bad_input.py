@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.main import main
+from tests.judged import require_judged, summary_in
 from tests.run.conftest import Done
 
 Afterload = Callable[..., Done]
@@ -181,7 +182,7 @@ def test_modules_of_the_users_own_do_not_get_into_the_run(afterload: Afterload, 
 
     done = afterload("run", "email", "--rate", "20", "--for", "1s", env={"PYTHONSAFEPATH": "1"})
 
-    assert done.status == 0, done.err
+    require_judged(done.status, summary_in(folder / "runs" / "latest"), done.err)
 
 
 def test_a_failed_start_is_told_in_its_run_directory_and_is_not_the_latest(afterload: Afterload, folder: Path) -> None:

@@ -21,6 +21,7 @@ from harness.rundir import RunDir
 from harness.schema import Summary
 from harness.servers import free_port
 from harness.session import Outcome
+from tests.judged import LATE
 from tests.run.conftest import LIARS, liar, started
 
 Session = Callable[..., Outcome]
@@ -37,7 +38,7 @@ def reasons(summary: Summary) -> str:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run with a kill, which passed."""
-    for _ in range(3):  # on a busy machine the load of one may be late
+    for _ in range(6):  # on a busy machine the load of one may be late
         outcome = started(tmp_path_factory.mktemp("honest"), faults=("kill@1s",))
         if outcome.summary.verdict == "PASS":
             return outcome.rundir.path
@@ -53,7 +54,7 @@ def kept(honest: Path, tmp_path: Path) -> RunDir:
 def assert_nothing_is_wrong(summary: Summary) -> None:
     """No lie was seen. That the machine was busy, and the load late, is none."""
     assert broken(summary) == set()
-    assert all(reason.startswith("The generator") for reason in summary.reasons), reasons(summary)
+    assert all(LATE.match(reason) for reason in summary.reasons), reasons(summary)
 
 
 def test_the_honest_version_of_the_lying_server_passes(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from tests.judged import LATE
 from tests.kills import TOLERATED
 from tests.run.conftest import Done, wait_until
 
@@ -28,7 +30,11 @@ def test_limits_that_hold_are_a_pass_and_stand_in_the_first_lines(afterload: Aft
     """Status 0; the plan and the summary have them. The run directory gives the same again, and by other limits another."""
     # Answers that take long beside whatever keeps a busy machine from sending in time.
     slow = ("--tasks", "inline", "--set", "delay=100ms", "--rate", "20")
-    done = afterload(*EMAIL, "--for", "2s", *slow, *LENIENT, "--slo", "lost==0", "--slo", "p50<2s@500ms")
+    for _ in range(6):
+        done = afterload(*EMAIL, "--for", "2s", *slow, *LENIENT, "--slo", "lost==0", "--slo", "p50<2s@500ms")
+        if not any(LATE.match(reason) for reason in done.json["reasons"]):
+            break
+        shutil.rmtree(folder / "run")
     again = afterload("report", "run", "--json", "-")
     other = afterload("report", "run", "--json", "-", "--slo", "requests.attempted<5", "--slo", "lost==0")
     wrong = afterload("report", "run", "--slo", "lots==0")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.commands.main import main
+from tests.judged import require_judged
 from tests.run.conftest import APPS, ROOT, Done
 
 Afterload = Callable[..., Done]
@@ -92,7 +93,7 @@ def test_an_app_that_ignores_sigterm_is_killed_and_told(afterload: Afterload) ->
     """At the end of the time that it is given; that is the server's doing, and the figures stand."""
     done = afterload("run", *SHORT, "--drain", "300ms", "--fault", "term@500ms", "--", *BARE, "stubborn", "{port}")
 
-    assert done.status == 0, done.err
+    require_judged(done.status, done.json, done.err)
     first, second = [each for each in done.json["findings"] if each["id"] == "signal-ignored"]
     assert (first["evidence"]["boot"], second["evidence"]["boot"]) == (1, 2)
     assert "ignored SIGTERM at 0.5 s: it listened until it was killed" in first["text"]
@@ -104,7 +105,7 @@ def test_children_of_a_parent_that_was_killed_are_told_and_ended(afterload: Afte
     """A parent that hands on no signal: SIGKILL and SIGTERM end it alone, and its child goes on serving."""
     done = afterload("run", *SHORT, "--fault", "parent@500ms", "--", *BARE, "parent", "{port}")
 
-    assert done.status == 0, done.err
+    require_judged(done.status, done.json, done.err)
     first, second = [each for each in done.json["findings"] if each["id"] == "orphans"]
     assert "SIGKILL to process" in first["text"]
     assert "went on serving the port" in first["text"]
@@ -120,7 +121,7 @@ def test_without_starlette_there_are_figures_of_the_client_and_no_guess(afterloa
     """What a kill lost nobody saw: an interval from nothing to everything, and not 0."""
     done = afterload("run", *SHORT, "--fault", "kill@500ms", "--", *BARE, "serves", "{port}")
 
-    assert done.status == 0, done.err
+    require_judged(done.status, done.json, done.err)
     summary = done.json
     requests, tasks = summary["requests"], summary["tasks"]
     assert requests["acked"] > 0

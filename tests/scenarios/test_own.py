@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from scenarios import own
 from scenarios.__main__ import main as scenarios_main
+from tests.judged import require_judged
 from tests.run.conftest import Done
 from tests.scenarios.conftest import broken_invariants
 
@@ -42,7 +43,7 @@ def test_what_new_writes_runs_with_a_kill_and_a_check_that_raises_is_told_by_its
         second = pool.submit(afterload, "run", "sub/wrong.py", *given, "--out", "b")
         good, bad = first.result(), second.result()
 
-    assert good.status == 0, good.err
+    require_judged(good.status, good.json, good.err)
     assert broken_invariants(good.json) == []
     assert good.json["tasks"]["failed"] > 0
     assert good.json["tasks"]["lost"] > 0

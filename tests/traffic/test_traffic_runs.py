@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.rows import Outcome, read_rows
+from tests.judged import require_judged
 from tests.run.conftest import Done
 
 Afterload = Callable[..., Done]
@@ -42,7 +43,7 @@ def test_requests_and_schema_together_and_no_secret_is_left_in_the_run_directory
     load = ("--rate", 60, "--for", "1s", "--out", "run", "--json", "-")
     done = afterload("run", *requests, *openapi, *load, *SHOP, env={"TRACE": "s3cr3t-trace"})
 
-    assert done.status == 0, done.err
+    require_judged(done.status, done.json, done.err)
     counts = done.json["requests"]
     assert (counts["model"], counts["attempted"], counts["acked"], counts["rejected"]) == ("open", 60, 60, 0)
     assert "traffic: " in done.err
@@ -70,7 +71,7 @@ def test_a_locustfile_loads_an_app_through_a_kill_and_is_told_as_a_closed_model(
     load = ("--locustfile", "mine.py", "--users", 6, "--processes", 2, "--for", "4s", "--fault", "kill@500ms")
     done = afterload("run", *load, "--out", "run", "--json", "-", *SHOP)
 
-    assert done.status == 0, done.err
+    require_judged(done.status, done.json, done.err)
     summary = done.json
     assert summary["requests"]["model"] == "closed"
     assert summary["requests"]["acked"] > 10
