@@ -128,9 +128,9 @@ class Tasks(Record):
 class PoolUse(Record):
     """The thread pool for `def` tasks; where endpoints take threads of it too, these count as well."""
 
-    size: int
-    busy_max: int
-    saturated_s: Number = Field(description="every thread was busy")
+    size: int = Field(description="of all processes together, for most of the time; as it was changed to by hand")
+    busy_max: int = Field(description="more than `size` where there were more threads for a while")
+    saturated_s: Number = Field(description="every thread was busy that there was then")
     lived_s: Number = Field(description="how long a server with this pool was there, between load start and the last event")
 
 

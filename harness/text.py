@@ -15,7 +15,7 @@ from harness.headline import headline, left_by
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
-from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed
+from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed, most_busy
 
 __all__ = ["render"]
 
@@ -196,8 +196,8 @@ def _pool(summary: Summary, page: _Page) -> Iterator[str]:
     pool = summary.pool
     if pool is None or not summary.tasks.accepted + summary.tasks.foreign:
         return
-    words = f"at most {pool.busy_max:,} of {pool.size:,} threads busy: never saturated"
-    if pool.busy_max >= pool.size:
+    words = f"{most_busy(pool.busy_max, pool.size)}: never saturated"
+    if pool.saturated_s:
         words = f"{pool.size:,}/{pool.size:,} threads busy for {duration_s(pool.saturated_s)} of {duration_s(pool.lived_s)}"
     yield from page.wrapped("Pool", words)
 

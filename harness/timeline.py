@@ -205,8 +205,7 @@ def recovery_s(boot: Boot, account: Account) -> float | None:
 
 def _saturated_ns(evidence: Evidence, boot: Boot, busy: Steps, size: int, until_ns: int) -> int:
     """For how long every thread of the pool was busy. While it was squeezed, it had fewer."""
-    if any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered) and evidence.gauges is not None:
-        # Sampled, because the page of the server shows the last size alone.
+    if evidence.gauges is not None and _must_be_sampled(evidence, boot.boot):
         return sum(
             busy.duration_ns(threads, min(end_ns, until_ns)) - busy.duration_ns(threads, min(begin_ns, until_ns))
             for begin_ns, end_ns, threads in _sampled_sizes(evidence.gauges.rows, boot, until_ns)
@@ -245,7 +244,7 @@ def pool_sizes(evidence: Evidence) -> dict[int, int]:
 
 def sizes_over_time(evidence: Evidence, boot: Boot, size: int, until_ns: int) -> list[tuple[int, int]]:
     """(from, threads) of a boot's pool, rising, as its saturation is counted by: before the first one nothing is."""
-    if any(each.do == "pool" and each.landed_ns is not None for each in evidence.steered) and evidence.gauges is not None:
+    if evidence.gauges is not None and _must_be_sampled(evidence, boot.boot):
         return [(begin_ns, threads) for begin_ns, _, threads in _sampled_sizes(evidence.gauges.rows, boot, until_ns)]
     sizes = [(0, size)]
     for fault in sorted(evidence.faults, key=lambda each: each.landed_ns or 0):
@@ -260,14 +259,29 @@ def sampled_saturation_ns(evidence: Evidence, boot: Boot, until_ns: int) -> int:
     return _shared_pool(evidence, boot, until_ns).full_ns
 
 
+def _must_be_sampled(evidence: Evidence, boot: int) -> bool:
+    """Whether the size of a boot's pool at a time is what was sampled then: the page of each process shows its last one alone.
+
+    It may have been changed by hand. And of several processes each may be replaced by another one, or die; while both are there,
+    so are the threads of both.
+    """
+    return len(evidence.tasks.get(boot, ())) > 1 or _last_resized_ns(evidence) is not None
+
+
+def _last_resized_ns(evidence: Evidence) -> int | None:
+    """When the pool was changed by hand for the last time."""
+    return max((each.landed_ns for each in evidence.steered if each.do == "pool" and each.landed_ns is not None), default=None)
+
+
 def _pool_size(evidence: Evidence, boot: int) -> int:
-    """The threads of all pools of a boot together."""
+    """The threads of all pools of a boot together; of several processes, how many there were for the longest time."""
     sizes = [file.gauges[Gauge.POOL_SIZE] for file in evidence.tasks.get(boot, ())]
     if len(sizes) > 1 and evidence.gauges is not None:
-        # Of several processes some may have been replaced by others: what there was at a time is what was sampled.
-        sampled = evidence.gauges.rows[evidence.gauges.rows["boot"] == boot]["pool_size"]
-        if len(sampled) and (most := int(sampled.max())):
-            return most
+        rows = evidence.gauges.rows[evidence.gauges.rows["boot"] == boot]
+        times = np.bincount(rows["pool_size"][rows["t_ns"] >= (_last_resized_ns(evidence) or 0)].astype(np.int64), minlength=1)
+        times[0] = 0
+        if times.any():
+            return int(times.argmax())
     return sum(sizes)
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "figure",
     "lines_of",
     "listed",
+    "most_busy",
     "per_second",
     "roughly_s",
     "share",
@@ -106,6 +107,13 @@ def lines_of(text: str, width: int) -> list[str]:
 def listed(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def most_busy(busy_max: int, size: int) -> str:
+    """How many threads of a pool worked at most. For a while there may have been more of them than most of the time."""
+    if busy_max > size:
+        return f"at most {busy_max:,} threads busy, of {size:,} that there were most of the time"
+    return f"at most {busy_max:,} of {size:,} threads busy"
 
 
 def roughly_s(value_s: float) -> str:

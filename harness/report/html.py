@@ -16,7 +16,7 @@ from harness.report.sums import sums
 from harness.schema import Summary
 from harness.slotext import slo_heading, slo_lines
 from harness.summary import Judged
-from harness.wording import at_s, counted, duration_ms, duration_s
+from harness.wording import at_s, counted, duration_ms, duration_s, most_busy
 
 __all__ = ["page"]
 
@@ -31,7 +31,7 @@ def page(judged: Judged, *, name: str, version: str) -> str:
     values = judged.summary.model_dump(mode="json")
     environment = templates(REPORT / "page")
     environment.filters |= {"ms": duration_ms, "s": duration_s, "at": at_s, "words": in_words}
-    environment.globals |= {"counted": counted, "fig": partial(figure, values)}
+    environment.globals |= {"counted": counted, "most_busy": most_busy, "fig": partial(figure, values)}
     return environment.get_template("page.html.j2").render(
         name=name,
         version=version,

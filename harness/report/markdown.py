@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from harness.headline import headline
 from harness.schema import Durations, Summary
 from harness.slotext import slo_lines
-from harness.wording import at_s, counted, duration_ms, duration_s
+from harness.wording import at_s, counted, duration_ms, duration_s, most_busy
 
 __all__ = ["markdown", "plain_text"]
 
@@ -69,7 +69,7 @@ def _facts(summary: Summary) -> Iterator[str]:
             + (f"backlog at most {tasks.backlog_max:,}")
         )
     if pool is not None:
-        yield f"- pool: at most {pool.busy_max:,} of {pool.size:,} threads busy, saturated for {duration_s(pool.saturated_s)}"
+        yield f"- pool: {most_busy(pool.busy_max, pool.size)}; saturated for {duration_s(pool.saturated_s)}"
     for boot in summary.boots:
         if boot.fault:
             again = f", answered again after {duration_s(boot.recovery_s)}" if boot.recovery_s is not None else ""

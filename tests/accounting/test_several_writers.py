@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from harness.accounting import account
 from harness.invariants import check
 from harness.model import Evidence
-from harness.rows import Gauge, RowFile
+from harness.rows import ROW_TYPES, Gauge, Kind, RowFile
 from harness.statistics import measure
-from harness.timeline import pool_of, timeline
+from harness.timeline import busy_steps, pool_of, timeline
 from tests.accounting.cases import CASES
-from tests.accounting.memory import gauges_of
+from tests.accounting.memory import gauges_of, row_file
 
 
 def spread(evidence: Evidence, n_files: int, seed: int) -> Evidence:
@@ -55,3 +55,27 @@ def test_rows_spread_over_several_files_give_the_same_account(n_files: int, seed
     assert measure(one, first) == measure(several, second)
     assert timeline(one, first).backlog_max.tolist() == timeline(several, second).backlog_max.tolist()
     assert pool_of(one, first) == pool_of(several, second)
+
+
+def test_while_a_process_is_replaced_by_another_one_the_pool_has_the_threads_of_both() -> None:
+    """Its size is the one that it had for most of the time; and it is full while all threads are busy that there are then."""
+    evidence = spread(CASES["killed"](), 2, 1)
+    alone = pool_of(evidence, account(evidence))
+    boot = evidence.boots[0]
+    assert boot.ready_ns is not None
+    assert boot.reaped_ns is not None
+    begin_ns = (boot.ready_ns + boot.reaped_ns) // 2
+    end_ns = begin_ns + (boot.reaped_ns - begin_ns) // 2
+    t_ns = np.arange(boot.ready_ns, evidence.load_end_ns, 1_000_000)
+    begin_ns, end_ns = t_ns[t_ns >= begin_ns][0], t_ns[t_ns >= end_ns][0]
+    rows = np.zeros(len(t_ns), ROW_TYPES[Kind.GAUGES])
+    rows["t_ns"], rows["boot"] = t_ns, np.where(t_ns < boot.reaped_ns, 1, 2)
+    rows["pool_size"] = np.where((t_ns >= begin_ns) & (t_ns < end_ns), alone.size + 1, alone.size)
+    sampled = dataclasses.replace(evidence, gauges=row_file(Kind.GAUGES, rows))
+
+    pool = pool_of(sampled, account(sampled))
+    busy = busy_steps(evidence, [1], only_def=True)
+    not_full_ns = busy.duration_ns(alone.size, int(end_ns)) - busy.duration_ns(alone.size, int(begin_ns))
+    assert not_full_ns > 0
+    assert (pool.size, pool.busy_max) == (alone.size, alone.busy_max)
+    assert pool.saturated_s == (round(alone.saturated_s * 1e9) - not_full_ns) / 1e9
