@@ -19,6 +19,8 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_LAST = b"<nothing is written after this>"
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?<>=]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[@-Z\\-_])")
 
 
@@ -92,9 +94,12 @@ class Terminal:
         os.write(self._own, "".join(keys).encode())
 
     def end(self, timeout_s: float = 60.0) -> int:
-        """Its exit status, once it has ended by itself."""
+        """Its exit status, once it has ended by itself and all that it wrote has been read."""
         self.wait_until(lambda: self.process.poll() is not None, timeout_s, "its end")
-        self._read(0.1)
+        # The kernel hands it on piece by piece, on a busy machine with pauses: what is written now comes after the last piece.
+        os.write(self._its, _LAST)
+        self.wait_until(lambda: _LAST.decode() in self._raw, timeout_s, "the last of its output")
+        self._raw = self._raw.replace(_LAST.decode(), "")
         return self.process.returncode
 
     def signal(self, number: int) -> None:
