@@ -31,10 +31,10 @@ run: .make/built
 
 test: test-rust test-python
 
-# Three at a time, since most of them wait most of the time; but two for those that run afterload, whose load should be on time.
+# Three at a time, since most of them wait most of the time; those that run afterload by themselves, whose load should be on time.
 test-python: .make/built
 	$(BIN)/python -m pytest $(or $(ARGS),-n 3 --dist worksteal --ignore tests/run)
-	$(if $(ARGS),,$(BIN)/python -m pytest -n 2 --dist worksteal tests/run)
+	$(if $(ARGS),,$(BIN)/python -m pytest -n 3 --dist worksteal tests/run)
 
 test-rust: .make/built
 	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core
