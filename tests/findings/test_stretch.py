@@ -1,0 +1,82 @@
+"""Parts of a run in which nothing happens to the server: a fault that lasted belongs to none, with what it held up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from harness.accounting import account
+from harness.findings.stretch import Stretch, stretches_of
+from harness.model import Evidence, Fault
+from harness.usage import usage_of
+from tests.accounting.memory import edit_rows
+from tests.accounting.world import MS, Plan, simulate
+
+STOPPED_MS, GOES_ON_MS = 2000, 3000
+CAUGHT_UP_MS = 3250
+ANSWER_MS = 30
+
+
+def stopped() -> Evidence:
+    """A server that nothing can overload, stopped for a second; in a quarter of one it does what came meanwhile, in order."""
+    evidence = simulate(Plan(n_requests=600, gap_ms=10, pool=8, run_ms=20, seed=5, warm_up_ms=1000)).evidence
+    start_ns = evidence.load_start_ns
+
+    def held(at_ns: np.ndarray) -> np.ndarray:
+        since_ms = (at_ns.astype(np.int64) - start_ns) / MS
+        share = (GOES_ON_MS - CAUGHT_UP_MS) / (STOPPED_MS - CAUGHT_UP_MS)
+        later_ms = CAUGHT_UP_MS + (since_ms - CAUGHT_UP_MS) * share
+        is_held = (since_ms >= STOPPED_MS) & (since_ms < CAUGHT_UP_MS) & (at_ns != 0)
+        return np.where(is_held, start_ns + (later_ms * MS).astype(np.int64), at_ns.astype(np.int64))
+
+    def hold(*names: str, by_ms: int = 0) -> Callable[[np.ndarray], None]:
+        def edit(rows: np.ndarray) -> None:
+            for name in names:
+                rows[name] = held(np.where(rows[name] != 0, rows[name] + np.uint64(by_ms * MS), 0))
+
+        return edit
+
+    stop = Fault(
+        name="stop",
+        planned_s=STOPPED_MS / 1e3,
+        landed_ns=start_ns + STOPPED_MS * MS,
+        boot=1,
+        effect="lasts",
+        ended_ns=start_ns + GOES_ON_MS * MS,
+    )
+    return dataclasses.replace(
+        evidence,
+        requests=[edit_rows(file, hold("done_ns", by_ms=ANSWER_MS)) for file in evidence.requests],
+        tasks={
+            boot: [edit_rows(file, hold("accepted_ns", "started_ns", "finished_ns", by_ms=ANSWER_MS)) for file in files]
+            for boot, files in evidence.tasks.items()
+        },
+        faults=(stop,),
+    )
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Stretch, Stretch]:
+    evidence = stopped()
+    before, after = stretches_of(evidence, account(evidence), usage_of(evidence))
+    return before, after
+
+
+def test_what_a_stop_held_up_does_not_count_as_answers_that_get_slower(parts: tuple[Stretch, Stretch]) -> None:
+    """Those that were due just before it and answered after it: a tenth of the last third."""
+    before, after = parts
+
+    assert (before.from_s, before.until_s) == (1.0, STOPPED_MS / 1e3)
+    assert all(ANSWER_MS <= p95 < ANSWER_MS + 20 for p95 in (*before.answers_ms, *after.answers_ms)), parts
+
+
+def test_what_follows_a_stop_begins_when_all_is_answered_that_it_held_up(parts: tuple[Stretch, Stretch]) -> None:
+    """The work that comes with it in a burst is no sign that more and more is pending."""
+    _, after = parts
+
+    assert CAUGHT_UP_MS / 1e3 - 0.05 <= after.from_s <= CAUGHT_UP_MS / 1e3 + 0.3
+    assert not after.growth.rises
+    assert after.grows_per_s == pytest.approx(0, abs=3)
