@@ -226,12 +226,13 @@ class _Session:
             tick=self._tick,
         )
         self._steering.server = self._server
+        # First, because they import the most: nothing waits for them until there is a server to load.
+        self._loads.start()
         if self._plan.scenario is not None:
             addresses = self._start_world()
             self._steering.entry = lambda kind: entry_of(self._plan, addresses, kind)
             self._server.tell_scenario(entry_of(self._plan, addresses))
             require_known(self._plan.fault_plans, self._world_control, self._plan.scenario)
-        self._loads.start()
         self._server.start()
         # Not before the server is ready: what it can be asked may have to be read from itself.
         self._give_jobs(self._server.port)

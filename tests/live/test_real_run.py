@@ -73,7 +73,7 @@ def test_a_loop_that_nobody_could_see_is_neither_late_nor_in_time(history: Histo
     for share in (0.1, 0.5, 0.9):
         at_s = outage.gone_s + share * (outage.until_s - outage.gone_s)
         assert history.frame(Look(0.0, 30.0, 0.5, at_s=at_s)).now.loop_lag_ms is None
-    assert history.frame(Look(0.0, 30.0, 0.5, at_s=outage.until_s + 0.2)).now.loop_lag_ms is not None
+    assert history.frame(Look(0.0, 30.0, 0.5, at_s=outage.from_s - 0.2)).now.loop_lag_ms is not None
 
 
 def test_what_it_took_to_start_is_no_load_of_the_first_second(followed: FollowedRun, history: History):
