@@ -20,6 +20,8 @@ EVERY_NS = 50_000_000
 _THERE_IS = (Gauge.POOL_SIZE, Gauge.POOL_BUSY, Gauge.POOL_WAITING)
 _COUNTED = (Gauge.ACCEPTED, Gauge.STARTED, Gauge.FINISHED, Gauge.FAILED, Gauge.DROPPED)
 _TREE_EVERY_NS = 1_000_000_000
+_MOST_FOUND = 8
+"""So often in that time processes are looked for because there are new ones."""
 
 
 class GaugeSampler:
@@ -31,6 +33,7 @@ class GaugeSampler:
         self._server: psutil.Process | None = None
         self._tree: list[psutil.Process] = []
         self._next_tree_ns = 0
+        self._n_found = 0
         self._cpu_s: dict[int, float] = {}  # of each process of the server, also of those that have ended
         self.rss_bytes = 0
         """Memory of the server's processes at the last sample."""
@@ -70,8 +73,14 @@ class GaugeSampler:
             self._server, self._tree = server, [server]
             self._cpu_s.clear()
             self._next_tree_ns = now_ns
-        if now_ns >= self._next_tree_ns or not (writers | _children_of(self._tree)) <= self._cpu_s.keys():
-            self._next_tree_ns = now_ns + _TREE_EVERY_NS
+        if now_ns >= self._next_tree_ns:
+            self._next_tree_ns, self._n_found = now_ns + _TREE_EVERY_NS, 0
+            is_due = True
+        else:
+            # A server that starts programs all the time would have all processes looked through at each sample.
+            is_due = self._n_found < _MOST_FOUND and not (writers | _children_of(self._tree)) <= self._cpu_s.keys()
+            self._n_found += is_due
+        if is_due:
             with contextlib.suppress(psutil.Error):
                 self._tree = [server, *server.children(recursive=True)]
         rss = 0

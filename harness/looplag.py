@@ -31,7 +31,8 @@ def known_lags(evidence: Evidence, newest: int | None = None) -> NDArray[np.bool
             known |= (rows["boot"] == boot.boot) & (t_ns >= boot.ready_ns) & (t_ns < over_ns)
     for fault in evidence.faults:
         if fault.name == "stop" and fault.landed_ns is not None:
-            known &= t_ns < fault.landed_ns if fault.ended_ns is None else _outside(t_ns, fault.landed_ns, fault.ended_ns)
+            outside = t_ns < fault.landed_ns if fault.ended_ns is None else _outside(t_ns, fault.landed_ns, fault.ended_ns)
+            known &= outside | (rows["boot"] != fault.boot)
     return known
 
 

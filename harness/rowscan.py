@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import TaskState, chunks, is_own, states
+from harness.grouping import TaskState, chunks, is_own, key_of, states
 from harness.model import Evidence
 from harness.rows import UNTAGGED, DropReason, Outcome, RowFile, Rows
 
-__all__ = ["FileScan", "RequestScan", "latest_ns", "left_in", "scan_requests", "scan_tasks"]
+__all__ = ["FileScan", "RequestScan", "latest_ns", "left_in", "left_keys", "scan_requests", "scan_tasks"]
 
 N_EXAMPLES: Final = 5
 
@@ -162,6 +162,16 @@ def left_in(files: Iterable[RowFile]) -> tuple[int, int]:
         queued += int(np.count_nonzero(found == TaskState.NEVER_STARTED))
         running += int(np.count_nonzero(found == TaskState.INTERRUPTED))
     return queued, running
+
+
+def left_keys(files: Iterable[RowFile], run_tag: int) -> NDArray[np.uint64]:
+    """The keys of the tasks of this run among them."""
+    found = [np.empty(0, np.uint64)]
+    for rows in chunks(*files):
+        chosen = np.isin(states(rows, reaped=True), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
+        chosen &= is_own(rows["op"], run_tag)
+        found.append(key_of(rows["op"][chosen], rows["index"][chosen]))
+    return np.concatenate(found)
 
 
 def scan_requests(file: RowFile, evidence: Evidence) -> RequestScan:

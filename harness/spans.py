@@ -23,7 +23,7 @@ class TaskSpans:
     """Rows of tasks whose operation was sent, in the order of the task table; and the operations, in the order of theirs."""
 
     function: NDArray[np.uint16]  # an index of the task table's `function_names`
-    is_left: NDArray[np.bool_]  # its process gave it up, or ended before it did
+    is_left: NDArray[np.bool_]  # its process gave it up, or ended before it did, and no later one did it
     is_undone: NDArray[np.bool_]  # it ended in another way than by finishing: as `never_done` of the account
     due_ns: NDArray[np.int64]  # of the operation
     wait_ns: NDArray[np.int64]  # started - accepted; NONE_NS: it never started
@@ -39,6 +39,10 @@ def task_spans(tables: Tables) -> TaskSpans:
     function, accepted, started, ended = tasks.function, tasks.accepted_ns, tasks.started_ns, tasks.ended_ns
     is_finished, is_left = tasks.state == TaskState.FINISHED, np.isin(tasks.state, _LEFT)
     is_undone = np.isin(tasks.state, _UNDONE)
+    if len(tasks.first) != len(tasks.key):
+        # What a later process did after all is not left.
+        n_rows = np.diff(np.append(tasks.first, len(tasks.key)))
+        is_left &= np.repeat(tasks.task_state() != TaskState.FINISHED, n_rows)
     if not known.all():
         where, function = where[known], function[known]
         is_finished, is_left, is_undone = is_finished[known], is_left[known], is_undone[known]

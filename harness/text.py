@@ -198,7 +198,11 @@ def _pool(summary: Summary, page: _Page) -> Iterator[str]:
         return
     words = f"{most_busy(pool.busy_max, pool.size)}: never saturated"
     if pool.saturated_s:
-        words = f"{pool.size:,}/{pool.size:,} threads busy for {duration_s(pool.saturated_s)} of {duration_s(pool.lived_s)}"
+        full = f"{duration_s(pool.saturated_s)} of {duration_s(pool.lived_s)}"
+        words = f"{pool.size:,}/{pool.size:,} threads busy for {full}"
+        if pool.busy_max != pool.size:
+            # Full with fewer, or with more: it was changed, squeezed, or in the middle of a restart.
+            words = f"{most_busy(pool.busy_max, pool.size)}; for {full} all that there were then"
     yield from page.wrapped("Pool", words)
 
 

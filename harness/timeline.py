@@ -7,6 +7,7 @@ interval [start, end). All task rows of a server count here, also those without 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from harness.grouping import NEVER_NS, chunks
 from harness.model import Boot, Evidence
 from harness.recovery import Recovery, first_answer_ns, recoveries
 from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
+from harness.rowscan import left_in
 from harness.spans import NONE_NS, TaskSpans, task_spans
 from harness.statistics import quantiles_ms
 from harness.steps import Instants, Steps
@@ -104,11 +106,13 @@ def timeline(
     recovered = recoveries(evidence, ops, backlog)
     answered = ops.outcome != Outcome.REJ
     # Work that was given up, or went with its process, after the load was never done: there is no time by which it was.
-    is_done = not account.awaiting and all(
-        not each.queued_at_death + each.running_at_death
-        for each in account.boots
-        if each.boot in {boot.boot for boot in evidence.boots if (boot.reaped_ns or evidence.load_end_ns) >= evidence.load_end_ns}
+    later = (
+        file
+        for boot, files in evidence.tasks.items()
+        for file in files
+        if (evidence.death_ns(boot, file.pid) or NEVER_NS) >= evidence.load_end_ns
     )
+    is_done = not account.awaiting and not sum(left_in(later))
     drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) and is_done else None
     return Timeline(
         edges_ns=edges,
@@ -164,7 +168,7 @@ def pool_of(evidence: Evidence, account: Account) -> Pool:
     of_boots: list[Steps] = []
     until = end_ns(evidence, account)
     for boot in sorted(evidence.boots, key=lambda each: each.boot):
-        if not (threads := _pool_size(evidence, boot.boot)):
+        if not (threads := _pool_size(evidence, boot)):
             continue
         size = threads
         sampled = _shared_pool(evidence, boot, until)
@@ -238,7 +242,7 @@ def _sampled_sizes(rows: Rows, boot: Boot, until_ns: int) -> Iterator[tuple[int,
 
 def pool_sizes(evidence: Evidence) -> dict[int, int]:
     """The threads of each boot that said it has any."""
-    sizes = {boot.boot: _pool_size(evidence, boot.boot) for boot in evidence.boots}
+    sizes = {boot.boot: _pool_size(evidence, boot) for boot in evidence.boots}
     return {boot: size for boot, size in sizes.items() if size}
 
 
@@ -263,9 +267,12 @@ def _must_be_sampled(evidence: Evidence, boot: int) -> bool:
     """Whether the size of a boot's pool at a time is what was sampled then: the page of each process shows its last one alone.
 
     It may have been changed by hand. And of several processes each may be replaced by another one, or die; while both are there,
-    so are the threads of both.
+    so are the threads of both. Without a sample that has a size, what the pages show is all that is known.
     """
-    return len(evidence.tasks.get(boot, ())) > 1 or _last_resized_ns(evidence) is not None
+    if evidence.gauges is None or (len(evidence.tasks.get(boot, ())) < 2 and _last_resized_ns(evidence) is None):
+        return False
+    rows = evidence.gauges.rows
+    return bool(np.any((rows["boot"] == boot) & (rows["pool_size"] != 0)))
 
 
 def _last_resized_ns(evidence: Evidence) -> int | None:
@@ -273,16 +280,18 @@ def _last_resized_ns(evidence: Evidence) -> int | None:
     return max((each.landed_ns for each in evidence.steered if each.do == "pool" and each.landed_ns is not None), default=None)
 
 
-def _pool_size(evidence: Evidence, boot: int) -> int:
-    """The threads of all pools of a boot together; of several processes, how many there were for the longest time."""
-    sizes = [file.gauges[Gauge.POOL_SIZE] for file in evidence.tasks.get(boot, ())]
-    if len(sizes) > 1 and evidence.gauges is not None:
-        rows = evidence.gauges.rows[evidence.gauges.rows["boot"] == boot]
-        times = np.bincount(rows["pool_size"][rows["t_ns"] >= (_last_resized_ns(evidence) or 0)].astype(np.int64), minlength=1)
-        times[0] = 0
-        if times.any():
-            return int(times.argmax())
-    return sum(sizes)
+def _pool_size(evidence: Evidence, boot: Boot) -> int:
+    """The threads of all pools of a boot together; of several processes, how many there were for most of its load."""
+    sizes = [file.gauges[Gauge.POOL_SIZE] for file in evidence.tasks.get(boot.boot, ())]
+    if len(sizes) < 2 or evidence.gauges is None or not _must_be_sampled(evidence, boot.boot):
+        return sum(sizes)
+    from_ns = max(evidence.load_start_ns, _last_resized_ns(evidence) or 0)
+    until_ns = min(evidence.load_end_ns, int(evidence.gauges.rows["t_ns"][-1]))
+    lasted_ns: Counter[int] = Counter()
+    for begin_ns, end_ns, threads in _sampled_sizes(evidence.gauges.rows, boot, until_ns):
+        lasted_ns[threads] += max(min(end_ns, until_ns) - max(begin_ns, from_ns), 0)
+    # Of a boot that was not there in the load: the most that it had.
+    return max(lasted_ns, key=lambda threads: (lasted_ns[threads], threads))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,9 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def most_busy(busy_max: int, size: int) -> str:
-    """How many threads of a pool worked at most. For a while there may have been more of them than most of the time."""
+    """How many threads of a pool worked at most. For a while there may have been more of them than its size says."""
     if busy_max > size:
-        return f"at most {busy_max:,} threads busy, of {size:,} that there were most of the time"
+        return f"at most {busy_max:,} threads busy; the size is {size:,}, and was more for a while"
     return f"at most {busy_max:,} of {size:,} threads busy"
 
 

@@ -92,7 +92,8 @@ def _ended(summary: Summary, width: int, *, is_long: bool) -> Iterator[Line]:
     yield ()
     yield _heading("SERVER")
     if summary.pool is not None:
-        yield _row("threads busy, most", f"{summary.pool.busy_max} of {summary.pool.size}", width)
+        most = f"{summary.pool.busy_max}" + (f" of {summary.pool.size}" if summary.pool.busy_max <= summary.pool.size else "")
+        yield _row("threads busy, most", most, width)
         yield _row("all of them busy", ms((summary.pool.saturated_s or 0.0) * 1e3), width)
     if summary.loop is not None:
         blocked_s = summary.loop.blocked_s or 0.0

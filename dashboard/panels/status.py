@@ -135,7 +135,8 @@ def _pool_and_lost(frame: Frame, *, short: bool = False) -> Line:
         runs.append((f"{'' if short else 'pool '}{now.pool_busy}/{now.pool_size}{' ▲' if full else ''}", role))
     elif frame.summary is not None and frame.summary.pool is not None:
         used = frame.summary.pool
-        runs.append((f"{'' if short else 'pool '}{used.busy_max}/{used.size}", "warn" if used.saturated_s else ""))
+        most = f"{used.busy_max}/{used.size}" if used.busy_max <= used.size else f"{used.size}"
+        runs.append((f"{'' if short else 'pool '}{most}", "warn" if used.saturated_s else ""))
     elif not short:
         runs.append((f"pool {UNKNOWN}", "muted"))
     lost = totals.lost_queued + totals.lost_running

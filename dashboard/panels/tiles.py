@@ -67,7 +67,7 @@ def pool(frame: Frame) -> Tile:
 def _pool_of_all(used: PoolUse) -> Tile:
     """Of a run that is over."""
     full_s, lived_s = used.saturated_s or 0.0, used.lived_s or 0.0
-    title = f"POOL {used.busy_max}/{used.size}"
+    title = f"POOL {used.busy_max}/{used.size}" if used.busy_max <= used.size else f"POOL {used.size}"
     if full_s < _LEAST_FULL_S:
         return Tile(title, "OK", Tone.GOOD, lines=("at most, never full",), bar=min(used.busy_max / max(used.size, 1), 1.0))
     share = full_s / lived_s if lived_s else 0.0

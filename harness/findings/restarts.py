@@ -16,7 +16,7 @@ from harness.grouping import TaskState, op_of, positions
 from harness.model import Boot
 from harness.rowless import has_no_row
 from harness.rows import Outcome
-from harness.rowscan import left_in
+from harness.rowscan import left_in, left_keys
 from harness.wording import at_s, counted, duration_s, listed, per_second, roughly_s
 
 __all__ = ["of_restarts"]
@@ -41,7 +41,7 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
             continue
         crashes += _of_workers(facts, boot)
         # What processes left that had ended before is not that of the boot's own end; of themselves they are told of elsewhere.
-        ended = [pid for pid, _ in boot.worker_deaths]
+        ended = {pid for pid, _ in boot.worker_deaths}
         queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in ended])
         left = _Left(
             boot=boot,
@@ -49,6 +49,7 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
             at_s=facts.at_s(boot.signalled_ns or boot.reaped_ns),
             queued=max(count.queued_at_death - queued, 0),
             running=max(count.running_at_death - running, 0),
+            pids=frozenset({file.pid for file in facts.evidence.tasks.get(boot.boot, ())} - ended),
         )
         if not left.queued + left.running:
             continue
@@ -72,6 +73,7 @@ class _Left:
     at_s: float | None
     queued: int
     running: int
+    pids: frozenset[int]  # whose
 
 
 def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
@@ -83,18 +85,23 @@ def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
         pids = {*fault.receipt.get("replaced", ()), fault.receipt.get("pid")}
         queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in pids])
         if queued + running:
-            found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running))
+            found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running, frozenset(pids)))
     return found
 
 
 def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
     """Tasks that these cost, and how many of them had been acknowledged. What an orderly end gave up is told of with that."""
-    account, boots = facts.account, {each.boot.boot for each in crashes}
-    others = (each for each in account.boots if each.boot not in boots)
-    if not any(each.queued_at_death + each.running_at_death for each in others):
+    account, evidence = facts.account, facts.evidence
+    left = sum(each.queued_at_death + each.running_at_death for each in account.boots)
+    if sum(each.queued + each.running for each in crashes) == left:
         return account.lost, account.broken_promises
     tasks, ops = account.tables.tasks, account.tables.ops
-    chosen = np.isin(tasks.boot[tasks.last], list(boots)) & (account.tables.effects.of(tasks.task_key) == 0)
+    chosen = np.zeros(len(tasks.first), np.bool_)
+    for each in crashes:
+        theirs = [file for file in evidence.tasks.get(each.boot.boot, ()) if file.pid in each.pids]
+        # Of a task that a later boot took over, what became of it there is what counts.
+        chosen |= np.isin(tasks.task_key, left_keys(theirs, evidence.run_tag)) & (tasks.boot[tasks.last] == each.boot.boot)
+    chosen &= account.tables.effects.of(tasks.task_key) == 0
     chosen &= np.isin(tasks.task_state(), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
     op = op_of(tasks.task_key[chosen])
     where, was_sent = positions(ops.op, op)

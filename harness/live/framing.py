@@ -295,6 +295,7 @@ def over_all(glance: Glance, figures: Figures) -> tuple[Side, Side]:
         done_ms=_or_none(figures.done.p95_ms),
         failed=figures.failed,
         lost=n_lost,
+        is_over=True,
     )
     return client_side(client_state_over_all(whole), whole), work_side(work_state_over_all(whole, figures.finished), whole)
 

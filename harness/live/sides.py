@@ -77,6 +77,7 @@ class Glance:
     finished_per_s: float
     failed: int
     lost: int
+    is_over: bool = False  # the run: all of this is of the whole of it
 
 
 def client_states(seconds: Seconds, warm_up_s: float, known: Sequence[SideState] = ()) -> list[SideState]:
@@ -137,7 +138,8 @@ def work_states(seconds: Seconds, known: Sequence[SideState] = ()) -> list[SideS
 
 def client_state_over_all(at: Glance) -> SideState:
     """Of a run that is over; `at` is of all of it."""
-    if at.bad >= _FEWEST and at.bad >= _BAD_SHARE * at.answers:
+    is_never = at.response_ms is not None and math.isinf(at.response_ms)
+    if is_never or (at.bad >= _FEWEST and at.bad >= _BAD_SHARE * at.answers):
         return SideState.FAILING
     return SideState.OK if at.answers else SideState.WAITING
 
@@ -161,7 +163,8 @@ def client_side(state: SideState, at: Glance) -> Side:
     if not at.is_up:
         return Side(SideState.DOWN, "DOWN", lines, "The server is not there: requests are refused or wait for nothing.")
     if state is SideState.FAILING:
-        why = f"{at.bad:,} of the last {counted(at.answers, 'request')} were refused or had no answer."
+        of = f"{'' if at.is_over else 'the last '}{counted(at.answers, 'request')}"
+        why = f"{at.bad:,} of {of} {'was' if at.bad == 1 else 'were'} refused or had no answer."
         return Side(state, "FAILING", lines, why)
     if state is SideState.SLOW:
         waited = f"; somebody has waited for {duration_ms(at.waited_ms)}" if at.waited_ms and at.waited_ms > _STUCK_MS else ""
@@ -199,6 +202,8 @@ def work_side(state: SideState, at: Glance) -> Side:
     if state is SideState.SLOW:
         waited = f"; the oldest that is not has waited {duration_s(at.oldest_s)}" if at.oldest_s is not None else ""
         return Side(state, "SLOW", lines, f"Work gets done, but late: p95 {p95}{waited}.")
+    if at.is_over:
+        return Side(SideState.OK, "OK", lines, f"Work got done: p95 {p95} after it was asked for.")
     return Side(SideState.OK, "OK", lines, f"Work is done soon after it was asked for: {rates}.")
 
 

@@ -129,3 +129,15 @@ def test_a_loop_that_has_ended_with_its_server_is_not_late_while_the_process_sti
     assert pages.loop_lag_ns(1_300 * MS) == 0
     pages.close()
     page.close()
+
+
+def test_a_stop_that_never_ended_says_nothing_of_the_next_server() -> None:
+    evidence = sampled(CASES["killed"](), 30)
+    assert evidence.gauges is not None
+    first = evidence.boots[0]
+    stop = Fault("stop", 1.0, (first.signalled_ns or 0) - 1000 * MS, 1, effect="lasts")
+    stopped = dataclasses.replace(evidence, faults=(*evidence.faults, stop))
+    is_of_second = evidence.gauges.rows["boot"] == 2
+    assert known_lags(evidence)[is_of_second].any()
+    assert (known_lags(stopped)[is_of_second] == known_lags(evidence)[is_of_second]).all()
+    assert known_lags(stopped)[~is_of_second].sum() < known_lags(evidence)[~is_of_second].sum()

@@ -16,6 +16,7 @@ from harness.statistics import measure
 from harness.timeline import busy_steps, pool_of, timeline
 from tests.accounting.cases import CASES
 from tests.accounting.memory import gauges_of, row_file
+from tests.accounting.world import MS, Plan, simulate
 
 
 def spread(evidence: Evidence, n_files: int, seed: int) -> Evidence:
@@ -57,6 +58,13 @@ def test_rows_spread_over_several_files_give_the_same_account(n_files: int, seed
     assert pool_of(one, first) == pool_of(several, second)
 
 
+def with_sizes(evidence: Evidence, t_ns: np.ndarray, sizes: np.ndarray | int, boot: np.ndarray | int = 1) -> Evidence:
+    """With samples of the pool alone."""
+    rows = np.zeros(len(t_ns), ROW_TYPES[Kind.GAUGES])
+    rows["t_ns"], rows["pool_size"], rows["boot"] = t_ns, sizes, boot
+    return dataclasses.replace(evidence, gauges=row_file(Kind.GAUGES, rows))
+
+
 def test_while_a_process_is_replaced_by_another_one_the_pool_has_the_threads_of_both() -> None:
     """Its size is the one that it had for most of the time; and it is full while all threads are busy that there are then."""
     evidence = spread(CASES["killed"](), 2, 1)
@@ -68,10 +76,8 @@ def test_while_a_process_is_replaced_by_another_one_the_pool_has_the_threads_of_
     end_ns = begin_ns + (boot.reaped_ns - begin_ns) // 2
     t_ns = np.arange(boot.ready_ns, evidence.load_end_ns, 1_000_000)
     begin_ns, end_ns = t_ns[t_ns >= begin_ns][0], t_ns[t_ns >= end_ns][0]
-    rows = np.zeros(len(t_ns), ROW_TYPES[Kind.GAUGES])
-    rows["t_ns"], rows["boot"] = t_ns, np.where(t_ns < boot.reaped_ns, 1, 2)
-    rows["pool_size"] = np.where((t_ns >= begin_ns) & (t_ns < end_ns), alone.size + 1, alone.size)
-    sampled = dataclasses.replace(evidence, gauges=row_file(Kind.GAUGES, rows))
+    sizes = np.where((t_ns >= begin_ns) & (t_ns < end_ns), alone.size + 1, alone.size)
+    sampled = with_sizes(evidence, t_ns, sizes, np.where(t_ns < boot.reaped_ns, 1, 2))
 
     pool = pool_of(sampled, account(sampled))
     busy = busy_steps(evidence, [1], only_def=True)
@@ -79,3 +85,20 @@ def test_while_a_process_is_replaced_by_another_one_the_pool_has_the_threads_of_
     assert not_full_ns > 0
     assert (pool.size, pool.busy_max) == (alone.size, alone.busy_max)
     assert pool.saturated_s == (round(alone.saturated_s * 1e9) - not_full_ns) / 1e9
+
+
+def test_a_pool_is_as_large_as_it_was_in_the_load_whatever_the_end_of_its_processes_took() -> None:
+    """One of two hangs for ten seconds when the run is over; and where no sample has a size, what the pages show is known."""
+    evidence = spread(simulate(Plan(n_requests=300, gap_ms=20, pool=8, run_ms=200, seed=1)).evidence, 2, 1)
+    unsampled = pool_of(evidence, account(evidence))
+    (boot,) = evidence.boots
+    assert boot.reaped_ns is not None
+    late = dataclasses.replace(boot, reaped_ns=boot.reaped_ns + 10_000 * MS)
+    t_ns = np.arange(evidence.load_start_ns - 100 * MS, late.reaped_ns, 50 * MS)
+    hangs = dataclasses.replace(evidence, boots=(late,))
+
+    ended = with_sizes(hangs, t_ns, np.where(t_ns < evidence.load_end_ns + 50 * MS, 8, 4))
+    unknown = with_sizes(evidence, t_ns, 0)
+    assert pool_of(ended, account(ended)).size == 8
+    assert unsampled.saturated_s > 5
+    assert pool_of(unknown, account(unknown)) == unsampled

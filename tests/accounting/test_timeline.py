@@ -155,3 +155,11 @@ def test_percentiles_over_time_are_those_of_what_was_due_in_the_bin() -> None:
 
     far = dataclasses.replace(evidence, load_end_ns=evidence.load_end_ns + 10_000 * MS)
     assert math.isnan(timeline(far, account(far), 4).response_p95_ms[-1])
+
+
+def test_work_that_a_later_process_took_over_and_did_is_not_lost_in_the_bins() -> None:
+    for requeue in (False, True):
+        plan = Plan(n_requests=400, gap_ms=5, pool=2, run_ms=12, kills=(("SIGKILL", 1000.0),), requeue=requeue, seed=3)
+        evidence = simulate(plan).evidence
+        assert (account(evidence).lost == 0) is requeue
+        assert np.isinf(timeline(evidence, account(evidence), 20).done_p95_ms).any() is np.bool_(not requeue)

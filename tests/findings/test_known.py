@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from harness.accounting import account
 from harness.findings import CATALOGUE
+from harness.grouping import key_of
 from harness.model import Evidence, Fault, Note, Throttling
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile, TaskKind
 from harness.schema import Finding
@@ -21,8 +22,9 @@ from harness.summary import build_summary
 from harness.text import render
 
 from ..accounting.cases import CASES
-from ..accounting.memory import row_file, with_task_rows
+from ..accounting.memory import edit_rows, row_file, with_task_rows
 from ..accounting.test_accounting_truth import runs
+from ..accounting.test_several_writers import spread
 from ..accounting.world import MS, START_NS, Plan, Run, simulate
 
 SAMPLE_NS = 50 * MS
@@ -107,6 +109,61 @@ def test_each_restart_is_told_with_what_it_cost_and_not_with_what_another_one_di
     assert given_up.evidence["queued"] == boots[2].queued_at_death
     assert build_summary(ended, {}, {}).tasks.drain_s is None
     assert "drain-too-long" not in found
+
+
+def without_one_process(evidence: Evidence, at_ms: float) -> Evidence:
+    """One of two processes of the first boot was replaced at an instant; what it had not done by then was never done."""
+    evidence = spread(evidence, 2, 1)
+    gone, stays = evidence.tasks[1]
+    at_ns = START_NS + round(at_ms * MS)
+
+    def edit(rows: np.ndarray) -> np.ndarray:
+        rows = rows[rows["accepted_ns"] < at_ns]
+        for name in ("started_ns", "finished_ns", "failed_ns", "dropped_ns"):
+            rows[name][rows[name] > at_ns] = 0
+        rows["reason"][rows["dropped_ns"] == 0] = 0
+        return rows
+
+    kept = edit_rows(gone, edit)
+    done = kept.rows["finished_ns"] != 0
+    keys = key_of(gone.rows["op"], gone.rows["index"])
+    left = keys[~np.isin(keys, key_of(kept.rows["op"], kept.rows["index"])[done])]
+    fault = Fault("workers", at_ms / 1e3, at_ns, 1, effect="replaces", ended_ns=at_ns + 1, receipt={"replaced": [gone.pid]})
+    return dataclasses.replace(
+        evidence,
+        tasks={**evidence.tasks, 1: [kept, stays]},
+        effects=[
+            edit_rows(file, lambda rows: rows[~np.isin(key_of(rows["op"], rows["index"]), left)]) for file in evidence.effects
+        ],
+        boots=[dataclasses.replace(evidence.boots[0], worker_deaths=((gone.pid, at_ns),)), *evidence.boots[1:]],
+        faults=[fault],
+    )
+
+
+def test_what_a_process_cost_is_not_what_the_end_of_its_server_gave_up() -> None:
+    plan = Plan(n_requests=300, gap_ms=10, pool=2, run_ms=80, kills=(("SIGTERM", 3500),), restart_ms=300, drain_ms=50, seed=2)
+    ended = without_one_process(simulate(plan).evidence, 1505)
+    found = findings(ended)
+    crashed, given_up = found["restart-lost"].evidence, found["grace-too-short"].evidence
+
+    (restart,) = crashed["restarts"]
+    assert restart["queued"] > 20
+    assert crashed["lost"] == restart["queued"] + restart["running"]
+    assert given_up["queued"] > 50
+    assert crashed["lost"] + given_up["queued"] + given_up["running"] == pytest.approx(account(ended).lost, abs=3)
+
+
+def test_work_is_done_after_the_load_whatever_a_process_that_died_in_it_left() -> None:
+    """And not, if one dies after it."""
+    calm = simulate(Plan(n_requests=300, gap_ms=10, pool=2, run_ms=19, seed=2)).evidence
+    died = without_one_process(calm, 1505)
+
+    assert account(died).lost > 0
+    assert build_summary(died, {}, {}).tasks.drain_s is not None
+    (boot,) = died.boots
+    worker_deaths = tuple((pid, died.load_end_ns + MS) for pid, _ in boot.worker_deaths)
+    later = dataclasses.replace(died, boots=[dataclasses.replace(boot, worker_deaths=worker_deaths)])
+    assert build_summary(later, {}, {}).tasks.drain_s is None
 
 
 def test_of_one_kill_all_that_was_lost_is_told() -> None:

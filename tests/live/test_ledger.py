@@ -22,6 +22,7 @@ from harness.model import Evidence, Fault, Steered
 from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
 from tests.accounting.memory import row_file, with_task_rows
+from tests.accounting.test_several_writers import spread
 from tests.accounting.world import MS, START_NS, Plan, simulate
 from tests.live.growing import Followed, files_of, known_at
 from tests.live.same import differences
@@ -77,6 +78,9 @@ def with_pool(evidence: Evidence, how: str) -> Evidence:
             receipt = {"pool_size": {"4001": 1}}
             squeeze = Fault("squeeze", 0.2, START_NS + 200 * MS, 1, effect="lasts", ended_ns=START_NS + 900 * MS, receipt=receipt)
             evidence = dataclasses.replace(evidence, faults=[*evidence.faults, squeeze])
+        case "replaced":
+            evidence = spread(evidence, 2, 1)
+            samples["pool_size"][(samples["t_ns"] > START_NS + 300 * MS) & (samples["t_ns"] < START_NS + 600 * MS)] += 1
         case "shared":
             evidence = dataclasses.replace(
                 evidence, tasks={boot: [_shared(file) for file in files] for boot, files in evidence.tasks.items()}
@@ -130,7 +134,7 @@ def folding(young_ms: int | None) -> Folding | None:
     ahead_ms=st.sampled_from([0, 0, 1, 300]),
     bin_s=st.sampled_from([0.02, 0.1, 0.5, 2.0]),
     told_ms=st.sampled_from([0, 7]),
-    pool=st.sampled_from(["as it was", "resized", "squeezed", "shared"]),
+    pool=st.sampled_from(["as it was", "resized", "squeezed", "replaced", "shared"]),
     young_ms=st.sampled_from([None, 0, 100, 2_000]),
 )
 def test_what_is_kept_up_to_date_is_what_all_rows_say(
@@ -160,6 +164,28 @@ def test_a_ledger_is_begun_anew_only_where_the_past_has_changed(tmp_path: Path):
         check(followed, evidence, START_NS + at_ms * MS, 0.1, 0)
     # At first, when the second boot is known of (it may bring another pool), and at the death of the first one.
     assert 2 <= followed.n_begun <= 4
+
+
+def test_a_pool_of_several_processes_that_has_changed_is_not_read_again_for_every_picture(tmp_path: Path):
+    """Of samples that do not differ the first and the last one are kept: how many there are says nothing of how long it was."""
+    plan = Plan(n_requests=300, gap_ms=20.0, pool=4, run_ms=60.0)
+    evidence = with_samples(spread(simulate(plan).evidence, 2, 1), 4)
+    assert evidence.gauges is not None
+    samples = np.array(evidence.gauges.rows)
+    samples["pool_size"][samples["t_ns"] > START_NS + 4000 * MS] = 2
+    samples["pool_busy"] = 1
+    evidence = dataclasses.replace(evidence, gauges=dataclasses.replace(evidence.gauges, rows=samples))
+    followed, look = Followed(tmp_path, evidence, folding(500)), Look(0.0, 10.0, 0.1)
+    begun = []
+    for at_ms in range(0, 6000, 250):
+        at_ns = START_NS + at_ms * MS
+        followed.read(at_ns)
+        ledger, light = followed.tell(at_ns, known_at(evidence, at_ns), look)
+        ledger.figures(cut(light, at_ns), look)
+        followed.fold(ledger, cut(light, at_ns))
+        begun.append(followed.n_begun)
+    assert followed.n_folded > 3
+    assert begun[-1] == begun[2]
 
 
 def test_what_is_written_too_late_is_noticed(tmp_path: Path):
