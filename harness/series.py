@@ -23,7 +23,7 @@ from harness.statistics import rank
 from harness.steps import Steps
 from harness.timeline import backlog_steps, busy_steps, end_ns
 
-__all__ = ["SHARES", "Gauges", "Series", "bin_edges", "bins_of", "gauges_by_bin", "quantiles_by_bin", "series"]
+__all__ = ["SHARES", "Gauges", "Series", "bin_edges", "bins_of", "done_or_never", "gauges_by_bin", "quantiles_by_bin", "series"]
 
 SHARES: Final = (0.5, 0.95, 0.99)
 
@@ -110,6 +110,16 @@ def series(
         busy_mean=busy.mean_in(edges_ns),
         sampled=gauges_by_bin(evidence, edges_ns),
     )
+
+
+def done_or_never(found: Series, spans: TaskSpans) -> Figures:
+    """`done_ms` of a series, inf where so many of a bin's tasks were lost that the percentile would be one of the survivors.
+
+    Shape (3, n_bins), as `timeline.done_p95_ms` of the summary has its p95.
+    """
+    n_lost = _counts(bins_of(spans.due_ns[spans.is_left], found.edges_ns), len(found.due))
+    shares = np.array(SHARES)[:, np.newaxis]
+    return np.where(n_lost > (1 - shares) * (n_lost + found.of_done), math.inf, found.done_ms)
 
 
 def bins_of(at_ns: Instants, edges_ns: Instants) -> NDArray[np.int32]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.bins import nice_bin_s
-from harness.series import series
+from harness.series import done_or_never, series
 from harness.summary import Judged
 
 __all__ = ["LINES", "Curves", "curves_of", "median_of", "no_curves"]
@@ -39,7 +39,7 @@ def curves_of(judged: Judged) -> Curves:
     n_bins = max(1, math.ceil(load_s / bin_s - 1e-9))
     edges = evidence.load_start_ns + round(bin_s * 1e9) * np.arange(n_bins + 1, dtype=np.int64)
     found = series(evidence, judged.account, edges, judged.spans, judged.steps)
-    lines = (found.response_ms[1], found.done_ms[1], found.backlog_max.astype(np.float64), found.busy_mean)
+    lines = (found.response_ms[1], done_or_never(found, judged.spans)[1], found.backlog_max.astype(np.float64), found.busy_mean)
     return Curves(bin_s, {name: _plain(line) for name, line in zip(LINES, lines, strict=True)})
 
 

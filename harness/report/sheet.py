@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.series import SHARES, bin_edges, series
+from harness.series import SHARES, bin_edges, done_or_never, series
 from harness.summary import Judged
 
 __all__ = ["sheet"]
@@ -26,7 +26,8 @@ def sheet(judged: Judged) -> str:
     columns |= {f"requests_{name}": getattr(found, name) for name in ("due", "acked", "rejected", "indeterminate")}
     columns |= {f"response_p{share * 100:.0f}_ms": found.response_ms[row] for row, share in enumerate(SHARES)}
     columns |= {f"tasks_{name}": getattr(found, name) for name in ("accepted", "started", "finished", "failed")}
-    columns |= {f"done_p{share * 100:.0f}_ms": found.done_ms[row] for row, share in enumerate(SHARES)}
+    done_ms = done_or_never(found, judged.spans)
+    columns |= {f"done_p{share * 100:.0f}_ms": done_ms[row] for row, share in enumerate(SHARES)}
     columns |= {"due_then_never_done": found.undone}
     columns |= {name: getattr(found, name) for name in ("backlog_max", "backlog_end", "busy_max", "busy_mean")}
     if (sampled := found.sampled) is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.bins import nice_bin_s
 from harness.heatmap import HeatMap, heat_map
 from harness.rows import Outcome
-from harness.series import SHARES, Series, bin_edges, series
+from harness.series import SHARES, Series, bin_edges, done_or_never, series
 from harness.spans import NONE_NS
 from harness.summary import Judged
 from harness.timeline import end_ns
@@ -119,13 +119,14 @@ def tell(judged: Judged) -> Story:
     bin_s = nice_bin_s(span_s, most)
     edges = bin_edges(evidence, account, bin_s)
     answered, finished = ops.outcome != Outcome.REJ, spans.done_ns != NONE_NS
+    found = series(evidence, account, edges, spans, judged.steps)
     outages = [each for each in summary.timeline.outages if each.from_s is not None]
     return Story(
         bin_s=bin_s,
         span_s=span_s,
         load_s=summary.load_s or 0.0,
         warm_up_s=summary.warm_up_s or 0.0,
-        series=series(evidence, account, edges, spans, judged.steps),
+        series=replace(found, done_ms=done_or_never(found, spans)),
         response=heat_map(ops.due_ns[answered], spans.response_ns[answered], edges),
         done=heat_map(spans.due_ns[finished], spans.done_ns[finished], edges),
         marks=tuple(sorted(_marks(judged), key=lambda mark: mark.at_s)),

@@ -7,14 +7,18 @@ import itertools
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.grouping import NEVER_NS
 from harness.rows import DropReason, Gauge, Outcome
+from harness.series import SHARES, bin_edges, done_or_never, series
+from harness.spans import NONE_NS, task_spans
 from harness.timeline import Steps, outages, pool_of, recovery_s, timeline
 
+from .cases import CASES
 from .test_accounting_truth import runs
 from .world import MS, Plan, Run, simulate
 
@@ -163,3 +167,23 @@ def test_work_that_a_later_process_took_over_and_did_is_not_lost_in_the_bins() -
         evidence = simulate(plan).evidence
         assert (account(evidence).lost == 0) is requeue
         assert np.isinf(timeline(evidence, account(evidence), 20).done_p95_ms).any() is np.bool_(not requeue)
+
+
+@pytest.mark.parametrize("name", ["killed", "calm"])
+def test_where_most_was_lost_no_percentile_of_those_that_were_left_is_told(name: str) -> None:
+    """In the report, its table and comparisons as in the summary: the share that is looked at decides."""
+    evidence = CASES[name]()
+    result = account(evidence)
+    spans, edges = task_spans(result.tables), bin_edges(evidence, result, 0.5)
+    found = series(evidence, result, edges, spans)
+    told = done_or_never(found, spans)
+    for number, (begin, end) in enumerate(itertools.pairwise(edges)):
+        inside = (spans.due_ns >= begin) & (spans.due_ns < end)
+        n_lost, n_done = (int(np.count_nonzero(inside & of)) for of in (spans.is_left, spans.done_ns != NONE_NS))
+        for row, share in enumerate(SHARES):
+            if n_lost and n_lost / (n_lost + n_done) > 1 - share:
+                assert math.isinf(told[row, number])
+            else:
+                assert np.array_equal(told[row, number], found.done_ms[row, number], equal_nan=True)
+    assert np.isinf(told).any() is np.bool_(result.lost > 0)
+    assert np.isinf(told[1]).sum() > np.isinf(found.done_ms[1]).sum() or not result.lost
