@@ -70,3 +70,25 @@ def test_a_worker_is_seen_from_its_first_moment_and_what_it_used_outlives_it(
     assert (steps_s <= 2 * passed_s + 0.03).all(), steps_s.max()
     assert used_s[-1] >= 0.6
     assert rows["server_rss_bytes"][-1] < rows["server_rss_bytes"].max()
+
+
+def test_a_server_that_starts_programs_all_the_time_is_not_looked_through_at_each_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking through all processes costs what it measures: a few times a second are enough, however many are new."""
+    looks = []
+    children = psutil.Process.children
+    monkeypatch.setattr(psutil.Process, "children", lambda self, **given: looks.append(1) or children(self, **given))
+    sampler = GaugeSampler(tmp_path / "gauges.rows")
+    code = "import subprocess\nwhile True: subprocess.run(['true'], check=True)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        server = psutil.Process(process.pid)
+        end = time.monotonic() + 2.5
+        while time.monotonic() < end:
+            sampler.sample(1, None, server, 0)
+            time.sleep(0.005)
+        process.kill()
+    sampler.close()
+
+    # Of fifty samples, on a machine that has the time to take them.
+    assert 1 <= len(looks) <= 3 * 9

@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from harness.headline import headline
+from harness.schema import PoolUse
 from harness.summary import Summary, build_summary
 from harness.text import render
 from harness.textchart import columns_of, nice_ceiling
@@ -103,7 +104,7 @@ def test_numbers_and_lists_in_words() -> None:
 
 def test_the_line_of_a_kill_stands_where_its_server_was_gone() -> None:
     """Where a column ends between signal and reaping, the column after the line must not show the backlog of a dead server."""
-    summary = build_summary(CASES["killed"](), {}, {})
+    summary = summary_of("killed")
     column_s = columns_of(summary, 60).column_s
     boot = summary.boots[0].model_copy(update={"signalled_s": 5 * column_s - 0.001, "died_s": 5 * column_s + 0.001})
     summary = summary.model_copy(update={"boots": [boot, *summary.boots[1:]]})
@@ -111,3 +112,27 @@ def test_the_line_of_a_kill_stands_where_its_server_was_gone() -> None:
     columns = columns_of(summary, 60)
 
     assert [mark.column for mark in columns.faults] == [5]
+
+
+@pytest.mark.parametrize(
+    ("busy_max", "size", "saturated_s", "said"),
+    [
+        (8, 8, 2.0, "8/8 threads busy for 2.00 s of 6.00 s"),
+        (5, 8, 0.0, "at most 5 of 8 threads busy: never saturated"),
+        # Squeezed to fewer, or with those of two servers in the middle of a rolling restart.
+        (6, 8, 2.0, "at most 6 of 8 threads busy; for 2.00 s of 6.00 s all that there were then"),
+        (
+            24,
+            16,
+            2.0,
+            "at most 24 threads busy; the size is 16, and was more for a while; for 2.00 s of 6.00 s all that there were then",
+        ),
+    ],
+)
+def test_a_pool_is_called_full_with_as_many_threads_as_there_were(
+    busy_max: int, size: int, saturated_s: float, said: str
+) -> None:
+    summary = summary_of("killed")
+    pool = PoolUse(size=size, busy_max=busy_max, saturated_s=saturated_s, lived_s=6.0)
+    told = render(summary.model_copy(update={"pool": pool}))
+    assert said in " ".join(told.split())
