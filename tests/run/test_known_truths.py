@@ -179,7 +179,9 @@ def test_work_that_an_endpoint_spawns_is_lost_like_a_task(own: Own) -> None:
     tasks, killed = summary["tasks"], summary["boots"][0]
     assert tasks["accepted"] == summary["requests"]["acked"] > 0
     assert {int(kind) for file in files(1) for kind in file.rows["kind"]} == {3}
-    assert killed["predicted_lost"] == killed["running_at_death"] == tasks["lost"] > 0
+    # One may have been spawned, and not have come to its turn on the loop when the server was frozen.
+    assert killed["predicted_lost"] == killed["queued_at_death"] + killed["running_at_death"] == tasks["lost"] > 0
+    assert killed["queued_at_death"] <= 2
 
 
 def by_route(name: str) -> np.ndarray:
