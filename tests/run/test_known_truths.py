@@ -181,7 +181,7 @@ def test_work_that_an_endpoint_spawns_is_lost_like_a_task(own: Own) -> None:
     assert {int(kind) for file in files(1) for kind in file.rows["kind"]} == {3}
     # One may have been spawned, and not have come to its turn on the loop when the server was frozen.
     assert killed["predicted_lost"] == killed["queued_at_death"] + killed["running_at_death"] == tasks["lost"] > 0
-    assert killed["queued_at_death"] <= 2
+    assert killed["queued_at_death"] < killed["running_at_death"]
 
 
 def by_route(name: str) -> np.ndarray:
