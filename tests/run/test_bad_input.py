@@ -182,7 +182,10 @@ def test_modules_of_the_users_own_do_not_get_into_the_run(afterload: Afterload, 
 
     done = afterload("run", "email", "--rate", "20", "--for", "1s", env={"PYTHONSAFEPATH": "1"})
 
-    require_judged(done.status, summary_in(folder / "runs" / "latest"), done.err)
+    summary = summary_in(folder / "runs" / "latest")
+    require_judged(done.status, summary, done.err)
+    assert summary["requests"]["acked"] == 20
+    assert "not mine" not in done.out + done.err
 
 
 def test_a_failed_start_is_told_in_its_run_directory_and_is_not_the_latest(afterload: Afterload, folder: Path) -> None:
