@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.heatmap import HeatMap
 from harness.live.figures import Figures
-from harness.live.frame import About, Frame, LogLine, Look, Newest, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
+from harness.live.frame import About, Boot, Frame, LogLine, Look, Newest, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
 from harness.live.sides import Glance, client_side, client_state_over_all, work_side, work_state_over_all
 from harness.live.telling import Told
 from harness.looplag import known_lags
@@ -189,7 +189,7 @@ def _now(known: Known) -> Now:
     figures, evidence, recent = known.figures, known.evidence, known.figures.recent
     is_seen, over_s = known.about.has_server_witness, recent.over_s
     has_requests = bool(evidence.requests)
-    sample, before = _samples(evidence, known.at_ns, is_alive=known.told.boot.is_up)
+    sample, before = _samples(evidence, known.at_ns, known.told.boot)
     has_rates = over_s > 0 and is_seen
     ended_per_s = (recent.finished + recent.failed) / over_s if over_s > 0 else 0.0
     return Now(
@@ -224,13 +224,14 @@ def _drain_s(n_pending: int, ended_per_s: float) -> float | None:
     return n_pending / ended_per_s if ended_per_s else None
 
 
-def _samples(evidence: Evidence, at_ns: int, *, is_alive: bool) -> tuple[np.void | None, Rows | None]:
+def _samples(evidence: Evidence, at_ns: int, boot: Boot) -> tuple[np.void | None, Rows | None]:
     """The newest sample of the server that is there, and those of the same server from about a second before it."""
-    if evidence.gauges is None or not len(evidence.gauges.rows) or not is_alive:
+    if evidence.gauges is None or not len(evidence.gauges.rows) or not boot.is_up:
         return None, None
     rows: Rows = np.asarray(evidence.gauges.rows[-NEWEST_SAMPLES:])
     last = rows[-1]
-    if int(last["t_ns"]) < at_ns - _FRESH_NS:
+    # A server that has just been started has no sample yet, and those of the one before it are not its own.
+    if int(last["boot"]) != boot.number or int(last["t_ns"]) < at_ns - _FRESH_NS:
         return None, None
     before = rows[(rows["boot"] == last["boot"]) & (rows["t_ns"] >= last["t_ns"] - np.uint64(_FRESH_NS))]
     return last, before if len(before) > 1 else None

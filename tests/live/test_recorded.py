@@ -15,6 +15,7 @@ from harness.evidence import judge_run
 from harness.live import history as of_history
 from harness.live.frame import Frame, Look, MarkKind, Phase, SideState, TaskStatus
 from harness.live.history import History
+from harness.rows import read_rows
 from harness.rundir import RunDir
 from tests.findings.record import CASES, RUNS
 from tests.live.same import differences
@@ -202,6 +203,26 @@ def test_of_a_server_that_nobody_saw_nothing_is_said(killed: Path):
     assert (now.backlog, now.busy, now.accepted_per_s, now.finished_per_s, now.drain_s) == (None,) * 5
     assert now.offered_per_s is not None
     assert frame.work.headline == "UNSEEN"
+
+
+def test_what_a_dead_server_last_said_is_not_said_of_the_next_one(killed: Path):
+    """A server that is started before anybody took a sample of it: the newest sample is that of the one before."""
+    events = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
+    dead_ns = next(event["reaped_ns"] for event in events if event["event"] == "boot_reaped")
+    later = [event for event in events if event["t_ns"] >= dead_ns]
+    for number, event in enumerate(later):
+        event["t_ns"] = dead_ns + number
+    spawned = next(event for event in later if event["event"] == "boot_spawned")
+    spawned["spawned_ns"] = spawned["t_ns"]
+    kept = [event for event in events if event["t_ns"] <= spawned["t_ns"]]
+    (killed / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in kept))
+    start_ns = next(event["load_start_ns"] for event in events if event["event"] == "load_started")
+    sampled_s = [(int(t_ns) - start_ns) / 1e9 for t_ns in read_rows(killed / "gauges.rows").rows["t_ns"] if t_ns <= dead_ns]
+    frame = opened(killed).frame(Look(0.0, 20.0, 1.0, at_s=(dead_ns - start_ns) / 1e9 + 0.005))
+    assert frame.boot.in_words == "starting"
+    assert frame.at_s - sampled_s[-1] < 0.9  # or it would be too old anyway
+    now = frame.now
+    assert (now.loop_lag_ms, now.pool_size, now.pool_busy, now.server_rss_bytes, now.server_cpu_share) == (None,) * 5
 
 
 def test_what_runs_has_to_be_worked_off_as_what_waits(killed: Path):
