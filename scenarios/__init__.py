@@ -1,4 +1,4 @@
-"""Small apps under test: each file is one scenario, with its app, its traffic, its world and what must have arrived there.
+"""Small apps under test: each file is one scenario, its traffic, its world and what must have arrived there; apps/ has the apps.
 
 What a scenario is made of is imported from here, by ours and by yours (`afterload new my_scenario.py`). `python -m scenarios
 --help` is how the harness talks to this folder; `scenarios.entry` is what a server is started with.

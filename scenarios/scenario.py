@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from scenarios.kinds import TaskKind
 from scenarios.rows import Rows
 from scenarios.settings import Setting, Settings, resolve
 from server import EffectRows
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 __all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "Troubled", "World"]
 

@@ -12,7 +12,21 @@ import numpy as np
 
 from harness.heatmap import HeatMap
 from harness.live.figures import Figures
-from harness.live.frame import About, Boot, Frame, LogLine, Look, Newest, Now, Phase, Side, SideState, TaskLine, TaskStatus, Totals
+from harness.live.frame import (
+    About,
+    Boot,
+    Frame,
+    LogLine,
+    Look,
+    Newest,
+    Now,
+    Phase,
+    Side,
+    SideState,
+    TaskLine,
+    TaskStatus,
+    Totals,
+)
 from harness.live.sides import Glance, client_side, client_state_over_all, work_side, work_state_over_all
 from harness.live.telling import Told
 from harness.looplag import known_lags

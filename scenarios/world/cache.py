@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-import numpy as np
 import redis.asyncio
 from redis.exceptions import RedisError
 
@@ -276,6 +275,8 @@ def write_row(rows: EffectRows, text: str) -> None:
 
 def check_reads(rows: Rows, settings: Settings, folder: Path) -> Check:
     """How stale the reads were, and what stays so."""
+    import numpy as np  # see scenarios/rows.py
+
     path = folder / _READS
     if not path.exists():
         return Check(problems=("the reader wrote no account: it was killed, or could not write",))

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from scenarios.rows import Rows
 from scenarios.scenario import Check, Figure
 from scenarios.settings import Settings
@@ -111,7 +109,8 @@ def check_disk(rows: Rows, folder: Path, sent: Set[str]) -> Check:
     problems += _named(strangers, "files with names that are not the app's")
     seen = {int(op) for op in rows.effects["op"]}
     problems += _named([path for path in whole if operation_of(path.name) not in seen], "outputs that the watcher did not see")
-    verified = whole if len(whole) <= _MOST_VERIFIED else [whole[int(n)] for n in np.linspace(0, len(whole) - 1, _MOST_VERIFIED)]
+    every = max(len(whole) / _MOST_VERIFIED, 1.0)
+    verified = [whole[int(n * every)] for n in range(min(len(whole), _MOST_VERIFIED))]
     problems += _named([path for path in verified if not _is_complete(path, sent)], "outputs that are not what was uploaded")
     return Check(
         figures=(

@@ -12,7 +12,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from scenarios.files import SCENARIO, contents, shown_name, traffic
+from scenarios.apps.files import shown_name
+from scenarios.files import SCENARIO, contents, traffic
 from scenarios.kinds import TaskKind
 from server import FastrAPI
 from tests.scenarios.serving import Served, figures, in_world, op, serving, until

@@ -14,8 +14,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from scenarios.apps.webhook import is_worth_another_try
 from scenarios.kinds import TaskKind
-from scenarios.webhook import SCENARIO, is_worth_another_try
+from scenarios.webhook import SCENARIO
 from scenarios.world.jobs import JobStore, create_store, job_of_key
 from server import FastrAPI
 from tests.scenarios.serving import Served, figures, in_world, op, serving, until
