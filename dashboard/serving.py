@@ -6,16 +6,19 @@ they were served under, and from pages that came from here.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
+import psutil
 from aiohttp import web
 from textual_serve.server import Server
 
@@ -25,6 +28,8 @@ __all__ = ["ScreenServer", "attach_command", "serve"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_REAPING_S: Final = 5.0
+_POLL_S: Final = 0.02
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
@@ -34,12 +39,20 @@ class ScreenServer(Server):
     def __init__(self, command: str, *, host: str, port: int, most: int) -> None:
         super().__init__(command, host=host, port=port, title="afterload")
         self._most = most
-        self._n = 0
+        self._lookers_on: list[web.Request] = []
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
         app.middlewares.append(self._guard)
+        app.on_cleanup.append(self._reap)
         return app
+
+    async def _reap(self, _: web.Application) -> None:
+        """Waits for the end of the screens: of a process that outlives its event loop asyncio tells, on standard error."""
+        end = time.monotonic() + _REAPING_S
+        while psutil.Process().children() and time.monotonic() < end:  # noqa: ASYNC110  # a process sets no event
+            await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(_POLL_S)
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -47,20 +60,27 @@ class ScreenServer(Server):
             raise web.HTTPForbidden(text=f"this is served to pages of {self.public_url} alone\n")
         if request.path != "/ws":
             return await handler(request)
-        if self._n >= self._most:
+        if len(self._lookers_on) >= self._most:
             raise web.HTTPServiceUnavailable(text=f"{self._most} are looking on already: --most\n")
-        self._n += 1
+        self._lookers_on.append(request)
         try:
             return await handler(request)
         finally:
-            self._n -= 1
+            self._lookers_on.remove(request)
 
     async def on_startup(self, app: web.Application) -> None:
-        """Says where, and nothing else."""
-        click.echo(f"the screen is served on {self.public_url} (read-only; Ctrl-C ends it)", err=True)
+        """Nothing: nobody can be told before it listens."""
 
-    def initialize_logging(self) -> None:
-        """No log: what happens there is shown here by nobody."""
+    async def on_shutdown(self, app: web.Application) -> None:
+        """Hangs up on those who look on, which ends their screens: no browser does so first, and all would wait for it."""
+        for request in tuple(self._lookers_on):
+            if request.transport is not None:
+                request.transport.close()
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Until SIGINT or SIGTERM; says where once it listens."""
+        told = f"the screen is served on {self.public_url} (read-only; Ctrl-C ends it)"
+        web.run_app(self._make_app(), sock=listener, print=lambda *_: click.echo(told, err=True), access_log=None)
 
 
 def is_own(headers: Mapping[str, str], host: str, port: int) -> bool:
@@ -90,16 +110,15 @@ def serve(run_directory: Path, *, host: str, port: int, most: int, options: Mapp
     """Until Ctrl-C. Raises UsageError if nobody can listen there."""
     if options.get("is_plain"):
         raise UsageError("--plain is for a terminal", "leave it out, or use afterload attach --plain")
-    port = _free(host, port)
-    ScreenServer(attach_command(run_directory, options), host=host, port=port, most=most).serve()
+    with _listening(host, port) as listener:
+        server = ScreenServer(attach_command(run_directory, options), host=host, port=listener.getsockname()[1], most=most)
+        server.serve_on(listener)
 
 
-def _free(host: str, port: int) -> int:
-    """The port, or a free one for 0."""
+def _listening(host: str, port: int) -> socket.socket:
+    """At the port, or at a free one for 0."""
     try:
-        with socket.create_server((host, port)) as listener:
-            found: int = listener.getsockname()[1]
-            return found
+        return socket.create_server((host, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {port} on {host} is taken", "name another one with --port, or 0 for a free one") from None

@@ -92,9 +92,11 @@ def _server(frame: Frame, *, short: bool = False) -> Line:
         return line((f"● UP{pid}", "good"))
     if not boot.is_up and boot.number == 0:
         return line(("○ not started", "muted"))
+    if not boot.is_up and boot.in_words == "ended":
+        return line(("○ stopped", "muted"))
     if not boot.is_up:
         over = frame.phase in {Phase.ENDED, Phase.JUDGE}
-        return line(("○ stopped", "muted")) if over else line((f"✖ {boot.in_words.upper()} {boot.for_s:.0f} s", "bad"))
+        return line(("✖ DOWN at the end" if over else f"✖ {boot.in_words.upper()} {boot.for_s:.0f} s", "bad"))
     return line((f"▲ {boot.in_words}{pid}", "warn"))
 
 

@@ -52,7 +52,7 @@ def pool(frame: Frame) -> Tile:
         running = f"{count(now.busy)} running" if now.busy is not None else "nothing seen"
         return Tile("POOL", UNKNOWN, Tone.IDLE, lines=(running,))
     full = now.pool_busy >= now.pool_size > 0
-    lines = (f"saturated for {frame.totals.saturated_s:.0f} s",) if frame.totals.saturated_s >= 1 else ("never saturated",)
+    lines = (_saturated_for(frame.totals.saturated_s, is_full=full),)
     if now.loop_blocked_by:
         lines = (elided(f"loop blocked by {now.loop_blocked_by}", 26),)
     return Tile(
@@ -62,6 +62,12 @@ def pool(frame: Frame) -> Tile:
         lines=lines,
         bar=min(now.pool_busy / now.pool_size, 1.0) if now.pool_size else None,
     )
+
+
+def _saturated_for(seconds: float, *, is_full: bool) -> str:
+    if seconds >= 1:
+        return f"saturated for {seconds:.0f} s"
+    return "saturated for under 1 s" if seconds > 0 or is_full else "never saturated"
 
 
 def _pool_of_all(used: PoolUse) -> Tile:

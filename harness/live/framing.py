@@ -293,10 +293,19 @@ def _sides(known: Known, now: Now) -> tuple[Side, Side]:
         finished_per_s=now.finished_per_s or 0.0,
         failed=recent.failed,
         lost=figures.lost_queued + figures.lost_running,
+        gone=_gone(known),
+        is_draining=known.told.is_draining,
     )
     if known.phase in {Phase.JUDGE, Phase.ENDED, Phase.CRASHED}:
         return over_all(glance, figures)
     return client_side(known.client, glance), work_side(known.work, glance)
+
+
+def _gone(known: Known) -> int:
+    """What was lost with the server that is not there: the newest, or the one before it while the newest starts."""
+    boot, left = known.told.boot, known.figures.left
+    dead = max((number for number in left if number <= boot.number), default=None)
+    return 0 if dead is None or boot.is_ready else left[dead].lost
 
 
 def over_all(glance: Glance, figures: Figures) -> tuple[Side, Side]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from harness.live.frame import Side, SideState
 from harness.live.seconds import Seconds
-from harness.wording import counted, duration_ms, duration_s, per_second
+from harness.wording import counted, duration_ms, duration_s, listed, per_second
 
 __all__ = [
     "Glance",
@@ -77,6 +77,8 @@ class Glance:
     finished_per_s: float
     failed: int
     lost: int
+    gone: int = 0  # tasks that were lost with the server that is not there
+    is_draining: bool = False  # the server was asked to end, and has not: it takes nothing new, and works off what it has
     is_over: bool = False  # the run: all of this is of the whole of it
 
 
@@ -139,7 +141,7 @@ def work_states(seconds: Seconds, known: Sequence[SideState] = ()) -> list[SideS
 def client_state_over_all(at: Glance) -> SideState:
     """Of a run that is over; `at` is of all of it."""
     is_never = at.response_ms is not None and math.isinf(at.response_ms)
-    if is_never or (at.bad >= _FEWEST and at.bad >= _BAD_SHARE * at.answers):
+    if is_never or (at.bad >= min(_FEWEST, at.answers) and at.bad > 0 and at.bad >= _BAD_SHARE * at.answers):
         return SideState.FAILING
     return SideState.OK if at.answers else SideState.WAITING
 
@@ -154,28 +156,37 @@ def work_state_over_all(at: Glance, finished: int) -> SideState:
 
 
 def client_side(state: SideState, at: Glance) -> Side:
-    """The tile."""
+    """The tile. A state is that of the last whole second; what has passed since is told as that."""
     errors = at.bad / at.answers if at.answers else 0.0
     p95 = _shown(at.response_ms)
     lines = (f"p95 {p95}  bad {errors:.1%}", f"{at.attempted:,} sent")
     if not at.has_begun:
         return Side(SideState.WAITING, "WAITING", ("nothing was sent yet",), "No request has been due yet.")
     if not at.is_up:
+        if at.is_draining:
+            return Side(SideState.DOWN, "DRAINING", lines, "The server was asked to end: it takes nothing new.")
         return Side(SideState.DOWN, "DOWN", lines, "The server is not there: requests are refused or wait for nothing.")
+    waited = at.waited_ms if at.waited_ms is not None and at.waited_ms > _STUCK_MS / 2 else None
     if state is SideState.FAILING:
         of = f"{'' if at.is_over else 'the last '}{counted(at.answers, 'request')}"
         why = f"{at.bad:,} of {of} {'was' if at.bad == 1 else 'were'} refused or had no answer."
-        return Side(state, "FAILING", lines, why)
+        return Side(state, "FAILING", lines, why if at.bad else "Until just now requests were refused or had no answer.")
     if state is SideState.SLOW:
-        waited = f"; somebody has waited for {duration_ms(at.waited_ms)}" if at.waited_ms and at.waited_ms > _STUCK_MS else ""
-        return Side(state, "SLOW", lines, f"p95 of the answers is {p95}, far above what it was at first{waited}.")
+        is_late = at.response_ms is not None and _SLOW_MS / 2 < at.response_ms < math.inf
+        parts = [f"p95 of the answers is {p95}, far above what it was at first"] if is_late else []
+        if waited is not None:
+            lines = (f"p95 {p95}  waits {duration_ms(waited)}", lines[1])
+            parts.append(f"somebody has waited for {duration_ms(waited)}")
+        return Side(state, "SLOW", lines, f"{_sentence(parts) or f'Until just now answers were late; their p95 is {p95}'}.")
     if state is SideState.WAITING and not at.answers:
         return Side(state, "WAITING", ("no answer yet",), "No request has been answered yet.")
+    if not at.answers:
+        return Side(SideState.OK, "OK", lines, f"Nothing was answered in the last {_WINDOW} s, and nobody waits for long.")
     return Side(SideState.OK, "OK", lines, f"Requests are answered: p95 {p95}.")
 
 
 def work_side(state: SideState, at: Glance) -> Side:
-    """The tile."""
+    """The tile. As for the client."""
     if not at.is_seen and not at.has_tasks:
         why = "Nobody in the server says what becomes of the work."
         return Side(SideState.WAITING, "UNSEEN" if at.has_begun else "WAITING", ("no witness in the server",), why)
@@ -187,24 +198,39 @@ def work_side(state: SideState, at: Glance) -> Side:
     lines = (f"p95 {p95}  queue {at.backlog:,}", *oldest)
     rates = f"{per_second(at.accepted_per_s, 'tasks')} come in, {per_second(at.finished_per_s)} get done"
     if not at.is_up and at.has_begun:
-        lost = f" {counted(at.lost, 'task')} went with it." if at.lost else ""
-        return Side(SideState.DOWN, "DOWN", lines, f"The server is not there: nothing gets done.{lost}")
+        if at.is_draining:
+            why = f"The server takes nothing new, and works off what it has: {per_second(at.finished_per_s, 'tasks')} get done."
+            return Side(SideState.DOWN, "DRAINING", lines, why)
+        gone = f" {counted(at.gone, 'task')} went with it." if at.gone else ""
+        return Side(SideState.DOWN, "DOWN", lines, f"The server is not there: nothing gets done.{gone}")
     if not at.has_tasks:
         return Side(SideState.WAITING, "WAITING", ("no task yet",), "No task has been accepted yet.")
     if state is SideState.FAILING:
-        lost = f"{counted(at.lost, 'task')} were lost with their server" if at.lost else ""
+        lost = f"{counted(at.lost, 'task')} {'was' if at.lost == 1 else 'were'} lost with their server" if at.lost else ""
         raised = f"{counted(at.failed, 'task')} raised" if at.failed else ""
-        return Side(
-            state, "LOST" if at.lost and not at.failed else "FAILING", lines, " and ".join(filter(None, (lost, raised))) + "."
+        why = (
+            listed([part for part in (lost, raised) if part])
+            or "Until just now tasks raised, or were left behind by their server"
         )
+        return Side(state, "LOST" if at.lost and not at.failed else "FAILING", lines, f"{why}.")
+    has_waited = "" if at.oldest_s is None else f"; the oldest has waited {duration_s(at.oldest_s)}"
     if state is SideState.BEHIND:
-        return Side(state, "BEHIND", lines, f"The work falls behind: {rates}; the oldest has waited {duration_s(at.oldest_s)}.")
+        falls = "The work falls behind" if has_waited else "Until just now the work fell behind"
+        return Side(state, "BEHIND", lines, f"{falls}: {rates}{has_waited}.")
+    if state is SideState.SLOW and at.is_over:
+        return Side(state, "SLOW", lines, f"Work got done, but late: p95 {p95}.")
     if state is SideState.SLOW:
-        waited = f"; the oldest that is not has waited {duration_s(at.oldest_s)}" if at.oldest_s is not None else ""
-        return Side(state, "SLOW", lines, f"Work gets done, but late: p95 {p95}{waited}.")
+        is_late = at.oldest_s is not None and at.oldest_s > _OLD_MS / 2e3
+        late = f"Work gets done, but late: p95 {p95}" if is_late else f"Until just now work got done late; its p95 is {p95}"
+        return Side(state, "SLOW", lines, f"{late}{has_waited}.")
     if at.is_over:
         return Side(SideState.OK, "OK", lines, f"Work got done: p95 {p95} after it was asked for.")
     return Side(SideState.OK, "OK", lines, f"Work is done soon after it was asked for: {rates}.")
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return text if text.startswith("p95") else text[:1].upper() + text[1:]
 
 
 def _shown(value_ms: float | None) -> str:

@@ -23,6 +23,8 @@ _PHASES: Final = {"start": Phase.START, "load": Phase.LOAD, "fault": Phase.LOAD,
 _NOTHING_LEFT: Final = Left(0, 0, 0)
 _LOADS: Final = {"rate", "users", "for"}
 _SETTINGS: Final = {"pool", "tasks"}
+_ASKS: Final = {"SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP"}
+"""What a server may take its time to obey; others end it at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Told:
     settings: tuple[Setting, ...]
     restarts: int  # boots beyond the first
     is_there: bool  # the server is up and moves, or was stopped because the run is over
+    is_draining: bool  # a fault has asked it to end, and it has not yet
 
 
 def tell(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, at_ns: int, start_ns: int, pool: int | None) -> Told:
@@ -50,6 +53,7 @@ def tell(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, at_ns: i
         settings=tuple(_settings(events, plan, pool, (at_ns - start_ns) / 1e9)),
         restarts=max(len(boots.spawned) - 1, 0),
         is_there=boots.is_there(),
+        is_draining=boots.is_draining(),
     )
 
 
@@ -114,7 +118,7 @@ class _Boots:
             is_orderly = signalled is not None and not signalled["fault"]
             words, since_ns = "ended" if is_orderly else "down", dead_ns
         elif signalled is not None:
-            words, since_ns = "draining" if signalled["signal"] != "SIGKILL" else "being killed", signalled["signalled_ns"]
+            words, since_ns = "draining" if signalled["signal"] in _ASKS else "being killed", signalled["signalled_ns"]
         elif frozen_ns is not None:
             words, since_ns = "frozen, to be killed", frozen_ns
         elif ready_ns is None:
@@ -140,6 +144,11 @@ class _Boots:
         if signalled is not None:
             return not signalled["fault"]
         return number in self.ready and number not in self.reaped and number not in self.frozen and self.stopped is None
+
+    def is_draining(self) -> bool:
+        number = max(self.spawned, default=0)
+        signalled = self.signalled.get(number)
+        return signalled is not None and signalled["fault"] and signalled["signal"] in _ASKS and number not in self.reaped
 
     def outages(self, since: _Since) -> Iterator[Outage]:
         found: list[tuple[int, int | None, int | None]] = [(*stop, None) for stop in self._stops]
@@ -267,9 +276,14 @@ def _settings(events: Sequence[Event], plan: Mapping[str, Any], pool: int | None
     if plan.get("users") is not None:
         yield Setting("users", landed.get("users", plan["users"]), asked.get("users"))
     elif plan.get("locustfile") is None:
-        yield Setting("rate", landed.get("rate", _rate(plan, at_s)), asked.get("rate"))
-    known = pool if pool is not None else landed.get("pool", plan.get("pool"))
-    yield Setting("pool", known, asked.get("pool"))
+        # After the run there is no rate of now, and where it came in stages none of all of it.
+        is_over = _phase(events) is Phase.JUDGE and plan.get("stages") is not None
+        yield Setting("rate", landed.get("rate", None if is_over else _rate(plan, at_s)), asked.get("rate"))
+    # What is seen is that of all processes together, and what is asked for is that of each.
+    processes = max(int(plan.get("workers") or 1), 1)
+    told = landed.get("pool", plan.get("pool"))
+    seen = pool if processes == 1 or pool is None else None if told is not None else pool // processes
+    yield Setting("pool", told if seen is None else seen, asked.get("pool"))
     if plan.get("scenario") is not None:
         yield Setting("tasks", landed.get("tasks", plan.get("tasks")), asked.get("tasks"))
 

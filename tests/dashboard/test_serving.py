@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import httpx
 import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .terminal import environment
 
@@ -74,3 +75,34 @@ def test_a_browser_sees_the_run_and_can_do_nothing_to_it(runs: dict[str, Path], 
         server.terminate()
         server.communicate(timeout=30)
     assert {path.name: path.stat().st_mtime_ns for path in runs["killed"].iterdir()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_serves_can_end_it_while_others_look_on(runs: dict[str, Path], here: Path, number: signal.Signals) -> None:
+    """Within moments, without a word, and nothing is left: a browser that is open would never hang up first."""
+    command = [sys.executable, "-P", "-m", "dashboard", "serve-ui", "--port", "0", "runs/killed"]
+    server = subprocess.Popen(command, cwd=here, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment())
+    try:
+        assert server.stderr is not None
+        found = re.search(r"http://(127\.0\.0\.1:\d+)", server.stderr.readline())
+        assert found
+
+        async def look_on() -> list[psutil.Process]:
+            async with connect(f"ws://{found[1]}/ws?width=100&height=30", max_size=None) as socket:
+                await hear(socket, "CLIENT")
+                screens = lookers_on(server)
+                server.send_signal(number)
+                with contextlib.suppress(ConnectionClosed):
+                    async with asyncio.timeout(8):  # a handshake that nobody answers takes ten
+                        while True:
+                            await socket.recv()
+            return screens
+
+        screens = asyncio.run(look_on())
+        assert server.wait(8) == 0
+        assert server.stderr.read() == ""
+        assert len(screens) == 1
+        assert not any(each.is_running() for each in screens)
+    finally:
+        server.kill()
+        server.communicate(timeout=30)

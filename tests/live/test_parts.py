@@ -172,6 +172,41 @@ def test_the_rate_of_stages_is_that_of_the_instant():
     assert rates == [10.0, 20.0, 29.8]
 
 
+def test_stages_that_are_over_have_no_rate_of_now():
+    plan = {**PLAN, "rate": None, "stages": "10 for 10s, 10..30 for 10s"}
+    drained = told(*UP, event(31.0, "phase", name="drain"), at_s=31.0, plan=plan)
+    assert drained.settings[0].value == 0.0
+    over = told(*UP, event(40.0, "end"), event(40.1, "problem", text="noted afterwards"), at_s=40.2, plan=plan)
+    assert over.settings[0].value is None
+
+
+def test_the_pool_of_several_processes_is_that_of_each_as_it_is_asked_for():
+    """All of them together have sixteen threads; a key that asks for one fewer must not ask each for fifteen."""
+
+    def pool_of(*events: dict[str, Any], **plan: Any) -> Any:
+        found = told(*UP, *events, plan={**PLAN, **plan}, pool=16).settings
+        return next(setting.value for setting in found if setting.name == "pool")
+
+    assert pool_of(workers=2) == 8
+    assert pool_of(command(20.0, "a", "pool", 7), event(20.1, "command_landed", id="a"), workers=2) == 7
+    assert pool_of(workers=2, pool=None) == 8  # what the server has by itself
+    assert pool_of(workers=1) == 16
+
+
+@pytest.mark.parametrize(("signal", "words"), [("SIGTERM", "draining"), ("SIGINT", "draining"), ("SIGKILL", "being killed")])
+def test_a_server_that_was_asked_to_end_drains_until_it_is_dead(signal: str, words: str):
+    asked = event(20.0, "boot_signalled", boot=1, signal=signal, fault=True, signalled_ns=20 * S)
+    ending = told(*UP, asked, at_s=21.0)
+    assert ending.boot.in_words == words
+    assert ending.is_draining == (words == "draining")
+    assert not ending.is_there
+    dead = told(*UP, asked, event(22.0, "boot_reaped", boot=1, reaped_ns=22 * S, exit_status=0), at_s=23.0)
+    assert not dead.is_draining
+    orderly = event(20.0, "boot_signalled", boot=1, signal="SIGTERM", fault=False, signalled_ns=20 * S)
+    assert not told(*UP, orderly, at_s=21.0).is_draining
+    assert not told().is_draining
+
+
 def test_a_server_that_is_stopped_is_there_and_does_not_move():
     stop = event(20.0, "fault", number=1, name="stop", text="stop@10s+2s", landed_ns=20 * S, boot=1, detail="", receipt={})
     stopped = told(*UP, stop, at_s=21.0)

@@ -205,6 +205,18 @@ def test_of_a_server_that_nobody_saw_nothing_is_said(killed: Path):
     assert frame.work.headline == "UNSEEN"
 
 
+def test_a_server_that_was_asked_to_end_is_not_said_to_do_nothing_while_it_does(tmp_path: Path):
+    history, n_seen = opened(unpacked("short-grace", tmp_path)), 0
+    for twentieths in range(80, 110):
+        frame = history.frame(Look(0.0, 20.0, 1.0, at_s=twentieths / 20))
+        if frame.boot.in_words == "draining":
+            assert {frame.client.headline, frame.work.headline} == {"DRAINING"}
+            assert frame.work.why.endswith("get done.")
+            n_seen += 1
+    assert n_seen > 5
+    history.close()
+
+
 def test_what_a_dead_server_last_said_is_not_said_of_the_next_one(killed: Path):
     """A server that is started before anybody took a sample of it: the newest sample is that of the one before."""
     events = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
