@@ -22,6 +22,7 @@ from dashboard.following import MakeFollower, followed
 from dashboard.keymap import read_keymap
 from dashboard.messages import FrameArrived
 from dashboard.options import ScreenOptions
+from dashboard.pacing import is_choked
 from dashboard.registry import all_bindings
 from dashboard.runapp import RunApp
 from dashboard.screens.live import LiveScreen
@@ -82,6 +83,7 @@ class Dashboard(RunApp):
         self._on_top: Screen[Any] | None = None
         self._leaves_when_over = False
         self._is_drawn = False
+        self._held: set[int] = set()  # sides whose newest frame waits for the terminal
         for theme in themes():
             self.register_theme(theme)
         self.theme = THEME_NAMES[options.theme]
@@ -183,7 +185,11 @@ class Dashboard(RunApp):
         if self.offers is not None:
             # For the palette. Before there are figures it would take from them, and from the first picture.
             self.offers.ask()
-        self._hand_on(event.frame, event.side)
+        if is_choked(self._driver):
+            # The newest one is shown when the terminal can show any, and none before it.
+            self._held.add(event.side)
+        else:
+            self._hand_on(event.frame, event.side)
         if event.side == 0 and self.runs.has_crashed(event.frame) and self.watching is not None:
             from dashboard.failures import crash_of
 
@@ -197,6 +203,11 @@ class Dashboard(RunApp):
             for side, frame in enumerate(self.frames):
                 if frame is not None:
                     self._hand_on(frame, side)
+        elif self._held and not is_choked(self._driver):
+            for side in sorted(self._held):
+                if (newest := self.frames[side]) is not None:
+                    self._hand_on(newest, side)
+            self._held.clear()
         if self.runs.follows(1) and not self._has_pair:
             self.runs.forget(1)
         status = self.runs.end_of_own()
