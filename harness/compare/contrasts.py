@@ -115,8 +115,8 @@ def _log(value: float) -> float:
 
 def _direction(effect: Effect, quantity: Quantity) -> Direction:
     if effect.scale == "never":
-        # Of how often it never ended, whatever the figure.
-        return "worse" if effect.never_other > effect.never_base else "better"
+        # Of how often it never ended, whatever the figure; as shares, for there may be more runs of one than of the other.
+        return "worse" if effect.never_other * effect.n_base > effect.never_base * effect.n_other else "better"
     is_more = effect.estimate > (1.0 if effect.scale == "ratio" else 0.0)
     return "better" if is_more == (quantity.better == "higher") else "worse"
 

@@ -51,8 +51,10 @@ class Effect:
     high: float
     p: float  # that chance alone makes such a difference; 1.0: there is none, NaN: it cannot be told
     spread: float  # standard deviation of the differences from block to block, of logarithms if the scale is "ratio"
-    never_base: int = 0  # runs of the n in which it never ended
+    never_base: int = 0  # runs of the base in which it never ended
     never_other: int = 0
+    n_base: int = 0  # runs of the base that have the figure; `n` of them where they are paired
+    n_other: int = 0
     is_tied: bool = False  # the same value in each pair: nothing that chance could have had a hand in
 
 
@@ -164,7 +166,20 @@ def _effect(
     if is_ratio:
         base, other = math.exp(base), math.exp(other)
         estimate, low, high = (math.exp(each) for each in (estimate, low, high))
-    return Effect("ratio" if is_ratio else "difference", n, base, other, estimate, low, high, p, spread, is_tied=is_tied)
+    return Effect(
+        scale="ratio" if is_ratio else "difference",
+        n=n,
+        base=base,
+        other=other,
+        estimate=estimate,
+        low=low,
+        high=high,
+        p=p,
+        spread=spread,
+        n_base=len(left),
+        n_other=len(right),
+        is_tied=is_tied,
+    )
 
 
 def _never(base: Values, other: Values) -> Effect | None:
@@ -175,13 +190,25 @@ def _never(base: Values, other: Values) -> Effect | None:
     never_base, never_other = int(np.isinf(base).sum()), int(np.isinf(other).sum())
     if not never_base + never_other:
         return None
-    n = min(len(base), len(other))
-    table = np.array([[never_base, never_other], [len(base) - never_base, len(other) - never_other]])
-    is_tied = never_base == len(base) and never_other == len(other)
-    p = 1.0 if is_tied or never_base * len(other) == never_other * len(base) else float(stats.boschloo_exact(table, n=16).pvalue)
-    typical = [float(np.median(each)) for each in (base, other)]
+    n_base, n_other = len(base), len(other)
+    table = np.array([[never_base, never_other], [n_base - never_base, n_other - never_other]])
+    is_tied = never_base == n_base and never_other == n_other
+    p = 1.0 if is_tied or never_base * n_other == never_other * n_base else float(stats.boschloo_exact(table, n=16).pvalue)
     return Effect(
-        "never", n, typical[0], typical[1], math.nan, math.nan, math.nan, p, math.nan, never_base, never_other, is_tied=is_tied
+        scale="never",
+        n=min(n_base, n_other),
+        base=float(np.median(base)),
+        other=float(np.median(other)),
+        estimate=math.nan,
+        low=math.nan,
+        high=math.nan,
+        p=p,
+        spread=math.nan,
+        never_base=never_base,
+        never_other=never_other,
+        n_base=n_base,
+        n_other=n_other,
+        is_tied=is_tied,
     )
 
 

@@ -102,10 +102,11 @@ def judge_gate(gate: Gate, contrast: ContrastRecord) -> GateRecord:
 
 def _judged(gate: Gate, found: FigureRecord) -> tuple[bool | None, float | None, str]:
     if found.scale == "never":
-        if found.never_base == found.never_other == found.n:
+        n_base, n_other = (found.n if n is None else n for n in (found.n_base, found.n_other))
+        if found.never_base == n_base and found.never_other == n_other:
             return True, 0.0, "it never ends in either"
-        is_more = found.never_other > found.never_base
-        told = f"it never ended in {found.never_other} of {found.n} runs, and in {found.never_base} of the baseline"
+        is_more = found.never_other * n_base > found.never_base * n_other
+        told = f"it never ended in {found.never_other} of {n_other} runs, and in {found.never_base} of {n_base} of the baseline"
         if found.decision in {"different", "seen"}:
             return not is_more if gate.is_above else is_more, None, told
         return None, None, told

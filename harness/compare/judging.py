@@ -129,6 +129,8 @@ def figure_record(contrast: Contrast) -> FigureRecord:
         n=effect.n,
         never_base=effect.never_base,
         never_other=effect.never_other,
+        n_base=effect.n_base,
+        n_other=effect.n_other,
         matters=contrast.matters,
         needed=contrast.needed,
     )

@@ -100,8 +100,10 @@ class FigureRecord(Record):
     p: Number = Field(description="corrected (Holm) for all figures and configurations; null: there was nothing to test")
     spread: Number = Field(description="from block to block: standard deviation, of logarithms if the scale is ratio")
     n: int = Field(description="pairs of runs")
-    never_base: int
+    never_base: int = Field(description="runs of the baseline in which it never ended")
     never_other: int
+    n_base: int | None = Field(default=None, description="runs of the baseline that have the figure; null: not said, `n`")
+    n_other: int | None = None
     matters: Number = Field(description="the smallest difference that matters: a share of the baseline, or a number")
     needed: int | None = Field(
         description="blocks that would tell in 9 of 10 comparisons, if it is as large as it looks; null: not said"

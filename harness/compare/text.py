@@ -114,6 +114,8 @@ def effect_of(figure: FigureRecord) -> Effect:
         spread=number(figure.spread),
         never_base=figure.never_base,
         never_other=figure.never_other,
+        n_base=figure.n if figure.n_base is None else figure.n_base,
+        n_other=figure.n if figure.n_other is None else figure.n_other,
     )
 
 
@@ -155,7 +157,8 @@ def _table(comparison: Comparison, contrast: ContrastRecord, color: bool) -> Ite
             word = f"? n~{figure.needed:,}"
         yield (
             f"{figure.title:<{_TITLE}}{value_of(effect.base, figure.id):>{_VALUE}}{value_of(effect.other, figure.id):>{_VALUE}}"
-            f"{change(effect):>{_CHANGE}}  {interval(effect):<{_INTERVAL}} "
+            # What is longer than its column has no interval beside it.
+            f"{f'{change(effect):>{_CHANGE}}  {interval(effect)}':<{_CHANGE + 2 + _INTERVAL}} "
             f"{_painted(word, _ROLES.get(figure.direction or figure.decision), color)}"
         ).rstrip()
     if any(figure.decision == "seen" for figure in contrast.figures):

@@ -49,14 +49,15 @@ def sentence(contrasts: Sequence[Contrast], name: str, base: str, n_blocks: int)
 
 
 def change(effect: Effect) -> str:
-    """`×1.10`, `+12`, `0→8 never`; empty: nothing to compare."""
+    """`×1.10`, `+12`, `0→8 never`, `7/20→6/6 never`; empty: nothing to compare."""
     match effect.scale:
         case "ratio":
             return ratio(effect.estimate)
         case "difference":
             return signed(effect.estimate)
         case "never":
-            return f"{effect.never_base}→{effect.never_other} never"
+            of_base, of_other = ("", "") if effect.n_base == effect.n_other else (f"/{effect.n_base}", f"/{effect.n_other}")
+            return f"{effect.never_base}{of_base}→{effect.never_other}{of_other} never"
     return ""
 
 
@@ -101,7 +102,8 @@ def _one(contrast: Contrast) -> str:
     effect, name = contrast.effect, contrast.quantity
     pair = f"{value_of(effect.other, name)} instead of {value_of(effect.base, name)}"
     if effect.scale == "never" and math.isinf(effect.base) == math.isinf(effect.other):
-        pair = f"never ended in {effect.never_other} instead of {effect.never_base} of {effect.n} runs"
+        of_other = "" if effect.n_base == effect.n_other else f" of {effect.n_other}"
+        pair = f"never ended in {effect.never_other}{of_other} instead of {effect.never_base} of {effect.n_base} runs"
     return f"{QUANTITIES[name].title} ({pair})"
 
 

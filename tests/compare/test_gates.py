@@ -1,0 +1,80 @@
+"""What --fail-on comes to: for each configuration, of few runs, and of what never ended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.commands.compare import _gated, _status
+from harness.compare.contrasts import contrasts_of
+from harness.compare.effects import unpaired
+from harness.compare.gates import judge_gate, parse_gate
+from harness.compare.judging import compare_blocks, figure_record
+from harness.compare.markdown import markdown
+from harness.compare.record import Comparison, ContrastRecord, FigureRecord, RunRecord
+from harness.compare.stored import against_stored
+from tests.compare.made import design, runs
+
+INF = float("inf")
+ONE = ("tasks=sync",)
+USUAL = {"p95": 5.0, "done_p50": 1500.0, "done_p95": 2400.0, "broken_promises": 0.0}
+
+
+def never_in(n_never: int, blocks: int, seed: int) -> list[RunRecord]:
+    """Runs of one configuration, in the first of which the work was never done."""
+    return [
+        run.model_copy(update={"never": ["done_p95"], "values": {**run.values, "done_p95": None}})
+        if run.block <= n_never
+        else run
+        for run in runs([USUAL], blocks=blocks, seed=seed)
+    ]
+
+
+def later(before: tuple[int, int], now: tuple[int, int]) -> Comparison:
+    """One configuration against itself of before: of so many runs the work was never done in so many."""
+    base = compare_blocks(design(ONE, blocks=before[1]), never_in(*before, seed=1), {})
+    return against_stored(compare_blocks(design(ONE, blocks=now[1]), never_in(*now, seed=2), {}), base, "main.json")
+
+
+def sentence(comparison: Comparison) -> str:
+    assert comparison.stored is not None
+    return comparison.stored.contrasts[0].sentence
+
+
+def figure(comparison: Comparison, name: str) -> FigureRecord:
+    assert comparison.stored is not None
+    return next(each for each in comparison.stored.contrasts[0].figures if each.id == name)
+
+
+def contrast(quantity: str, base: list[float], other: list[float]) -> ContrastRecord:
+    found = contrasts_of({(1, quantity): unpaired(np.array(base), np.array(other))}, 0.05)
+    return ContrastRecord(configuration="b", sentence="", why=[], figures=[figure_record(each) for each in found])
+
+
+@pytest.mark.parametrize(("before", "now"), [((10, 40), (8, 8)), ((7, 20), (6, 6))])
+def test_work_that_is_never_done_any_more_is_worse_however_many_runs_there_were_before(
+    before: tuple[int, int], now: tuple[int, int]
+) -> None:
+    found = later(before, now)
+    assert (figure(found, "done_p95").decision, figure(found, "done_p95").direction) == ("different", "worse")
+    judged = _gated(found, [parse_gate("done_p95>+10%")])
+    assert [gate.holds for gate in judged.gates] == [False]
+    assert f"{now[0]} of {now[1]} runs, and in {before[0]} of {before[1]} of the baseline" in judged.gates[0].why
+    assert _status(judged) == 3
+    assert f"{before[0]}/{before[1]}→{now[0]}/{now[1]} never" in markdown(judged)
+
+
+def test_work_that_is_done_more_often_is_better_however_few_runs_there_were_before() -> None:
+    found = later((6, 6), (8, 30))
+    assert figure(found, "done_p95").direction == "better"
+    assert [gate.holds for gate in _gated(found, [parse_gate("done_p95>+10%")]).gates] == [True]
+    assert "better in done p95 (2.45 s instead of never)" in sentence(found)
+
+
+def test_what_never_ends_in_either_holds_whatever_the_numbers_of_runs() -> None:
+    found = judge_gate(parse_gate("done_p95>+10%"), contrast("done_p95", [INF] * 8, [INF] * 4))
+    assert (found.holds, found.why) == (True, "it never ends in either")
+
+
+def test_how_often_it_never_ended_is_told_with_both_numbers_of_runs() -> None:
+    assert "worse in done p95 (never ended in 3 of 7 instead of 0 of 40 runs)" in sentence(later((0, 40), (3, 7)))
