@@ -94,7 +94,7 @@ def judge_gate(gate: Gate, contrast: ContrastRecord) -> GateRecord:
     found = next((each for each in contrast.figures if each.id == gate.quantity), None)
     if found is None or found.scale == "none":
         return GateRecord(
-            text=gate.text, configuration=contrast.configuration, holds=None, change=None, why="there is no such figure"
+            text=gate.text, configuration=contrast.configuration, holds=None, change=None, why="there is no such figure of both"
         )
     holds, change, why = _judged(gate, found)
     return GateRecord(text=gate.text, configuration=contrast.configuration, holds=holds, change=change, why=why)

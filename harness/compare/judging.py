@@ -30,7 +30,16 @@ from harness.compare.words import ratio, sentence
 from harness.noise import NOISY_SHARE
 from harness.wording import counted, listed
 
-__all__ = ["compare_blocks", "contrast_record", "curves_record", "drift_words", "figure_record", "values_of"]
+__all__ = [
+    "compare_blocks",
+    "contrast_record",
+    "curves_record",
+    "drift_words",
+    "figure_record",
+    "unknown_losses",
+    "values_of",
+    "values_of_all",
+]
 
 _OFTEN, _SELDOM = 0.6, 0.2
 _MOST_WHY: Final = 4
@@ -144,6 +153,29 @@ def values_of(run: RunRecord, name: str) -> float:
     return math.nan if value is None else value
 
 
+def values_of_all(runs: Sequence[RunRecord], name: str) -> Values:
+    """Of the runs of one configuration, in their order.
+
+    What was lost is NaN in all of them if it is not known in one: those in which nothing was running when the server died are
+    known the most often, and would stand for the others.
+    """
+    values = np.array([values_of(run, name) for run in runs], np.float64)
+    if QUANTITIES[name].is_of_all and np.isnan(values).any():
+        values[:] = math.nan
+    return values
+
+
+def unknown_losses(label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> Iterator[str]:
+    """A sentence, if faults hit a configuration and nobody knows exactly what they broke in some of its usable runs."""
+    usable = [run for run in runs if run.is_usable]
+    unknown = sum(math.isnan(values_of(run, "broken_promises")) for run in usable)
+    if unknown and plan.get("faults"):
+        yield (
+            f"How many promises {label} broke is not known exactly in {unknown} of {counted(len(usable), 'run')}, for"
+            " nobody saw what became of some tasks: it is not compared."
+        )
+
+
 def _usable(runs: Sequence[RunRecord]) -> dict[tuple[int, int], RunRecord]:
     """By block and configuration."""
     return {(run.block, run.configuration): run for run in runs if run.is_usable}
@@ -155,10 +187,9 @@ def _of(used: Mapping[tuple[int, int], RunRecord], number: int) -> list[RunRecor
 
 def _table(used: Mapping[tuple[int, int], RunRecord], number: int, n_blocks: int) -> dict[str, Values]:
     found = {name: np.full(n_blocks, math.nan) for name in QUANTITIES}
-    for (block, configuration), run in used.items():
-        if configuration == number:
-            for name, values in found.items():
-                values[block - 1] = values_of(run, name)
+    runs = _of(used, number)
+    for name, values in found.items():
+        values[[run.block - 1 for run in runs]] = values_of_all(runs, name)
     return found
 
 
@@ -208,6 +239,7 @@ def _notes(
                 f"{counted(len(unusable), 'run')} of {configuration.label} could not be used, and {done}:"
                 f" {(unusable[-1].reasons[0] if unusable[-1].reasons else unusable[-1].verdict).splitlines()[0]}"
             )
+        yield from unknown_losses(configuration.label, configuration.plan, _of(used, number))
     noisy = [run for run in used.values() if (run.noisy_share or 0) >= NOISY_SHARE]
     if noisy:
         yield (

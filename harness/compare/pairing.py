@@ -17,7 +17,7 @@ from harness.compare.alike import doubts_of, labels_of
 from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.curves import no_curves
 from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, unpaired
-from harness.compare.judging import contrast_record, curves_record, values_of
+from harness.compare.judging import contrast_record, curves_record, unknown_losses, values_of_all
 from harness.compare.quantities import QUANTITIES, Measured, measured_of, of_summary
 from harness.compare.record import Comparison, ConfigurationRecord, CurvesRecord, FactorRecord, RunRecord
 from harness.compare.within import Durations, ratios_within
@@ -70,7 +70,14 @@ def compare_runs(runs: Sequence[Given], *, min_effect: float = MIN_EFFECT) -> Co
     contrasts = contrasts_of(effects, min_effect)
     if is_pair:
         contrasts = [of_one_run_each(each) for each in contrasts]
+    configurations = [
+        ConfigurationRecord(label=label, values={}, plan=summaries[group[0]].plan)
+        for label, group in zip(labels, groups, strict=True)
+    ]
     notes = list(doubts_of(summaries, names))
+    for number, configuration in enumerate(configurations):
+        label, plan = configuration.label, configuration.plan
+        notes += unknown_losses(label, plan, [record for record in records if record.configuration == number])
     if is_pair:
         notes.insert(
             0,
@@ -86,10 +93,7 @@ def compare_runs(runs: Sequence[Given], *, min_effect: float = MIN_EFFECT) -> Co
         blocks=0,
         complete=0,
         factors=[FactorRecord(key="run", values=labels)] if is_pair else [],
-        configurations=[
-            ConfigurationRecord(label=label, values={}, plan=summaries[group[0]].plan)
-            for label, group in zip(labels, groups, strict=True)
-        ],
+        configurations=configurations,
         baseline=labels[0],
         contrasts=[
             contrast_record(
@@ -166,8 +170,7 @@ def _effects(runs: Sequence[Given], groups: Sequence[list[int]], records: Sequen
             name: max((record.steps.get(name, 0.0) for side in sides for record in side), default=0.0) for name in QUANTITIES
         }
         for name in QUANTITIES:
-            values = [np.array([values_of(record, name) for record in side]) for side in sides]
-            effects[number, name] = unpaired(values[0], values[1], steps[name])
+            effects[number, name] = unpaired(values_of_all(sides[0], name), values_of_all(sides[1], name), steps[name])
         if len(groups[0]) == len(groups[number]) == 1:
             effects |= _within(number, runs[groups[0][0]], runs[groups[number][0]], effects)
     return effects

@@ -1,7 +1,8 @@
 """The figures that are compared, and their values in one run. Pure functions: no clock, no files, no processes.
 
 Durations count what never ended as infinite, as limits do (`done_p99` in docs/verdict.md): a percentile of the finished tasks
-alone would be the better the more of the slow ones a crash has taken away.
+alone would be the better the more of the slow ones a crash has taken away. Broken promises are a figure only where they are known
+exactly: what is known of a server into which nobody sees is an upper bound, and no count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from harness.grouping import NEVER_NS
 from harness.model import Evidence
 from harness.noise import noise_of
 from harness.samples import Sample, Samples, least_to_measure
-from harness.schema import Durations, Summary
+from harness.schema import Durations, Summary, Tasks
 from harness.spans import NONE_NS
 from harness.statistics import measured_from_ns, quantiles_ms
 from harness.summary import Judged
@@ -45,6 +46,7 @@ class Quantity:
     subject: str  # of that sentence
     step: float = 0.0  # no value is finer than this
     least: float = 0.0  # a smaller difference matters to nobody, whatever its share
+    is_of_all: bool = False  # of a configuration it is known only if it is in each run: see `values_of_all`
 
 
 QUANTITIES: Final[Mapping[str, Quantity]] = {
@@ -61,7 +63,9 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         Quantity("finished", "tasks done", "/s", "higher", ("more", "fewer"), "tasks done per second of load"),
         Quantity("cpu", "CPU s/1,000 tasks", "s", "lower", ("more", "less"), "processor time for each task"),
         Quantity("memory", "memory", "bytes", "lower", ("more", "less"), "memory", step=4096.0),
-        Quantity("broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", step=1, least=0.5),
+        Quantity(
+            "broken_promises", "broken promises", "", "lower", ("more", "fewer"), "broken promises", 1, least=0.5, is_of_all=True
+        ),
     )
 }
 """In the order of the tables. A difference in one that is `least` or less is none, and variation below `step` is not seen."""
@@ -108,8 +112,7 @@ def measured_of(judged: Judged) -> Measured:
         values["cpu"] = cpu_s / n_tasks * 1000
         steps["cpu"] = _TICK_S * n_intervals / n_tasks * 1000
     values["memory"] = _memory(evidence)
-    if summary.faults or tasks.broken_promises:
-        values["broken_promises"] = tasks.broken_promises
+    values["broken_promises"] = _broken_promises(tasks)
     return Measured(values, steps, tuple(few), curves_of(judged))
 
 
@@ -136,9 +139,13 @@ def of_summary(summary: Summary) -> dict[str, float]:
     if tasks.server_is_witness and not tasks.inline:
         values["backlog"] = tasks.backlog_max
     values["achieved"] = _or_nan(summary.requests.achieved_per_s)
-    if summary.faults or tasks.broken_promises:
-        values["broken_promises"] = tasks.broken_promises
+    values["broken_promises"] = _broken_promises(tasks)
     return values
+
+
+def _broken_promises(tasks: Tasks) -> float:
+    """0 without a fault, if a witness says so. NaN: a witness was missing, and only an interval is known."""
+    return tasks.broken_promises if tasks.broken_promises_low == tasks.broken_promises else math.nan
 
 
 def _percentile(durations: Durations, name: str, *, n_never: int) -> float:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from harness.compare.contrasts import contrasts_of
 from harness.compare.effects import Effect, unpaired
-from harness.compare.judging import contrast_record, values_of
+from harness.compare.judging import contrast_record, unknown_losses, values_of_all
 from harness.compare.quantities import QUANTITIES
 from harness.compare.record import Comparison, ConfigurationRecord, RunRecord, StoredRecord
 from harness.errors import UsageError
@@ -40,7 +38,7 @@ def against_stored(now: Comparison, stored: Comparison, name: str) -> Comparison
         own, before = _usable(now.runs, number), _usable(stored.runs, other)
         for quantity in QUANTITIES:
             step = max((run.steps.get(quantity, 0.0) for run in (*own, *before)), default=0.0)
-            effects[number, quantity] = unpaired(_values(before, quantity), _values(own, quantity), step)
+            effects[number, quantity] = unpaired(values_of_all(before, quantity), values_of_all(own, quantity), step)
     contrasts = contrasts_of(effects, now.min_effect)
     records = []
     for number, other in known:
@@ -64,10 +62,6 @@ def _usable(runs: Sequence[RunRecord], configuration: int) -> list[RunRecord]:
     return [run for run in runs if run.configuration == configuration and run.is_usable]
 
 
-def _values(runs: Sequence[RunRecord], quantity: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.array([values_of(run, quantity) for run in runs], np.float64)
-
-
 def _notes(now: Comparison, stored: Comparison, known: Sequence[tuple[int, int]]) -> Iterator[str]:
     if now.environment.get("hash") != stored.environment.get("hash"):
         changed = [
@@ -79,6 +73,9 @@ def _notes(now: Comparison, stored: Comparison, known: Sequence[tuple[int, int]]
     differing = sorted({key for number, other in known for key in _differing(now, number, stored, other)})
     if differing:
         yield f"The plans differ in {listed(differing)}: a difference may be that."
+    for _, other in known:
+        before = stored.configurations[other]
+        yield from unknown_losses(f"{before.label} of the baseline", before.plan, _usable(stored.runs, other))
 
 
 def _differing(now: Comparison, number: int, stored: Comparison, other: int) -> Iterator[str]:

@@ -1,0 +1,76 @@
+"""What is compared of one run: what is known of it exactly, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from harness.commands.compare import _gated, _status
+from harness.compare.gates import parse_gate
+from harness.compare.judging import compare_blocks
+from harness.compare.quantities import measured_of, of_summary
+from harness.compare.record import Comparison, FigureRecord
+from harness.compare.text import render
+from harness.model import Evidence
+from harness.summary import Judged, judge_evidence
+from tests.compare.made import design, run, runs
+from tests.verdict.simulated import Setup, Simulated
+
+USUAL = {"p95": 5.0, "done_p95": 2400.0}
+
+
+def judged(evidence: Evidence) -> Judged:
+    return judge_evidence(evidence, {"scenario": "email"}, {"cpus": 2})
+
+
+def unseen(evidence: Evidence) -> Evidence:
+    """The same, of a server of whose tasks nobody tells."""
+    expectation = dataclasses.replace(evidence.expectation, tasks_per_request=0, effects_per_request=0)
+    return dataclasses.replace(evidence, tasks={}, effects=[], expectation=expectation)
+
+
+def figure(comparison: Comparison, name: str) -> FigureRecord:
+    return next(each for each in comparison.contrasts[0].figures if each.id == name)
+
+
+def test_broken_promises_are_a_figure_only_if_a_witness_knows_how_many() -> None:
+    killed = Simulated(Setup(1, rate=100.0, kill_at_s=6.0, pool=2, run_ms=30.0)).evidence()
+    seen, blind = judged(killed), judged(unseen(killed))
+    assert measured_of(seen).values["broken_promises"] == seen.summary.tasks.broken_promises > 0
+    assert blind.summary.tasks.broken_promises > blind.summary.tasks.broken_promises_low
+    assert math.isnan(measured_of(blind).values["broken_promises"])
+    assert math.isnan(of_summary(blind.summary)["broken_promises"])
+
+
+def test_without_a_fault_no_promise_is_broken_if_a_witness_says_so() -> None:
+    healthy = Simulated(Setup(1, rate=100.0)).evidence()
+    assert measured_of(judged(healthy)).values["broken_promises"] == 0
+    assert of_summary(judged(healthy).summary)["broken_promises"] == 0
+    assert math.isnan(measured_of(judged(unseen(healthy))).values["broken_promises"])
+
+
+def test_losses_that_are_known_in_some_runs_alone_are_not_compared_and_that_is_told() -> None:
+    """Those in which nothing was running when the server died would stand for the others."""
+    made = [
+        run(block, configuration, {**USUAL, **({} if configuration and block % 2 else {"broken_promises": 9.0})})
+        for block in range(1, 9)
+        for configuration in (0, 1)
+    ]
+    found = compare_blocks(design(), made, {})
+    assert figure(found, "broken_promises").decision == "none"
+    (note,) = (note for note in found.notes if "promises" in note)
+    assert "tasks=async broke is not known exactly in 4 of 8 runs" in note
+    (gate,) = _gated(found, [parse_gate("broken_promises>+0")]).gates
+    assert gate.holds is None
+
+
+@pytest.mark.parametrize(("broken", "holds", "status"), [(50.0, False, 3), (0.0, True, 0)])
+def test_promises_that_only_one_breaks_without_a_fault_are_worse(broken: float, holds: bool, status: int) -> None:
+    sides = [{**USUAL, "broken_promises": 0.0}, {**USUAL, "broken_promises": broken}]
+    found = _gated(compare_blocks(design(), runs(sides, noise=0.002), {}), [parse_gate("broken_promises>+0")])
+    assert figure(found, "broken_promises").direction == ("worse" if broken else "")
+    assert [gate.holds for gate in found.gates] == [holds]
+    assert _status(found) == status
+    assert "broken promises" in render(found)
