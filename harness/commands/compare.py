@@ -24,7 +24,7 @@ from harness.compare.judging import compare_blocks
 from harness.compare.loading import is_comparison, is_run, read_comparison, read_run
 from harness.compare.pairing import compare_runs
 from harness.compare.progress import ComparisonProgress
-from harness.compare.record import Comparison, ConfigurationRecord, Design, FactorRecord
+from harness.compare.record import Comparison, ConfigurationRecord, Design, FactorRecord, GateRecord
 from harness.compare.stored import against_stored
 from harness.errors import UsageError
 from harness.numbers import CountWithin, NumberWithin
@@ -133,12 +133,15 @@ def compare(
     else:
         if resume is not None:
             folder = _resumed(resume, given, what)
+            _require_two(folder.design(), gates, before)
         elif before_runs:
             _require_none(given, "a comparison that is shown again")
             folder = _of_before(before_runs)
+            _require_two(folder.design(), gates, before)
         else:
             asked = Asked.of(context, what, plan_file, confirmed, options)
             design, secrets = _design(asked, context, own, confirmed, may_be_one=before is not None or json_to is not None)
+            _require_two(design, gates, before)
             if dry_run:
                 click.echo(outlook(design), nl=False)
                 return
@@ -173,8 +176,27 @@ def _gates(texts: tuple[str, ...]) -> list[Gate]:
 
 def _gated(comparison: Comparison, gates: list[Gate]) -> Comparison:
     # With a baseline of before, that is what must not have changed; else the one beside it.
-    contrasts = comparison.contrasts if comparison.stored is None else comparison.stored.contrasts
-    return comparison.model_copy(update={"gates": [judge_gate(gate, contrast) for gate in gates for contrast in contrasts]})
+    if comparison.stored is None:
+        judged = [judge_gate(gate, contrast) for gate in gates for contrast in comparison.contrasts]
+        return comparison.model_copy(update={"gates": judged})
+    held = {contrast.configuration: contrast for contrast in comparison.stored.contrasts}
+    why = f"there is no such configuration in the baseline {comparison.stored.name}"
+    judged = [
+        judge_gate(gate, held[label])
+        if (label := each.label) in held
+        else GateRecord(text=gate.text, configuration=label, holds=None, change=None, why=why)
+        for gate in gates
+        for each in comparison.configurations
+    ]
+    return comparison.model_copy(update={"gates": judged})
+
+
+def _require_two(design: Design, gates: list[Gate], before: Comparison | None) -> None:
+    """A limit that nothing is held against would hold whatever happens."""
+    if gates and before is None and len(design.configurations) < 2:
+        raise UsageError(
+            "--fail-on has nothing to compare with", "vary something (--vary), or give what was measured before (--baseline)"
+        )
 
 
 def _runs_in(what: tuple[str, ...]) -> list[Path]:

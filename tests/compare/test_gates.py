@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from harness.commands.compare import _gated, _status
+from harness.commands.main import main
 from harness.compare.contrasts import contrasts_of
 from harness.compare.effects import unpaired
+from harness.compare.folder import ComparisonFolder
 from harness.compare.gates import judge_gate, parse_gate
 from harness.compare.judging import compare_blocks, figure_record
 from harness.compare.markdown import markdown
 from harness.compare.record import Comparison, ContrastRecord, FigureRecord, RunRecord
 from harness.compare.stored import against_stored
+from harness.compare.text import render
 from tests.compare.made import design, runs
 
 INF = float("inf")
@@ -78,3 +84,25 @@ def test_what_never_ends_in_either_holds_whatever_the_numbers_of_runs() -> None:
 
 def test_how_often_it_never_ended_is_told_with_both_numbers_of_runs() -> None:
     assert "worse in done p95 (never ended in 3 of 7 instead of 0 of 40 runs)" in sentence(later((0, 40), (3, 7)))
+
+
+def test_a_limit_that_nothing_is_held_against_is_refused(tmp_path: Path) -> None:
+    """Otherwise it would hold whatever happens."""
+    folder = ComparisonFolder.create("email", tmp_path / "it", design(ONE, blocks=1))
+    alone = ["compare", "email", "--json", str(tmp_path / "main.json"), "--dry-run"]
+    for given in (alone, ["compare", str(folder.path)]):
+        done = CliRunner().invoke(main, [*given, "--fail-on", "done_p95>+10%"])
+        assert done.exit_code == 2
+        assert "--fail-on has nothing to compare with" in done.output
+    assert CliRunner().invoke(main, alone).exit_code == 0
+
+
+def test_a_configuration_that_the_baseline_has_not_cannot_be_told() -> None:
+    before = compare_blocks(design(("tasks=sync", "tasks=async")), runs([USUAL, USUAL]), {})
+    now = compare_blocks(design(("tasks=sync", "tasks=inline")), runs([USUAL, {**USUAL, "p95": 500.0}]), {})
+    judged = _gated(against_stored(now, before, "main.json"), [parse_gate("p95>+10%")])
+    assert [(gate.configuration, gate.holds) for gate in judged.gates] == [("tasks=sync", True), ("tasks=inline", None)]
+    assert "p95>+10% of tasks=inline: there is no such configuration in the baseline main.json" in " ".join(
+        render(judged).split()
+    )
+    assert _status(judged) == 4
