@@ -3,7 +3,8 @@
     gate := figure ("<" | "<=" | ">" | ">=") ("+" | "-") number ["%" | unit]
 
 A change is a share of the baseline (`+10%`) or an amount in the figure's unit (`+5ms`, `+3`). A gate is broken if the change is
-beyond it and is a difference (docs/compare.md), or if all of its interval is beyond; it holds if all of the interval is not.
+beyond it and is a difference (docs/compare.md), or if all of its interval is beyond; it holds if all of the interval is not, and
+there are enough runs to know what another one would come to.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def judge_gate(gate: Gate, contrast: ContrastRecord) -> GateRecord:
             text=gate.text, configuration=contrast.configuration, holds=None, change=None, why="there is no such figure of both"
         )
     holds, change, why = _judged(gate, found)
+    if holds and found.n < LEAST_PAIRS:
+        holds, why = None, f"{why} in these runs, and fewer than {LEAST_PAIRS} of each tell nothing of what others would come to"
     return GateRecord(text=gate.text, configuration=contrast.configuration, holds=holds, change=change, why=why)
 
 
@@ -110,16 +113,14 @@ def _judged(gate: Gate, found: FigureRecord) -> tuple[bool | None, float | None,
         if found.decision in {"different", "seen"}:
             return not is_more if gate.is_above else is_more, None, told
         return None, None, told
-    if found.decision == "equal" and found.n < LEAST_PAIRS:
-        return None, None, f"the same in {found.n} of {found.n}, and of fewer than {LEAST_PAIRS} nothing is known"
     change, low, high = (_change(gate, found, value) for value in (found.estimate, found.low, found.high))
     assert change is not None
     sign = 1.0 if gate.is_above else -1.0
     is_beyond = sign * (change - gate.limit) > 0
     shown = f"{_shown(change, gate)}"
     if low is None or high is None:
-        if found.decision == "equal":
-            return not is_beyond, change, shown
+        if found.decision == "equal" and not is_beyond:
+            return True, change, shown
         is_seen = found.decision == "seen" and is_beyond
         return (False if is_seen else None), change, shown if is_seen else f"{shown}, and what chance does is not known"
     ends = f"{_shown(low, gate)} to {_shown(high, gate)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 
 from harness.commands.compare import _gated, _status
 from harness.commands.main import main
-from harness.compare.contrasts import contrasts_of
+from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.effects import unpaired
 from harness.compare.folder import ComparisonFolder
 from harness.compare.gates import judge_gate, parse_gate
@@ -106,3 +108,27 @@ def test_a_configuration_that_the_baseline_has_not_cannot_be_told() -> None:
         render(judged).split()
     )
     assert _status(judged) == 4
+
+
+@pytest.mark.parametrize(
+    ("ratio", "half", "holds"),
+    [(1.0, 0.03, None), (1.0, 0.08, None), (1.03, 0.06, None), (1.07, 0.02, None), (1.5, 0.02, False), (1.2, 0.3, None)],
+)
+def test_of_one_run_each_a_limit_may_be_broken_and_never_holds(ratio: float, half: float, holds: bool | None) -> None:
+    """What is equal or seen in them is no surer than what is unclear: another run may come to something else."""
+    interval = {"low": ratio * math.exp(-half), "high": ratio * math.exp(half)}
+    within = dataclasses.replace(unpaired(np.array([100.0]), np.array([100.0 * ratio])), **interval, p=0.5, is_tied=False)
+    seen = of_one_run_each(contrasts_of({(1, "done_p95"): within}, 0.05)[0])
+    record = ContrastRecord(configuration="b", sentence="", why=[], figures=[figure_record(seen)])
+    found = judge_gate(parse_gate("done_p95>+10%"), record)
+    assert found.holds is holds
+    assert "the same" not in found.why
+    if ratio < 1.1:
+        assert "in these runs, and fewer than 3 of each tell nothing of what others would come to" in found.why
+
+
+def test_what_is_the_same_in_one_run_each_neither_holds_nor_is_broken() -> None:
+    same = contrast("done_p95", [100.0], [100.0])
+    never = contrast("done_p95", [INF, INF], [INF, INF])
+    assert [judge_gate(parse_gate(f"done_p95>{limit}"), same).holds for limit in ("+10%", "-10%")] == [None, None]
+    assert judge_gate(parse_gate("done_p95>+10%"), never).holds is None
