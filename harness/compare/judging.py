@@ -26,7 +26,7 @@ from harness.compare.record import (
     RunRecord,
     WhyRecord,
 )
-from harness.compare.words import ratio, sentence
+from harness.compare.words import THESE_RUNS, ratio, sentence
 from harness.noise import NOISY_SHARE
 from harness.wording import counted, listed
 
@@ -66,6 +66,7 @@ def compare_blocks(
         block for block in range(1, n_blocks + 1) if all((block, number) in used for number in range(len(design.configurations)))
     ]
     labels = [each.label for each in design.configurations]
+    shown_by = counted(len(complete), "block") if complete else THESE_RUNS
     return Comparison(
         kind="blocks",
         title=design.title,
@@ -78,9 +79,7 @@ def compare_blocks(
         configurations=design.configurations,
         baseline=labels[design.baseline],
         contrasts=[
-            contrast_record(
-                labels, number, design.baseline, contrasts, _of(used, number), _of(used, design.baseline), len(complete)
-            )
+            contrast_record(labels, number, design.baseline, contrasts, _of(used, number), _of(used, design.baseline), shown_by)
             for number in range(len(labels))
             if number != design.baseline
         ],
@@ -105,13 +104,13 @@ def contrast_record(
     contrasts: Sequence[Contrast],
     runs: Sequence[RunRecord],
     base_runs: Sequence[RunRecord],
-    n_blocks: int,
+    shown_by: str,
 ) -> ContrastRecord:
-    """One configuration against the baseline."""
+    """One configuration against the baseline. `shown_by`: as `sentence` takes it."""
     own = of_configuration(contrasts, number)
     return ContrastRecord(
         configuration=labels[number],
-        sentence=sentence(own, labels[number], labels[baseline], n_blocks),
+        sentence=sentence(own, labels[number], labels[baseline], shown_by),
         why=list(_why(runs, base_runs)),
         figures=[figure_record(each) for each in own],
     )

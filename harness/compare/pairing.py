@@ -21,6 +21,7 @@ from harness.compare.judging import contrast_record, curves_record, unknown_loss
 from harness.compare.quantities import QUANTITIES, Measured, measured_of, of_summary
 from harness.compare.record import Comparison, ConfigurationRecord, CurvesRecord, FactorRecord, RunRecord
 from harness.compare.within import Durations, ratios_within
+from harness.compare.words import ONE_RUN_EACH, THESE_RUNS
 from harness.figures import Series
 from harness.grouping import NEVER_NS
 from harness.noise import noise_of
@@ -103,7 +104,7 @@ def compare_runs(runs: Sequence[Given], *, min_effect: float = MIN_EFFECT) -> Co
                 contrasts,
                 [record for record in records if record.configuration == number],
                 [record for record in records if record.configuration == 0],
-                0,
+                ONE_RUN_EACH if is_pair else THESE_RUNS,
             )
             for number in range(1, len(groups))
         ],

@@ -14,6 +14,7 @@ from harness.compare.effects import Effect, unpaired
 from harness.compare.judging import contrast_record, unknown_losses, values_of_all
 from harness.compare.quantities import QUANTITIES
 from harness.compare.record import Comparison, ConfigurationRecord, RunRecord, StoredRecord
+from harness.compare.words import THESE_RUNS
 from harness.errors import UsageError
 from harness.wording import listed
 
@@ -45,7 +46,7 @@ def against_stored(now: Comparison, stored: Comparison, name: str) -> Comparison
         own, before = _usable(now.runs, number), _usable(stored.runs, other)
         labels = {number: now.configurations[number].label, -1: f"{name} ({stored.configurations[other].label})"}
         names = [labels.get(place, "") for place in range(len(now.configurations))] + [labels[-1]]
-        records.append(contrast_record(names, number, len(names) - 1, contrasts, own, before, min(len(own), len(before))))
+        records.append(contrast_record(names, number, len(names) - 1, contrasts, own, before, THESE_RUNS))
     notes = list(_notes(now, stored, known))
     return now.model_copy(update={"stored": StoredRecord(name=name, began=stored.began, contrasts=records, notes=notes)})
 

@@ -75,7 +75,8 @@ def overview(comparison: Comparison, width: int = 80) -> Iterator[str]:
     """Of several configurations: what each came to in a few figures."""
     widest = max(len(each.label) for each in comparison.configurations)
     most = min(max((width - widest - 1) // _COLUMN, 3), len(_OVERVIEW))
-    shown = [name for name in _OVERVIEW if any(_figure(each, name) for each in comparison.contrasts)][:most]
+    # A column of zeros, as of promises that nobody broke, would take the place of one that tells something.
+    shown = [name for name in _OVERVIEW if any(_is_some(_figure(each, name)) for each in comparison.contrasts)][:most]
     titles = {name: figure.title for each in comparison.contrasts for name in shown if (figure := _figure(each, name))}
     first = min(widest, width - 1 - _COLUMN * len(shown)) + 1
     yield " " * first + "".join(f"{titles[name][: _COLUMN - 1].rstrip():>{_COLUMN}}" for name in shown)
@@ -86,11 +87,8 @@ def overview(comparison: Comparison, width: int = 80) -> Iterator[str]:
         cells = ""
         for name in shown:
             figure = _figure(contrast, name)
-            mark = (
-                ""
-                if figure is None
-                else {"better": "✔", "worse": "✖", "equal": "=", "unclear": "?", "none": " "}[figure.direction or figure.decision]
-            )
+            # The symbol of the table: what was only seen is no check and no cross.
+            mark = "" if figure is None else verdict_word(figure)[:1] or " "
             value = "–" if figure is None else value_of(_known(figure.other, figure, of="other"), name)
             cells += f"{f'{value} {mark}':>{_COLUMN}}"
         yield f"{_cut(contrast.configuration, first - 1):<{first}}{cells}"
@@ -208,6 +206,10 @@ def _is_known(contrast: ContrastRecord) -> bool:
 
 def _figure(contrast: ContrastRecord, name: str) -> FigureRecord | None:
     return next((each for each in contrast.figures if each.id == name and each.decision != "none"), None)
+
+
+def _is_some(figure: FigureRecord | None) -> bool:
+    return figure is not None and not figure.base == figure.other == 0
 
 
 def _known(value: float | None, figure: FigureRecord, of: Literal["base", "other"]) -> float:

@@ -11,7 +11,11 @@ from harness.compare.effects import Effect
 from harness.compare.quantities import QUANTITIES
 from harness.wording import counted, figure, listed
 
-__all__ = ["change", "interval", "sentence", "value_of"]
+__all__ = ["ONE_RUN_EACH", "THESE_RUNS", "change", "interval", "sentence", "value_of"]
+
+ONE_RUN_EACH: Final = "one run each"
+THESE_RUNS: Final = "these runs"
+"""Several of each, and no blocks."""
 
 _MOST: Final = 4
 """Figures of a kind that a sentence names."""
@@ -19,8 +23,10 @@ _FIRST: Final = ("broken_promises", "done_p95", "p95", "done_p50", "p50", "done_
 """What a sentence names first: what the user came for."""
 
 
-def sentence(contrasts: Sequence[Contrast], name: str, base: str, n_blocks: int) -> str:
-    """All figures of one configuration in a sentence or two. `n_blocks` 0: there were none, so nothing is known of other runs."""
+def sentence(contrasts: Sequence[Contrast], name: str, base: str, shown_by: str) -> str:
+    """All figures of one configuration in a sentence or two. `shown_by`: what they rest on, e.g., "8 blocks" or ONE_RUN_EACH, of
+    which nothing is known of other runs.
+    """
     told = [each for each in contrasts if each.decision != "none"]
     better = _first([each for each in told if each.direction == "better"])
     worse = _first([each for each in told if each.direction == "worse"])
@@ -33,19 +39,20 @@ def sentence(contrasts: Sequence[Contrast], name: str, base: str, n_blocks: int)
         parts.append(f"worse in {_named(worse)}")
     if not told:
         return f"{name} could not be compared with {base}: no figure is known of both."
-    if not n_blocks and parts:
-        rest = f" Little or no difference was seen in {_titles([*unclear, *equal])}." if unclear or equal else ""
-        return f"In these runs {name} was {' and '.join(parts)}, against {base}.{rest}"
+    nothing = f" Nothing can be said of {_titles(unclear)}{_more(unclear, shown_by)}." if unclear else ""
+    if shown_by == ONE_RUN_EACH and parts:
+        rest = f" Little or no difference was seen in {_titles(equal)}." if equal else ""
+        return f"In these runs {name} was {' and '.join(parts)}, against {base}.{rest}{nothing}"
     if not parts:
         if not unclear:
             return f"{name} and {base} are equal in all {counted(len(equal), 'figure')} that were compared."
-        blocks = f"{counted(n_blocks, 'block')} can show" if n_blocks else "one run each can show"
         same = f"; equal in {_titles(equal)}" if equal else ""
-        return f"{name} against {base}: no difference that {blocks} in {_titles(unclear)}{_more_blocks(unclear)}{same}."
+        which = f"{_titles(unclear)}{_more(unclear, shown_by)}"
+        return f"{name} against {base}: no difference that {shown_by} can show in {which}{same}."
     text = f"{name} against {base}: {'; '.join(parts)}"
     if equal:
         text += f"; equal in {_titles(equal)}"
-    return f"{text}." + (f" Nothing can be said of {_titles(unclear)}{_more_blocks(unclear)}." if unclear else "")
+    return f"{text}.{nothing}"
 
 
 def change(effect: Effect) -> str:
@@ -116,13 +123,13 @@ def _and_more(contrasts: Sequence[Contrast]) -> Iterator[str]:
         yield f"{len(contrasts) - _MOST} more"
 
 
-def _more_blocks(unclear: Sequence[Contrast]) -> str:
+def _more(unclear: Sequence[Contrast], shown_by: str) -> str:
     needed = [each.needed for each in unclear if each.needed is not None]
     if not needed:
         return ""
     least, most = min(needed), max(needed)
     shown = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f" (about {shown} blocks would be needed)"
+    return f" (about {shown} {'runs of each' if shown_by == THESE_RUNS else 'blocks'} would be needed)"
 
 
 def _first(contrasts: Sequence[Contrast]) -> list[Contrast]:

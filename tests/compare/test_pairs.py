@@ -12,10 +12,11 @@ from harness.compare.alike import differing_keys, doubts_of, labels_of, unlike
 from harness.compare.pairing import Given, compare_pair, compare_runs
 from harness.compare.quantities import QUANTITIES, measured_of, of_summary
 from harness.compare.record import Comparison, FigureRecord
-from harness.compare.text import render
+from harness.compare.text import overview, render
 from harness.compare.within import Durations, ratios_within
 from harness.evidence import judged_run
-from harness.summary import Judged
+from harness.summary import Judged, judge_evidence
+from tests.verdict.simulated import MS, START_NS, S, Setup, Simulated
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,43 @@ def test_it_says_in_the_table_that_a_difference_was_only_seen(slow: Judged) -> N
     assert "▸ better\n" in text
     assert "✔ better" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def shifted(answer_ms: float, seed: int, tasks: str) -> Judged:
+    evidence = Simulated(Setup(seed=seed, rate=100.0, answer_ms=answer_ms)).evidence()
+    return judge_evidence(evidence, {"scenario": "email", "tasks": tasks}, {"cpus": 2})
+
+
+def test_what_is_unclear_of_one_run_each_is_not_said_to_be_little() -> None:
+    """An interval from half to thousands of times as long says nothing."""
+    whole = Simulated(Setup(seed=2, rate=100.0))
+    due_s = (whole.requests["due_ns"].astype(np.int64) - START_NS) / S
+    slow = np.isin(whole.tasks[1]["op"], whole.requests["op"][(due_s >= 4) & (due_s < 5.2)])
+    whole.tasks[1]["finished_ns"][slow] += np.uint64(900 * MS)
+    whole.requests["done_ns"] += np.uint64(3 * MS)
+    other = judge_evidence(whole.evidence(), {"scenario": "email", "tasks": "async"}, {"cpus": 2})
+    found = compare_pair(shifted(4.0, 1, "sync"), other)
+    assert figure(found, "done_p95").decision == "unclear"
+    assert figure(found, "done_p95").estimate > 10  # type: ignore[operator]
+    little, _, unknown = found.contrasts[0].sentence.partition("Nothing can be said of")
+    assert "done p95" in unknown
+    assert "done p95" not in little
+
+
+def test_several_runs_of_each_are_not_told_as_one_of_each() -> None:
+    sides = [shifted(4.0, seed, tasks) for tasks, seeds in (("sync", (1, 2, 3)), ("async", (4, 5, 6))) for seed in seeds]
+    found = compare_runs([Given(f"r{number}", each.summary, each) for number, each in enumerate(sides)])
+    said = found.contrasts[0].sentence
+    assert "no difference that these runs can show" in said
+    assert "runs of each would be needed" in said
+    assert "one run each" not in said
+
+
+def test_the_table_of_all_shows_what_was_only_seen_as_the_others_do() -> None:
+    sides = [shifted(4.0, 1, "sync"), shifted(12.0, 2, "async"), shifted(1.5, 3, "blocking")]
+    found = compare_runs([Given(f"r{number}", each.summary, each) for number, each in enumerate(sides)])
+    head, *rows = overview(found)
+    assert [row.split()[-1] for row in rows[1:]] == ["▸", "▸"]
+    assert not any(mark in row for row in rows for mark in "✔✖")
+    # Nobody broke a promise: a column of zeros would tell nothing.
+    assert "broken" not in head
