@@ -69,25 +69,29 @@ def _p_of(effect: Effect) -> float:
 
 def _decided(key: tuple[int, str], effect: Effect, p: float, quantity: Quantity, min_effect: float, level: float) -> Contrast:
     matters = _matters(effect, quantity, min_effect)
+    # On the scale on which effects add up.
+    is_ratio = effect.scale == "ratio"
+    to = _log if is_ratio else float
+    limit = math.log1p(matters) if is_ratio else matters
+    down = _limit_down(effect, quantity, limit)
     decision: Decision = "unclear"
     if effect.scale == "none":
         decision = "none"
     elif effect.scale == "never":
         decision = "equal" if effect.is_tied else "different" if p < LEVEL else "unclear"
-    else:
-        # On the scale on which effects add up.
-        is_ratio = effect.scale == "ratio"
-        to = _log if is_ratio else float
-        limit = math.log1p(matters) if is_ratio else matters
-        if effect.is_tied or (not math.isnan(effect.low) and -limit < to(effect.low) and to(effect.high) < limit):
-            decision = "equal"
-        elif p < LEVEL and abs(to(effect.estimate)) > limit + _ROOM:
-            decision = "different"
+    elif effect.is_tied or (not math.isnan(effect.low) and down < to(effect.low) and to(effect.high) < limit):
+        decision = "equal"
+    elif p < LEVEL and abs(to(effect.estimate)) > limit + _ROOM and _is_worth_telling(effect, quantity):
+        decision = "different"
     needed = None
-    if decision == "unclear" and effect.scale in {"ratio", "difference"}:
+    if decision == "unclear" and effect.scale != "never":
         # As large as it looks, or as it would have to be to matter.
-        looks = abs(_log(effect.estimate) if effect.scale == "ratio" else effect.estimate)
-        needed = blocks_needed(effect.spread, max(looks, math.log1p(matters) if effect.scale == "ratio" else matters), level)
+        looks = to(effect.estimate)
+        size = max(abs(looks), limit)
+        if not _is_worth_telling(effect, quantity):
+            # Then it can only turn out equal: the interval has to leave the limit out. None: it lies on it.
+            size = limit - looks if looks > 0 else looks - down
+        needed = blocks_needed(effect.spread, size, level)
         needed = None if needed is None else max(needed, effect.n + 2)
     return Contrast(
         configuration=key[0],
@@ -107,6 +111,18 @@ def _matters(effect: Effect, quantity: Quantity, min_effect: float) -> float:
         return max(min_effect, quantity.least / effect.base)
     largest = max(abs(effect.base), abs(effect.other)) if effect.scale == "difference" else 0.0
     return max(min_effect * largest, quantity.least)
+
+
+def _limit_down(effect: Effect, quantity: Quantity, limit: float) -> float:
+    """What a decrease must not reach to be none, as `limit` is for an increase, on the scale on which effects add up."""
+    if effect.scale == "ratio" and quantity.least:
+        return min(-limit, _log(1 - quantity.least / effect.base))
+    return -limit
+
+
+def _is_worth_telling(effect: Effect, quantity: Quantity) -> bool:
+    """Whatever its share, to either side: 3 instead of 2 is as far apart as 2 instead of 3."""
+    return not abs(effect.apart) <= quantity.least + _ROOM
 
 
 def _log(value: float) -> float:
@@ -131,7 +147,8 @@ def of_one_run_each(contrast: Contrast) -> Contrast:
         to = _log if effect.scale == "ratio" else float
         limit = math.log1p(contrast.matters) if effect.scale == "ratio" else contrast.matters
         is_apart = math.isnan(effect.low) or (to(effect.low) > 0) == (to(effect.high) > 0)
-        decision = "seen" if abs(to(effect.estimate)) >= limit and is_apart else "unclear"
+        is_large = abs(to(effect.estimate)) >= limit and _is_worth_telling(effect, QUANTITIES[contrast.quantity])
+        decision = "seen" if is_large and is_apart else "unclear"
     return dataclasses.replace(contrast, decision=decision, direction=direction if decision == "seen" else "", needed=None)
 
 

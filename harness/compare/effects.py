@@ -55,6 +55,7 @@ class Effect:
     never_other: int = 0
     n_base: int = 0  # runs of the base that have the figure; `n` of them where they are paired
     n_other: int = 0
+    apart: float = math.nan  # other - base in the unit of the figure, of their means; NaN: one never ended, or there is none
     is_tied: bool = False  # the same value in each pair: nothing that chance could have had a hand in
 
 
@@ -163,6 +164,7 @@ def _effect(
 ) -> Effect:
     estimate, low, high, p = found
     base, other = float(left.mean()), float(right.mean())
+    apart = float(np.mean(np.exp(right)) - np.mean(np.exp(left))) if is_ratio else other - base
     if is_ratio:
         base, other = math.exp(base), math.exp(other)
         estimate, low, high = (math.exp(each) for each in (estimate, low, high))
@@ -178,6 +180,7 @@ def _effect(
         spread=spread,
         n_base=len(left),
         n_other=len(right),
+        apart=apart,
         is_tied=is_tied,
     )
 

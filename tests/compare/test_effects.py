@@ -148,10 +148,32 @@ def test_more_is_better_of_some_and_worse_of_others() -> None:
     assert found == {"p95": "worse", "achieved": "better"}
 
 
-def test_one_task_more_in_the_backlog_matters_to_nobody() -> None:
-    found = paired(np.array([1.0, 1, 1, 1, 1, 1]), np.array([2.0, 2, 2, 2, 2, 2]), 1.0)
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [([1], [2]), ([2], [1]), ([3], [2]), ([2], [3]), ([5], [4]), ([4], [5]), ([0], [1]), ([3, 2, 3, 3], [2, 1, 2, 2])],
+)
+def test_one_task_more_or_fewer_in_the_backlog_matters_to_nobody(base: list[float], other: list[float]) -> None:
+    times = 8 // len(base)
+    found = paired(np.array(base * times, np.float64), np.array(other * times, np.float64), 1.0)
     (contrast,) = contrasts_of({(1, "backlog"): found}, 0.05)
     assert contrast.decision != "different"
+    # However many blocks there are, it lies just on what matters.
+    assert contrast.needed is None
+    (once,) = contrasts_of({(1, "backlog"): paired(np.array(base[:1], np.float64), np.array(other[:1], np.float64), 1.0)}, 0.05)
+    assert of_one_run_each(once).decision != "seen"
+
+
+def test_a_backlog_of_two_tasks_more_or_fewer_is_a_difference() -> None:
+    for base, other, direction in ((3.0, 5.0, "worse"), (5.0, 3.0, "better"), (0.0, 2.0, "worse")):
+        (contrast,) = contrasts_of({(1, "backlog"): paired(np.full(8, base), np.full(8, other), 1.0)}, 0.05)
+        assert contrast.direction == direction
+
+
+def test_a_backlog_that_is_surely_less_than_one_task_apart_is_equal_to_either_side() -> None:
+    half = np.array([2.0, 3.0] * 10)
+    for base, other in ((np.full(20, 3.0), half), (half, np.full(20, 3.0))):
+        (contrast,) = contrasts_of({(1, "backlog"): paired(base, other, 1.0)}, 0.05)
+        assert contrast.decision == "equal"
 
 
 def test_of_one_run_each_a_difference_is_seen_and_never_proved() -> None:
