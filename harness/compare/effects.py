@@ -56,14 +56,14 @@ class Effect:
     n_base: int = 0  # runs of the base that have the figure; `n` of them where they are paired
     n_other: int = 0
     apart: float = math.nan  # other - base in the unit of the figure, of their means; NaN: one never ended, or there is none
-    is_tied: bool = False  # the same value in each pair: nothing that chance could have had a hand in
+    is_tied: bool = False  # the same value in each pair, and not by rounding: nothing that chance could have had a hand in
 
 
 def paired(base: Values, other: Values, step: float = 0.0) -> Effect:
     """The effect in runs that belong together, one pair a block: both of shape (n_blocks,); NaN: no such figure; inf: it never
     ended.
 
-    `step`: the figure comes in steps of this size, so values that are the same may differ by it.
+    `step`: the figure comes in steps of this size, so values that are the same may differ by it. None of something is exact.
     """
     known = ~(np.isnan(base) | np.isnan(other))
     base, other = base[known], other[known]
@@ -76,11 +76,9 @@ def paired(base: Values, other: Values, step: float = 0.0) -> Effect:
     is_ratio = bool((base > 0).all() and (other > 0).all())
     left, right = (np.log(base), np.log(other)) if is_ratio else (base, other)
     delta = right - left
-    estimate, middle = float(delta.mean()), float(np.mean(base))
-    # Rounded values vary less than what was rounded: never less than rounding both of a pair makes of it.
-    least = step * math.sqrt(2 / 12) / (middle if is_ratio else 1.0) if middle > 0 or not is_ratio else 0.0
-    is_tied = bool(np.all(base == other))
-    spread = max(float(delta.std(ddof=1)), least) if n > 1 else math.nan
+    estimate = float(delta.mean())
+    is_tied = bool(np.all(base == other)) and _is_exact(base, step)
+    spread = max(float(delta.std(ddof=1)), math.hypot(*_rounding(base, other, step, is_ratio=is_ratio))) if n > 1 else math.nan
     low, high, p = _student(estimate, spread / math.sqrt(n), n - 1) if n >= LEAST_PAIRS else (math.nan, math.nan, math.nan)
     if is_tied and n >= LEAST_PAIRS:
         low = high = estimate
@@ -103,12 +101,11 @@ def unpaired(base: Values, other: Values, step: float = 0.0) -> Effect:
     is_ratio = bool((base > 0).all() and (other > 0).all())
     left, right = (np.log(base), np.log(other)) if is_ratio else (base, other)
     estimate = float(right.mean() - left.mean())
-    is_tied = bool(len(np.unique(np.concatenate([base, other]))) == 1)
+    is_tied = bool(len(np.unique(np.concatenate([base, other]))) == 1) and _is_exact(base, step)
     if n < LEAST_PAIRS:
         return _effect(is_ratio, n, left, right, (estimate, math.nan, math.nan, math.nan), math.nan, is_tied=is_tied)
-    middle = float(np.mean(base))
-    least = step / math.sqrt(12) / (middle if is_ratio else 1.0) if middle > 0 or not is_ratio else 0.0
-    parts = [max(float(each.var(ddof=1)), least**2) / len(each) for each in (left, right)]
+    least = _rounding(base, other, step, is_ratio=is_ratio)
+    parts = [max(float(each.var(ddof=1)), of_each**2) / len(each) for each, of_each in zip((left, right), least, strict=True)]
     error = math.sqrt(sum(parts))
     if is_tied or not error:
         p = 1.0 if not estimate else 0.0
@@ -142,6 +139,21 @@ def blocks_needed(spread: float, matters: float, level: float) -> int | None:
     needed = (stats.t.ppf(1 - level / 2, n - 1) + stats.t.ppf(POWER, n - 1)) * spread / matters
     enough = np.flatnonzero(np.sqrt(n) >= needed)
     return int(n[enough[0]]) if len(enough) else None
+
+
+def _rounding(base: Values, other: Values, step: float, *, is_ratio: bool) -> tuple[float, float]:
+    """Standard deviations that rounding alone makes of the values of either: rounded ones vary less than what was rounded, and
+    are taken to vary by this at least. Of logarithms if it is a ratio: a step is a larger share of the smaller of the two.
+    """
+    alone = step / math.sqrt(12)
+    return (alone / float(base.mean()), alone / float(other.mean())) if is_ratio else (alone, alone)
+
+
+def _is_exact(values: Values, step: float) -> bool:
+    """Whether values that are all the same are so beyond doubt: not if they were rounded, unless there was nothing to round. Of
+    too few to know how they vary it is taken as it is.
+    """
+    return not step or not values.any() or len(values) < LEAST_PAIRS
 
 
 def _student(estimate: float, error: float, freedom: float) -> tuple[float, float, float]:

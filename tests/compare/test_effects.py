@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy import stats
 from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.designs import balanced_blocks, order_of, orders
 from harness.compare.drifts import drift_of
-from harness.compare.effects import blocks_needed, holm, paired, unpaired
+from harness.compare.effects import Effect, blocks_needed, holm, paired, unpaired
 
 INF = math.inf
 
@@ -78,6 +79,33 @@ def test_a_figure_that_comes_in_steps_is_never_surer_than_its_steps() -> None:
     found = paired(np.full(3, 2.0), np.full(3, 3.0), 1.0)
     assert found.low < 1.0
     assert paired(np.full(3, 2.0), np.full(3, 3.0)).p < 1e-9
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+@pytest.mark.parametrize(("few", "many", "n"), [(2.0, 3.0, 5), (2.0, 20.0, 3), (4.0, 8.0, 3), (4.0, 30.0, 4)])
+def test_a_figure_in_steps_is_as_sure_of_a_decrease_as_of_an_increase(
+    compare: Callable[..., Effect], few: float, many: float, n: int
+) -> None:
+    more, less = compare(np.full(n, few), np.full(n, many), 1.0), compare(np.full(n, many), np.full(n, few), 1.0)
+    assert (more.p, more.low, more.high) == pytest.approx((less.p, 1 / less.high, 1 / less.low))
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+def test_the_same_number_of_steps_in_all_runs_proves_no_equality(compare: Callable[..., Effect]) -> None:
+    """Of true 3.3 ticks most readings are 3."""
+    found = compare(np.full(3, 3.0), np.full(3, 3.0), 1.0)
+    assert found.low < 0.9 < 1.1 < found.high
+    (contrast,) = contrasts_of({(1, "cpu"): found}, 0.05)
+    assert contrast.decision == "unclear"
+    assert contrast.needed is not None
+    many = compare(np.full(60, 30.0), np.full(60, 30.0), 1.0)
+    assert contrasts_of({(1, "cpu"): many}, 0.05)[0].decision == "equal"
+
+
+@pytest.mark.parametrize("compare", [paired, unpaired])
+def test_none_of_something_in_all_runs_is_exact(compare: Callable[..., Effect]) -> None:
+    found = compare(np.zeros(3), np.zeros(3), 1.0)
+    assert (found.low, found.high, found.is_tied) == (0.0, 0.0, True)
 
 
 @pytest.mark.parametrize(("n", "is_found"), [(3, True), (8, True)])
