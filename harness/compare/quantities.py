@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from harness.compare.curves import Curves, curves_of
 from harness.figures import Unit
-from harness.grouping import NEVER_NS
-from harness.model import Evidence
+from harness.grouping import NEVER_NS, chunks
+from harness.model import Boot, Evidence
 from harness.noise import noise_of
 from harness.samples import Sample, Samples, least_to_measure
 from harness.schema import Durations, Summary, Tasks
@@ -163,8 +163,8 @@ def _percentile(durations: Durations, name: str, *, n_never: int) -> float:
 
 
 def _cpu_s(evidence: Evidence) -> tuple[float, int]:
-    """Processor time of the server's processes, from the end of the warm-up on, while it was ready; and the readings it rests
-    on.
+    """Processor time of the server's processes from load start on, while they worked; and the readings it rests on. Without what
+    was used between the last sample (every 50 ms) and the end.
     """
     if evidence.gauges is None or not len(evidence.gauges.rows):
         return 0.0, 0
@@ -174,13 +174,26 @@ def _cpu_s(evidence: Evidence) -> tuple[float, int]:
     for boot in evidence.boots:
         if boot.ready_ns is None:
             continue
-        from_ns, until_ns = max(boot.ready_ns, evidence.load_start_ns), boot.signalled_ns or boot.reaped_ns or NEVER_NS
+        from_ns, until_ns = max(boot.ready_ns, evidence.load_start_ns), _worked_until_ns(evidence, boot)
         used = rows["server_cpu_ns"][(boots == boot.boot) & (t_ns >= from_ns) & (t_ns <= until_ns)].astype(np.int64)
         # What a process that ended had used is no longer in the sum of those that are left.
         grown = np.diff(used)
         total += float(grown[grown > 0].sum()) / 1e9
         n += len(used) > 1
     return total, n
+
+
+def _worked_until_ns(evidence: Evidence, boot: Boot) -> int:
+    """Until its signal, or the end of the last task that it worked off after that: ending takes time too, which is no task's."""
+    if boot.signalled_ns is None:
+        return boot.reaped_ns or NEVER_NS
+    ends = [
+        int(rows[name].max(initial=0))
+        for file in evidence.tasks.get(boot.boot, ())
+        for rows in chunks(file)
+        for name in ("finished_ns", "failed_ns")
+    ]
+    return max([boot.signalled_ns, *ends])
 
 
 def _memory(evidence: Evidence) -> float:

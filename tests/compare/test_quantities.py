@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from harness.commands.compare import _gated, _status
 from harness.compare.gates import parse_gate
@@ -14,10 +17,14 @@ from harness.compare.quantities import measured_of, of_summary
 from harness.compare.record import Comparison, FigureRecord
 from harness.compare.text import render
 from harness.model import Evidence
+from harness.rows import Kind
+from harness.rows.layout import GAUGE_SAMPLE
 from harness.summary import Judged, judge_evidence
+from tests.accounting.memory import row_file
 from tests.compare.made import design, run, runs
-from tests.verdict.simulated import Setup, Simulated
+from tests.verdict.simulated import MS, START_NS, S, Setup, Simulated
 
+Times = NDArray[np.int64]
 USUAL = {"p95": 5.0, "done_p95": 2400.0}
 
 
@@ -74,3 +81,37 @@ def test_promises_that_only_one_breaks_without_a_fault_are_worse(broken: float, 
     assert [gate.holds for gate in found.gates] == [holds]
     assert _status(found) == status
     assert "broken promises" in render(found)
+
+
+def with_gauges(whole: Simulated, used_ns: Callable[[Times], Times], end_ns: int) -> Judged:
+    """`used_ns`: processor time that the server's processes had used at each instant."""
+    at_ns = np.arange(START_NS - S, end_ns, S // 10)
+    rows = np.zeros(len(at_ns), GAUGE_SAMPLE)
+    rows["t_ns"], rows["boot"], rows["server_cpu_ns"] = at_ns, 1, S + used_ns(at_ns)
+    whole.extra["gauges"] = row_file(Kind.GAUGES, rows)
+    return judged(whole.evidence())
+
+
+def test_processor_time_is_that_of_all_tasks_also_of_those_that_are_worked_off_after_a_signal() -> None:
+    whole = Simulated(Setup(seed=1, rate=100.0, run_ms=20.0, pool=1))
+    finished = np.sort(whole.tasks[1]["finished_ns"].astype(np.int64))
+    end_ns = int(finished[-1]) + S
+    whole.boots = [dataclasses.replace(whole.boots[0], signalled_ns=whole.load_end_ns, reaped_ns=end_ns)]
+    assert np.count_nonzero(finished > whole.load_end_ns) > 0.4 * len(finished)
+
+    found = with_gauges(whole, lambda at_ns: np.searchsorted(finished, at_ns) * 5 * MS, end_ns)
+    assert measured_of(found).values["cpu"] == pytest.approx(5.0, rel=0.01)
+
+
+def test_processor_time_that_a_server_takes_to_end_is_no_task_s() -> None:
+    whole = Simulated(Setup(seed=1, rate=100.0))
+    finished = np.sort(whole.tasks[1]["finished_ns"].astype(np.int64))
+    signalled_ns, end_ns = whole.load_end_ns + S, whole.load_end_ns + 3 * S
+    whole.boots = [dataclasses.replace(whole.boots[0], signalled_ns=signalled_ns, reaped_ns=end_ns)]
+
+    found = with_gauges(
+        whole, lambda at_ns: np.searchsorted(finished, at_ns) * 5 * MS + np.maximum(at_ns - signalled_ns, 0), end_ns
+    )
+    assert measured_of(found).values["cpu"] == pytest.approx(5.0, rel=0.01)
+    # Of tasks that nobody saw there is nothing to divide by.
+    assert math.isnan(measured_of(judged(unseen(found.evidence))).values["cpu"])
