@@ -16,9 +16,10 @@ from typing import Any, Final
 from harness.compare.alike import steered_words
 from harness.compare.designs import order_of
 from harness.compare.folder import ComparisonFolder
+from harness.compare.judging import written
 from harness.compare.progress import ComparisonProgress, Place
 from harness.compare.quantities import Measured, measured_of
-from harness.compare.record import CurvesRecord, Design, RunRecord
+from harness.compare.record import Design, RunRecord
 from harness.errors import Interrupted, RunError
 from harness.plan import Plan
 from harness.processes import told_to_end
@@ -234,7 +235,5 @@ def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> R
         findings={each.id: each.text for each in summary.findings},
         noisy_share=noisy,
         environment_hash=str(summary.environment.get("hash", "")),
-        curves=CurvesRecord(
-            bin_s=measured.curves.bin_s, lines={name: list(line) for name, line in measured.curves.lines.items()}
-        ),
+        curves=written(measured.curves),
     )

@@ -23,7 +23,7 @@ LINES: Final = ("response_p95_ms", "done_p95_ms", "backlog", "busy")
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Equal bins from load start to load end. None: there is no such value in the bin; `inf` is written as None too."""
+    """Equal bins from load start to load end. None: there is no such value in the bin; inf: it never ended."""
 
     bin_s: float
     lines: Mapping[str, Sequence[float | None]]
@@ -49,7 +49,9 @@ def no_curves() -> Curves:
 
 
 def median_of(runs: Sequence[Curves]) -> Curves:
-    """The median over runs in each bin, of those that have a value there. Runs in other bins than the first are left out."""
+    """The median over runs in each bin, of those that have a value there; inf: it never ended in most of them. Runs in other bins
+    than the first are left out.
+    """
     if not runs:
         return no_curves()
     alike = [each for each in runs if each.bin_s == runs[0].bin_s]
@@ -60,7 +62,7 @@ def median_of(runs: Sequence[Curves]) -> Curves:
         for row, each in enumerate(alike):
             values = each.lines[name]
             table[row, : len(values)] = [math.nan if value is None else value for value in values]
-        filled = np.isfinite(table).any(axis=0)
+        filled = ~np.isnan(table).all(axis=0)
         middle = np.full(length, math.nan)
         middle[filled] = np.nanmedian(table[:, filled], axis=0)
         lines[name] = _plain(middle)
@@ -68,4 +70,4 @@ def median_of(runs: Sequence[Curves]) -> Curves:
 
 
 def _plain(line: NDArray[np.float64]) -> tuple[float | None, ...]:
-    return tuple(float(f"{value:.5g}") if math.isfinite(value) else None for value in line.tolist())
+    return tuple(None if math.isnan(value) else float(f"{value:.5g}") for value in line.tolist())

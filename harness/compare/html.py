@@ -27,7 +27,11 @@ _SCRIPTS: Final = (REPORT / "uplot/uPlot.iife.js", REPORT / "page/draw.js", _FOL
 _STYLES: Final = (REPORT / "uplot/uPlot.min.css", REPORT / "page/page.css", _FOLDER / "compare.css")
 _PANELS: Final = (
     ("response_p95_ms", "What the client waits", "p95, logarithmic"),
-    ("done_p95_ms", "When the work is done", "p95 of the tasks that finished, by when their request was due"),
+    (
+        "done_p95_ms",
+        "When the work is done",
+        "p95, by when the request was due; a gap where more than a twentieth was never done",
+    ),
     ("backlog", "Backlog", "tasks accepted and not started, highest of each bin"),
     ("busy", "Tasks running", "mean of each bin"),
 )

@@ -39,6 +39,7 @@ __all__ = [
     "unknown_losses",
     "values_of",
     "values_of_all",
+    "written",
 ]
 
 _OFTEN, _SELDOM = 0.6, 0.2
@@ -93,8 +94,28 @@ def compare_blocks(
 
 def curves_record(runs: Sequence[RunRecord]) -> CurvesRecord:
     """The median of runs over time."""
-    found = median_of([Curves(each.bin_s, each.lines) for run in runs if (each := run.curves) is not None and each.lines])
-    return CurvesRecord(bin_s=found.bin_s, lines={name: list(line) for name, line in found.lines.items()})
+    return written(median_of([_read(each) for run in runs if (each := run.curves) is not None and each.lines]))
+
+
+def written(curves: Curves) -> CurvesRecord:
+    """As they are written: JSON has no infinity."""
+    return CurvesRecord(
+        bin_s=curves.bin_s,
+        lines={name: [None if value == math.inf else value for value in line] for name, line in curves.lines.items()},
+        never={
+            name: bins
+            for name, line in curves.lines.items()
+            if (bins := [number for number, value in enumerate(line) if value == math.inf])
+        },
+    )
+
+
+def _read(record: CurvesRecord) -> Curves:
+    lines = {name: list(line) for name, line in record.lines.items()}
+    for name, bins in record.never.items():
+        for number in bins:
+            lines[name][number] = math.inf
+    return Curves(record.bin_s, lines)
 
 
 def contrast_record(

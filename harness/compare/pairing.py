@@ -17,9 +17,9 @@ from harness.compare.alike import doubts_of, labels_of
 from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.curves import no_curves
 from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, unpaired
-from harness.compare.judging import contrast_record, curves_record, unknown_losses, values_of_all
+from harness.compare.judging import contrast_record, curves_record, unknown_losses, values_of_all, written
 from harness.compare.quantities import QUANTITIES, Measured, measured_of, of_summary
-from harness.compare.record import Comparison, ConfigurationRecord, CurvesRecord, FactorRecord, RunRecord
+from harness.compare.record import Comparison, ConfigurationRecord, FactorRecord, RunRecord
 from harness.compare.within import Durations, ratios_within
 from harness.compare.words import ONE_RUN_EACH, THESE_RUNS
 from harness.figures import Series
@@ -144,9 +144,7 @@ def _described(summary: Summary, measured: Measured, name: str, configuration: i
         findings={each.id: each.text for each in summary.findings},
         noisy_share=(machine.noisy_s or 0.0) / machine.seen_s if machine is not None and machine.seen_s else None,
         environment_hash=str(summary.environment.get("hash", "")),
-        curves=CurvesRecord(
-            bin_s=measured.curves.bin_s, lines={name: list(line) for name, line in measured.curves.lines.items()}
-        ),
+        curves=written(measured.curves),
     )
 
 

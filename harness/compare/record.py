@@ -52,10 +52,13 @@ class ConfigurationRecord(Record):
 
 
 class CurvesRecord(Record):
-    """A run, or the median of runs, in equal bins from load start to load end. Null: there is no such value in the bin."""
+    """A run, or the median of runs, in equal bins from load start to load end."""
 
     bin_s: float
-    lines: dict[str, list[float | None]]
+    lines: dict[str, list[float | None]] = Field(
+        description="null: there is no such value in the bin, or it never ended (see `never`)"
+    )
+    never: dict[str, list[int]] = Field(default={}, description="by line: numbers of the bins, from 0, in which it never ended")
 
 
 class RunRecord(Record):

@@ -8,17 +8,19 @@ import pytest
 
 from harness.commands.compare import BLOCKS
 from harness.compare.campaign import Slot, is_hopeless, missing, unmasked
+from harness.compare.curves import LINES, Curves
 from harness.compare.folder import ComparisonFolder
 from harness.compare.html import page
-from harness.compare.judging import compare_blocks
+from harness.compare.judging import compare_blocks, curves_record, written
 from harness.compare.markdown import markdown
-from harness.compare.record import Comparison
+from harness.compare.record import Comparison, CurvesRecord
 from harness.compare.stored import against_stored
 from harness.compare.text import render
 from harness.errors import UsageError
 from tests.compare.made import design, run, runs
 from tests.report.browser import browser, program
 
+INF = float("inf")
 SYNC = {
     "p50": 1.0,
     "p95": 5.0,
@@ -119,6 +121,26 @@ def test_work_that_is_never_done_is_worse_than_work_that_is() -> None:
     found = next(each for each in judged.contrasts[0].figures if each.id == "done_p95")
     assert (found.decision, found.direction, found.never_other) == ("different", "worse", 8)
     assert "0→8 never" in render(judged)
+
+
+@pytest.mark.parametrize(
+    ("values", "middle"),
+    [([INF] * 7 + [100.0], None), ([INF] + [100.0] * 7, 100.0), ([None] * 7 + [100.0], 100.0), ([INF, None, None, 100.0], None)],
+)
+def test_a_line_has_a_gap_where_the_work_of_most_runs_was_never_done(values: list[float | None], middle: float | None) -> None:
+    """One run of eight that came through would else be drawn as if it were all of them."""
+    made = [
+        # As they are read again from the file.
+        run(number, 0, {}, curves=CurvesRecord.model_validate_json(written(line(value)).model_dump_json()))
+        for number, value in enumerate(values, 1)
+    ]
+    found = curves_record(made)
+    assert found.lines["done_p95_ms"] == [middle]
+    assert found.never == ({} if middle else {"done_p95_ms": [0]})
+
+
+def line(value: float | None) -> Curves:
+    return Curves(1.0, {**dict.fromkeys(LINES, (1.0,)), "done_p95_ms": (value,)})
 
 
 def test_equal_configurations_are_said_to_be_equal() -> None:

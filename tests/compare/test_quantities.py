@@ -115,3 +115,10 @@ def test_processor_time_that_a_server_takes_to_end_is_no_task_s() -> None:
     assert measured_of(found).values["cpu"] == pytest.approx(5.0, rel=0.01)
     # Of tasks that nobody saw there is nothing to divide by.
     assert math.isnan(measured_of(judged(unseen(found.evidence))).values["cpu"])
+
+
+def test_lines_tell_work_that_was_never_done_from_none() -> None:
+    killed = judged(Simulated(Setup(1, rate=100.0, kill_at_s=6.0, pool=1, run_ms=30.0)).evidence())
+    line = measured_of(killed).curves.lines["done_p95_ms"]
+    assert math.inf in line
+    assert any(value is not None and value < math.inf for value in line)
