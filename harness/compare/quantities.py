@@ -133,9 +133,10 @@ def of_summary(summary: Summary) -> dict[str, float]:
     """The same as far as a summary alone tells it: of a run whose rows are gone."""
     tasks = summary.tasks
     values = dict.fromkeys(QUANTITIES, math.nan)
+    never = _never_done(summary)
     for name in ("p50", "p95", "p99"):
-        values[name] = _percentile(summary.requests.response_ms, name, n_never=0)
-        values[f"done_{name}"] = _percentile(tasks.done_ms, name, n_never=tasks.never_done)
+        values[name] = _percentile(summary.requests.response_ms, name, (0, 0))
+        values[f"done_{name}"] = _percentile(tasks.done_ms, name, never)
     if tasks.server_is_witness and not tasks.inline:
         values["backlog"] = tasks.backlog_max
     values["achieved"] = _or_nan(summary.requests.achieved_per_s)
@@ -148,18 +149,26 @@ def _broken_promises(tasks: Tasks) -> float:
     return tasks.broken_promises if tasks.broken_promises_low == tasks.broken_promises else math.nan
 
 
-def _percentile(durations: Durations, name: str, *, n_never: int) -> float:
-    """`n_never`: so many more never ended, which are not among them."""
-    value = getattr(durations, name)
+def _never_done(summary: Summary) -> tuple[int, int]:
+    """At least, and at most, so many tasks of measured requests were never done: what is counted are those of the whole run."""
+    tasks, requests = summary.tasks, summary.requests
+    n_warm_up = max(requests.attempted - requests.lag_ms.n, 0)
+    each = 1 if tasks.inline else max(math.ceil(tasks.accepted / max(requests.acked, 1)), 1)
+    # All tasks of the warm-up, but for those that are known to have finished.
+    of_warm_up = max(n_warm_up * each - max(tasks.finished - tasks.done_ms.n, 0), 0)
+    return max(tasks.never_done - of_warm_up, 0), tasks.never_done
+
+
+def _percentile(durations: Durations, name: str, n_never: tuple[int, int]) -> float:
+    """`n_never`: at least and at most so many more never ended, which are not among them."""
+    least, most = n_never
     if not durations.n:
-        return math.nan
-    if value is None:
-        return math.inf
-    share = float(name.removeprefix("p")) / 100
-    if n_never > (1 - share) * (durations.n + n_never):
+        return math.inf if least else math.nan
+    value, share = getattr(durations, name), float(name.removeprefix("p")) / 100
+    if value is None or least > (1 - share) * (durations.n + least):
         return math.inf
     # With some that never ended among them the percentile is a later one of those that did, and which is not told.
-    return math.nan if n_never else float(value)
+    return math.nan if most else float(value)
 
 
 def _cpu_s(evidence: Evidence) -> tuple[float, int]:

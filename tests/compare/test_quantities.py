@@ -122,3 +122,28 @@ def test_lines_tell_work_that_was_never_done_from_none() -> None:
     line = measured_of(killed).curves.lines["done_p95_ms"]
     assert math.inf in line
     assert any(value is not None and value < math.inf for value in line)
+
+
+def failing(until_s: float) -> Judged:
+    """All tasks that were accepted until then raised."""
+    whole = Simulated(Setup(seed=1, rate=100.0))
+    tasks = whole.tasks[1]
+    early = tasks["accepted_ns"] < START_NS + round(until_s * S)
+    tasks["failed_ns"][early], tasks["finished_ns"][early] = tasks["finished_ns"][early], 0
+    return judged(whole.evidence())
+
+
+@pytest.mark.parametrize("name", ["done_p50", "done_p95", "done_p99"])
+def test_of_a_summary_alone_no_task_that_was_done_is_never(name: str) -> None:
+    found = failing(1e9)
+    assert of_summary(found.summary)[name] == measured_of(found).values[name] == math.inf
+
+
+def test_of_a_summary_alone_what_failed_in_the_warm_up_does_not_count_as_measured() -> None:
+    """How many of them were in it is not told: then the percentile is not known, and not infinite."""
+    found = failing(2.0)
+    assert measured_of(found).values["done_p95"] < 100
+    assert math.isnan(of_summary(found.summary)["done_p95"])
+    assert of_summary(failing(4.0).summary)["done_p95"] == math.inf
+    without = failing(0.0)
+    assert of_summary(without.summary)["done_p95"] == pytest.approx(measured_of(without).values["done_p95"], rel=1e-3)
