@@ -247,7 +247,12 @@ class _Judge:
         if not values:
             return nothing("there was no fault to recover from")
         none = next((value for value in values if value.measured is None), None)
-        return none or self._in_noise(max(values, key=lambda value: value.high), None, low=0.0)
+        known = [value for value in values if value.measured is not None]
+        if none is not None and not known:
+            return none
+        slowest = self._in_noise(max(known, key=lambda value: value.high), None, low=0.0)
+        # One of which nothing is known may have been slower, and none of them makes the slowest faster.
+        return slowest if none is None else dataclasses.replace(slowest, high=math.inf, why=none.why)
 
     def _recoveries(self) -> list[Value]:
         """Of boots that a fault ended, and of faults that ended none."""

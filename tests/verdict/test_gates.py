@@ -164,6 +164,22 @@ def test_a_fault_that_ends_no_boot_is_recovered_from_too(healthy: Simulated) -> 
     assert summary.slos[0].value == pytest.approx(2.0, abs=0.01)
 
 
+def test_a_recovery_that_was_too_slow_is_broken_whatever_is_not_known_of_another_fault() -> None:
+    """After the second one nobody asked: that may have been slower, and makes the first one no faster."""
+    run = Simulated(Setup(2, kill_at_s=6.0, restart_s=3.0, rate=10.0))
+    landed = int(run.requests["sent_ns"].max()) + MS
+    evidence = run.evidence()
+    last = Fault("stop", 11.9, landed, 2, text="stop@11.9s+50ms", effect="lasts", length_s=0.05, ended_ns=landed + 50 * MS)
+    evidence = dataclasses.replace(
+        evidence, faults=[*evidence.faults, last], planned_faults=(*evidence.planned_faults, "stop@11.9s+50ms")
+    )
+    summary = judged(evidence, "recovery<1s", "recovery<5s")
+    assert [slo.holds for slo in summary.slos] == [False, None]
+    assert summary.slos[0].value == pytest.approx(3.0, abs=0.2)
+    assert summary.slos[1].why.startswith("no request was sent any more after stop@11.9s+50ms; it lies between 3.0")
+    assert summary.verdict == "FAIL"
+
+
 def test_a_server_that_does_not_come_back_never_recovers(killed: Simulated) -> None:
     """Requests were sent to it until the end, and nobody answered."""
     after = killed.requests["sent_ns"] >= START_NS + 6 * S
