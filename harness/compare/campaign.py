@@ -230,6 +230,7 @@ def _described(summary: Summary, measured: Measured, shell: dict[str, Any]) -> R
         reasons=[*([steered] if steered else []), *summary.reasons],
         values=dict(measured.values),
         never=[name for name, value in measured.values.items() if value == float("inf")],
+        bounds=dict(measured.bounds),
         steps=dict(measured.steps),
         few=list(measured.few),
         findings={each.id: each.text for each in summary.findings},

@@ -14,16 +14,17 @@ studentised bootstrap is honest and twice as wide; Student's stays between 93 an
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.compare.distributions import stats
 
-__all__ = ["CONFIDENCE", "POWER", "Effect", "Scale", "blocks_needed", "holm", "paired", "unpaired"]
+__all__ = ["CONFIDENCE", "POWER", "Effect", "Known", "Scale", "between", "blocks_needed", "holm", "paired", "unpaired"]
 
 CONFIDENCE: Final = 0.95
 POWER: Final = 0.90
@@ -36,6 +37,8 @@ MOST_BLOCKS: Final = 1000
 
 Scale = Literal["ratio", "difference", "never", "none"]
 Values = NDArray[np.float64]
+Known = tuple[Values, Values]
+"""At least and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,42 @@ class Effect:
     is_tied: bool = False  # the same value in each pair, and not by rounding: nothing that chance could have had a hand in
 
 
-def paired(base: Values, other: Values, step: float = 0.0) -> Effect:
+class Compare(Protocol):
+    """`paired` or `unpaired`."""
+
+    def __call__(self, base: Values, other: Values, step: float, may_be_ratio: bool = True, /) -> Effect: ...
+
+
+def between(compare: Compare, base: Known, other: Known, step: float = 0.0) -> Effect:
+    """The effect in runs of which each is known to lie between two values, which mostly are the same: at least, and at most.
+
+    `compare`: `paired` or `unpaired`. The interval holds for whatever lies in between. If they surely differ, the effect is the
+    least that it may be, and else what is in the middle, of which nothing is sure.
+    """
+    if np.array_equal(base[0], base[1], equal_nan=True) and np.array_equal(other[0], other[1], equal_nan=True):
+        return compare(base[0], other[0], step)
+    lowest, highest = compare(base[1], other[0], step, False), compare(base[0], other[1], step, False)
+    if lowest.scale != "difference" or highest.scale != "difference":
+        return _nothing()
+    if lowest.estimate > 0:
+        found = lowest
+    elif highest.estimate < 0:
+        found = highest
+    else:
+        found = compare((base[0] + base[1]) / 2, (other[0] + other[1]) / 2, step, False)
+        if found.n < LEAST_PAIRS:
+            return _nothing()
+        found = dataclasses.replace(found, p=1.0)
+    # More blocks would make it no narrower than what is not known.
+    return dataclasses.replace(found, low=lowest.low, high=highest.high, spread=math.nan, is_tied=False)
+
+
+def paired(base: Values, other: Values, step: float = 0.0, may_be_ratio: bool = True) -> Effect:
     """The effect in runs that belong together, one pair a block: both of shape (n_blocks,); NaN: no such figure; inf: it never
     ended.
 
     `step`: the figure comes in steps of this size, so values that are the same may differ by it. None of something is exact.
+    `may_be_ratio` False: the difference is taken also where no value is zero.
     """
     known = ~(np.isnan(base) | np.isnan(other))
     base, other = base[known], other[known]
@@ -73,7 +107,7 @@ def paired(base: Values, other: Values, step: float = 0.0) -> Effect:
     never = _never(base, other)
     if never is not None:
         return never
-    is_ratio = bool((base > 0).all() and (other > 0).all())
+    is_ratio = may_be_ratio and bool((base > 0).all() and (other > 0).all())
     left, right = (np.log(base), np.log(other)) if is_ratio else (base, other)
     delta = right - left
     estimate = float(delta.mean())
@@ -86,8 +120,8 @@ def paired(base: Values, other: Values, step: float = 0.0) -> Effect:
     return _effect(is_ratio, n, left, right, (estimate, low, high, p), spread, is_tied=is_tied)
 
 
-def unpaired(base: Values, other: Values, step: float = 0.0) -> Effect:
-    """The effect in runs that do not belong together, as of two days: Welch's interval. Shapes (n,) and (m,).
+def unpaired(base: Values, other: Values, step: float = 0.0, may_be_ratio: bool = True) -> Effect:
+    """The effect in runs that do not belong together, as of two days: Welch's interval. Shapes (n,) and (m,); else as `paired`.
 
     B. L. Welch, The generalization of Student's problem when several different population variances are involved, 1947.
     """
@@ -98,7 +132,7 @@ def unpaired(base: Values, other: Values, step: float = 0.0) -> Effect:
     never = _never(base, other)
     if never is not None:
         return never
-    is_ratio = bool((base > 0).all() and (other > 0).all())
+    is_ratio = may_be_ratio and bool((base > 0).all() and (other > 0).all())
     left, right = (np.log(base), np.log(other)) if is_ratio else (base, other)
     estimate = float(right.mean() - left.mean())
     is_tied = bool(len(np.unique(np.concatenate([base, other]))) == 1) and _is_exact(base, step)

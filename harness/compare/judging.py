@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.compare.contrasts import Contrast, contrasts_of, of_configuration
 from harness.compare.curves import Curves, median_of
 from harness.compare.drifts import drift_of
-from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, paired
+from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, Known, between, paired
 from harness.compare.quantities import QUANTITIES
 from harness.compare.record import (
     Comparison,
@@ -26,7 +25,7 @@ from harness.compare.record import (
     RunRecord,
     WhyRecord,
 )
-from harness.compare.words import THESE_RUNS, ratio, sentence
+from harness.compare.words import THESE_RUNS, ratio, sentence, value_of
 from harness.noise import NOISY_SHARE
 from harness.wording import counted, listed
 
@@ -36,16 +35,14 @@ __all__ = [
     "curves_record",
     "drift_words",
     "figure_record",
+    "known_of",
     "unknown_losses",
     "values_of",
-    "values_of_all",
     "written",
 ]
 
 _OFTEN, _SELDOM = 0.6, 0.2
 _MOST_WHY: Final = 4
-
-Values = NDArray[np.float64]
 
 
 def compare_blocks(
@@ -61,7 +58,7 @@ def compare_blocks(
         if number == design.baseline:
             continue
         for name in QUANTITIES:
-            effects[number, name] = paired(table[design.baseline][name], table[number][name], steps[name])
+            effects[number, name] = between(paired, table[design.baseline][name], table[number][name], steps[name])
     contrasts = contrasts_of(effects, design.min_effect)
     complete = [
         block for block in range(1, n_blocks + 1) if all((block, number) in used for number in range(len(design.configurations)))
@@ -173,27 +170,39 @@ def values_of(run: RunRecord, name: str) -> float:
     return math.nan if value is None else value
 
 
-def values_of_all(runs: Sequence[RunRecord], name: str) -> Values:
-    """Of the runs of one configuration, in their order.
+def known_of(runs: Sequence[RunRecord], name: str) -> Known:
+    """At least and at most, in the runs of one configuration, in their order; mostly the same.
 
-    What was lost is NaN in all of them if it is not known in one: those in which nothing was running when the server died are
-    known the most often, and would stand for the others.
+    What was lost is NaN in all of them if nothing is known of it in one: those in which nothing was running when the server died
+    are known the most often, and would stand for the others.
     """
-    values = np.array([values_of(run, name) for run in runs], np.float64)
-    if QUANTITIES[name].is_of_all and np.isnan(values).any():
-        values[:] = math.nan
-    return values
+    exact = [values_of(run, name) for run in runs]
+    pairs = [
+        run.bounds.get(name, (value, value)) if math.isnan(value) else (value, value)
+        for run, value in zip(runs, exact, strict=True)
+    ]
+    known = np.array(pairs, np.float64).reshape(-1, 2)
+    if QUANTITIES[name].is_of_all and np.isnan(known).any():
+        known[:] = math.nan
+    return known[:, 0], known[:, 1]
 
 
 def unknown_losses(label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> Iterator[str]:
     """A sentence, if faults hit a configuration and nobody knows exactly what they broke in some of its usable runs."""
     usable = [run for run in runs if run.is_usable]
-    unknown = sum(math.isnan(values_of(run, "broken_promises")) for run in usable)
-    if unknown and plan.get("faults"):
-        yield (
-            f"How many promises {label} broke is not known exactly in {unknown} of {counted(len(usable), 'run')}, for"
-            " nobody saw what became of some tasks: it is not compared."
-        )
+    inexact = sum(math.isnan(values_of(run, "broken_promises")) for run in usable)
+    if not inexact or not plan.get("faults"):
+        return
+    least, most = known_of(usable, "broken_promises")
+    which = f"How many promises {label} broke is not known exactly in {inexact} of {counted(len(usable), 'run')}"
+    if np.isnan(most).any():
+        yield f"{which}, for nobody saw what became of some tasks: it is not compared."
+        return
+    yield (
+        f"{which}: {value_of(float(least.mean()), 'broken_promises')} to {value_of(float(most.mean()), 'broken_promises')} on"
+        " average. Its interval holds for all of them; what is shown beside it are the values nearest to each other if they"
+        " surely differ, or else the middle."
+    )
 
 
 def _usable(runs: Sequence[RunRecord]) -> dict[tuple[int, int], RunRecord]:
@@ -205,11 +214,12 @@ def _of(used: Mapping[tuple[int, int], RunRecord], number: int) -> list[RunRecor
     return [run for (_, configuration), run in used.items() if configuration == number]
 
 
-def _table(used: Mapping[tuple[int, int], RunRecord], number: int, n_blocks: int) -> dict[str, Values]:
-    found = {name: np.full(n_blocks, math.nan) for name in QUANTITIES}
+def _table(used: Mapping[tuple[int, int], RunRecord], number: int, n_blocks: int) -> dict[str, Known]:
+    found = {name: (np.full(n_blocks, math.nan), np.full(n_blocks, math.nan)) for name in QUANTITIES}
     runs = _of(used, number)
-    for name, values in found.items():
-        values[[run.block - 1 for run in runs]] = values_of_all(runs, name)
+    places = [run.block - 1 for run in runs]
+    for name, (least, most) in found.items():
+        least[places], most[places] = known_of(runs, name)
     return found
 
 
@@ -227,8 +237,9 @@ def _why(runs: Sequence[RunRecord], base_runs: Sequence[RunRecord]) -> Iterator[
                 yield WhyRecord(id=name, text=text, of="other" if of == "other" else "base", runs=n_own, runs_without=n_others)
 
 
-def _drifts(table: Mapping[str, Values], min_effect: float) -> Iterator[DriftRecord]:
-    for name, values in table.items():
+def _drifts(table: Mapping[str, Known], min_effect: float) -> Iterator[DriftRecord]:
+    for name, (least, most) in table.items():
+        values = (least + most) / 2
         found = drift_of(np.arange(len(values), dtype=np.float64), values, min_effect)
         if found is not None:
             yield DriftRecord(id=name, ratio=found.ratio, p=found.p)

@@ -16,9 +16,9 @@ import numpy as np
 from harness.compare.alike import doubts_of, labels_of
 from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.curves import no_curves
-from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, unpaired
-from harness.compare.judging import contrast_record, curves_record, unknown_losses, values_of_all, written
-from harness.compare.quantities import QUANTITIES, Measured, measured_of, of_summary
+from harness.compare.effects import CONFIDENCE, LEAST_PAIRS, Effect, between, unpaired
+from harness.compare.judging import contrast_record, curves_record, known_of, unknown_losses, written
+from harness.compare.quantities import QUANTITIES, Measured, bounds_of, measured_of, of_summary
 from harness.compare.record import Comparison, ConfigurationRecord, FactorRecord, RunRecord
 from harness.compare.within import Durations, ratios_within
 from harness.compare.words import ONE_RUN_EACH, THESE_RUNS
@@ -120,7 +120,13 @@ def run_record(run: Given, configuration: int, number: int) -> RunRecord:
     """As a run of a comparison is written, with its curves if there are rows."""
     if run.judged is not None:
         return _described(run.summary, measured_of(run.judged), run.name, configuration, number)
-    return _described(run.summary, Measured(of_summary(run.summary), {}, (), no_curves()), run.name, configuration, number)
+    return _described(
+        run.summary,
+        Measured(of_summary(run.summary), {}, (), no_curves(), bounds_of(run.summary)),
+        run.name,
+        configuration,
+        number,
+    )
 
 
 def _described(summary: Summary, measured: Measured, name: str, configuration: int, number: int) -> RunRecord:
@@ -139,6 +145,7 @@ def _described(summary: Summary, measured: Measured, name: str, configuration: i
         reasons=summary.reasons,
         values=dict(measured.values),
         never=[name for name, value in measured.values.items() if math.isinf(value)],
+        bounds=dict(measured.bounds),
         steps=dict(measured.steps),
         few=list(measured.few),
         findings={each.id: each.text for each in summary.findings},
@@ -169,7 +176,7 @@ def _effects(runs: Sequence[Given], groups: Sequence[list[int]], records: Sequen
             name: max((record.steps.get(name, 0.0) for side in sides for record in side), default=0.0) for name in QUANTITIES
         }
         for name in QUANTITIES:
-            effects[number, name] = unpaired(values_of_all(sides[0], name), values_of_all(sides[1], name), steps[name])
+            effects[number, name] = between(unpaired, known_of(sides[0], name), known_of(sides[1], name), steps[name])
         if len(groups[0]) == len(groups[number]) == 1:
             effects |= _within(number, runs[groups[0][0]], runs[groups[number][0]], effects)
     return effects

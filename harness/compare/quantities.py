@@ -2,14 +2,14 @@
 
 Durations count what never ended as infinite, as limits do (`done_p99` in docs/verdict.md): a percentile of the finished tasks
 alone would be the better the more of the slow ones a crash has taken away. Broken promises are a figure only where they are known
-exactly: what is known of a server into which nobody sees is an upper bound, and no count.
+exactly, and else an interval: an upper bound is no count.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ from harness.statistics import measured_from_ns, quantiles_ms
 from harness.summary import Judged
 from harness.verdict import slowed_by
 
-__all__ = ["QUANTITIES", "Measured", "Quantity", "measured_of", "of_summary"]
+__all__ = ["QUANTITIES", "Measured", "Quantity", "bounds_of", "measured_of", "of_summary"]
 
 _SHARES: Final = (0.50, 0.95, 0.99)
 _TICK_S: Final = 0.01
@@ -79,6 +79,7 @@ class Measured:
     steps: Mapping[str, float]  # how fine they are, where that depends on the run
     few: tuple[str, ...]  # percentiles that rest on fewer values than they need (docs/verdict.md)
     curves: Curves
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # between which others lie
 
 
 def measured_of(judged: Judged) -> Measured:
@@ -113,7 +114,7 @@ def measured_of(judged: Judged) -> Measured:
         steps["cpu"] = _TICK_S * n_intervals / n_tasks * 1000
     values["memory"] = _memory(evidence)
     values["broken_promises"] = _broken_promises(tasks)
-    return Measured(values, steps, tuple(few), curves_of(judged))
+    return Measured(values, steps, tuple(few), curves_of(judged), bounds_of(summary))
 
 
 def _ended_ns(judged: Judged, measured: Sample) -> NDArray[np.int64]:
@@ -147,6 +148,14 @@ def of_summary(summary: Summary) -> dict[str, float]:
 def _broken_promises(tasks: Tasks) -> float:
     """0 without a fault, if a witness says so. NaN: a witness was missing, and only an interval is known."""
     return tasks.broken_promises if tasks.broken_promises_low == tasks.broken_promises else math.nan
+
+
+def bounds_of(summary: Summary) -> dict[str, tuple[float, float]]:
+    """Of figures that are not known exactly. A server that told nothing of its tasks has no upper bound in tasks."""
+    tasks = summary.tasks
+    if tasks.broken_promises_low == tasks.broken_promises or not (tasks.server_is_witness or tasks.inline):
+        return {}
+    return {"broken_promises": (tasks.broken_promises_low, tasks.broken_promises)}
 
 
 def _never_done(summary: Summary) -> tuple[int, int]:

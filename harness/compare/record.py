@@ -77,6 +77,7 @@ class RunRecord(Record):
     reasons: list[str] = Field(description="why it cannot be used, or did not pass")
     values: dict[str, Number] = Field(description="each figure; null: there is none, or it never ended (see `never`)")
     never: list[str] = Field(description="figures that never ended")
+    bounds: dict[str, tuple[float, float]] = Field(default={}, description="of figures that are not known exactly: between which")
     steps: dict[str, float] = Field(default={}, description="how fine figures are")
     few: list[str] = Field(default=[], description="percentiles of too few values")
     findings: dict[str, str] = Field(default={}, description="what it found, by id")

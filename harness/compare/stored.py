@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.compare.contrasts import contrasts_of
-from harness.compare.effects import Effect, unpaired
-from harness.compare.judging import contrast_record, unknown_losses, values_of_all
+from harness.compare.effects import Effect, between, unpaired
+from harness.compare.judging import contrast_record, known_of, unknown_losses
 from harness.compare.quantities import QUANTITIES
 from harness.compare.record import Comparison, ConfigurationRecord, RunRecord, StoredRecord
 from harness.compare.words import THESE_RUNS
@@ -39,7 +39,7 @@ def against_stored(now: Comparison, stored: Comparison, name: str) -> Comparison
         own, before = _usable(now.runs, number), _usable(stored.runs, other)
         for quantity in QUANTITIES:
             step = max((run.steps.get(quantity, 0.0) for run in (*own, *before)), default=0.0)
-            effects[number, quantity] = unpaired(values_of_all(before, quantity), values_of_all(own, quantity), step)
+            effects[number, quantity] = between(unpaired, known_of(before, quantity), known_of(own, quantity), step)
     contrasts = contrasts_of(effects, now.min_effect)
     records = []
     for number, other in known:

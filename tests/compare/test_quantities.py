@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from harness.commands.compare import _gated, _status
+from harness.compare.effects import between, unpaired
 from harness.compare.gates import parse_gate
 from harness.compare.judging import compare_blocks
 from harness.compare.quantities import measured_of, of_summary
@@ -38,6 +39,12 @@ def unseen(evidence: Evidence) -> Evidence:
     return dataclasses.replace(evidence, tasks={}, effects=[], expectation=expectation)
 
 
+def unlooked(evidence: Evidence) -> Evidence:
+    """The same, of a world into which nobody looks: what a task had done when its server died is not known."""
+    expectation = dataclasses.replace(evidence.expectation, effects_per_request=0)
+    return dataclasses.replace(evidence, effects=[], expectation=expectation)
+
+
 def figure(comparison: Comparison, name: str) -> FigureRecord:
     return next(each for each in comparison.contrasts[0].figures if each.id == name)
 
@@ -49,6 +56,15 @@ def test_broken_promises_are_a_figure_only_if_a_witness_knows_how_many() -> None
     assert blind.summary.tasks.broken_promises > blind.summary.tasks.broken_promises_low
     assert math.isnan(measured_of(blind).values["broken_promises"])
     assert math.isnan(of_summary(blind.summary)["broken_promises"])
+    assert measured_of(seen).bounds == measured_of(blind).bounds == {}
+
+
+def test_what_was_running_when_the_server_died_leaves_an_interval_of_broken_promises() -> None:
+    found = judged(unlooked(Simulated(Setup(1, rate=100.0, kill_at_s=6.0, pool=2, run_ms=30.0)).evidence()))
+    low, high = measured_of(found).bounds["broken_promises"]
+    assert (low, high) == (found.summary.tasks.broken_promises_low, found.summary.tasks.broken_promises)
+    assert high - low == 2  # the threads
+    assert math.isnan(measured_of(found).values["broken_promises"])
 
 
 def test_without_a_fault_no_promise_is_broken_if_a_witness_says_so() -> None:
@@ -71,6 +87,52 @@ def test_losses_that_are_known_in_some_runs_alone_are_not_compared_and_that_is_t
     assert "tasks=async broke is not known exactly in 4 of 8 runs" in note
     (gate,) = _gated(found, [parse_gate("broken_promises>+0")]).gates
     assert gate.holds is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "direction", "holds", "words"),
+    [
+        ((20.0, 24.0), "worse", False, "worse in broken promises (20 instead of 9)"),
+        ((2.0, 4.0), "better", True, "better in broken promises (4 instead of 9)"),
+        ((8.0, 10.0), "", None, "broken promises"),
+        ((9.0, 30.0), "", None, "broken promises"),
+    ],
+)
+def test_what_lies_between_two_numbers_differs_only_if_all_in_between_does(
+    bounds: tuple[float, float], direction: str, holds: bool | None, words: str
+) -> None:
+    made = [
+        run(block, 0, {**USUAL, "broken_promises": 9.0})
+        if not number
+        else run(block, 1, USUAL, bounds={"broken_promises": bounds})
+        for block in range(1, 9)
+        for number in (0, 1)
+    ]
+    found = _gated(compare_blocks(design(), made, {}), [parse_gate("broken_promises>+0")])
+    losses = figure(found, "broken_promises")
+    assert losses.direction == direction
+    assert losses.low is not None
+    assert losses.high is not None
+    assert losses.low <= bounds[0] - 9 < bounds[1] - 9 <= losses.high
+    assert [gate.holds for gate in found.gates] == [holds]
+    assert words in found.contrasts[0].sentence
+    (note,) = (note for note in found.notes if "promises" in note)
+    assert f"tasks=async broke is not known exactly in 8 of 8 runs: {bounds[0]:.0f} to {bounds[1]:.0f} on average" in note
+
+
+def test_what_surely_lies_close_is_equal_although_it_is_not_known_exactly() -> None:
+    made = [
+        run(block, number, USUAL, bounds={"broken_promises": (400.0 + block + number, 402.0 + block + number)})
+        for block in range(1, 9)
+        for number in (0, 1)
+    ]
+    assert figure(compare_blocks(design(), made, {}), "broken_promises").decision == "equal"
+
+
+def test_of_one_run_each_what_may_be_the_same_is_not_seen_to_differ() -> None:
+    pairs = [(3.0, 9.0), (4.0, 20.0)]
+    least, most = (np.array([[one[place]] for one in pairs]) for place in (0, 1))
+    assert between(unpaired, (least[0], most[0]), (least[1], most[1]), 1.0).scale == "none"
 
 
 @pytest.mark.parametrize(("broken", "holds", "status"), [(50.0, False, 3), (0.0, True, 0)])
