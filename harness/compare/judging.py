@@ -198,10 +198,11 @@ def unknown_losses(label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord
     if np.isnan(most).any():
         yield f"{which}, for nobody saw what became of some tasks: it is not compared."
         return
+    average = " on average" if len(usable) > 1 else ""
+    low, high = (value_of(float(each.mean()), "broken_promises") for each in (least, most))
     yield (
-        f"{which}: {value_of(float(least.mean()), 'broken_promises')} to {value_of(float(most.mean()), 'broken_promises')} on"
-        " average. Its interval holds for all of them; what is shown beside it are the values nearest to each other if they"
-        " surely differ, or else the middle."
+        f"{which}: {low} to {high}{average}. What is said of them holds for all in between; shown are the values nearest to each"
+        " other if they surely differ, or else the middle."
     )
 
 
