@@ -146,19 +146,22 @@ def pool_for(demand: Demand, rate: float, done_p95_s: float | None, arrivals: Ar
         longest = float(np.quantile(demand.run_s, 0.95))
         text = f"No pool holds done p95 < {duration_s(limit)}: running alone takes {duration_s(longest)} (p95)."
         return PoolAdvice(rate=rate, pool=None, processes=demand.processes, done_p95_limit_ms=limit * 1e3, text=text)
-    each = f" in all of {demand.processes} processes" if demand.processes > 1 else ""
+    # The option is that of each process.
+    pool, comfortable = (math.ceil(threads / demand.processes) for threads in (found.servers, at_least))
+    use = found.utilisation * found.servers / (pool * demand.processes)
+    each = f" in each of {demand.processes} processes" if demand.processes > 1 else ""
     text = (
-        f"--pool {found.servers}{each} for {per_second(rate)}: done p95 is then about {duration_s(found.done_p95_s)} (the limit"
-        f" is {duration_s(limit)}), with the threads in use for {share(found.utilisation)}; {at_least} keep that below"
+        f"--pool {pool}{each} for {per_second(rate)}: done p95 is then about {duration_s(found.done_p95_s)} (the limit"
+        f" is {duration_s(limit)}), with the threads in use for {share(use)}; {comfortable} keep that below"
         f" {share(COMFORTABLE)}. If what the tasks wait for lets as many in at once."
     )
     return PoolAdvice(
         rate=rate,
-        pool=found.servers,
-        comfortable=at_least,
+        pool=pool,
+        comfortable=comfortable,
         processes=demand.processes,
         done_p95_limit_ms=limit * 1e3,
         done_p95_ms=found.done_p95_s * 1e3,
-        utilisation=found.utilisation,
+        utilisation=use,
         text=text,
     )

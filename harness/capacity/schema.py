@@ -157,8 +157,10 @@ class PoolAdvice(Record):
     """How many threads a rate needs."""
 
     rate: float
-    pool: int | None = Field(description="the smallest by which p95 of the time until done holds its limit; null: none does")
-    comfortable: int | None = Field(default=None, description="by which they are in use for three quarters")
+    pool: int | None = Field(
+        description="of each process (--pool): the smallest by which p95 of the time until done holds its limit; null: none does"
+    )
+    comfortable: int | None = Field(default=None, description="of each process, by which they are in use for three quarters")
     processes: int
     done_p95_limit_ms: Number
     done_p95_ms: Number = None

@@ -89,6 +89,14 @@ def test_tasks_that_wait_get_as_many_threads_as_the_rate_needs() -> None:
     assert not predict(demand(), "poisson").computes
 
 
+def test_the_threads_of_several_processes_are_told_for_each_of_them() -> None:
+    one, two = (pool_for(demand(threads=16, processes=processes), 100.0, 2.0, "poisson") for processes in (1, 2))
+    assert one.pool is not None
+    assert two.pool == math.ceil(one.pool / 2)
+    assert two.comfortable == math.ceil((one.comfortable or 0) / 2)
+    assert f"--pool {two.pool} in each of 2 processes" in two.text
+
+
 def test_more_is_predicted_to_wait_the_nearer_the_rate_is_to_the_capacity() -> None:
     curve = predict(demand(), "poisson").curve
     waits = [each.wait_mean_ms or 0.0 for each in curve]
