@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.capacity.schema import Cause, Measured
+from harness.capacity.standing import grown
 from harness.findings.limits import ONE_CORE, Limit, limit_of
 from harness.findings.stretch import Stretch
 from harness.schema import Summary
@@ -51,7 +52,7 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
             evidence={"loop_lag_p99_ms": result.loop_lag_p99_ms, "cpu_share": result.cpu_share},
         )
     broken = [each for each in result.limits if each.holds is False]
-    if broken and not (result.growth is not None and result.growth.low > 0):
+    if broken and not (result.growth is not None and grown(result.growth).grows):
         first = broken[-1]
         if first.text.startswith("failing"):
             share_of = f"{first.value or 0.0:.0f} % of the requests (5xx, 429, or no answer)"

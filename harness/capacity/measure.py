@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -12,11 +14,12 @@ from harness.capacity.causes import cause_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
 from harness.findings.stretch import Stretch, stretches_of
-from harness.growth import LEAST_RISE, Growth
+from harness.growth import Growth
 from harness.model import Evidence
 from harness.pending import growth_in
 from harness.rows import Outcome
 from harness.schema import SloSummary, Summary
+from harness.slo import Operator, parse_slo
 from harness.stalls import stall_reasons
 from harness.summary import Judged
 from harness.usage import usage_of
@@ -31,6 +34,14 @@ _LEAST_SHARE: Final = 0.05
 
 MOST_FAILING: Final = 0.01
 """Of the requests: a server that answers more of them with 5xx or 429, or not at all, does not hold the rate."""
+
+_COMPARES: Final[dict[Operator, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+}
 
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
@@ -95,10 +106,11 @@ def _failing(evidence: Evidence, from_ns: int, until_ns: int, *, was_cut: bool) 
 
 
 def _limit(slo: SloSummary) -> LimitSeen:
-    holds, value, limit = slo.holds, slo.value, slo.limit
+    holds, limit = slo.holds, slo.limit
+    value = math.inf if slo.never else slo.value
     if holds is None and value is not None and limit is not None:
         # Too few values, or noise: what was measured says at least which way it leans.
-        holds = _compares(slo.text, value, limit)
+        holds = _COMPARES[parse_slo(slo.text).operator](value, limit)
     is_near = value is not None and limit is not None and abs(value - limit) <= _NEAR * abs(limit) and limit != 0
     return LimitSeen(
         text=slo.text,
@@ -109,12 +121,6 @@ def _limit(slo: SloSummary) -> LimitSeen:
         unit=slo.unit,
         why=slo.why,
     )
-
-
-def _compares(text: str, value: float, limit: float) -> bool:
-    if ">" in text:
-        return value > limit or (">=" in text and value == limit)
-    return value == limit if "==" in text else value < limit or ("<=" in text and value == limit)
 
 
 def _generator(judged: Judged, growth: Growth | None) -> str:
@@ -191,7 +197,7 @@ def _cpu_shares(evidence: Evidence, from_ns: int, until_ns: int) -> dict[str, fl
 
 def _could(result: Measured, growth: Growth | None) -> float | None:
     """Requests per second that can be expected: what got done while work waited, else by the law of utilisation."""
-    if growth is not None and growth.low > 0 and growth.rise >= LEAST_RISE:
+    if growth is not None and growth.grows:
         # Answers can be what piles up as well as tasks.
         return min(result.answered_per_s or 0.0, (result.ended_per_s or 0.0) / (result.tasks_per_request or 1.0)) or None
     found = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.capacity.schema import Answer, Measured
+from harness.capacity.standing import grown
 from harness.wording import per_second
 
 __all__ = ["in_words", "interval", "noise_in_words", "rate_of", "stage_in_words"]
@@ -61,9 +62,8 @@ def stage_in_words(result: Measured) -> str:
     said = [f"{each.text} is broken" for each in result.limits if each.holds is False]
     if result.died:
         said.insert(0, f"the server died: {result.died}")
-    elif growth is None or growth.low > 0:
-        rise = "" if growth is None else f" by {per_second(growth.per_s)} ({growth.low:.1f} to {growth.high:.1f})"
-        said.insert(0, f"the backlog grows{rise}")
+    elif growth is not None and grown(growth).grows:
+        said.insert(0, f"the backlog grows by {per_second(growth.per_s)} ({growth.low:.1f} to {growth.high:.1f})")
     if not said:
         return "holds"
     early = ", ended early" if result.ended_early else ""

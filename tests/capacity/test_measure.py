@@ -14,6 +14,7 @@ from harness.capacity.predict import demand_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
 from harness.capacity.standing import Standing, standing
+from harness.capacity.words import stage_in_words
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
 from harness.rows import Outcome
@@ -89,6 +90,37 @@ def test_a_server_that_refuses_what_is_too_much_does_not_hold_the_rate() -> None
     run.requests["status"][::10] = 404
     judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
     assert len(measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None).limits) == len(SLOS)
+
+
+def test_what_was_never_done_is_no_limit_that_held() -> None:
+    """500 values are too few for a p99, and of these more than 1 % were never done: as measured, it is broken."""
+    run = Simulated(Setup(seed=3, rate=50.0, run_ms=5.0))
+    rows = run.tasks[1]
+    some = np.flatnonzero(rows["accepted_ns"] > START_NS + 2 * S)[10::60]
+    rows["failed_ns"][some], rows["finished_ns"][some] = rows["finished_ns"][some], 0
+    judged = judge_evidence(run.evidence(), {"slos": ["done_p99<2s"]}, {"cpus": 2})
+    assert judged.summary.slos[0].holds is None
+    (limit,) = measured(judged, Asked(50.0, 10.0, "bisect"), 1, until_ns=None).limits
+    assert (limit.holds, limit.sure) == (False, False)
+
+
+@pytest.mark.parametrize("text", ["achieved≥95%", "achieved>=95%"])
+def test_a_limit_that_cannot_be_told_counts_as_it_was_measured_however_its_sign_is_written(text: str) -> None:
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    run.requests["outcome"][::2], run.requests["status"][::2] = Outcome.REJ, 404
+    run.machine(other=0.9)
+    judged = judge_evidence(run.evidence(), {"slos": [text]}, {"cpus": 2})
+    assert judged.summary.slos[0].holds is None
+    (limit,) = measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None).limits
+    assert limit.holds is False
+
+
+def test_a_stage_that_holds_is_not_told_to_grow() -> None:
+    """A slope that is hardly chance, and of less than a handful of tasks."""
+    little = GrowthSeen(per_s=0.5, low=0.05, high=1.0, seconds=8.0, mean=3.0)
+    result = Measured(number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=little)
+    assert standing([result], 0.05) is Standing.HOLDS
+    assert stage_in_words(result) == "holds"
 
 
 def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server() -> None:
