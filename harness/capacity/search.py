@@ -18,7 +18,7 @@ from harness.capacity.schema import Answer, Cause, Measured, State
 from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, usable_of
 from harness.growth import WIDTH
 
-__all__ = ["Asked", "Options", "Search", "nice"]
+__all__ = ["Asked", "Options", "Purpose", "Search", "nice"]
 
 Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
 
@@ -81,7 +81,7 @@ class Search:
         if not self.told:
             return self._stage(options.start, "bracket")
         if self.told[-1].generator and self._n_failed(self.told[-1].rate) < _TRIES:
-            return self._stage(self.told[-1].rate, "repeat")
+            return self._stage(self.told[-1].rate, "confirm" if self.told[-1].purpose == "confirm" else "repeat")
         low, high = self._low(), self._high()
         if low is None and high is None:
             # Not even the first one could be sent.
@@ -90,7 +90,7 @@ class Search:
             return self._down(high)
         if high is None:
             return self._up(low)
-        if high <= low * (1 + options.within) * (1 + 1e-9):
+        if self._is_narrow(low, high):
             return self._settle(low, high)
         return self._between(low, high)
 
@@ -130,12 +130,12 @@ class Search:
         elif high is None:
             state = "at least" if self._at_the_top(low) else "unfinished"
         else:
-            state = "found" if confirmed and high <= low * (1 + self.options.within) * (1 + 1e-9) else "unfinished"
+            state = "found" if confirmed and self._is_narrow(low, high) else "unfinished"
         spread = self.spread()
         shown_low, shown_high = self._shown_low(low), self._shown_high(low)
         return Answer(
             state=state,
-            low=None if shown_low is None else shown_low * (1 - _SPREADS * spread),
+            low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),
             found=low,
             confirmed=confirmed,
             high=None if shown_high is None else shown_high * (1 + _SPREADS * spread),
@@ -215,6 +215,8 @@ class Search:
 
     def _down(self, high: float | None) -> Asked | None:
         assert high is not None
+        # Below what could not be sent either, or the same rate would be asked for again and again.
+        high = min(high, self._unsendable() or high)
         if not self._can_go_down(high):
             return None
         could = self._could(above=0.0, below=high)
@@ -230,6 +232,16 @@ class Search:
         rate = min(max(could * _BEYOND, low * 1.25), low * _MOST_UP) if could else low * _UP
         return self._stage(rate, "bracket")
 
+    def _is_narrow(self, low: float, high: float) -> bool:
+        """As narrow as was asked for, or as can be: what lies between cannot be sent, or has the same three digits."""
+        within, free = self.options.within, self._untried_to(low, high)
+        enough = low * (1 + (within if free == high else 2 * within))
+        return free <= enough * (1 + 1e-9) or nice(math.sqrt(low * free)) in self._by_rate()
+
+    def _untried_to(self, low: float, high: float) -> float:
+        """The end of the gap, or the lowest rate that was tried in it and came to nothing."""
+        return min((rate for rate in self._by_rate() if low < rate < high), default=high)
+
     def _between(self, low: float, high: float) -> Asked:
         within = self.options.within
         if (doubtful := self._doubtful(low, high)) is not None:
@@ -239,7 +251,7 @@ class Search:
             for rate in (nice(could * (1 - within / 2)), nice(could * (1 + within / 2))):
                 if low * (1 + within / 3) < rate < high / (1 + within / 3) and rate not in self._by_rate():
                     return self._stage(rate, "bisect")
-        return self._stage(math.sqrt(low * high), "bisect")
+        return self._stage(math.sqrt(low * self._untried_to(low, high)), "bisect")
 
     def _settle(self, low: float, high: float) -> Asked | None:
         """The gap is narrow enough: is it true on either side?"""
@@ -289,7 +301,10 @@ class Search:
         return None if best is None else best.could_per_s
 
     def _is_confirmed(self, low: float) -> bool:
-        return any(each.rate == low and each.purpose == "confirm" for each in self.told)
+        """By a longer stage that says something, and by what that one shows itself."""
+        longer = [each for each in self.told if each.rate == low and each.purpose == "confirm"]
+        found = [standing([each], self.options.within) for each in longer]
+        return any(each is not None and each >= Standing.SEEMS_TO_HOLD for each in found)
 
     def _n_failed(self, rate: float) -> int:
         return sum(each.rate == rate and bool(each.generator) for each in self.told)

@@ -37,10 +37,17 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
         of_growth = Standing.HOLDS
     else:
         of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
-    if any(each.purpose == "confirm" and each.growth is not None and grown(each.growth).grows for each in usable):
-        # The long stage is there to show what shorter ones cannot.
-        of_growth = min(of_growth, Standing.SEEMS_BROKEN)
-    return min(of_growth, limits_standing(usable))
+    together = min(of_growth, limits_standing(usable))
+    if any(each.purpose == "confirm" and _is_bad(each) for each in usable):
+        # The long stage is there to show what shorter ones cannot: they do not outvote it.
+        return min(together, Standing.SEEMS_BROKEN)
+    return together
+
+
+def _is_bad(result: Measured) -> bool:
+    """One stage by itself: what is pending grows, or a limit seems to be broken."""
+    grows = result.growth is not None and grown(result.growth).grows
+    return grows or limits_standing([result]) <= Standing.SEEMS_BROKEN
 
 
 def limits_standing(results: Sequence[Measured]) -> Standing:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from harness.capacity.schema import LimitSeen, Measured
-from harness.capacity.search import Options, Search
+from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
+from harness.capacity.search import Asked, Options, Purpose, Search
 from harness.capacity.standing import Standing, standing
+from harness.capacity.words import in_words
 from tests.capacity.simulated import Queue, searched
 
 
@@ -89,6 +91,80 @@ def test_a_server_that_holds_nothing_is_said_so() -> None:
         search.tell(stage.model_copy(update={"limits": (broken,), "could_per_s": None}))
     assert search.answer().state == "none"
     assert search.answer().found is None
+
+
+def searched_with(change: Callable[[Asked, Measured], dict[str, object]], **options: float) -> Search:
+    """A search against a server that can do 100/s, without chance; of each stage something is changed."""
+    server = Queue(np.random.default_rng(1), poisson=False, spread="constant")
+    search = Search(Options(**{"start": 50.0, **options}))  # type: ignore[arg-type]
+    while (asked := search.next()) is not None:
+        result = server.stage(asked, len(search.told) + 1)
+        search.tell(result.model_copy(update=change(asked, result)))
+    return search
+
+
+def test_a_rate_is_not_confirmed_by_a_longer_stage_that_the_generator_could_not_send() -> None:
+    search = searched_with(lambda asked, _: {"generator": "it was late"} if asked.purpose == "confirm" else {})
+    answer = search.answer()
+    assert not answer.confirmed
+    assert answer.state == "unfinished"
+    assert "no longer stage confirmed it" in in_words(answer)
+
+
+def test_a_longer_stage_that_could_not_be_sent_is_sent_again() -> None:
+    tries: list[float] = []
+
+    def late_once(asked: Asked, _: Measured) -> dict[str, object]:
+        tries.extend([asked.rate] if asked.purpose == "confirm" else [])
+        return {"generator": "it was late"} if asked.purpose == "confirm" and len(tries) == 1 else {}
+
+    assert searched_with(late_once).answer().state == "found"
+    assert len(tries) == 2
+
+
+def test_a_limit_that_breaks_in_the_longer_stage_is_not_outvoted_by_shorter_ones() -> None:
+    """It holds for 8 s, near its limit; for 24 s it does not at any rate above 70/s."""
+    held = LimitSeen(text="p99<50ms", holds=True, sure=False, value=48.0, limit=50.0, unit="ms")
+    broken = held.model_copy(update={"holds": False, "sure": True, "value": 500.0})
+    search = searched_with(
+        lambda asked, _: {"limits": (broken if asked.purpose == "confirm" and asked.rate > 70 else held,)}, within=0.2
+    )
+    answer = search.answer()
+    assert answer.state == "found"
+    assert (answer.found or 0.0) <= 70
+
+
+def test_a_width_that_three_digits_cannot_tell_apart_ends_the_search() -> None:
+    server = Queue(np.random.default_rng(1), run_s=0.0995, poisson=False, spread="constant")
+    search = searched(server, start=50.0, within=0.005)
+    answer = search.answer()
+    assert answer.state == "found"
+    assert (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+    assert len(search.told) < 16
+
+
+def test_a_rate_that_cannot_be_sent_between_two_that_can_does_not_hold_the_search_up() -> None:
+    search = searched_with(lambda asked, _: {"generator": "it was late"} if 85 < asked.rate < 105 else {}, start=300.0)
+    answer = search.answer()
+    assert answer.state == "found"
+    assert (answer.low or 0.0) <= 100.0 <= (answer.high or 0.0)
+    assert len(search.told) < 16
+
+
+def test_however_much_a_server_differs_from_start_to_start_no_rate_is_below_nothing() -> None:
+    def told(number: int, rate: float, could: float | None, grows: float, purpose: Purpose = "bracket") -> Measured:
+        growth = GrowthSeen(per_s=grows, low=grows - 1, high=grows + 1, seconds=8.0, mean=10.0)
+        return Measured(number=number, purpose=purpose, rate=rate, seconds=8.0, growth=growth, could_per_s=could)
+
+    stages = [
+        told(1, 100.0, None, 0.0),
+        told(2, 104.0, 100.0, 4.0),
+        told(3, 104.0, 20.0, 60.0),
+        told(4, 100.0, None, 0.0, "confirm"),
+    ]
+    answer = Search(Options(start=100.0), stages).answer()
+    assert answer.spread > 1
+    assert answer.low == 0.0
 
 
 def test_a_search_that_goes_on_later_asks_for_the_same_stages() -> None:
