@@ -19,10 +19,12 @@ from harness.steps import Steps
 from harness.timeline import backlog_steps, busy_steps
 from harness.wording import per_second
 
-__all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "bounded", "growth_in", "request_steps"]
+__all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "UNSEEN", "bounded", "growth_in", "request_steps"]
 
 ALLOWED_SHARE: Final = 0.03
 """Of what comes in: a backlog that grows by less than that cannot be told from one that does not, in a run of usual length."""
+
+UNSEEN: Final = "the server told nothing, or not of all requests: its tasks may pile up unseen"
 
 ALLOWED_RISE: Final = 15.0
 """Tasks, over the whole load: the same where little comes in."""
@@ -59,7 +61,7 @@ def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "",
     allowed = max(ALLOWED_SHARE * due, ALLOWED_RISE) / growth.seconds
     holds, why = _judged(growth, allowed, noise, allow_few=allow_few)
     if holds and not (account.server_is_witness or account.inline):
-        holds, why = None, "the server told nothing, or not of all requests: its tasks may pile up unseen"
+        holds, why = None, UNSEEN
     # A slope of nothing has no sign.
     value, low, high = (round(each, 6) + 0.0 for each in (growth.per_s, growth.low, growth.high))
     return SloResult(text, holds, value, low, high, allowed, "/s", why=why)

@@ -71,6 +71,7 @@ class Judged:
     account: Account
     spans: TaskSpans
     steps: tuple[Steps, Steps]  # backlog, busy
+    statistics: Statistics
     summary: Summary
 
 
@@ -129,7 +130,8 @@ def judge_evidence(
     verdict = judge(evidence, result, invariants, statistics, slos)
     update: dict[str, Any] = {"verdict": verdict.verdict, "trusted": verdict.trusted, "reasons": list(verdict.reasons)}
     update["slos"] = [_slo(each) for each in slos]
-    return Judged(evidence=evidence, account=result, spans=spans, steps=steps, summary=figures.model_copy(update=update))
+    summary = figures.model_copy(update=update)
+    return Judged(evidence=evidence, account=result, spans=spans, steps=steps, statistics=statistics, summary=summary)
 
 
 def _generator(evidence: Evidence) -> Generator:

@@ -21,7 +21,7 @@ from harness.statistics import Statistics
 from harness.timeline import outages
 from harness.wording import counted, duration_s, figure, listed, share
 
-__all__ = ["Verdict", "VerdictName", "judge", "slowed_by", "unexplained"]
+__all__ = ["Verdict", "VerdictName", "judge", "lag_reasons", "sending_reasons", "slowed_by", "unexplained"]
 
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -229,6 +229,13 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
         yield f"The generator shed {counted(shed - overdue, 'request')}: too many were in flight. {advice}."
     if overdue:
         yield f"The generator shed {counted(overdue, 'request')}: it could not send them in time. {SEND_FEWER}."
+    yield from sending_reasons(evidence, account)
+    yield from lag_reasons(evidence, statistics)
+
+
+def sending_reasons(evidence: Evidence, account: Account) -> Iterator[str]:
+    """Where load processes did not come to their end, or did not send what was planned, beside what they shed."""
+    shed = sum(each.shed for each in evidence.generators)
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."
@@ -240,10 +247,10 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
     said = sum(each.sent for each in evidence.generators)
     if said > n_sent:
         yield f"The load processes say that they sent {said:,} requests, but wrote {n_sent:,} rows."
-    yield from _of_lag(evidence, statistics)
 
 
-def _of_lag(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
+def lag_reasons(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
+    """Where requests were sent too late for an open model."""
     lag, response = statistics.lag.p99_ms, statistics.answered.p99_ms
     busy = [
         f"load process {each.process} used {share(each.cpu_share)} of a core"

@@ -16,14 +16,14 @@ from harness.capacity.search import Asked
 from harness.findings.stretch import Stretch, stretches_of
 from harness.growth import Growth
 from harness.model import Evidence
-from harness.pending import growth_in
+from harness.pending import UNSEEN, growth_in
 from harness.rows import Outcome
 from harness.schema import SloSummary, Summary
 from harness.slo import Operator, parse_slo
 from harness.stalls import stall_reasons
 from harness.summary import Judged
 from harness.usage import usage_of
-from harness.verdict import LAG_LIMIT_MS
+from harness.verdict import lag_reasons, sending_reasons
 
 __all__ = ["measured"]
 
@@ -59,7 +59,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
     limits = tuple(_limit(each) for each in judged.summary.slos if not each.text.endswith("bounded"))
     if (failing := _failing(evidence, from_ns, end_ns, was_cut=until_ns is not None)) is not None:
         limits += (failing,)
-    generator = "" if died else _generator(judged, growth)
+    generator = "" if died else _generator(judged, growth, was_cut=until_ns is not None)
     result = Measured(
         number=number,
         purpose=asked.purpose,
@@ -69,6 +69,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
         limits=limits,
         generator=generator,
+        unseen=_unseen(judged, was_cut=until_ns is not None),
         died=died,
         lost=judged.summary.tasks.lost if asked.purpose == "fault" else None,
         **_figures(judged, stretch, from_ns, end_ns),
@@ -123,19 +124,26 @@ def _limit(slo: SloSummary) -> LimitSeen:
     )
 
 
-def _generator(judged: Judged, growth: Growth | None) -> str:
-    """Why nothing can be said of the server; empty: it can."""
-    summary = judged.summary
-    generator, requests = summary.generator, summary.requests
+def _generator(judged: Judged, growth: Growth | None, *, was_cut: bool) -> str:
+    """Why nothing can be said of the server, as the verdict of a run says it; empty: it can."""
+    evidence, generator = judged.evidence, judged.summary.generator
     if generator.overdue:
         return f"{generator.overdue:,} requests could not be sent in time"
-    if generator.shed and (growth is None or growth.grows):
-        # So many were in flight that no more fit: that is the server's doing.
-        return ""
-    lag, response = requests.lag_ms.p99, requests.response_ms.p99
-    if lag is not None and lag > LAG_LIMIT_MS and not lag <= (response or math.inf) / 2:
-        return f"it was late: lag p99 {lag:,.0f} ms"
-    return next((reason for reason in stall_reasons(judged.evidence)), "")
+    # Of a load that was ended early nobody expects the whole of it.
+    reasons = [] if was_cut else list(sending_reasons(evidence, judged.account))
+    # Where so many were in flight that no more fit, that is the server's doing.
+    if not (generator.shed and (growth is None or growth.grows)):
+        reasons += [*lag_reasons(evidence, judged.statistics), *stall_reasons(evidence)]
+    # Without the advice that follows.
+    return reasons[0].partition(". ")[0].removesuffix(".") if reasons else ""
+
+
+def _unseen(judged: Judged, *, was_cut: bool) -> str:
+    """Why more may be pending than was seen; empty: it was seen."""
+    if not (judged.account.server_is_witness or judged.account.inline):
+        return UNSEEN
+    broken = [] if was_cut else [each for each in judged.summary.invariants if not each.holds]
+    return "; ".join(f"invariant {each.id} is broken ({each.title}): {each.detail}" for each in broken)
 
 
 def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Measured(Record):
     growth: GrowthSeen | None = Field(description="null: the stage was too short")
     limits: tuple[LimitSeen, ...] = ()
     generator: str = Field(default="", description="why the stage says nothing: the load generator could not send it")
+    unseen: str = Field(default="", description="why more may be pending than was seen; empty: all of it was seen")
     died: str = Field(default="", description="how the server died under it")
     cause: Cause | None = Field(default=None, description="what gave way; null: nothing did")
     could_per_s: Number = Field(
@@ -102,7 +103,7 @@ class Measured(Record):
     took_s: float = Field(default=0.0, description="with starting, draining and stopping")
 
 
-State = Literal["found", "at least", "none", "unfinished"]
+State = Literal["found", "at least", "none", "unclear", "unfinished"]
 
 
 class Answer(Record):
@@ -110,7 +111,8 @@ class Answer(Record):
 
     state: State = Field(
         description="found; at least: the generator (or --most) ends before the server does; none: not even the lowest rate"
-        " holds; unfinished: interrupted, or out of stages"
+        " holds; unclear: what was seen held, and something that has to hold could not be seen; unfinished: interrupted, out of"
+        " stages, or no longer stage confirmed the rate"
     )
     low: Number = Field(description="requests/s: so many are shown to be kept up with; null: no rate is")
     found: Number = Field(description="the highest rate that held")
@@ -121,6 +123,7 @@ class Answer(Record):
         default=0.0, description="how much the server's best differs from stage to stage, beyond chance within one: a share of it"
     )
     cause: Cause | None = None
+    why: str = Field(default="", description="why it cannot be told whether a rate holds; empty: it can")
     text: str = ""
 
 

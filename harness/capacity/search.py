@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.capacity.schema import Answer, Cause, Measured, State
-from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, usable_of
+from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, unclear, usable_of
 from harness.growth import WIDTH
 
 __all__ = ["Asked", "Options", "Purpose", "Search", "nice"]
@@ -133,6 +133,12 @@ class Search:
             state = "found" if confirmed and self._is_narrow(low, high) else "unfinished"
         spread = self.spread()
         shown_low, shown_high = self._shown_low(low), self._shown_high(low)
+        why = "" if low is None else unclear(self._by_rate()[low])
+        if low is not None and why:
+            # What was not seen has not been held.
+            why = f"at {low:g}/s, where nothing was seen to give way, {why}"
+            state = "unclear" if state in {"found", "at least"} else state
+            low, shown_low, confirmed = None, None, False
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),
@@ -141,6 +147,7 @@ class Search:
             high=None if shown_high is None else shown_high * (1 + _SPREADS * spread),
             spread=spread,
             cause=self._cause(low),
+            why=why,
         )
 
     def spread(self) -> float:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from harness.capacity.schema import GrowthSeen, Measured
 from harness.growth import Growth, pooled
 
-__all__ = ["Standing", "grown", "growth_at", "limits_standing", "standing", "surely_broken", "usable_of"]
+__all__ = ["Standing", "grown", "growth_at", "limits_standing", "standing", "surely_broken", "unclear", "usable_of"]
 
 
 class Standing(IntEnum):
@@ -38,10 +38,25 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
     else:
         of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
     together = min(of_growth, limits_standing(usable))
+    if unclear(usable):
+        together = min(together, Standing.SEEMS_TO_HOLD)
     if any(each.purpose == "confirm" and _is_bad(each) for each in usable):
         # The long stage is there to show what shorter ones cannot: they do not outvote it.
         return min(together, Standing.SEEMS_BROKEN)
     return together
+
+
+def unclear(results: Sequence[Measured]) -> str:
+    """What none of these stages could see of that which has to hold, in words; empty: at least one of them saw it."""
+    usable = usable_of(results)
+    if usable and all(each.unseen for each in usable):
+        return usable[0].unseen
+    for text in {limit.text: None for each in usable for limit in each.limits}:
+        seen = [next((limit for limit in each.limits if limit.text == text), None) for each in usable]
+        untold = [limit for limit in seen if limit is not None and limit.holds is None]
+        if len(untold) == len(usable):
+            return f"{text} cannot be told: {untold[0].why}"
+    return ""
 
 
 def _is_bad(result: Measured) -> bool:

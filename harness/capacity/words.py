@@ -32,7 +32,8 @@ def in_words(answer: Answer) -> str:
     """What was found, in a few sentences."""
     why = f" What gives way first: {answer.cause.text}." if answer.cause is not None else ""
     if answer.found is None:
-        return f"No rate was found that holds.{why}"
+        unclear = f" It cannot be told which one does: {answer.why}." if answer.why else ""
+        return f"No rate was found that holds.{unclear}{why}"
     found = rate_of(answer.found)
     held = f"{found} held a longer stage." if answer.confirmed else f"{found} held; no longer stage confirmed it."
     if answer.state == "at least":

@@ -13,13 +13,13 @@ from harness.capacity.measure import measured
 from harness.capacity.predict import demand_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
-from harness.capacity.standing import Standing, standing
+from harness.capacity.standing import Standing, standing, unclear
 from harness.capacity.words import stage_in_words
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
 from harness.rows import Outcome
-from harness.summary import build_summary, judge_evidence
-from tests.verdict.simulated import START_NS, S, Setup, Simulated
+from harness.summary import Judged, build_summary, judge_evidence
+from tests.verdict.simulated import MS, START_NS, S, Setup, Simulated
 
 SLOS = ["p99<50ms", "done_p95<100ms"]
 
@@ -132,6 +132,63 @@ def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server
 
 def test_a_generator_that_stood_still_says_nothing_of_the_server() -> None:
     assert "stood still" in stage(rate=400.0, run_ms=5.0, report={"stalled_s": 6.0, "longest_stall_s": 1.0}).generator
+
+
+def test_a_saturated_generator_does_not_blame_the_server() -> None:
+    """Every fortieth request was sent 25 ms late and answered later still: p99 is over its limit."""
+    run = Simulated(Setup(seed=3, rate=200.0, run_ms=5.0))
+    late = np.arange(0, len(run.requests), 40)
+    run.requests["sent_ns"][late] += np.uint64(25 * MS)
+    run.requests["done_ns"][late] += np.uint64(60 * MS)
+    for name in ("accepted_ns", "flushed_ns", "started_ns", "finished_ns"):
+        run.tasks[1][name][late] += np.uint64(60 * MS)
+    run.effects = run._effects()
+    run.report(cpu_share=0.97)
+    judged = judge_evidence(run.evidence(), {"slos": SLOS}, {"cpus": 2})
+    assert not judged.summary.trusted
+    found = measured(judged, Asked(200.0, 10.0, "bisect"), 1, until_ns=None)
+    assert found.generator.startswith("The generator was saturated: load process 0 used 97 % of a core")
+    assert "Send fewer" not in found.generator
+    assert found.cause is not None
+    assert found.cause.kind == "generator"
+
+
+def half_sent() -> Judged:
+    """At 400/s every second request is missing, with the load process that should have sent it."""
+    run = Simulated(Setup(seed=3, rate=200.0, run_ms=5.0))
+    run.report(exit_status=1, planned=4800, sent=2400)
+    evidence = dataclasses.replace(run.evidence(), planned_requests=4800)
+    return judge_evidence(evidence, {"slos": SLOS}, {"cpus": 2})
+
+
+def test_a_rate_that_a_dead_load_process_did_not_send_is_not_held() -> None:
+    found = measured(half_sent(), Asked(400.0, 10.0, "bisect"), 1, until_ns=None)
+    assert found.generator == "Load process 0 ended with status 1"
+    assert standing([found], 0.05) is None
+
+
+def test_of_a_stage_that_was_ended_early_nobody_expects_all_requests() -> None:
+    assert measured(half_sent(), Asked(400.0, 10.0, "bisect"), 1, until_ns=START_NS + 8 * S).generator == ""
+
+
+def test_a_stage_in_which_nobody_saw_the_tasks_does_not_show_that_a_rate_holds() -> None:
+    """200/s too much pile up in truth; the server wrote no rows, so what is seen stays bounded."""
+    evidence = Simulated(Setup(seed=3, rate=600.0, run_ms=10.0)).evidence()
+    expectation = dataclasses.replace(evidence.expectation, tasks_per_request=0, effects_per_request=0)
+    blind = dataclasses.replace(evidence, tasks={}, effects=[], expectation=expectation)
+    judged = judge_evidence(blind, {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(600.0, 10.0, "bisect"), 1, until_ns=None)
+    assert "may pile up unseen" in found.unseen
+    assert standing([found], 0.05) is Standing.SEEMS_TO_HOLD
+    assert unclear([found]) == found.unseen
+
+
+def test_a_stage_whose_rows_contradict_each_other_does_not_show_that_a_rate_holds() -> None:
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    run.tasks[1]["finished_ns"][::100] = run.tasks[1]["started_ns"][::100] - np.uint64(MS)
+    judged = judge_evidence(run.evidence(), {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None)
+    assert "is broken (the instants of each row are in order)" in found.unseen
 
 
 def test_the_run_times_behind_a_prediction_are_those_of_the_requests() -> None:

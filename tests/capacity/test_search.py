@@ -134,6 +134,26 @@ def test_a_limit_that_breaks_in_the_longer_stage_is_not_outvoted_by_shorter_ones
     assert (answer.found or 0.0) <= 70
 
 
+UNTOLD = LimitSeen(text="done_p99<2s", holds=None, sure=False, value=None, limit=2000.0, unit="ms", why="nobody knows")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"unseen": "the server told nothing"}, "the server told nothing"),
+        ({"limits": (UNTOLD,)}, "done_p99<2s cannot be told: nobody knows"),
+    ],
+)
+@pytest.mark.parametrize("most", [1000.0, 60.0])
+def test_what_no_stage_could_see_is_not_found(change: dict[str, object], why: str, most: float) -> None:
+    """What was seen not to hold, all the same does not."""
+    answer = searched_with(lambda *_: change, most=most).answer()
+    assert answer.state == "unclear"
+    assert (answer.low, answer.found, answer.confirmed) == (None, None, False)
+    assert answer.high == (102.0 if most > 100 else None)
+    assert why in in_words(answer)
+
+
 def test_a_width_that_three_digits_cannot_tell_apart_ends_the_search() -> None:
     server = Queue(np.random.default_rng(1), run_s=0.0995, poisson=False, spread="constant")
     search = searched(server, start=50.0, within=0.005)
