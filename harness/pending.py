@@ -27,7 +27,7 @@ ALLOWED_SHARE: Final = 0.03
 UNSEEN: Final = "the server told nothing, or not of all requests: its tasks may pile up unseen"
 
 ALLOWED_RISE: Final = 15.0
-"""Tasks, over the whole load: the same where little comes in."""
+"""Tasks, or requests, over the whole load: the same where little comes in."""
 
 
 def request_steps(account: Account) -> Steps:
@@ -42,13 +42,21 @@ def request_steps(account: Account) -> Steps:
 def growth_in(
     evidence: Evidence, account: Account, from_ns: int, until_ns: int, steps: tuple[Steps, Steps] | None = None
 ) -> Growth | None:
-    """How fast what is pending grows between two instants. `steps` (backlog, busy) are worked out unless given."""
+    """How fast what is pending grows between two instants, in requests. `steps` (backlog, busy) are worked out unless given."""
     if until_ns <= from_ns:
         return None
     edges = np.linspace(0, until_ns - from_ns, N_BINS + 1).astype(np.int64) + from_ns
     backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
-    pending = sum(each.mean_in(edges) for each in (request_steps(account), backlog, busy))
-    return growth_of(np.asarray(pending), (until_ns - from_ns) / 1e9 / N_BINS)
+    # A request that leaves three tasks is pending as one while all of them are.
+    each = tasks_per_request(account, backlog)
+    pending = request_steps(account).mean_in(edges) + (backlog.mean_in(edges) + busy.mean_in(edges)) / each
+    return growth_of(np.asarray(pending), (until_ns - from_ns) / 1e9 / N_BINS, max(1.0, 1 / each))
+
+
+def tasks_per_request(account: Account, backlog: Steps) -> float:
+    """Of all that were acknowledged: those that still wait to be accepted have left none yet. 1 where there are no tasks."""
+    acked = int(np.count_nonzero(account.tables.ops.outcome == Outcome.ACK))
+    return len(backlog.start_ns) / acked if acked and len(backlog.start_ns) else 1.0
 
 
 def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "", allow_few: bool = False) -> SloResult:
@@ -58,7 +66,7 @@ def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "",
     if growth is None:
         return SloResult(text, None, None, None, None, None, "/s", why="there is no load to look at")
     due = int(np.count_nonzero((account.tables.ops.due_ns >= from_ns) & (account.tables.ops.due_ns < evidence.load_end_ns)))
-    allowed = max(ALLOWED_SHARE * due, ALLOWED_RISE) / growth.seconds
+    allowed = max(ALLOWED_SHARE * due, ALLOWED_RISE * growth.unit) / growth.seconds
     holds, why = _judged(growth, allowed, noise, allow_few=allow_few)
     if holds and not (account.server_is_witness or account.inline):
         holds, why = None, UNSEEN

@@ -30,13 +30,14 @@ SCHEMA_VERSION: Final = 1
 
 
 class GrowthSeen(Record):
-    """How fast what is pending grew: requests due and unanswered, tasks accepted and not ended."""
+    """How fast what is pending grew, in requests: due and unanswered, or with tasks that were accepted and have not ended."""
 
     per_s: float
     low: float
     high: float
     seconds: float = Field(description="of load that were looked at")
     mean: float = Field(description="pending, over that time")
+    unit: float = Field(default=1.0, description="requests that a pending task stands for, where not each leaves one; else 1")
 
 
 class LimitSeen(Record):

@@ -24,7 +24,7 @@ Purpose = Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
 
 LEAST_PER_S: Final = 0.05
 LEAST_REQUESTS: Final = 300
-"""In a stage: of fewer, neither a slope nor a percentile says much."""
+"""In a stage, with a task each: of fewer, neither a slope nor a percentile says much."""
 
 NARROW: Final = 1.4
 """Between rates that are further apart, which of them holds is plain enough: nothing is repeated."""
@@ -101,7 +101,7 @@ class Search:
         ordinary_s = self._seconds(near) + overhead_s
         confirm_s = self._stage(near, "confirm").seconds + overhead_s
         # Where chance makes stages long, it also makes some of them be repeated, and some rates fail that were taken to hold.
-        is_noisy = self._seconds(near) > 1.1 * max(self.options.stage_s, LEAST_REQUESTS / near)
+        is_noisy = self._seconds(near) > 1.1 * max(self.options.stage_s, LEAST_REQUESTS * self._unit() / near)
         left_s = asked.seconds + overhead_s
         if asked.purpose in {"bracket", "bisect"}:
             left_s += confirm_s + ordinary_s + self._n_between(low, high) * ordinary_s * (1.5 if is_noisy else 1.0)
@@ -347,12 +347,16 @@ class Search:
         """Longer than asked for where little comes in, and where chance is so large that a stage of that length says little."""
         options = self.options
         near = [each for each in self.told if each.growth is not None and rate / NARROW < each.rate < rate * NARROW]
-        times = max(LEAST_REQUESTS / rate / options.stage_s, 1.0)
+        times = max(LEAST_REQUESTS * self._unit() / rate / options.stage_s, 1.0)
         for each in near:
             assert each.growth is not None
             half = (each.growth.high - each.growth.low) / 2 / each.rate
             times = max(times, each.seconds / options.stage_s * (half / options.within) ** 2)
         return options.stage_s * min(times, options.stretch)
+
+    def _unit(self) -> float:
+        """Requests for each task, where not each of them leaves one."""
+        return max((each.growth.unit for each in self.told if each.growth is not None), default=1.0)
 
 
 def nice(rate: float) -> float:

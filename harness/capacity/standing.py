@@ -36,7 +36,8 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
     elif growth.high <= within * rate:
         of_growth = Standing.HOLDS
     else:
-        of_growth = Standing.SEEMS_TO_HOLD if growth.per_s <= within * rate else Standing.SEEMS_BROKEN
+        seems_to_hold = growth.is_little or growth.per_s <= within * rate
+        of_growth = Standing.SEEMS_TO_HOLD if seems_to_hold else Standing.SEEMS_BROKEN
     together = min(of_growth, limits_standing(usable))
     if unclear(usable):
         together = min(together, Standing.SEEMS_TO_HOLD)

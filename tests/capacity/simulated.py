@@ -31,19 +31,22 @@ class Queue:
     noise: float = 0.0  # spread of its speed from stage to stage
     generator_per_s: float = math.inf  # the load generator cannot send more
     done_p95_limit_s: float | None = None
+    tasks_per_request: float = 1.0
 
     @property
     def capacity(self) -> float:
-        return self.threads / self.run_s
+        """Requests per second."""
+        return self.threads / self.run_s / self.tasks_per_request
 
     def stage(self, asked: Asked, number: int) -> Measured:
         end_s = asked.seconds + WARM_UP_S
         arrive, end = self._serve(asked.rate, end_s)
         edges = np.linspace(WARM_UP_S * S, end_s * S, N_BINS + 1).astype(np.int64)
         steps = Steps((arrive * S).astype(np.int64), np.sort((end * S).astype(np.int64)))
-        growth = growth_of(steps.mean_in(edges), asked.seconds / N_BINS)
+        each = self.tasks_per_request
+        growth = growth_of(steps.mean_in(edges) / each, asked.seconds / N_BINS, max(1.0, 1 / each))
         assert growth is not None
-        ended_per_s = np.count_nonzero((end > WARM_UP_S) & (end < end_s)) / asked.seconds
+        ended_per_s = np.count_nonzero((end > WARM_UP_S) & (end < end_s)) / asked.seconds / each
         return Measured(
             number=number,
             purpose=asked.purpose,
@@ -59,7 +62,7 @@ class Queue:
         n = int(rate * end_s * 1.5) + 20
         gaps = self.random.exponential(1 / rate, n) if self.poisson else np.full(n, 1 / rate)
         arrive = np.cumsum(gaps)
-        arrive = arrive[arrive < end_s]
+        arrive = self._with_tasks(arrive[arrive < end_s])
         n = len(arrive)
         run = self.random.exponential(self.run_s, n) if self.spread == "exponential" else np.full(n, self.run_s)
         run *= math.exp(self.random.normal(0.0, self.noise)) if self.noise else 1.0
@@ -76,6 +79,13 @@ class Queue:
             heapq.heappush(free, end[place])
         return arrive, end
 
+    def _with_tasks(self, arrive: np.ndarray) -> np.ndarray:
+        """Several tasks at once with each request, or one with every nth; with random arrivals, at random."""
+        each = self.tasks_per_request
+        if each >= 1:
+            return np.repeat(arrive, round(each))
+        return arrive[self.random.random(len(arrive)) < each] if self.poisson else arrive[:: round(1 / each)]
+
     def _limits(self, arrive: np.ndarray, end: np.ndarray) -> tuple[LimitSeen, ...]:
         if self.done_p95_limit_s is None:
             return ()
@@ -88,7 +98,7 @@ class Queue:
         )
 
     def _could(self, rate: float, growth: Growth, ended_per_s: float) -> float:
-        return ended_per_s if growth.grows else rate * self.threads / max(rate * self.run_s, 0.01)
+        return ended_per_s if growth.grows else rate * self.threads / max(rate * self.tasks_per_request * self.run_s, 0.01)
 
 
 def searched(server: Queue, **options: float) -> Search:

@@ -61,6 +61,17 @@ def test_an_overloaded_stage_shows_what_got_done_and_that_the_pool_is_full() -> 
     assert found.limits[1].holds is False
 
 
+def test_growth_is_that_of_requests_however_few_of_them_leave_a_task() -> None:
+    """A third of what comes in stays, of all of them or of every twentieth."""
+    run = Simulated(Setup(seed=3, rate=600.0, run_ms=10.0))
+    run.tasks[1] = run.tasks[1][::20]
+    judged = judge_evidence(run.evidence(), {"slos": []}, {"cpus": 2})
+    growth = measured(judged, Asked(600.0, 10.0, "bisect"), 1, until_ns=None).growth
+    assert growth is not None
+    assert growth.per_s == pytest.approx(200, rel=0.2)
+    assert growth.unit == pytest.approx(20, rel=0.01)
+
+
 def test_of_a_stage_that_was_ended_early_only_the_time_before_counts() -> None:
     whole, early = stage(rate=600.0, run_ms=10.0), stage(rate=600.0, run_ms=10.0, until_s=5.0)
     assert early.ended_early

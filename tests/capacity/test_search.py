@@ -31,6 +31,24 @@ def test_the_capacity_lies_in_the_interval_in_95_of_100_searches() -> None:
     assert n_inside >= 95
 
 
+@pytest.mark.parametrize("tasks_per_request", [0.1, 0.2, 0.5, 3.0])
+def test_the_capacity_in_requests_is_found_however_many_tasks_each_of_them_leaves(tasks_per_request: float) -> None:
+    """What is pending are tasks, and what is asked for are requests: 100/s at most."""
+    n_inside = 0
+    for seed in range(20):
+        server = Queue(np.random.default_rng(seed), run_s=0.1 / tasks_per_request, tasks_per_request=tasks_per_request)
+        answer = searched(server).answer()
+        n_inside += (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+    assert n_inside >= 19
+
+
+def test_where_every_twentieth_request_leaves_a_task_its_capacity_lies_in_the_interval() -> None:
+    server = Queue(np.random.default_rng(1), run_s=2.0, poisson=False, spread="constant", tasks_per_request=0.05)
+    answer = searched(server).answer()
+    assert answer.state == "found"
+    assert (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+
+
 @pytest.mark.parametrize("start_share", [0.02, 0.5, 3.0])
 def test_a_server_without_chance_is_found_to_the_width_that_was_asked_for(start_share: float) -> None:
     server = Queue(np.random.default_rng(1), poisson=False, spread="constant")

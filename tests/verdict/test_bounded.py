@@ -32,6 +32,15 @@ def test_a_backlog_that_grows_all_the_time_is_not_bounded_however_little_there_i
     assert slo.unit == "/s"
 
 
+def test_tasks_of_few_requests_that_pile_up_are_not_bounded() -> None:
+    """A fifth of all work is left, and every twentieth request leaves some: 4 tasks/s are little of 400 requests/s."""
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=12.5, for_s=32.0))
+    run.tasks[1] = run.tasks[1][::20]
+    (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
+    assert slo.holds is False
+    assert slo.value == pytest.approx(80, rel=0.2)
+
+
 def test_what_chance_could_have_done_is_not_decided() -> None:
     """At 97 % of what it can do, a queue wanders so far that a dozen seconds tell nothing."""
     slo = judged(rate=97.0, run_ms=40.0)
