@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.growth import N_BINS, Growth, growth_of
+from harness.growth import Growth
 from harness.model import Evidence
 from harness.rows import Outcome
+from harness.settling import Load, Seen, Work, growth_seen
 from harness.slo import SloResult
-from harness.steps import Steps
+from harness.steps import Instants, Steps
 from harness.timeline import backlog_steps, busy_steps
-from harness.wording import per_second
+from harness.wording import duration_s, per_second
 
-__all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "UNSEEN", "bounded", "growth_in", "request_steps"]
+__all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "UNSEEN", "bounded", "growth_in", "request_steps", "tasks_per_request", "unsettled"]
 
 ALLOWED_SHARE: Final = 0.03
 """Of what comes in: a backlog that grows by less than that cannot be told from one that does not, in a run of usual length."""
@@ -41,16 +43,40 @@ def request_steps(account: Account) -> Steps:
 
 def growth_in(
     evidence: Evidence, account: Account, from_ns: int, until_ns: int, steps: tuple[Steps, Steps] | None = None
-) -> Growth | None:
+) -> Seen:
     """How fast what is pending grows between two instants, in requests. `steps` (backlog, busy) are worked out unless given."""
     if until_ns <= from_ns:
-        return None
-    edges = np.linspace(0, until_ns - from_ns, N_BINS + 1).astype(np.int64) + from_ns
-    backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
+        return Seen(None, 0.0)
+    requests, (backlog, busy) = request_steps(account), steps or (backlog_steps(evidence), busy_steps(evidence))
     # A request that leaves three tasks is pending as one while all of them are.
     each = tasks_per_request(account, backlog)
-    pending = request_steps(account).mean_in(edges) + (backlog.mean_in(edges) + busy.mean_in(edges)) / each
-    return growth_of(np.asarray(pending), (until_ns - from_ns) / 1e9 / N_BINS, max(1.0, 1 / each))
+
+    def waiting(edges: Instants) -> NDArray[np.float64]:
+        return backlog.mean_in(edges) / each
+
+    def pending(edges: Instants) -> NDArray[np.float64]:
+        return requests.mean_in(edges) + (backlog.mean_in(edges) + busy.mean_in(edges)) / each
+
+    works = (_answered(account), _run(evidence, account))
+    return growth_seen(pending, waiting, works, Load(evidence.load_start_ns, from_ns, until_ns), max(1.0, 1 / each))
+
+
+def _answered(account: Account) -> Work:
+    """Requests, from due on. One that never is answered fills nothing up: it stays."""
+    ops = account.tables.ops
+    acked = ops.outcome == Outcome.ACK
+    return Work(ops.due_ns[acked], ops.ack_ns[acked])
+
+
+def _run(evidence: Evidence, account: Account) -> Work:
+    """Tasks, from their start on; one that did not end, until its server did."""
+    tasks = account.tables.tasks
+    begun, ended, boot = tasks.started_ns[tasks.started], tasks.ended_ns[tasks.started], tasks.boot[tasks.started]
+    last_ns = max(int(ended.max(initial=0)), evidence.load_end_ns)
+    dead_ns = np.full(len(begun), last_ns)
+    for each in evidence.boots:
+        dead_ns[boot == each.boot] = each.reaped_ns or last_ns
+    return Work(begun, np.where(ended != 0, ended, np.maximum(dead_ns, begun)))
 
 
 def tasks_per_request(account: Account, backlog: Steps) -> float:
@@ -62,10 +88,13 @@ def tasks_per_request(account: Account, backlog: Steps) -> float:
 def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "", allow_few: bool = False) -> SloResult:
     """Whether what is pending stays bounded: `text` is the limit as it was written, `noise` what may have made it grow."""
     from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
-    growth = growth_in(evidence, account, from_ns, evidence.load_end_ns)
+    seen = growth_in(evidence, account, from_ns, evidence.load_end_ns)
+    growth = seen.growth
     if growth is None:
-        return SloResult(text, None, None, None, None, None, "/s", why="there is no load to look at")
-    due = int(np.count_nonzero((account.tables.ops.due_ns >= from_ns) & (account.tables.ops.due_ns < evidence.load_end_ns)))
+        why = unsettled(seen.settling_s) if seen.settling_s else "there is no load to look at"
+        return SloResult(text, None, None, None, None, None, "/s", why=why)
+    looked_from_ns, due_ns = evidence.load_end_ns - round(growth.seconds * 1e9), account.tables.ops.due_ns
+    due = int(np.count_nonzero((due_ns >= looked_from_ns) & (due_ns < evidence.load_end_ns)))
     allowed = max(ALLOWED_SHARE * due, ALLOWED_RISE * growth.unit) / growth.seconds
     holds, why = _judged(growth, allowed, noise, allow_few=allow_few)
     if holds and not (account.server_is_witness or account.inline):
@@ -73,6 +102,14 @@ def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "",
     # A slope of nothing has no sign.
     value, low, high = (round(each, 6) + 0.0 for each in (growth.per_s, growth.low, growth.high))
     return SloResult(text, holds, value, low, high, allowed, "/s", why=why)
+
+
+def unsettled(settling_s: float) -> str:
+    """Why it cannot be told whether what is pending grows."""
+    return (
+        "what comes in takes so long that what is pending still fills up, which is no growth:"
+        f" load for longer, or warm up for {duration_s(settling_s)} more"
+    )
 
 
 def _judged(growth: Growth, allowed: float, noise: str, *, allow_few: bool) -> tuple[bool | None, str]:

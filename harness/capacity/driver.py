@@ -85,7 +85,10 @@ class Driver:
         path = folder / "stages" / f"{number:02d}-{asked.rate:g}"
         # Left by a search that was killed in the middle of it.
         shutil.rmtree(path, ignore_errors=True)
-        progress = StageProgress(asked.rate, plan.warm_up_s, plan.for_s, self.tell, may_end=not plan.faults)
+        settling_s = self.search.settling_s(asked.rate)
+        progress = StageProgress(
+            asked.rate, plan.warm_up_s, plan.for_s, self.tell, settling_s=settling_s, may_end=not plan.faults
+        )
         began = time.monotonic()
         outcome = run_session(plan, self._described, out=path, progress=progress)
         if outcome.interrupted_by is not None:

@@ -27,6 +27,7 @@ _CLASSES: Final = {
     "seems not to": ("bad", "✖"),
     "does not hold": ("bad", "✖"),
     "not sent": ("unsure", "▲"),
+    "not settled": ("unsure", "▲"),
     "not tried": ("", "·"),
 }
 

@@ -11,7 +11,15 @@ from harness.wording import duration_ms
 
 __all__ = ["markdown"]
 
-_SYMBOLS = {"holds": "✅", "seems to hold": "✅", "seems not to": "❌", "does not hold": "❌", "not sent": "⚠️", "not tried": "·"}
+_SYMBOLS = {
+    "holds": "✅",
+    "seems to hold": "✅",
+    "seems not to": "❌",
+    "does not hold": "❌",
+    "not sent": "⚠️",
+    "not settled": "⚠️",
+    "not tried": "·",
+}
 
 
 def markdown(found: Capacity) -> str:

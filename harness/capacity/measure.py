@@ -54,7 +54,8 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
     end_ns = min([evidence.load_end_ns, *landed, *([until_ns] if until_ns else [])])
     cut = dataclasses.replace(evidence, load_end_ns=end_ns)
     from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
-    growth = growth_in(evidence, judged.account, from_ns, end_ns, judged.steps)
+    seen = growth_in(evidence, judged.account, from_ns, end_ns, judged.steps)
+    growth = seen.growth
     stretch = max(stretches_of(cut, judged.account, usage_of(cut)), key=lambda each: each.seconds, default=None)
     limits = tuple(_limit(each) for each in judged.summary.slos if not each.text.endswith("bounded"))
     if (failing := _failing(evidence, from_ns, end_ns, was_cut=until_ns is not None)) is not None:
@@ -67,6 +68,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         seconds=(end_ns - from_ns) / 1e9,
         ended_early=until_ns is not None,
         growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
+        settling_s=seen.settling_s,
         limits=limits,
         generator=generator,
         unseen=_unseen(judged, was_cut=until_ns is not None),
@@ -74,7 +76,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         lost=judged.summary.tasks.lost if asked.purpose == "fault" else None,
         **_figures(judged, stretch, from_ns, end_ns),
     )
-    is_bad = bool(died) or growth is None or growth.grows or any(each.holds is False for each in limits)
+    is_bad = bool(died) or (growth is not None and growth.grows) or any(each.holds is False for each in limits)
     could = _could(result, growth)
     # To as many places as all figures have: a copy is not validated, and what is read back has to be what was written.
     update: dict[str, Any] = {"could_per_s": None if could is None else round(could, 6)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from harness.capacity.design import Asking, Design
 from harness.capacity.predict import Demand, demand_of, pool_for, predict
-from harness.capacity.schema import Configuration, Measured, Point
+from harness.capacity.schema import Configuration, Measured, Point, PointStanding
 from harness.capacity.search import Search
 from harness.capacity.standing import Standing, growth_at, standing
 from harness.capacity.words import in_words, noise_in_words
@@ -20,12 +21,11 @@ from harness.rundir import RunDir
 
 __all__ = ["configuration", "points"]
 
-_WORDS = {
+_WORDS: Final[dict[Standing, PointStanding]] = {
     Standing.HOLDS: "holds",
     Standing.SEEMS_TO_HOLD: "seems to hold",
     Standing.SEEMS_BROKEN: "seems not to",
     Standing.BROKEN: "does not hold",
-    None: "not sent",
 }
 
 
@@ -57,7 +57,7 @@ def points(told: Sequence[Measured], within: float) -> tuple[Point, ...]:
         found.append(
             Point(
                 rate=rate,
-                standing=_WORDS[standing(results, within)] if results else "not tried",
+                standing=_standing(results, within) if results else "not tried",
                 stages=len(results),
                 response_p99_ms=_median([each.response_p99_ms for each in results]),
                 done_p95_ms=_median([each.done_p95_ms for each in results]),
@@ -69,6 +69,13 @@ def points(told: Sequence[Measured], within: float) -> tuple[Point, ...]:
             )
         )
     return tuple(found)
+
+
+def _standing(results: Sequence[Measured], within: float) -> PointStanding:
+    found = standing(results, within)
+    if found is None:
+        return "not sent" if all(each.generator for each in results) else "not settled"
+    return _WORDS[found]
 
 
 def _median(values: Sequence[float | None]) -> float | None:

@@ -20,6 +20,7 @@ __all__ = [
     "Measured",
     "Number",
     "Point",
+    "PointStanding",
     "PoolAdvice",
     "Predicted",
     "Prediction",
@@ -71,7 +72,11 @@ class Measured(Record):
     rate: float = Field(description="requests that were due per second")
     seconds: float = Field(description="of load after the warm-up; of a hopeless stage, until it was ended")
     ended_early: bool = Field(default=False, description="hopeless: what was pending grew and grew")
-    growth: GrowthSeen | None = Field(description="null: the stage was too short")
+    growth: GrowthSeen | None = Field(description="null: the stage was too short for the load to settle")
+    settling_s: float = Field(
+        default=0.0,
+        description="of `seconds`: what came in first had not ended, so what was pending filled up; left out of growth",
+    )
     limits: tuple[LimitSeen, ...] = ()
     generator: str = Field(default="", description="why the stage says nothing: the load generator could not send it")
     unseen: str = Field(default="", description="why more may be pending than was seen; empty: all of it was seen")
@@ -172,12 +177,15 @@ class PoolAdvice(Record):
     text: str
 
 
+PointStanding = Literal["holds", "seems to hold", "seems not to", "does not hold", "not sent", "not settled", "not tried"]
+
+
 class Point(Record):
     """All stages at one rate together."""
 
     rate: float
-    standing: Literal["holds", "seems to hold", "seems not to", "does not hold", "not sent", "not tried"] = Field(
-        description="not sent: the load generator could not; not tried: with a fault alone"
+    standing: PointStanding = Field(
+        description="not sent: the load generator could not; not settled: stages were too short; not tried: with a fault alone"
     )
     stages: int
     response_p99_ms: Number = Field(description="median of its stages; null: none was answered")

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from harness.capacity.schema import Answer, Cause, Measured, State
 from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, unclear, usable_of
 from harness.growth import WIDTH
+from harness.pending import unsettled
 
 __all__ = ["Asked", "Options", "Purpose", "Search", "nice"]
 
@@ -35,6 +36,10 @@ _MOST_UP: Final = 5.0
 _MOST_CONFIRMED: Final = 4
 _SPREADS: Final = 1.5
 _TRIES: Final = 2
+_SETTLED: Final = 1.2
+"""Times as long as the load took to settle, it is given to settle: the next time it may take a little longer."""
+
+_SETTLING_TRIES: Final = 3
 _MOST_ABOVE: Final = 4
 _JUST_ABOVE: Final = 1.15
 
@@ -81,7 +86,10 @@ class Search:
         if not self.told:
             return self._stage(options.start, "bracket")
         if self.told[-1].generator and self._n_failed(self.told[-1].rate) < _TRIES:
-            return self._stage(self.told[-1].rate, "confirm" if self.told[-1].purpose == "confirm" else "repeat")
+            return self._again(self.told[-1])
+        if self._is_unsettled(self.told[-1]):
+            # Longer, for now it is known how long the load takes to settle.
+            return None if self._never_settles() else self._again(self.told[-1])
         low, high = self._low(), self._high()
         if low is None and high is None:
             # Not even the first one could be sent.
@@ -134,7 +142,10 @@ class Search:
         spread = self.spread()
         shown_low, shown_high = self._shown_low(low), self._shown_high(low)
         why = "" if low is None else unclear(self._by_rate()[low])
-        if low is not None and why:
+        if self.told and self._never_settles():
+            last = self.told[-1]
+            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s)}"
+        elif low is not None and why:
             # What was not seen has not been held.
             why = f"at {low:g}/s, where nothing was seen to give way, {why}"
             state = "unclear" if state in {"found", "at least"} else state
@@ -313,6 +324,24 @@ class Search:
         found = [standing([each], self.options.within) for each in longer]
         return any(each is not None and each >= Standing.SEEMS_TO_HOLD for each in found)
 
+    def _again(self, result: Measured) -> Asked:
+        return self._stage(result.rate, "confirm" if result.purpose == "confirm" else "repeat")
+
+    @staticmethod
+    def _is_unsettled(result: Measured) -> bool:
+        """It says nothing, and not for want of requests."""
+        return not result.generator and not usable_of([result])
+
+    def _never_settles(self) -> bool:
+        """However long the stages at the last rate were."""
+        return sum(each.rate == self.told[-1].rate and self._is_unsettled(each) for each in self.told) >= _SETTLING_TRIES
+
+    def settling_s(self, rate: float) -> float:
+        """How long after the warm-up the load takes to settle, by what was seen at lower rates, or else at any."""
+        known = [each for each in self.told if not each.generator]
+        below = [each.settling_s for each in known if each.rate < rate * NARROW]
+        return max(below) if below else min((each.settling_s for each in known), default=0.0)
+
     def _n_failed(self, rate: float) -> int:
         return sum(each.rate == rate and bool(each.generator) for each in self.told)
 
@@ -341,7 +370,7 @@ class Search:
         seconds = self._seconds(rate)
         if purpose == "confirm":
             seconds = max(self.options.confirm_s, 1.5 * seconds)
-        return Asked(rate, float(f"{seconds:.2g}"), purpose)
+        return Asked(rate, float(f"{seconds + _SETTLED * self.settling_s(rate):.2g}"), purpose)
 
     def _seconds(self, rate: float) -> float:
         """Longer than asked for where little comes in, and where chance is so large that a stage of that length says little."""

@@ -30,7 +30,8 @@ def standing(results: Sequence[Measured], within: float) -> Standing | None:
     rate = usable[0].rate
     growth = growth_at(usable)
     if growth is None:
-        return None
+        # It is not known whether what is pending grows, and does not matter.
+        return limits_standing(usable)
     if growth.grows:
         of_growth = Standing.BROKEN
     elif growth.high <= within * rate:
@@ -95,14 +96,14 @@ def surely_broken(results: Sequence[Measured]) -> bool:
     """Whether a rate is shown not to hold, and that may be relied on."""
     usable = usable_of(results)
     growth = growth_at(usable)
-    return any(each.died for each in usable) or (
-        growth is not None and (growth.surely.grows or limits_standing(usable) is Standing.BROKEN)
+    return any(each.died for each in usable) or bool(
+        usable and ((growth is not None and growth.surely.grows) or limits_standing(usable) is Standing.BROKEN)
     )
 
 
 def usable_of(results: Sequence[Measured]) -> list[Measured]:
-    """Those that say something of the server."""
-    return [each for each in results if each.died or (not each.generator and each.growth is not None)]
+    """Those that say something of the server. Without growth, only that it does not hold."""
+    return [each for each in results if each.died or (not each.generator and (each.growth is not None or _is_bad(each)))]
 
 
 def growth_at(results: Sequence[Measured]) -> Growth | None:

@@ -19,6 +19,7 @@ _SYMBOLS: Final = {
     "seems not to": ("✖", "X", "31"),
     "does not hold": ("✖", "X", "31"),
     "not sent": ("▲", "?", "33"),
+    "not settled": ("▲", "?", "33"),
     "not tried": ("·", "-", "90"),
 }
 _BAR: Final = 8

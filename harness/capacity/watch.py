@@ -29,10 +29,13 @@ class Hopeless(RunError):
 class StageProgress(Progress):
     """Of one stage. What happens in the session is not told but for its errors: there are many stages."""
 
-    def __init__(self, rate: float, warm_up_s: float, for_s: float, tell: Callable[[str], None], *, may_end: bool) -> None:
+    def __init__(
+        self, rate: float, warm_up_s: float, for_s: float, tell: Callable[[str], None], *, settling_s: float, may_end: bool
+    ) -> None:
+        """`settling_s`: for so long after the warm-up what is pending is expected to fill up."""
         super().__init__()
         self._rate = rate
-        self._warm_up_s, self._for_s = warm_up_s, for_s
+        self._from_s, self._for_s = warm_up_s + settling_s, for_s
         self._tell = tell
         self._may_end = may_end
         self._next_look_s = 0.0
@@ -53,7 +56,7 @@ class StageProgress(Progress):
     def standing(self, now: Standing) -> None:
         """Raises Hopeless if the rest of the stage is not worth its time."""
         pending = max(now.sent - now.answered, 0) + (now.queued or 0) + max(now.running, 0)
-        if now.phase == "load" and self._warm_up_s <= now.at_s <= self._for_s:
+        if now.phase == "load" and self._from_s <= now.at_s <= self._for_s:
             self._at_s.append(now.at_s)
             self._pending.append(pending)
             self._look(now.at_s)
@@ -72,7 +75,7 @@ class StageProgress(Progress):
             return
         self._next_look_s = at_s + _LOOK_EVERY_S
         # Near the end there is nothing left to win.
-        if not self._warm_up_s + _LEAST_S <= at_s <= self._for_s - 1.0:
+        if not self._from_s + _LEAST_S <= at_s <= self._for_s - 1.0:
             return
         edges = np.linspace(self._at_s[0], at_s, _N_BINS)
         growth = growth_of(np.interp(edges, self._at_s, self._pending), float(edges[1] - edges[0]))

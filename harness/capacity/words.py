@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.capacity.schema import Answer, Measured
-from harness.capacity.standing import grown
+from harness.capacity.standing import grown, usable_of
+from harness.pending import unsettled
 from harness.wording import per_second
 
 __all__ = ["in_words", "interval", "noise_in_words", "rate_of", "stage_in_words"]
@@ -40,7 +41,7 @@ def in_words(answer: Answer) -> str:
         return f"It holds {found}, and more could not be asked of it. {held}{why}"
     low = "nothing" if answer.low is None else rate_of(answer.low)
     between = f"between {low} and {rate_of(answer.high)}" if answer.high is not None else f"at least {low}"
-    unfinished = " The search was not finished." if answer.state == "unfinished" else ""
+    unfinished = f" The search was not finished{': ' if answer.why else ''}{answer.why}." if answer.state == "unfinished" else ""
     return f"The capacity is {between}; {held}{unfinished}{why}"
 
 
@@ -57,6 +58,8 @@ def stage_in_words(result: Measured) -> str:
     """One stage in one line."""
     if result.generator:
         return f"says nothing: {result.generator}"
+    if not usable_of([result]):
+        return f"says nothing: {unsettled(result.settling_s)}"
     if result.purpose == "fault":
         return f"lost {result.lost or 0:,} tasks"
     growth = result.growth

@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked, Options, Search
-from harness.growth import N_BINS, Growth, growth_of
+from harness.growth import Growth
+from harness.settling import Load, Work, growth_seen
 from harness.steps import Steps
 
 S = 1_000_000_000
@@ -40,25 +41,33 @@ class Queue:
 
     def stage(self, asked: Asked, number: int) -> Measured:
         end_s = asked.seconds + WARM_UP_S
-        arrive, end = self._serve(asked.rate, end_s)
-        edges = np.linspace(WARM_UP_S * S, end_s * S, N_BINS + 1).astype(np.int64)
-        steps = Steps((arrive * S).astype(np.int64), np.sort((end * S).astype(np.int64)))
+        arrive, begin, end = self._serve(asked.rate, end_s)
         each = self.tasks_per_request
-        growth = growth_of(steps.mean_in(edges) / each, asked.seconds / N_BINS, max(1.0, 1 / each))
-        assert growth is not None
+        arrive_ns, begin_ns, end_ns = ((at_s * S).astype(np.int64) for at_s in (arrive, begin, end))
+        pending, waiting = (Steps(arrive_ns, np.sort(until_ns)) for until_ns in (end_ns, begin_ns))
+        seen = growth_seen(
+            lambda edges: pending.mean_in(edges) / each,
+            lambda edges: waiting.mean_in(edges) / each,
+            [Work(begin_ns, end_ns)],
+            Load(0, round(WARM_UP_S * S), round(end_s * S)),
+            max(1.0, 1 / each),
+        )
+        growth = seen.growth
         ended_per_s = np.count_nonzero((end > WARM_UP_S) & (end < end_s)) / asked.seconds / each
         return Measured(
             number=number,
             purpose=asked.purpose,
             rate=asked.rate,
             seconds=asked.seconds,
-            growth=GrowthSeen(**dataclasses.asdict(growth)),
+            growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
+            settling_s=seen.settling_s,
             limits=self._limits(arrive, end),
             generator="it was late" if asked.rate > self.generator_per_s else "",
             could_per_s=self._could(asked.rate, growth, ended_per_s),
         )
 
-    def _serve(self, rate: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
+    def _serve(self, rate: float, end_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """When each came in, was begun and ended."""
         n = int(rate * end_s * 1.5) + 20
         gaps = self.random.exponential(1 / rate, n) if self.poisson else np.full(n, 1 / rate)
         arrive = np.cumsum(gaps)
@@ -66,7 +75,7 @@ class Queue:
         n = len(arrive)
         run = self.random.exponential(self.run_s, n) if self.spread == "exponential" else np.full(n, self.run_s)
         run *= math.exp(self.random.normal(0.0, self.noise)) if self.noise else 1.0
-        free, end, is_worse = [0.0] * self.threads, np.empty(n), False
+        free, begun, end, is_worse = [0.0] * self.threads, np.empty(n), np.empty(n), False
         waiting: list[float] = []
         for place, at in enumerate(arrive.tolist()):
             begin = max(at, heapq.heappop(free))
@@ -75,9 +84,10 @@ class Queue:
                     heapq.heappop(waiting)
                 heapq.heappush(waiting, begin)
                 is_worse = is_worse or len(waiting) > self.worse_from
+            begun[place] = begin
             end[place] = begin + run[place] * (2.0 if is_worse else 1.0)
             heapq.heappush(free, end[place])
-        return arrive, end
+        return arrive, begun, end
 
     def _with_tasks(self, arrive: np.ndarray) -> np.ndarray:
         """Several tasks at once with each request, or one with every nth; with random arrivals, at random."""
@@ -97,8 +107,12 @@ class Queue:
             LimitSeen(text="done_p95", holds=value < limit, sure=not is_near, value=value * 1e3, limit=limit * 1e3, unit="ms"),
         )
 
-    def _could(self, rate: float, growth: Growth, ended_per_s: float) -> float:
-        return ended_per_s if growth.grows else rate * self.threads / max(rate * self.tasks_per_request * self.run_s, 0.01)
+    def _could(self, rate: float, growth: Growth | None, ended_per_s: float) -> float:
+        return (
+            ended_per_s
+            if growth is not None and growth.grows
+            else rate * self.threads / max(rate * self.tasks_per_request * self.run_s, 0.01)
+        )
 
 
 def searched(server: Queue, **options: float) -> Search:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from harness.capacity.result import points
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked, Options, Purpose, Search
 from harness.capacity.standing import Standing, standing
@@ -47,6 +48,34 @@ def test_where_every_twentieth_request_leaves_a_task_its_capacity_lies_in_the_in
     answer = searched(server).answer()
     assert answer.state == "found"
     assert (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+
+
+@pytest.mark.parametrize("spread", ["constant", "exponential"])
+@pytest.mark.parametrize("run_s", [2.0, 5.0])
+def test_tasks_that_take_as_long_as_a_stage_get_longer_stages(run_s: float, spread: str) -> None:
+    """400 threads fill up for seconds, far below what they can do."""
+    server = Queue(np.random.default_rng(1), threads=400, run_s=run_s, poisson=spread != "constant", spread=spread)
+    search = searched(server, start=20.0)
+    answer = search.answer()
+    assert answer.state == "found"
+    assert 0.9 * server.capacity < (answer.low or 0.0) <= server.capacity <= (answer.high or 0.0)
+    assert max(each.settling_s for each in search.told) >= run_s - 1.0
+
+
+def test_a_load_that_never_settles_in_a_stage_is_not_searched_on() -> None:
+    search = searched_with(lambda *_: {"growth": None, "settling_s": 60.0})
+    assert len(search.told) == 3
+    assert search.told[-1].seconds > 60
+    assert search.answer().state == "unclear"
+    assert "warm up for 60.0 s more" in in_words(search.answer())
+    assert points(search.told, 0.05)[0].standing == "not settled"
+
+
+def test_a_stage_that_shows_no_growth_and_breaks_a_limit_does_not_hold() -> None:
+    broken = LimitSeen(text="p99<9ms", holds=False, sure=True, value=90.0, limit=9.0, unit="ms")
+    stage = Measured(number=1, purpose="bisect", rate=50.0, seconds=8.0, growth=None, settling_s=60.0, limits=(broken,))
+    assert standing([stage], 0.05) is Standing.BROKEN
+    assert standing([stage.model_copy(update={"limits": ()})], 0.05) is None
 
 
 @pytest.mark.parametrize("start_share", [0.02, 0.5, 3.0])

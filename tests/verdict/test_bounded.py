@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from harness.growth import growth_of, pooled
 from harness.schema import SloSummary
 from harness.slo import SloError
 from harness.summary import build_summary
-from tests.verdict.simulated import Setup, Simulated
+from tests.verdict.simulated import START_NS, S, Setup, Simulated
 
 
 def judged(allow: tuple[str, ...] = (), **setup: float) -> SloSummary:
@@ -39,6 +41,38 @@ def test_tasks_of_few_requests_that_pile_up_are_not_bounded() -> None:
     (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
     assert slo.holds is False
     assert slo.value == pytest.approx(80, rel=0.2)
+
+
+def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
+    """20/s of 5 s each are 100 threads of 400; for the first dozen seconds there are more and more of them."""
+    slo = judged(rate=20.0, run_ms=5000.0, pool=400)
+    assert slo.holds is None
+    assert "still fills up, which is no growth: load for longer, or warm up for" in slo.why
+
+
+@pytest.mark.parametrize("rate", [4.0, 20.0])
+def test_long_tasks_that_wait_for_threads_are_not_called_filling(rate: float) -> None:
+    """10 threads do 2/s, and what cannot be begun waits."""
+    slo = judged(rate=rate, run_ms=5000.0, pool=10)
+    assert slo.holds is False
+    assert slo.value == pytest.approx(rate - 2, rel=0.25)
+
+
+def answers_of(took_ns: Callable[[np.ndarray], np.ndarray]) -> SloSummary:
+    """50 requests a second whose work is done before the answer; `took_ns`: from when each was due, after load start."""
+    run = Simulated(Setup(seed=3, rate=50.0, for_s=12.0))
+    due_ns = run.requests["due_ns"].astype(np.int64)
+    run.requests["done_ns"] = due_ns + took_ns(due_ns - START_NS)
+    run.tasks[1], run.effects = run.tasks[1][:0], run.effects[:0]
+    return build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos[0]
+
+
+def test_answers_that_all_take_long_are_not_called_growing_and_ever_longer_ones_are() -> None:
+    """Without a queue of tasks that says which it is: what comes later takes longer, or it does not."""
+    random = np.random.default_rng(1)
+    assert answers_of(lambda at_ns: (random.exponential(9.0, len(at_ns)) * S).astype(np.int64)).holds is None
+    # One after another, at a tenth of the rate.
+    assert answers_of(lambda at_ns: 9 * at_ns + S // 5).holds is False
 
 
 def test_what_chance_could_have_done_is_not_decided() -> None:

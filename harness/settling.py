@@ -1,0 +1,107 @@
+"""Growth that is told from filling: of a server that starts with nothing, what is pending first fills up. Pure: arrays.
+
+With tasks of 5 s each, 20 of them a second, there are more and more of them for 5 s, and then a hundred, however many threads
+there are. So the slope is that of the time after 99 % of what came in first had ended. Where little of the load remains then, two
+things say that it is a queue all the same: more and more waits that has not been begun, or what comes later takes longer than
+what came first. Else nobody can tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.growth import N_BINS, Growth, growth_of
+from harness.statistics import rank
+from harness.steps import Instants
+
+__all__ = ["Load", "Seen", "Work", "growth_seen"]
+
+Counts = Callable[[Instants], NDArray[np.float64]]
+"""The mean number between each of these instants and the next one, in requests."""
+
+_SHARE: Final = 0.99
+_LEAST_LEFT: Final = 1 / 3
+"""Of the time after the warm-up: if less remains after the load has settled, the slope is not looked for in that."""
+
+_FIRST: Final = 20
+_LONGER: Final = 1.25
+_ERRORS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """When a load began, when its warm-up was over, and when it ended; ns."""
+
+    began_ns: int
+    from_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """When things were begun and ended, in any order; what never ended, when that was last known of it."""
+
+    begun_ns: Instants
+    ended_ns: Instants
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The growth under a load; None: it cannot be told from filling."""
+
+    growth: Growth | None
+    settling_s: float  # after the warm-up: until the load had settled
+
+
+def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:
+    """`waiting`: of what is pending, that which has not been begun. `works`: all that takes its time once it has been."""
+    firsts = [each for each in (_first(work, load) for work in works) if len(each)]
+    settled_ns = load.began_ns + max((_most(each) for each in firsts), default=0)
+    settling_s = max(settled_ns - load.from_ns, 0) / 1e9
+    left_ns = load.until_ns - max(settled_ns, load.from_ns)
+    if left_ns >= _LEAST_LEFT * (load.until_ns - load.from_ns):
+        return Seen(_growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit), settling_s)
+    whole, queue = (_growth(each, load.from_ns, load.until_ns, unit) for each in (pending, waiting))
+    if whole is None or whole.is_little or (queue is not None and queue.grows):
+        return Seen(whole, 0.0)
+    most_ns = (load.until_ns - load.began_ns) / 2
+    return Seen(whole, 0.0) if any(_takes_longer(each, most_ns) for each in firsts) else Seen(None, settling_s)
+
+
+def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | None:
+    edges = np.linspace(0, until_ns - from_ns, N_BINS + 1).astype(np.int64) + from_ns
+    return growth_of(of(edges), (until_ns - from_ns) / 1e9 / N_BINS, unit)
+
+
+def _first(work: Work, load: Load) -> Instants:
+    """How long what was begun in the first half of the load took, in the order in which it was: that was watched for longest."""
+    half_ns = (load.began_ns + load.until_ns) // 2
+    chosen = (work.begun_ns >= load.began_ns) & (work.begun_ns < half_ns)
+    begun, ended = work.begun_ns[chosen], work.ended_ns[chosen]
+    return (ended - begun)[np.argsort(begun, kind="stable")]
+
+
+def _most(took_ns: Instants) -> int:
+    """What 99 % of them took at most."""
+    place = rank(_SHARE, len(took_ns)) - 1
+    return int(np.partition(took_ns, place)[place])
+
+
+def _takes_longer(took_ns: Instants, most_ns: float) -> bool:
+    """Whether the others take longer than the first few, beyond chance.
+
+    Each was watched for `most_ns` at least, and counts no longer than that: so it makes no difference when it was begun.
+    """
+    n_others = len(took_ns) - _FIRST
+    if n_others < _FIRST:
+        return False
+    took = np.minimum(took_ns, most_ns)
+    first, others = float(took[:_FIRST].mean()), float(took[_FIRST:].mean())
+    error = float(took.std()) * math.sqrt(1 / _FIRST + 1 / n_others)
+    return others > _LONGER * first and others - first > _ERRORS * error
