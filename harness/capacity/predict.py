@@ -15,7 +15,7 @@ from harness.findings.backlog import COMFORTABLE
 from harness.findings.limits import ONE_CORE
 from harness.grouping import chunks
 from harness.model import Evidence
-from harness.rows import TaskKind
+from harness.rows import Outcome, TaskKind
 from harness.wording import counted, duration_ms, duration_s, per_second, share
 
 __all__ = ["Demand", "demand_of", "pool_for", "predict"]
@@ -31,15 +31,21 @@ class Demand:
     """What one request asks of the server behind its answer, measured at one rate."""
 
     rate: float
-    run_s: NDArray[np.float64]  # of each request: how long its tasks held threads, together
+    run_s: NDArray[np.float64]  # of each request that left tasks for them: how long these held threads, together
     threads: int  # in all processes
     processes: int
     cpu_s: float  # of the server's processes, per request; NaN: not known
+    share: float = 1.0  # of the requests: those that left such tasks
+
+    @property
+    def mean_s(self) -> float:
+        """How long a request holds threads, on average of all."""
+        return self.share * float(self.run_s.mean())
 
     @property
     def pool_per_s(self) -> float:
         """Requests that the threads can do: their number by the mean run time."""
-        return self.threads / float(self.run_s.mean())
+        return self.threads / self.mean_s
 
     @property
     def cpu_per_s(self) -> float:
@@ -68,6 +74,8 @@ def demand_of(evidence: Evidence, rate: float, threads: int, processes: int, cpu
     run_s = np.bincount(which, np.concatenate(runs)).astype(np.float64)
     if len(run_s) < _FEWEST_RUNS or not run_s.any():
         return None
+    requests = (file.rows[(file.rows["due_ns"] >= from_ns) & (file.rows["outcome"] == Outcome.ACK)] for file in evidence.requests)
+    n_acked = sum(len(np.unique(rows["op"])) for rows in requests)
     every = math.ceil(len(run_s) / _MOST_RUNS)
     return Demand(
         rate=rate,
@@ -75,13 +83,14 @@ def demand_of(evidence: Evidence, rate: float, threads: int, processes: int, cpu
         threads=threads,
         processes=max(processes, 1),
         cpu_s=math.nan if cpu_share is None else cpu_share / rate,
+        share=min(len(run_s) / max(n_acked, 1), 1.0),
     )
 
 
 def predict(demand: Demand, arrivals: Arrivals) -> Prediction:
     """A curve up to what can be done at most."""
     capacity = min(demand.pool_per_s, demand.cpu_per_s)
-    curve = tuple(_predicted(at_rate(demand, capacity * part, arrivals)) for part in _SHARES)
+    curve = tuple(_predicted(capacity * part, at_rate(demand, capacity * part, arrivals)) for part in _SHARES)
     quantiles = np.quantile(demand.run_s, _QUANTILES) * 1e3
     of_cpu = (
         f"; they compute {duration_ms(demand.cpu_s * 1e3)} of it, and {counted(demand.processes, 'process', 'processes')} of"
@@ -97,12 +106,12 @@ def predict(demand: Demand, arrivals: Arrivals) -> Prediction:
         threads=demand.threads,
         measured_at=demand.rate,
         runs=len(demand.run_s),
-        run_mean_ms=float(demand.run_s.mean()) * 1e3,
+        run_mean_ms=demand.mean_s * 1e3,
         run_ms={f"p{part * 100:g}": float(each) for part, each in zip(_QUANTILES, quantiles, strict=True)},
         arrivals=arrivals,
         curve=curve,
         text=(
-            f"A request holds a thread for {duration_s(float(demand.run_s.mean()))} on average (measured at"
+            f"A request holds a thread for {duration_s(demand.mean_s)} on average (measured at"
             f" {per_second(demand.rate)}), so {counted(demand.threads, 'thread')} can do {per_second(demand.pool_per_s)}{of_cpu}."
         ),
     )
@@ -111,14 +120,14 @@ def predict(demand: Demand, arrivals: Arrivals) -> Prediction:
 def at_rate(demand: Demand, rate: float, arrivals: Arrivals) -> Waits:
     """How long work waits and takes at a rate: at the threads, or at the interpreter where that ends first."""
     if not demand.computes:
-        return simulate(demand.run_s, rate, demand.threads, arrivals=arrivals)
-    scale = demand.cpu_s / float(demand.run_s.mean())
-    return simulate(demand.run_s * scale, rate, demand.processes, arrivals=arrivals)
+        return simulate(demand.run_s, rate * demand.share, demand.threads, arrivals=arrivals)
+    scale = demand.cpu_s / demand.mean_s
+    return simulate(demand.run_s * scale, rate * demand.share, demand.processes, arrivals=arrivals)
 
 
-def _predicted(waits: Waits) -> Predicted:
+def _predicted(rate: float, waits: Waits) -> Predicted:
     return Predicted(
-        rate=waits.rate,
+        rate=rate,
         utilisation=waits.utilisation,
         wait_mean_ms=waits.wait_mean_s * 1e3,
         wait_p95_ms=waits.wait_p95_s * 1e3,
@@ -131,7 +140,7 @@ def _predicted(waits: Waits) -> Predicted:
 def pool_for(demand: Demand, rate: float, done_p95_s: float | None, arrivals: Arrivals) -> PoolAdvice:
     """How many threads a rate needs. `done_p95_s`: the limit; None: as long as running takes, and a quarter more."""
     limit = done_p95_s or 1.25 * float(np.quantile(demand.run_s, 0.95))
-    at_least = math.ceil(rate * float(demand.run_s.mean()) / COMFORTABLE)
+    at_least = math.ceil(rate * demand.mean_s / COMFORTABLE)
     if rate > ONE_CORE * demand.cpu_per_s:
         processes = math.ceil(rate * demand.cpu_s / ONE_CORE)
         text = (
@@ -141,7 +150,7 @@ def pool_for(demand: Demand, rate: float, done_p95_s: float | None, arrivals: Ar
             f" (--workers {processes}) and as many cores, or less to compute."
         )
         return PoolAdvice(rate=rate, pool=None, processes=processes, done_p95_limit_ms=limit * 1e3, text=text)
-    found = smallest(demand.run_s, rate, limit, arrivals=arrivals)
+    found = smallest(demand.run_s, rate * demand.share, limit, arrivals=arrivals)
     if found is None:
         longest = float(np.quantile(demand.run_s, 0.95))
         text = f"No pool holds done p95 < {duration_s(limit)}: running alone takes {duration_s(longest)} (p95)."

@@ -155,8 +155,8 @@ class Prediction(Record):
     threads: int
     measured_at: float
     runs: int
-    run_mean_ms: Number
-    run_ms: dict[str, Number] = Field(description="quantiles of the time for which a request holds threads")
+    run_mean_ms: Number = Field(description="for which a request holds threads, on average of all")
+    run_ms: dict[str, Number] = Field(description="quantiles of that time, of the requests that leave tasks for them")
     arrivals: Literal["constant", "poisson"]
     curve: tuple[Predicted, ...]
     text: str

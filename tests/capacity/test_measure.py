@@ -10,7 +10,7 @@ import pytest
 
 from harness.capacity.causes import cause_of
 from harness.capacity.measure import measured
-from harness.capacity.predict import demand_of
+from harness.capacity.predict import demand_of, predict
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
 from harness.capacity.standing import Standing, standing, unclear
@@ -209,6 +209,19 @@ def test_the_run_times_behind_a_prediction_are_those_of_the_requests() -> None:
     assert float(demand.run_s.mean()) == pytest.approx(0.005, rel=0.1)
     assert demand.pool_per_s == pytest.approx(800, rel=0.1)
     assert demand.cpu_s == pytest.approx(0.002)
+
+
+def test_the_threads_can_do_as_many_requests_more_as_fewer_of_them_leave_a_task() -> None:
+    """4 threads and 5 ms do 800 tasks/s: every twentieth request leaves one."""
+    run = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0, for_s=32.0))
+    run.tasks[1] = run.tasks[1][::20]
+    demand = demand_of(run.evidence(), 400.0, 4, 1, None)
+    assert demand is not None
+    assert demand.pool_per_s == pytest.approx(20 * 800, rel=0.1)
+    predicted = predict(demand, "constant")
+    assert predicted.run_mean_ms == pytest.approx(5 / 20, rel=0.1)
+    assert predicted.curve[0].rate == pytest.approx(0.2 * 20 * 800, rel=0.1)
+    assert predicted.curve[0].utilisation == pytest.approx(0.2, rel=0.01)
 
 
 def way(*, busy: float, run_s: float = 0.05) -> Way:
