@@ -142,14 +142,14 @@ class Search:
         spread = self.spread()
         shown_low, shown_high = self._shown_low(low), self._shown_high(low)
         why = "" if low is None else unclear(self._by_rate()[low])
-        if self.told and self._never_settles():
-            last = self.told[-1]
-            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s)}"
-        elif low is not None and why:
+        if low is not None and why:
             # What was not seen has not been held.
             why = f"at {low:g}/s, where nothing was seen to give way, {why}"
             state = "unclear" if state in {"found", "at least"} else state
             low, shown_low, confirmed = None, None, False
+        if self.told and self._never_settles():
+            last = self.told[-1]
+            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s)}"
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),
@@ -187,7 +187,8 @@ class Search:
             usable = [each for each in usable_of(results) if not each.died]
             growth = growth_at(usable)
             # A limit that has too few values for certainty counts as it was measured: it held in most of these stages.
-            if rate <= low and growth is not None and limits_standing(usable) >= Standing.SEEMS_TO_HOLD:
+            is_held = limits_standing(usable) >= Standing.SEEMS_TO_HOLD and not unclear(usable)
+            if rate <= low and growth is not None and is_held:
                 best = max(best, rate - max(growth.surely.high, 0.0))
         return best or None
 
@@ -334,7 +335,9 @@ class Search:
 
     def _never_settles(self) -> bool:
         """However long the stages at the last rate were."""
-        return sum(each.rate == self.told[-1].rate and self._is_unsettled(each) for each in self.told) >= _SETTLING_TRIES
+        last = self.told[-1]
+        n_unsettled = sum(each.rate == last.rate and self._is_unsettled(each) for each in self.told)
+        return self._is_unsettled(last) and n_unsettled >= _SETTLING_TRIES
 
     def settling_s(self, rate: float) -> float:
         """How long after the warm-up the load takes to settle, by what was seen at lower rates, or else at any."""

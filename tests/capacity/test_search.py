@@ -71,6 +71,14 @@ def test_a_load_that_never_settles_in_a_stage_is_not_searched_on() -> None:
     assert points(search.told, 0.05)[0].standing == "not settled"
 
 
+def test_a_rate_at_which_the_load_does_not_settle_leaves_what_holds_below_it() -> None:
+    search = searched_with(lambda asked, _: {"growth": None, "settling_s": 60.0} if asked.rate > 80 else {})
+    answer = search.answer()
+    assert answer.state == "unfinished"
+    assert answer.found == 50.0
+    assert "The search was not finished: at 110/s, what comes in takes so long" in in_words(answer)
+
+
 def test_a_stage_that_shows_no_growth_and_breaks_a_limit_does_not_hold() -> None:
     broken = LimitSeen(text="p99<9ms", holds=False, sure=True, value=90.0, limit=9.0, unit="ms")
     stage = Measured(number=1, purpose="bisect", rate=50.0, seconds=8.0, growth=None, settling_s=60.0, limits=(broken,))
