@@ -72,6 +72,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         limits=limits,
         generator=generator,
         unseen=_unseen(judged, was_cut=until_ns is not None),
+        answers_only=_answers_only(judged),
         died=died,
         lost=judged.summary.tasks.lost if asked.purpose == "fault" else None,
         **_figures(judged, stretch, from_ns, end_ns),
@@ -142,10 +143,15 @@ def _generator(judged: Judged, growth: Growth | None, *, was_cut: bool) -> str:
 
 def _unseen(judged: Judged, *, was_cut: bool) -> str:
     """Why more may be pending than was seen; empty: it was seen."""
-    if not (judged.account.server_is_witness or judged.account.inline):
+    if not (judged.account.server_is_witness or judged.account.inline or _answers_only(judged)):
         return UNSEEN
     broken = [] if was_cut else [each for each in judged.summary.invariants if not each.holds]
     return "; ".join(f"invariant {each.id} is broken ({each.title}): {each.detail}" for each in broken)
+
+
+def _answers_only(judged: Judged) -> bool:
+    """Whether the server is none that tells of tasks, at any rate: then there is a capacity all the same, of what clients see."""
+    return not judged.evidence.tasks and not judged.account.inline
 
 
 def _figures(judged: Judged, stretch: Stretch | None, from_ns: int, end_ns: int) -> dict[str, Any]:

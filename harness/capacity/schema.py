@@ -80,6 +80,7 @@ class Measured(Record):
     limits: tuple[LimitSeen, ...] = ()
     generator: str = Field(default="", description="why the stage says nothing: the load generator could not send it")
     unseen: str = Field(default="", description="why more may be pending than was seen; empty: all of it was seen")
+    answers_only: bool = Field(default=False, description="the server tells nothing of what it does after it has answered")
     died: str = Field(default="", description="how the server died under it")
     cause: Cause | None = Field(default=None, description="what gave way; null: nothing did")
     could_per_s: Number = Field(
@@ -130,6 +131,7 @@ class Answer(Record):
     )
     cause: Cause | None = None
     why: str = Field(default="", description="why it cannot be told whether a rate holds; empty: it can")
+    answers_only: bool = Field(default=False, description="the server told nothing of the work behind the answers, at any rate")
     text: str = ""
 
 

@@ -159,6 +159,7 @@ class Search:
             spread=spread,
             cause=self._cause(low),
             why=why,
+            answers_only=any(each.answers_only for each in self.told),
         )
 
     def spread(self) -> float:

@@ -32,6 +32,8 @@ def interval(answer: Answer) -> str:
 def in_words(answer: Answer) -> str:
     """What was found, in a few sentences."""
     why = f" What gives way first: {answer.cause.text}." if answer.cause is not None else ""
+    if answer.answers_only:
+        why += " That is of the answers alone: the server tells nothing of the work behind them, which may pile up unseen."
     if answer.found is None:
         unclear = f" It cannot be told which one does: {answer.why}." if answer.why else ""
         return f"No rate was found that holds.{unclear}{why}"

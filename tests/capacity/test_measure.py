@@ -182,14 +182,21 @@ def test_of_a_stage_that_was_ended_early_nobody_expects_all_requests() -> None:
     assert measured(half_sent(), Asked(400.0, 10.0, "bisect"), 1, until_ns=START_NS + 8 * S).generator == ""
 
 
-def test_a_stage_in_which_nobody_saw_the_tasks_does_not_show_that_a_rate_holds() -> None:
+def test_of_a_server_that_tells_nothing_a_stage_shows_what_holds_for_its_clients_and_says_so() -> None:
     """200/s too much pile up in truth; the server wrote no rows, so what is seen stays bounded."""
     evidence = Simulated(Setup(seed=3, rate=600.0, run_ms=10.0)).evidence()
     expectation = dataclasses.replace(evidence.expectation, tasks_per_request=0, effects_per_request=0)
     blind = dataclasses.replace(evidence, tasks={}, effects=[], expectation=expectation)
     judged = judge_evidence(blind, {"slos": []}, {"cpus": 2})
     found = measured(judged, Asked(600.0, 10.0, "bisect"), 1, until_ns=None)
-    assert "may pile up unseen" in found.unseen
+    assert found.answers_only
+    assert found.unseen == unclear([found]) == ""
+    partly = Simulated(Setup(seed=3, rate=400.0, run_ms=5.0))
+    partly.tasks[1]["op"][: len(partly.tasks[1]) // 2] = 0
+    judged = judge_evidence(partly.evidence(), {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(400.0, 10.0, "bisect"), 1, until_ns=None)
+    assert not found.answers_only
+    assert found.unseen
     assert standing([found], 0.05) is Standing.SEEMS_TO_HOLD
     assert unclear([found]) == found.unseen
 

@@ -209,6 +209,13 @@ def test_what_no_stage_could_see_is_not_found(change: dict[str, object], why: st
     assert why in in_words(answer)
 
 
+def test_a_server_that_tells_nothing_of_its_work_has_a_capacity_of_its_answers_and_that_is_said() -> None:
+    answer = searched_with(lambda *_: {"answers_only": True}).answer()
+    assert (answer.state, answer.found, answer.confirmed) == ("found", 97.5, True)
+    assert "the server tells nothing of the work behind them" in in_words(answer)
+    assert "tells nothing" not in in_words(searched_with(lambda *_: {}).answer())
+
+
 def test_a_width_that_three_digits_cannot_tell_apart_ends_the_search() -> None:
     server = Queue(np.random.default_rng(1), run_s=0.0995, poisson=False, spread="constant")
     search = searched(server, start=50.0, within=0.005)
