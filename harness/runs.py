@@ -50,6 +50,14 @@ class RunEntry:
         """Of the directory."""
         return self.path.name
 
+    @property
+    def broken_in_words(self) -> str:
+        """How many broken promises are proved: `3`; `0 to 80` where a witness is missing. Empty: the run was not judged."""
+        if self.broken_promises is None:
+            return ""
+        low, high = self.broken_promises_low or 0, self.broken_promises
+        return f"{high:,}" if low == high else f"{low:,} to {high:,}"
+
     def as_json(self) -> dict[str, Any]:
         """The same for `--json`."""
         began = datetime.datetime.fromtimestamp(self.began_s, datetime.UTC).isoformat(timespec="seconds")

@@ -255,12 +255,11 @@ def _cells(row: Row, is_marked: bool, colours: Mapping[str, str]) -> list[Text]:
         figures = [Text(row.item.what), Text(runs), Text(), Text()]
     else:
         symbol, colour = _VERDICTS.get(entry.verdict or "", ("…" if entry.state == "going on" else "✖", ""))
-        lost = "" if entry.broken_promises is None else f"{entry.broken_promises:,}"
         done = duration_ms(entry.done_p95_ms, none="none") if entry.state == "done" else ""
         figures = [
             Text(f"{entry.title} {entry.configuration}".strip()),
             Text(f"{symbol} {entry.verdict or entry.state}", style=colours.get(colour, "")),
-            Text(lost, justify="right"),
+            Text(entry.broken_in_words, justify="right"),
             Text(done, justify="right"),
         ]
     age, size = _age(time.time() - entry.began_s), bytes_of(entry.size_bytes)

@@ -190,12 +190,11 @@ def _row(entry: RunEntry) -> tuple[str, ...]:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.began_s))
     if entry.state != "done":
         return (entry.name, when, entry.state, "", "", "", "", bytes_of(entry.size_bytes))
-    low, high = entry.broken_promises_low or 0, entry.broken_promises or 0
     return (
         entry.name,
         when,
         entry.verdict or "",
-        f"{high:,}" if low == high else f"{low:,} to {high:,}",
+        entry.broken_in_words,
         duration_ms(entry.response_p99_ms, none="never"),
         duration_ms(entry.done_p95_ms, none="none"),
         "" if entry.rate_per_s is None else per_second(entry.rate_per_s),

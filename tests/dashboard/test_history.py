@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -48,6 +49,24 @@ def test_each_run_stands_there_with_its_verdict(app: Make, runs: dict[str, Path]
             assert "rust · sync · pool" in text
 
     play(app(), script, size)
+
+
+def test_broken_promises_that_nobody_can_prove_stand_there_as_between_which_numbers_they_are(
+    app: Make, runs: dict[str, Path]
+) -> None:
+    """A healthy app of one's own that writes no rows would seem to have broken every promise."""
+    path = runs["healthy"] / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["tasks"] |= {"broken_promises": 80, "broken_promises_low": 0}
+    path.write_text(json.dumps(summary))
+
+    async def script(pilot: Pilot[None]) -> None:
+        table = (await opened(pilot)).query_one(DataTable)
+        broken = {str(row[1]): str(row[4]) for row in map(table.get_row_at, range(table.row_count))}
+        assert broken["healthy"] == "0 to 80"
+        assert broken["killed"].isdigit()
+
+    play(app(), script, (120, 36))
 
 
 def test_nothing_is_cut_off_that_was_drawn_as_soon_as_it_was_there(app: Make, runs: dict[str, Path]) -> None:
