@@ -27,7 +27,10 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def duration_ms(value_ms: float | None, none: str = "never") -> str:
-    """Three significant digits and the unit that fits: `0.82 ms`, `3.10 ms`, `142 ms`, `1.24 s`, `12 min 5 s`."""
+    """Three significant digits and the unit that fits: `0.82 ms`, `3.10 ms`, `142 ms`, `1.24 s`, `12 min 5 s`.
+
+    What is infinite never ended: `never`, whatever is said of None.
+    """
     if value_ms is None:
         return none
     if value_ms < 999.5:
@@ -39,6 +42,8 @@ def duration_s(value_s: float | None, none: str = "never") -> str:
     """As `duration_ms`, of seconds."""
     if value_s is None:
         return none
+    if math.isinf(value_s):
+        return "never"
     if value_s < 0.9995:
         return f"{_digits(value_s * 1e3)} ms"
     if value_s < 600:

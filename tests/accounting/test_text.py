@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from functools import cache
@@ -94,6 +95,11 @@ def test_the_schema_can_be_written_and_has_no_field_without_a_type() -> None:
 def test_a_duration_has_three_digits_and_the_unit_that_fits(value_ms: float | None, words: str) -> None:
     assert duration_ms(value_ms) == words
     assert duration_s(None if value_ms is None else value_ms / 1e3) == words
+
+
+def test_what_never_ended_took_for_ever_and_is_never_told_as_unknown() -> None:
+    """As p95 is where more than a twentieth was not answered."""
+    assert duration_ms(math.inf, none="unknown") == duration_s(math.inf, none="unknown") == "never"
 
 
 def test_numbers_and_lists_in_words() -> None:
