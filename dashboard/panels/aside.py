@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboard.panels.lines import SYMBOLS, VERDICTS, Line, Role, cut, justified, line, wrapped
 from dashboard.panels.words import UNKNOWN, count, elided, ms, rate, seconds, setting, share, size
-from harness.live.frame import Frame, Phase, Setting
+from harness.live.frame import NOT_KNOWN, Frame, Phase, Setting
 
 if TYPE_CHECKING:
     from harness.schema import Summary
@@ -21,7 +21,7 @@ _NAMES: Final = {"rate": "requests/s", "users": "users", "pool": "pool", "tasks"
 def aside_lines(frame: Frame, width: int, height: int, *, can_steer: bool) -> Sequence[Line]:
     """As many lines as there are rows; the findings get what is left, and the totals only where there is plenty."""
     # Of a run that is over, rates of its last seconds say nothing.
-    is_over = frame.phase is Phase.ENDED
+    is_over = frame.phase in {Phase.ENDED, Phase.CRASHED}
     fixed = [
         *_load(frame, width, can_steer=can_steer),
         *(_ended(frame.summary, width, is_long=height >= 36) if is_over and frame.summary is not None else _server(frame, width)),
@@ -70,6 +70,9 @@ def _server(frame: Frame, width: int) -> Iterator[Line]:
     now = frame.now
     yield ()
     yield _heading("SERVER")
+    if frame.boot.in_words == NOT_KNOWN:
+        yield _row("since the crash", NOT_KNOWN, width, "warn")
+        return
     if not frame.about.has_server_witness:
         yield _row("not seen from inside", "", width)
     busy = f"{count(now.pool_busy)} of {count(now.pool_size)}" if now.pool_size is not None else count(now.busy)
@@ -133,7 +136,11 @@ def _seconds(value_s: float | None) -> str:
 
 
 def _totals(frame: Frame, width: int) -> Iterator[Line]:
-    totals = frame.totals
+    totals, is_seen = frame.totals, frame.about.has_server_witness
+
+    def of_server(number: int) -> str:
+        return count(number if is_seen else None)
+
     yield ()
     heading = "SO FAR" if frame.phase is not Phase.ENDED else "IN ALL"
     yield justified(_heading(heading), line(("p50, p99", "muted")), width - 1)
@@ -141,9 +148,10 @@ def _totals(frame: Frame, width: int) -> Iterator[Line]:
     yield _row("refused, no answer", f"{totals.rejected:,}, {totals.indeterminate:,}", width)
     yield _row("response", f"{ms(totals.response_p50_ms)}, {ms(totals.response_p99_ms)}", width, "response")
     yield _row("done", f"{ms(totals.done_p50_ms)}, {ms(totals.done_p99_ms)}", width, "done")
-    yield _row("finished", f"{totals.finished:,}", width)
-    yield _row("failed, skipped", f"{totals.failed:,}, {totals.skipped:,}", width, "warn" if totals.failed else "")
-    yield _row("most queued", f"{totals.backlog_max:,}", width)
+    yield _row("finished", of_server(totals.finished), width)
+    failed = f"{of_server(totals.failed)}, {of_server(totals.skipped)}"
+    yield _row("failed, skipped", failed, width, "warn" if totals.failed else "")
+    yield _row("most queued", of_server(totals.backlog_max), width)
     yield _row("a task runs for", ms(totals.run_mean_ms), width)
 
 

@@ -290,7 +290,8 @@ def read_out(frame: Frame, at_s: float) -> str:
         parts.append(f"done at least {ms(float(frame.oldest_ms[index]))}")
     # The newest bin is not over yet.
     seen_s = min(bin_s, frame.at_s - float(edges_ns[index]) / 1e9)
-    parts += [f"queued {frame.series.backlog_max[index]:,}"]
+    if frame.about.has_server_witness:
+        parts.append(f"queued {frame.series.backlog_max[index]:,}")
     if seen_s > _LEAST_RATE_S:
         parts += [f"{frame.series.due[index] / seen_s:,.0f} requests/s"]
     sampled = frame.series.sampled

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dashboard.panels.lines import VERDICTS, Line, Role, Run, cut, line, width_of
 from dashboard.panels.words import UNKNOWN, clock, setting
-from harness.live.frame import Frame, Phase
+from harness.live.frame import NOT_KNOWN, Frame, Phase
 
 __all__ = ["Watch", "status_line"]
 
@@ -87,6 +87,8 @@ def _what(frame: Frame, *, short: bool = False) -> str:
 
 def _server(frame: Frame, *, short: bool = False) -> Line:
     boot = frame.boot
+    if boot.in_words == NOT_KNOWN:
+        return line((f"{'' if short else 'server '}{NOT_KNOWN}", "warn"))
     pid = f" pid {boot.pid}" if boot.pid is not None and not short else ""
     if boot.is_ready and boot.in_words == "up":
         return line((f"● UP{pid}", "good"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dashboard.panels.lines import Line, Role, Run, cut, line
-from dashboard.panels.words import UNKNOWN, clock, elided, ms
+from dashboard.panels.words import UNKNOWN, clock, count, elided, ms
 from harness.live.frame import TaskLine, TaskStatus
 
 __all__ = ["ROLES", "life_lines", "status_tabs", "table_lines"]
@@ -23,11 +23,11 @@ _BAR: Final[dict[str, tuple[str, Role]]] = {"request": ("━", "response"), "que
 
 
 def status_tabs(chosen: TaskStatus, numbers: Mapping[TaskStatus, int], width: int) -> Line:
-    """Every status with how many there are, the chosen one lit up."""
+    """Every status with how many there are, the chosen one lit up. A number that is not there was not seen."""
     for form in (" {key} {name} {number} ", " {name} {number} ", "{name} {number}", "{name:.4} {number}"):
         runs: list[Run] = [(" ", "")]
         for key, status in enumerate(TaskStatus, 1):
-            label = form.format(key=key, name=status.value, number=f"{numbers.get(status, 0):,}")
+            label = form.format(key=key, name=status.value, number=count(numbers.get(status)))
             role: Role = "chosen" if status is chosen else ROLES[status] if numbers.get(status, 0) else "muted"
             runs += [(label, role), (" ", "")]
         if sum(len(text) for text, _ in runs) <= width:

@@ -7,8 +7,8 @@ from typing import Final
 
 from dashboard.panels.arrange import LEAST_HEIGHT, LEAST_WIDTH
 from dashboard.panels.lines import SYMBOLS, Line, Role, Run, cut, line
-from dashboard.panels.words import clock, count, ms, rate
-from harness.live.frame import Frame, Mark, MarkKind, Phase, SideState
+from dashboard.panels.words import UNKNOWN, clock, count, ms, rate
+from harness.live.frame import NOT_KNOWN, Frame, Mark, MarkKind, Phase, SideState
 
 __all__ = ["event_lines", "headline", "log_lines", "slider_instant", "slider_line", "tiny_lines"]
 
@@ -54,7 +54,8 @@ def headline(frame: Frame, width: int) -> Line:
         more = f"  (f: {len(frame.findings) - 1} more)" if len(frame.findings) > 1 else "  (f: why)"
         text = cut(line((f" {symbol} ", role), first.text), max(width - len(more), 10))
         return cut((*text, (more, "muted")), width)
-    worst = frame.work if frame.work.state not in {SideState.OK, SideState.WAITING} else frame.client
+    is_work_worse = frame.work.state not in {SideState.OK, SideState.WAITING} or frame.phase is Phase.CRASHED
+    worst = frame.work if is_work_worse else frame.client
     return cut(line(f" {worst.why}"), width)
 
 
@@ -92,7 +93,9 @@ def tiny_lines(frame: Frame, width: int, height: int) -> Sequence[Line]:
 
 
 def _tiny(frame: Frame) -> Iterator[Line]:
-    totals, now = frame.totals, frame.now
+    totals, now, is_seen = frame.totals, frame.now, frame.about.has_server_witness
+    # Rates of the last seconds say nothing of a run that is over.
+    is_over = frame.phase in {Phase.JUDGE, Phase.ENDED, Phase.CRASHED}
     sides: tuple[tuple[str, Run], ...] = (
         ("client", (frame.client.headline, _SIDE_ROLES[frame.client.state])),
         ("work", (frame.work.headline, _SIDE_ROLES[frame.work.state])),
@@ -102,13 +105,14 @@ def _tiny(frame: Frame) -> Iterator[Line]:
     yield line(("response p95 ", "muted"), (ms(totals.response_p95_ms), "response"))
     yield line(("done p95 ", "muted"), (ms(totals.done_p95_ms), "done"))
     yield line(("queued ", "muted"), count(now.backlog), ("  running ", "muted"), count(now.busy))
-    lost = totals.lost_queued + totals.lost_running
-    yield line(("lost ", "muted"), (f"{lost:,}", "bad" if lost else ""))
+    lost = count(totals.lost_queued + totals.lost_running) if is_seen and frame.boot.in_words != NOT_KNOWN else UNKNOWN
+    yield line(("lost ", "muted"), (lost, "" if lost in {"0", UNKNOWN} else "bad"))
     yield line(("server ", "muted"), (frame.boot.in_words, "good" if frame.boot.is_ready else "bad"))
     phase = f"  {frame.phase.value}" if frame.phase is not Phase.LOAD else ""
     yield line(("time ", "muted"), f"{clock(frame.at_s)} / {clock(frame.about.for_s)}{phase}")
-    yield line(("finished ", "muted"), f"{totals.finished:,}", ("  ", ""), (rate(now.finished_per_s), "done"))
-    yield line(("requests ", "muted"), f"{totals.attempted:,}", ("  ", ""), (rate(now.offered_per_s), "response"))
+    finished = count(totals.finished) if is_seen else UNKNOWN
+    yield line(("finished ", "muted"), finished, ("" if is_over else f"  {rate(now.finished_per_s)}", "done"))
+    yield line(("requests ", "muted"), f"{totals.attempted:,}", ("" if is_over else f"  {rate(now.offered_per_s)}", "response"))
     if frame.findings:
         symbol, role = SYMBOLS[frame.findings[0].severity]
         yield line((f"{symbol} ", role), frame.findings[0].text)

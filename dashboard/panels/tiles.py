@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboard.panels.words import UNKNOWN, count, elided
 from dashboard.raster.tile import Tile, Tone
-from harness.live.frame import Frame, Side, SideState
+from harness.live.frame import NOT_KNOWN, Frame, Side, SideState
 from harness.wording import counted
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def pool(frame: Frame) -> Tile:
     if frame.summary is not None and (used := frame.summary.pool) is not None:
         return _pool_of_all(used)
     if now.pool_size is None or now.pool_busy is None:
-        running = f"{count(now.busy)} running" if now.busy is not None else "nothing seen"
+        unseen = "not known since the crash" if frame.boot.in_words == NOT_KNOWN else "nothing seen"
+        running = f"{count(now.busy)} running" if now.busy is not None else unseen
         return Tile("POOL", UNKNOWN, Tone.IDLE, lines=(running,))
     full = now.pool_busy >= now.pool_size > 0
     lines = (_saturated_for(frame.totals.saturated_s, is_full=full),)
@@ -88,6 +89,10 @@ def lost(frame: Frame) -> Tile:
         return Tile("LOST", UNKNOWN, Tone.IDLE, lines=("the server is not seen",))
     number = totals.lost_queued + totals.lost_running
     restarts = counted(totals.restarts, "restart")
+    if frame.boot.in_words == NOT_KNOWN:
+        # What the server held when its session died may be lost too.
+        before = (f"{number:,} before the crash",) if number else ()
+        return Tile("LOST", UNKNOWN, Tone.BAD if number else Tone.IDLE, lines=("not known since the crash", *before))
     if not number:
         return Tile("LOST", "0", Tone.GOOD, lines=(restarts,))
     return Tile("LOST", f"{number:,}", Tone.BAD, lines=(restarts, f"{totals.lost_queued:,} queued + {totals.lost_running:,} run"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the first picture need not wait for them
 
 __all__ = [
     "MOST_LISTED",
+    "NOT_KNOWN",
     "About",
     "Boot",
     "Frame",
@@ -79,6 +80,9 @@ class MarkKind(StrEnum):
 
 MOST_LISTED: Final = 256
 """Tasks in one list. Of those that were done or failed no more are kept once others have been let go."""
+
+NOT_KNOWN: Final = "not known"
+"""Of the server of a run that has crashed: its session, which would have seen it end, is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Boot:
     is_up: bool
     is_ready: bool
     for_s: float  # how long it has been so
-    in_words: str  # "up", "starting", "draining", "stopped (SIGSTOP)", "down", "not started"
+    in_words: str  # "up", "starting", "draining", "stopped (SIGSTOP)", "down", "not started", `NOT_KNOWN`
 
 
 @dataclass(frozen=True, slots=True)

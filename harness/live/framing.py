@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from harness.heatmap import HeatMap
 from harness.live.figures import Figures
 from harness.live.frame import (
+    NOT_KNOWN,
     About,
     Boot,
     Frame,
@@ -34,6 +35,7 @@ from harness.model import Evidence
 from harness.rows import Rows
 from harness.schema import Finding, Summary
 from harness.series import Series
+from harness.wording import counted
 
 __all__ = ["NEWEST_SAMPLES", "Known", "about_of", "frame_of"]
 
@@ -77,13 +79,16 @@ def frame_of(known: Known, look: Look, number: int, cost_ms: float) -> Frame:
     n_shown = figures.queued + figures.running + figures.finished + figures.failed + n_lost
     now = _now(known)
     client, work = _sides(known, now)
+    is_lost_sight_of = known.phase is Phase.CRASHED and told.boot.is_up
+    if is_lost_sight_of:
+        now, work = _unseen(now), _not_judged(work, figures)
     return Frame(
         number=number,
         at_s=(known.at_ns - known.start_ns) / 1e9,
         newest_s=(known.newest_ns - known.start_ns) / 1e9,
         phase=known.phase,
         about=known.about,
-        boot=told.boot,
+        boot=replace(told.boot, pid=None, is_up=False, is_ready=False, in_words=NOT_KNOWN) if is_lost_sight_of else told.boot,
         look=look,
         series=_series_since(figures.series, known.start_ns),
         oldest_ms=figures.oldest_ms,
@@ -322,6 +327,23 @@ def over_all(glance: Glance, figures: Figures) -> tuple[Side, Side]:
         is_over=True,
     )
     return client_side(client_state_over_all(whole), whole), work_side(work_state_over_all(whole, figures.finished), whole)
+
+
+def _unseen(now: Now) -> Now:
+    """Of a server that nobody has looked after since the session died: what it does now is not known. Counts remain."""
+    kept = {"over_s", "loop_blocked_by", "late", "shed"}
+    unknown: dict[str, Any] = {each.name: None for each in fields(Now) if each.name not in kept}
+    return replace(now, loop_blocked_by="", **unknown)
+
+
+def _not_judged(work: Side, figures: Figures) -> Side:
+    """What had not ended when the session died may have ended since, or be lost. What was lost before stays what is told."""
+    n_unfinished = figures.queued + figures.running
+    if not n_unfinished or work.state is SideState.FAILING:
+        return work
+    words = f"{n_unfinished:,} unfinished"
+    why = f"{counted(n_unfinished, 'task')} had not ended when the run crashed: nobody knows what became of them."
+    return Side(SideState.WAITING, "NOT JUDGED", (words, "when the run crashed"), why)
 
 
 def _series_since(found: Series, start_ns: int) -> Series:

@@ -16,12 +16,13 @@ from dashboard.panels.aside import aside_lines
 from dashboard.panels.lines import plain, width_of
 from dashboard.panels.status import Watch, status_line
 from dashboard.panels.steering import change, why_not
+from dashboard.panels.tasklines import status_tabs
 from dashboard.panels.texts import event_lines, headline, log_lines, slider_instant, slider_line, tiny_lines
 from dashboard.panels.view import SPANS_S, View
 from dashboard.panels.words import clock, elided, ladder_step, ms
 from dashboard.raster.tile import Tone
 from harness.control import SetPool, SetRate, SetTasks, SetUsers
-from harness.live.frame import Look, Outage, Phase, Setting, Side, SideState
+from harness.live.frame import Look, Outage, Phase, Setting, Side, SideState, TaskStatus
 from harness.summary import build_summary
 from harness.wording import duration_ms
 from tests.accounting.cases import CASES
@@ -337,6 +338,26 @@ def test_what_nobody_saw_is_a_dash(frame):
     blind = replace(frame, now=replace(frame.now, **none))
     text = "\n".join(plain(one) for one in aside_lines(blind, 40, 60, can_steer=True))
     assert text.count("–") >= 7
+
+
+def test_what_a_server_that_was_not_seen_did_is_a_dash_and_never_zero(frame):
+    about, nothing = replace(frame.about, has_server_witness=False), dict.fromkeys(("finished", "failed", "backlog_max"), 0)
+    unseen = replace(frame, about=about, totals=replace(frame.totals, **nothing))
+    aside = " ".join(" ".join(plain(one) for one in aside_lines(unseen, 40, 60, can_steer=True)).split())
+    assert "SO FAR" in aside
+    assert "finished – failed, skipped –, – most queued –" in aside
+    tiny = "\n".join(plain(one) for one in tiny_lines(unseen, 40, 12))
+    assert "lost –" in tiny
+    assert "finished –" in tiny
+    assert plain(status_tabs(TaskStatus.QUEUED, {}, 120)).count("–") == len(TaskStatus)
+    assert "queued" not in charts.read_out(unseen, 30.0)
+
+
+@pytest.mark.parametrize("phase", [Phase.JUDGE, Phase.ENDED, Phase.CRASHED])
+def test_of_a_run_that_is_over_no_rates_of_its_last_seconds_are_told(frame, phase):
+    tiny = tiny_lines(replace(frame, phase=phase), 40, 12)
+    assert not [plain(one) for one in tiny if "/s" in plain(one)]
+    assert [plain(one) for one in tiny_lines(frame, 40, 12) if "/s" in plain(one)]
 
 
 def test_a_pending_change_is_shown_beside_what_is(frame):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,44 @@ async def test_the_end_of_a_recording_says_what_its_summary_says(recorded, name)
         await pilot.pause()
         frame = app.frames[0]
         assert len(frame.tasks) == min(frame.n_tasks[TaskStatus.DONE], MOST_LISTED)
+
+
+@pytest.fixture
+def crashed(recorded, tmp_path) -> Path:
+    """A run whose session was killed in the middle of the load: its server is up by all that is written."""
+    path = shutil.copytree(recorded("killed"), tmp_path / "crashed")
+    lines = (path / "events.jsonl").read_text().splitlines(keepends=True)
+    until = next(number for number, line in enumerate(lines) if json.loads(line)["event"] == "boot_frozen")
+    (path / "events.jsonl").write_text("".join(lines[:until]))
+    (path / "summary.json").unlink(missing_ok=True)
+    return path
+
+
+@pytest.mark.anyio
+async def test_a_crashed_run_says_of_its_server_its_pool_and_its_losses_that_nobody_knows(crashed):
+    """The newest that is written stands there as what was: done, and unfinished."""
+    app = Replay(LiveScreen, crashed)
+    async with app.run_test(size=(120, 44)) as pilot:
+        await pilot.pause()
+        assert "server not known  ✖ CRASHED" in text_of(app, "status")
+        tiles = {name: app.screen.query_one(f"#{name}", TileView).data for name in ("work", "pool-tile", "lost")}
+        assert [tile.headline for tile in tiles.values()] == ["NOT JUDGED", "–", "–"]
+        assert tiles["work"].lines[0].endswith("unfinished")
+        aside = text_of(app, "aside")
+        assert "since the crash not known" in " ".join(aside.split())
+        assert "NOW" not in aside
+        assert "/s" not in aside.replace("requests/s", "").split("FINDINGS")[0]
+        await pilot.resize_terminal(50, 17)
+        await pilot.pause()
+        tiny = text_of(app, "tiny")
+        assert "server not known" in tiny
+        assert "lost –" in tiny
+        assert "/s" not in tiny
+        await pilot.resize_terminal(120, 44)
+        await pilot.press("comma")  # as it was before, all of it was known
+        await pilot.pause()
+        assert "● UP pid" in text_of(app, "status")
+        assert "NOW" in text_of(app, "aside")
 
 
 @pytest.mark.anyio

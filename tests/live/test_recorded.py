@@ -13,7 +13,7 @@ import pytest
 
 from harness.evidence import judge_run
 from harness.live import history as of_history
-from harness.live.frame import Frame, Look, MarkKind, Phase, SideState, TaskStatus
+from harness.live.frame import NOT_KNOWN, Frame, Look, MarkKind, Phase, SideState, TaskStatus
 from harness.live.history import History
 from harness.rows import read_rows
 from harness.rundir import RunDir
@@ -235,6 +235,28 @@ def test_what_a_dead_server_last_said_is_not_said_of_the_next_one(killed: Path):
     assert frame.at_s - sampled_s[-1] < 0.9  # or it would be too old anyway
     now = frame.now
     assert (now.loop_lag_ms, now.pool_size, now.pool_busy, now.server_rss_bytes, now.server_cpu_share) == (None,) * 5
+
+
+def test_of_a_run_whose_session_was_killed_nobody_knows_the_server_nor_what_it_held(killed: Path):
+    """What is written is told: what was done, what had not ended, and what the death of an earlier server cost."""
+    (killed / "summary.json").unlink(missing_ok=True)
+    lines = (killed / "events.jsonl").read_text().splitlines(keepends=True)
+    names = [json.loads(line)["event"] for line in lines]
+    for until in ("boot_signalled", "load_done"):
+        (killed / "events.jsonl").write_text("".join(lines[: names.index(until)]))
+        frame = opened(killed).frame(WHOLE)
+        assert frame.phase is Phase.CRASHED
+        assert (frame.boot.in_words, frame.boot.pid, frame.boot.is_up) == (NOT_KNOWN, None, False)
+        now = frame.now
+        assert (now.offered_per_s, now.finished_per_s, now.backlog, now.pool_size, now.pool_busy, now.loop_lag_ms) == (None,) * 6
+        assert frame.totals.finished > 0
+        n_lost, n_unfinished = frame.totals.lost_queued + frame.totals.lost_running, frame.totals.queued + frame.totals.running
+        if until == "load_done":
+            assert n_lost > 0
+            assert frame.work.state is SideState.FAILING
+        else:
+            assert (n_lost, frame.work.headline) == (0, "NOT JUDGED")
+            assert frame.work.lines[0] == f"{n_unfinished} unfinished"
 
 
 def test_what_runs_has_to_be_worked_off_as_what_waits(killed: Path):
