@@ -119,12 +119,12 @@ class View:
         return self.at((whole + steps) * step_s, frame)
 
     def to_event(self, forwards: bool, marks: Sequence[Mark], frame: Frame | None) -> View:
-        """The next mark, or the one before; without one, the newest instant or the beginning."""
+        """The next mark, or the one before, when it is told first; without one, the newest instant or the beginning."""
         here_s = self.instant(frame)
         if forwards:
-            later = [mark.at_s for mark in marks if mark.at_s > here_s + 0.05]
+            later = [mark.from_s for mark in marks if mark.from_s > here_s + 0.05]
             return self.at(min(later), frame) if later else self.at(math.inf, frame)
-        return self.at(max((mark.at_s for mark in marks if 0 <= mark.at_s < here_s - 0.05), default=0.0), frame)
+        return self.at(max((mark.from_s for mark in marks if 0 <= mark.from_s < here_s - 0.05), default=0.0), frame)
 
     def instant(self, frame: Frame | None) -> float:
         """What is shown now."""

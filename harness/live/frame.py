@@ -159,6 +159,12 @@ class Mark:
     label: str  # at most about 12 characters: "KILL -212", "up", "-> 120/s"
     text: str  # a sentence for the log
     until_s: float | None = None  # of what lasts
+    known_s: float | None = None  # from when on frames have it, if that is later: a fault is told once its server is dead
+
+    @property
+    def from_s(self) -> float:
+        """The first instant whose frame has it."""
+        return self.at_s if self.known_s is None else max(self.at_s, self.known_s)
 
 
 @dataclass(frozen=True, slots=True)

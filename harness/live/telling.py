@@ -6,7 +6,7 @@ Given are the events that had been written by then, so nothing is told before it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from harness.faults import KINDS
@@ -179,17 +179,17 @@ def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, since:
             case "phase" if event.get("name") == "drain":
                 yield Mark(at_s, MarkKind.PHASE, "drain", "the load is over; what is pending is worked off")
             case "phase" if event.get("name") == "stop":
-                yield Mark(at_s, MarkKind.PHASE, "stop", "everything is stopped")
+                yield Mark(at_s, MarkKind.PHASE, "stop", "everything is being stopped")
             case "fault":
                 yield _of_fault(event, ends.get(event.get("number")), left, since)
             case "fault_ended" if event.get("ended_ns") is not None:
                 name = next((each["name"] for each in events if each.get("number") == event["number"]), "fault")
-                yield Mark(since(event["ended_ns"]), MarkKind.FAULT_ENDED, f"{name} over", f"{name} is over")
+                yield Mark(since(event["ended_ns"]), MarkKind.FAULT_ENDED, f"{name} over", f"{name} is over", known_s=at_s)
             case "boot_reaped" if event["boot"] not in orderly:
                 yield _of_death(event, left.get(event["boot"], _NOTHING_LEFT), since, by_fault=event["boot"] in by_fault)
             case "boot_ready":
                 text = f"boot {event['boot']} is ready"
-                yield Mark(since(event["ready_ns"]), MarkKind.UP, "up", text)
+                yield Mark(since(event["ready_ns"]), MarkKind.UP, "up", text, known_s=at_s)
             case "worker_died":
                 text = f"process {event['pid']} of boot {event['boot']} ended on its own; the server goes on"
                 yield Mark(at_s, MarkKind.PROBLEM, "worker died", text)
@@ -216,7 +216,7 @@ def _of_fault(event: Event, end: Event | None, left: Lefts, since: _Since) -> Ma
     name, text = event["name"], event.get("text") or event["name"]
     if event["landed_ns"] is None:
         return Mark(since(event["t_ns"]), MarkKind.PROBLEM, f"{name} missed", f"{text} did not land: {event['detail']}")
-    at_s = since(event["landed_ns"])
+    at_s, known_s = since(event["landed_ns"]), since(event["t_ns"])
     kind = KINDS.get(name)
     if kind is not None and kind.effect == "ends":
         queued, running, lost = left.get(event["boot"], _NOTHING_LEFT)
@@ -224,9 +224,9 @@ def _of_fault(event: Event, end: Event | None, left: Lefts, since: _Since) -> Ma
         words = f" with {queued:,} queued and {running:,} running tasks" if queued + running else ""
         words += f"; {lost:,} of them are lost" if lost else ""
         label = f"{name.upper()} -{lost:,}" if lost else name.upper()
-        return Mark(at_s, MarkKind.FAULT, label, f"{signal} to boot {event['boot']}{words}")
+        return Mark(at_s, MarkKind.FAULT, label, f"{signal} to boot {event['boot']}{words}", known_s=known_s)
     ended_ns = None if end is None else end.get("ended_ns")
-    return Mark(at_s, MarkKind.FAULT, name, text, None if ended_ns is None else since(ended_ns))
+    return Mark(at_s, MarkKind.FAULT, name, text, None if ended_ns is None else since(ended_ns), known_s)
 
 
 def _of_death(event: Event, left: Left, since: _Since, *, by_fault: bool) -> Mark:
@@ -234,10 +234,15 @@ def _of_death(event: Event, left: Left, since: _Since, *, by_fault: bool) -> Mar
     words = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
     how = "is dead" if by_fault else f"died on its own (status {event['exit_status']})"
     label = "down" if by_fault or not lost else f"down -{lost:,}"
-    return Mark(since(event["reaped_ns"]), MarkKind.DOWN, label, f"boot {event['boot']} {how}{words}")
+    text = f"boot {event['boot']} {how}{words}"
+    return Mark(since(event["reaped_ns"]), MarkKind.DOWN, label, text, known_s=since(event["t_ns"]))
 
 
 def _of_command(event: Event, command: Event, since: _Since) -> Iterator[Mark]:
+    yield from (replace(mark, known_s=since(event["t_ns"])) for mark in _of_answer(event, command, since))
+
+
+def _of_answer(event: Event, command: Event, since: _Since) -> Iterator[Mark]:
     name, value = _asked(command)
     at_s = since(event.get("at_ns") or event["t_ns"])
     if event["event"] == "command_refused":

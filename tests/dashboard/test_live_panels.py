@@ -22,7 +22,7 @@ from dashboard.panels.view import SPANS_S, View
 from dashboard.panels.words import clock, elided, ladder_step, ms
 from dashboard.raster.tile import Tone
 from harness.control import SetPool, SetRate, SetTasks, SetUsers
-from harness.live.frame import Look, Outage, Phase, Setting, Side, SideState, TaskStatus
+from harness.live.frame import Look, Mark, MarkKind, Outage, Phase, Setting, Side, SideState, TaskStatus
 from harness.summary import build_summary
 from harness.wording import duration_ms
 from tests.accounting.cases import CASES
@@ -151,6 +151,15 @@ def test_events_are_gone_to_one_after_another(frame):
     assert seen == [2.0, 74.0, 83.0, 100.0]
     assert view.to_event(False, frame.marks, frame).at_s == 83.0
     assert View(columns=80, at_s=1.0).to_event(False, (), frame).at_s == 0.0
+
+
+def test_an_event_is_gone_to_where_it_is_seen_and_not_where_nobody_knew_of_it_yet(frame):
+    """A SIGTERM at 20 s whose server is dead at 23 s: before, the picture would say that nothing has happened."""
+    marks = (*frame.marks, Mark(20.0, MarkKind.FAULT, "TERM -3", "SIGTERM", known_s=23.0))
+    assert View(columns=80, at_s=2.0).to_event(True, marks, frame).at_s == 23.0
+    assert View(columns=80, at_s=23.0).to_event(True, marks, frame).at_s == 74.0
+    assert View(columns=80, at_s=74.0).to_event(False, marks, frame).at_s == 23.0
+    assert View(columns=80, at_s=23.0).to_event(False, marks, frame).at_s == 2.0
 
 
 @given(

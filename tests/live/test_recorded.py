@@ -13,7 +13,7 @@ import pytest
 
 from harness.evidence import judge_run
 from harness.live import history as of_history
-from harness.live.frame import NOT_KNOWN, Frame, Look, MarkKind, Phase, SideState, TaskStatus
+from harness.live.frame import NOT_KNOWN, Frame, Look, Mark, MarkKind, Phase, SideState, TaskStatus
 from harness.live.history import History
 from harness.rows import read_rows
 from harness.rundir import RunDir
@@ -122,6 +122,23 @@ def test_every_beginning_of_the_events_can_be_shown(killed: Path):
             assert frame.phase is (Phase.CRASHED if number else Phase.START)
             assert frame.problem == ""
             assert frame.summary is None
+
+
+@pytest.mark.parametrize("name", ["killed", "short-grace"])
+def test_an_event_is_there_from_the_instant_on_that_its_mark_names(name: str, tmp_path: Path):
+    """Which is when it was written down: a fault not before its server was dead, a boot not before somebody had asked it."""
+    history = opened(unpacked(name, tmp_path))
+    marks = history.frame(WHOLE).marks
+    assert any(mark.from_s > mark.at_s for mark in marks)
+    for mark in marks:
+        if mark.from_s < 0:
+            continue  # before the load begins instants have no beginning to count from
+
+        def there(at_s: float, mark: Mark = mark) -> bool:
+            return any(each.text == mark.text for each in history.frame(Look(0.0, 20.0, 1.0, at_s=at_s)).marks)
+
+        assert there(mark.from_s), mark
+        assert mark.from_s == 0 or not there(mark.from_s - 1e-6), mark
 
 
 def test_a_line_that_is_not_whole_is_read_when_it_is(killed: Path):
