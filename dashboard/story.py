@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Final
 
-from harness.live.frame import Frame, Phase
+from harness.live.frame import Frame, Mark, MarkKind, Phase
 from harness.wording import duration_ms, duration_s
 
 __all__ = ["Story"]
@@ -12,10 +14,9 @@ __all__ = ["Story"]
 _STANDING_EVERY_S: Final = 10.0
 """Something is said at least this often, so that silence means that nothing can be said."""
 
-# That load begins and ends is told by the marks.
+# That load begins and ends, and that all is being stopped, is told by the marks.
 _PHASES: Final = {
     Phase.START: "the run begins: server and world are started",
-    Phase.STOP: "everything is stopped",
     Phase.JUDGE: "nothing moves any more; the run is judged",
     Phase.ENDED: "the run is over",
     Phase.CRASHED: "the run has crashed: nobody holds its directory, and there is no summary",
@@ -27,10 +28,11 @@ class Story:
 
     def __init__(self) -> None:
         self._phase: Phase | None = None
-        self._n_marks = 0
+        self._marks: Counter[tuple[MarkKind, str]] = Counter()
         self._sides: dict[str, str] = {}
         self._findings: set[str] = set()
         self._told_at_s = 0.0
+        self._at_s = -math.inf  # of the last frame
 
     def of(self, frame: Frame) -> list[str]:
         """What this frame says that the last one did not; each line begins with its instant."""
@@ -41,9 +43,12 @@ class Story:
 
         if self._phase is None:
             tell(_beginning(frame), min([frame.at_s, *(mark.at_s for mark in frame.marks)]))
-        for mark in frame.marks[self._n_marks :]:
-            tell(mark.text, mark.at_s)
-        self._n_marks = max(self._n_marks, len(frame.marks))
+        for mark in self._new_marks(frame):
+            if mark.at_s < self._at_s and mark.known_s is not None:
+                # It was not known until now: what came after it has been told already.
+                tell(f"{mark.text} (at {mark.at_s:.1f} s)", mark.from_s)
+            else:
+                tell(mark.text, mark.at_s)
         if frame.phase is not self._phase:
             self._phase = frame.phase
             if frame.phase in _PHASES:
@@ -62,8 +67,20 @@ class Story:
             tell(_standing(frame))
         if told:
             self._told_at_s = frame.at_s
+        self._at_s = frame.at_s
         in_order = sorted(dict.fromkeys(told), key=lambda each: each[0])
         return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in in_order]
+
+    def _new_marks(self, frame: Frame) -> list[Mark]:
+        """By what they say, and how often: one that is known late stands before others, and instants move as the load begins."""
+        seen: Counter[tuple[MarkKind, str]] = Counter()
+        found = []
+        for mark in frame.marks:
+            seen[mark.kind, mark.text] += 1
+            if seen[mark.kind, mark.text] > self._marks[mark.kind, mark.text]:
+                found.append(mark)
+        self._marks |= seen
+        return found
 
 
 def _beginning(frame: Frame) -> str:

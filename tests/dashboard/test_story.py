@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from dashboard.options import has_screen, options_for
 from dashboard.serving import attach_command, is_own
 from dashboard.story import Story
 from harness.errors import RunError
-from harness.live.frame import Look, Phase
+from harness.live.frame import Look, Mark, MarkKind, Phase
+from harness.live.telling import tell
 from tests.dashboard.frames import frame_of
 from tests.dashboard.simulation import Simulation
 
@@ -40,6 +43,47 @@ def test_what_stays_as_it_is_is_told_every_ten_seconds_at_least(healthy: Simulat
 
     assert all(later - earlier <= 10.5 for earlier, later in pairwise(instants))
     assert len(instants) < 40
+
+
+def test_a_fault_that_is_known_once_its_server_is_dead_is_told_then_and_nothing_is_told_twice(healthy: Simulation) -> None:
+    """A SIGTERM at 2 s that takes 3 s stands before the end of the warm-up, which has been told by then."""
+    marks = (
+        Mark(2.0, MarkKind.FAULT, "TERM -3", "SIGTERM to boot 1", known_s=5.1),
+        Mark(3.0, MarkKind.PHASE, "warm", "the warm-up is over"),
+        Mark(3.2, MarkKind.NOTE, "again", "again"),
+        Mark(3.4, MarkKind.NOTE, "again", "again"),
+        Mark(5.0, MarkKind.DOWN, "down", "boot 1 is dead", known_s=5.1),
+    )
+    story, lines = Story(), []
+    for at_s in (1.0, 3.1, 3.3, 4.0, 5.0, 5.5, 6.0):
+        known = tuple(mark for mark in marks if mark.from_s <= at_s)
+        lines += story.of(replace(frame_of(healthy, Look(0, 30, 1), at_s), marks=known))
+    told_of = [line.strip() for line in lines if any(mark.text in line for mark in marks)]
+    assert told_of == [
+        "3.0 s  the warm-up is over",
+        "3.2 s  again",
+        "3.4 s  again",
+        "5.0 s  boot 1 is dead",
+        "5.1 s  SIGTERM to boot 1 (at 2.0 s)",
+    ]
+
+
+def test_that_everything_is_being_stopped_is_told_once_and_before_it_has_ended(healthy: Simulation) -> None:
+    events = [{"t_ns": 1_000_000_000, "event": "phase", "name": "stop"}]
+    marks = tell(events, {}, {}, 2_000_000_000, 0, None).marks
+    story = Story()
+    story.of(frame_of(healthy, Look(0, 30, 1), 0.5))
+    lines = story.of(replace(frame_of(healthy, Look(0, 30, 1), 1.5), phase=Phase.STOP, marks=marks))
+    assert [line for line in lines if "stopped" in line] == ["    1.0 s  everything is being stopped"]
+
+
+@pytest.mark.parametrize("share", ["response_p95_ms", "done_p95_ms"])
+def test_that_too_many_were_never_answered_is_told_as_never(healthy: Simulation, share: str) -> None:
+    story, lines = Story(), []
+    for at_s in (5.0, 6.0, 16.0, 27.0):
+        frame = frame_of(healthy, Look(0, 30, 1), at_s)
+        lines += story.of(replace(frame, totals=replace(frame.totals, **{share: math.inf})))
+    assert "p95 never" in lines[-1]
 
 
 def test_the_same_frame_twice_says_nothing_more(scissors: Simulation) -> None:
