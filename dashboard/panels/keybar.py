@@ -13,8 +13,9 @@ from textual.binding import Binding
 from dashboard.panels.lines import Line, Role, Run
 from dashboard.panels.textpanel import TextPanel
 
-__all__ = ["KeyBar"]
+__all__ = ["NO_HEAT_MAP", "KeyBar"]
 
+NO_HEAT_MAP: Final = "No heat map is shown, whose colour could be another: h shows it."
 _SAID_FOR_S: Final = 4.0
 
 

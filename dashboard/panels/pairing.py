@@ -20,6 +20,7 @@ from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.heat import Heat, heat_limits
 from dashboard.raster.window import Window
 from harness.live.frame import Frame, Phase
+from harness.wording import at_s
 
 if TYPE_CHECKING:
     from harness.compare.record import ContrastRecord, FigureRecord
@@ -79,6 +80,9 @@ def sentence(a: Frame, b: Frame, found: Sequence[Delta], contrast: ContrastRecor
     """What happened in these two runs, and that it is no more than that."""
     if contrast is not None:
         return f"{contrast.sentence} One run each: f says what that is worth."
+    earlier = [each.at_s for each in (a, b) if each.at_s < each.newest_s]
+    if earlier:
+        return f"As they stood at {at_s(max(earlier))}, which says nothing of the whole runs: no verdict."
     if a.phase is not Phase.ENDED or b.phase is not Phase.ENDED:
         return "These runs go on, or did not end: so far, and no verdict."
     said = [words for delta in found if (words := _difference(delta))]
@@ -166,7 +170,12 @@ def _change(delta: Delta) -> Line:
         return line(("   = about the same", "muted"))
     higher = delta.b > delta.a
     role: Role = "bad" if higher == delta.is_better_lower else "good"
-    size = f"×{delta.ratio:.2f}" if delta.ratio is not None else f"{delta.b - delta.a:+,.0f}"
+    if math.isinf(delta.a) or math.isinf(delta.b):
+        size = f"never in {'B' if higher else 'A'}:"
+    elif delta.ratio is None:
+        size = f"{'+' if higher else '-'}{_value(delta, abs(delta.b - delta.a))}"
+    else:
+        size = f"×{delta.ratio:.2f}"
     return line((f"   {'▲' if higher else '▼'} {size} {'worse' if role == 'bad' else 'better'}", role))
 
 
@@ -192,7 +201,8 @@ def _difference(delta: Delta) -> str:
     if delta.a is None or delta.b is None or delta.a == delta.b:
         return ""
     if delta.ratio is None:
-        return f"{_value(delta, delta.b)} {delta.name} against {_value(delta, delta.a)}"
+        a, b = _value(delta, delta.a), _value(delta, delta.b)
+        return f"{delta.name} {b} against {a}" if delta.unit == "ms" else f"{b} {delta.name} against {a}"
     if abs(delta.ratio - 1) < _SAME:
         return ""
     return f"{delta.name} ×{delta.ratio:.2f}"

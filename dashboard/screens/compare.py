@@ -16,7 +16,7 @@ from dashboard.messages import FrameArrived
 from dashboard.panels import charts
 from dashboard.panels.arrange import LEAST_HEIGHT, LEAST_WIDTH
 from dashboard.panels.host import host_of
-from dashboard.panels.keybar import KeyBar
+from dashboard.panels.keybar import NO_HEAT_MAP, KeyBar
 from dashboard.panels.lines import wrapped
 from dashboard.panels.pairing import Paper, charts_of, delta_lines, deltas, heats_of, sentence, title_line
 from dashboard.panels.textpanel import TextPanel
@@ -176,6 +176,9 @@ class CompareScreen(Screen[None]):
 
     def action_intensity(self) -> None:
         """The heat map's colour: how many, or how much time in all."""
+        if not self._shows("heat"):
+            self.query_one(KeyBar).say(NO_HEAT_MAP)
+            return
         self._intensity = not self._intensity
         self._draw()
 
@@ -317,7 +320,9 @@ class CompareScreen(Screen[None]):
                 self.query_one(f"#{side}-heat", HeatMapView).show(heats[number])
             self.query_one(f"#{side}-lane", EventLane).show(charts.lane(frame, window))
             self.query_one(f"#{side}-ruler", TimeAxis).show(charts.ruler(window))
-        contrast = self._comparison.contrasts[0] if self._comparison is not None else None
+        # It is of the whole runs: beside figures of an earlier instant it would be a ratio of others.
+        shows_ends = a.summary is not None and b.summary is not None
+        contrast = self._comparison.contrasts[0] if self._comparison is not None and shows_ends else None
         found, width = deltas(a, b, contrast), self.size.width
         rows = list(delta_lines(found, ("A", "B"), width))
         if self.size.height >= 22:

@@ -15,7 +15,7 @@ from textual.timer import Timer
 from dashboard.messages import FrameArrived
 from dashboard.panels.arrange import Arrangement, Layout, Panel, Wanted, arrange
 from dashboard.panels.host import host_of
-from dashboard.panels.keybar import KeyBar
+from dashboard.panels.keybar import NO_HEAT_MAP, KeyBar
 from dashboard.panels.picture import Picture, Shown
 from dashboard.panels.slider import Slider
 from dashboard.panels.status import Watch
@@ -72,7 +72,7 @@ class LiveScreen(Screen[None]):
         Binding("i", "intensity", "How often, how much time", id="live.intensity", show=False),
         Binding("x", "faster", "Play faster", id="live.faster", show=False),
         Binding("home", "beginning", "Beginning", id="live.beginning", show=False),
-        Binding("escape", "back", "Back", id="live.escape", show=False),
+        Binding("escape", "back", "Out of one panel, or of the freeze", id="live.escape", show=False),
         *(
             Binding(key, f"only('{panel}')", f"Only {panel}", id=f"live.panel_{key}", show=False)
             for key, panel in _PANELS.items()
@@ -204,6 +204,9 @@ class LiveScreen(Screen[None]):
 
     def action_intensity(self) -> None:
         """The heat map's colour: how many, or how much time in all."""
+        if not self._has_heat:
+            self._say(NO_HEAT_MAP)
+            return
         self._intensity = not self._intensity
         self._draw()
 
@@ -283,6 +286,11 @@ class LiveScreen(Screen[None]):
         watching = host_of(self.app).watching
         return self._is_over or (watching is not None and watching.mode is Mode.REPLAY)
 
+    @property
+    def _has_heat(self) -> bool:
+        """Whether a heat map is to be seen."""
+        return bool({Panel.HEAT, Panel.DONE_HEAT} & self._arrangement.rows.keys())
+
     def _suit_mode(self) -> None:
         """A recording is shown as a whole, with a slider."""
         self._view = replace(self._view, is_replay=self._is_replay)
@@ -340,7 +348,7 @@ class LiveScreen(Screen[None]):
         view = replace(
             self._view,
             columns=max(columns - gutter_of(columns), 1),
-            heat=bool({Panel.HEAT, Panel.DONE_HEAT} & found.rows.keys()),
+            heat=self._has_heat,
         )
         if view != self._view:
             self._view = view

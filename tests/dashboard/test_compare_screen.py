@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -120,6 +121,8 @@ async def test_heat_maps_come_and_go(scissors, healthy):
         assert app.screen.query_one("#b-heat", HeatMapView).data.intensity
         await press(app, pilot, "h")
         assert not app.screen.query_one("#a-heat").display
+        await press(app, pilot, "i")
+        assert "No heat map is shown" in text_of(app, "keys")
         await press(app, pilot, "h", "tab", "f", "escape")
 
 
@@ -141,6 +144,14 @@ async def test_it_survives_every_size(scissors, healthy):
 
 def test_a_pair_that_has_not_ended_has_no_verdict(scissors, healthy):
     a, b = frame_of(scissors, LOOK, 50.0), frame_of(healthy, LOOK, 50.0)
+    assert "no verdict" in sentence(a, b, deltas(a, b))
+
+
+def test_what_two_whole_runs_came_to_is_not_said_of_an_earlier_instant(scissors, healthy):
+    ended, earlier = (replace(frame_of(scissors, LOOK, 125.0), phase=phase) for phase in (Phase.ENDED, Phase.LOAD))
+    a, b = ended, replace(earlier, at_s=2.0)
+    assert "at 2.0 s" not in sentence(a, a, deltas(a, a))
+    assert "As they stood at 2.0 s" in sentence(b, b, deltas(b, b))
     assert "no verdict" in sentence(a, b, deltas(a, b))
 
 
@@ -169,6 +180,18 @@ def test_better_and_worse_are_told_by_shape_word_and_colour():
     assert "about the same" in text[3]
     assert text[4].count("–") == 2
     assert [one[-1][1] for one in lines] == ["bad", "good", "good", "muted", "muted"]
+
+
+def test_what_never_ended_has_no_difference_in_figures():
+    rows = [
+        Delta("done p95", "ms", 50.0, math.inf),
+        Delta("done p95", "ms", math.inf, 50.0),
+        Delta("done p95", "ms", math.inf, math.inf),
+        Delta("most queued", "", 0, 3),
+        Delta("response p95", "ms", 0.0, 12.0),
+    ]
+    text = [plain(one).split("   ")[-1] for one in delta_lines(rows, ("A", "B"), 100)[1:]]
+    assert text == ["▲ never in B: worse", "▼ never in A: better", "= about the same", "▲ +3 worse", "▲ +12.0 ms worse"]
 
 
 def test_an_interval_that_holds_one_shows_nothing():

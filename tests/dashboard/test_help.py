@@ -88,6 +88,15 @@ def test_the_palette_has_the_keys_the_scenarios_and_the_themes(app: Make) -> Non
     play(app(), script)
 
 
+def test_no_two_things_that_a_screen_can_do_have_one_name() -> None:
+    """In the palette nobody could tell them apart."""
+    for title, screen in screens().items():
+        named: dict[str, set[str]] = {}
+        for binding in vars(screen)["BINDINGS"]:
+            named.setdefault(binding.description, set()).add(binding.action)
+        assert {name for name, actions in named.items() if len(actions) > 1} == set(), title
+
+
 @pytest.mark.parametrize("theme", list(THEME_NAMES))
 def test_each_theme_shows_everything(app: Make, theme: str) -> None:
     """Also those that are Textual's own, which know nothing of our colours."""

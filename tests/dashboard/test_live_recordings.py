@@ -156,3 +156,11 @@ async def test_two_recordings_are_compared_with_what_chance_does_within_them(rec
         await pilot.pause()
         said = "\n".join(str(each.render()) for each in app.screen.query("Static"))
         assert "One run each" in said
+        await pilot.press("escape", *["comma"] * 12)
+        await pilot.pause()
+        rewound = text_of(app, "delta")
+        assert " to " not in rewound  # the intervals are those of the whole runs
+        assert "As they stood at" in rewound
+        await pilot.press("end")
+        await pilot.pause()
+        assert text_of(app, "delta") == text

@@ -162,6 +162,8 @@ async def test_digits_show_one_panel_as_large_as_it_can_be(scissors):
 async def test_the_heat_map_takes_the_place_of_the_curves_and_tells_of_time_spent(scissors):
     async with showing(scissors, size=(80, 24)) as (app, pilot):
         assert not app.screen.query_one("#heat").display
+        await press(app, pilot, "i")
+        assert "No heat map is shown" in text_of(app, "keys")
         await press(app, pilot, "h")
         heat = app.screen.query_one("#heat", HeatMapView)
         assert heat.display
