@@ -190,6 +190,9 @@ class Dashboard(RunApp):
             self._held.add(event.side)
         else:
             self._hand_on(event.frame, event.side)
+        if self.screen is not self._shown:
+            # A question may be about whether the run goes on.
+            self.screen.post_message(FrameArrived(event.frame, event.side))
         if event.side == 0 and self.runs.has_crashed(event.frame) and self.watching is not None:
             from dashboard.failures import crash_of
 
@@ -216,8 +219,17 @@ class Dashboard(RunApp):
         if self._leaves_when_over:
             # Without a summary it was stopped before it had begun: that is told where the summary would be.
             self.exit()
-        elif not (self.child.path / "summary.json").exists():
-            self._tell_failure(self.child, status)
+            return
+        from dashboard.modals.quit import QuitModal
+
+        asking = self.screen if isinstance(self.screen, QuitModal) else None
+        if (self.child.path / "summary.json").exists():
+            if asking is not None:
+                asking.tell_end()
+            return
+        if asking is not None:
+            asking.dismiss(None)
+        self._tell_failure(self.child, status)
 
     def _hand_on(self, frame: Frame, side: int) -> None:
         screen = self._shown
@@ -364,7 +376,10 @@ class Dashboard(RunApp):
             self.exit()
 
     def _stop_then_leave(self) -> None:
-        """The load ends; what there is gets judged, and then the screen ends too."""
+        """The load ends; what there is gets judged, and then the screen ends too. A run that is over by now has been judged."""
+        if not self.runs.is_own_going:
+            self.exit()
+            return
         self._leaves_when_over = True
         self.runs.stop_load()
         self.notify("Stopping the load; the summary follows. ctrl+c again leaves at once.", timeout=60)

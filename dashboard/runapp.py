@@ -19,7 +19,7 @@ from dashboard.options import ScreenOptions
 from dashboard.runs import Runs
 from dashboard.unforeseen import attempt
 from dashboard.watching import Watching
-from harness.live.frame import Frame
+from harness.live.frame import Frame, Phase
 
 if TYPE_CHECKING:
     from dashboard.child import RunChild
@@ -108,7 +108,7 @@ class RunApp(App[None]):
         from dashboard.modals.export import ExportModal
 
         if not isinstance(self.screen, ExportModal):
-            self.push_screen(ExportModal(self.watching.path, is_over=self.frames[0].summary is not None), self._on_export)
+            self.push_screen(ExportModal(self.watching.path, is_over=_is_judged(self.frames[0])), self._on_export)
 
     # What they come to.
 
@@ -140,7 +140,7 @@ class RunApp(App[None]):
             self.call_after_refresh(self._write_picture, path / SCREEN)
         if reports := [name for name in names if name != "screen"]:
             self._write_reports(path, reports)
-            if other is not None and other.summary is not None:
+            if other is not None and _is_judged(other):
                 self._write_reports(Path(other.about.path), reports)
 
     def _write_picture(self, path: Path) -> None:
@@ -164,3 +164,8 @@ class RunApp(App[None]):
     def _tell(self, frame: Frame, side: int, turn: int) -> None:
         """Called in the follower's thread."""
         self.post_message(FrameArrived(frame, side, turn))
+
+
+def _is_judged(frame: Frame) -> bool:
+    """Whether the run has its summary by now, also where an earlier instant is shown, at which there was none."""
+    return frame.newest.phase is Phase.ENDED

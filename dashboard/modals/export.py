@@ -9,8 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Button, Static
 
+from dashboard.messages import FrameArrived
 from dashboard.modals.modal import Modal
 from dashboard.modals.tick import Tick
+from harness.live.frame import Phase
 
 __all__ = ["SCREEN", "ExportModal"]
 
@@ -41,7 +43,8 @@ class ExportModal(Modal[tuple[str, ...]]):
             for name, label in _FORMATS.items():
                 yield Tick(label, value=self._is_over and name == "html", id=name, disabled=not self._is_over)
             if not self._is_over:
-                yield Static("The report is made when the run is over: only then is there a verdict.", classes="hint")
+                hint = "The report is made when the run is over: only then is there a verdict."
+                yield Static(hint, classes="hint", id="why-not")
             with Horizontal(classes="buttons"):
                 yield Button("Write", id="write", variant="primary", compact=True)
                 yield Button("Back (esc)", id="back", compact=True)
@@ -49,6 +52,14 @@ class ExportModal(Modal[tuple[str, ...]]):
     def on_mount(self) -> None:
         """Enter writes."""
         self.query_one("#write").focus()
+
+    def on_frame_arrived(self, message: FrameArrived) -> None:
+        """The run may end while somebody looks at the question."""
+        if message.side == 0 and message.frame.newest.phase is Phase.ENDED and not self._is_over:
+            self._is_over = True
+            for name in _FORMATS:
+                self.query_one(f"#{name}", Tick).disabled = False
+            self.query_one("#why-not", Static).update("The run is over by now: the report can be made.")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """An answer."""

@@ -47,6 +47,13 @@ class QuitModal(Modal[Quit]):
         """Nothing is stopped by an enter too many."""
         self.query_one("#stay").focus()
 
+    def tell_end(self) -> None:
+        """The run has ended while somebody looked at the question: there is nothing left to stop."""
+        self.query_one(".box").border_title = "The run is over by now"
+        self.query_one(Static).update("Its summary is printed when the screen is left.")
+        self.query_one("#stop", Button).label = "[u]L[/u]eave"
+        self.query_one("#leave").display = False
+
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """An answer."""
         self.action_choose(event.button.id or "stay")

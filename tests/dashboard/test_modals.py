@@ -25,7 +25,7 @@ from dashboard.watching import Mode, Watching
 from harness.live.frame import Frame, Look, Phase
 
 from .conftest import play, shown, until
-from .frames import frame_of
+from .frames import frame_of, with_newest
 from .simulation import SCISSORS, simulate
 
 Make = Callable[..., Dashboard]
@@ -289,9 +289,16 @@ class OwnRun:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.status: int | None = None  # None: it goes on
 
-    def poll(self) -> None:
-        """It goes on."""
+    def poll(self) -> int | None:
+        return self.status
+
+    def forget_directory(self) -> None:
+        """It has begun."""
+
+    def last_lines(self, n: int) -> list[str]:
+        return ["planted"][:n]
 
     def phase(self) -> Phase:
         return Phase.LOAD
@@ -313,3 +320,84 @@ def test_ctrl_c_stops_ones_own_run_also_while_another_one_is_looked_at(app: Make
 
     play(app(watching=Watching(runs["healthy"], Mode.REPLAY)), script)
     assert commands_in(going) == ["stop=None"]
+
+
+@pytest.mark.parametrize("key", ["s", "l", "escape"])
+def test_a_run_that_ends_while_it_is_asked_what_is_to_become_of_it_is_over(app: Make, runs: dict[str, Path], key: str) -> None:
+    """There is nothing left to stop: whoever does not stay leaves at once."""
+    own = OwnRun(runs["killed"])
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = await begun(pilot)
+        dashboard.runs.child = own  # type: ignore[assignment]
+        await pilot.press("q")
+        await until(pilot, lambda: "The run goes on" in shown(dashboard), "the question")
+        own.status = 0
+        await until(pilot, lambda: "The run is over by now" in shown(dashboard), "the end of the run")
+        assert "Left running" not in shown(dashboard)
+        assert "Leave it running" not in shown(dashboard)
+        await pilot.press(key)
+        if key == "escape":
+            await until(pilot, lambda: isinstance(dashboard.screen, LiveScreen), "the screen behind")
+            assert not dashboard._exit
+        else:
+            await until(pilot, lambda: dashboard._exit, "the end of the screen", 3)
+            assert not dashboard._notifications
+
+    play(app(watching=Watching(runs["killed"], Mode.OWN)), script)
+
+
+def test_a_run_that_crashes_while_it_is_asked_what_is_to_become_of_it_is_told_as_that(app: Make, runs: dict[str, Path]) -> None:
+    own = OwnRun(runs["killed"])
+    (own.path / "summary.json").unlink()
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = await begun(pilot)
+        dashboard.runs.child = own  # type: ignore[assignment]
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(dashboard.screen, QuitModal), "the question")
+        own.status = 137
+        await until(pilot, lambda: isinstance(dashboard.screen, ErrorModal), "the news")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(dashboard.screen, LiveScreen), "the screen behind, and no question")
+
+    play(app(watching=Watching(runs["killed"], Mode.OWN)), script)
+
+
+class Ending(Simulated):
+    """The same, until it is told to end."""
+
+    last: Ending | None = None
+    phase = Phase.LOAD
+
+    def start(self) -> None:
+        Ending.last = self
+        super().start()
+
+    def look(self, look: Looks) -> None:
+        if not isinstance(look, Look):
+            look = look(frame_of(self._run, Look(0, 30, 1), AT_S))
+        self._look = look
+        frame = frame_of(self._run, look, AT_S)
+        # As where an earlier instant is shown: the summary is not there, but the run is over by now.
+        self._tell(with_newest(frame, phase=self.phase))
+
+    def end(self) -> None:
+        self.phase = Phase.ENDED
+        self.look(self._look)
+
+
+def test_a_run_that_ends_while_it_is_asked_what_to_export_can_be_reported(app: Make, going: Path) -> None:
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = await begun(pilot)
+        await pilot.press("e")
+        await until(pilot, lambda: "The report is made when the run is over" in shown(dashboard), "the question")
+        assert Ending.last is not None
+        Ending.last.end()
+        await until(pilot, lambda: "The run is over by now: the report can be made." in shown(dashboard), "the end of the run")
+        assert not [box.id for box in dashboard.screen.query(Tick) if box.disabled]
+        await pilot.press("escape", "e")  # and whoever asks once more, at whatever instant, is asked as of a run that is over
+        await until(pilot, lambda: isinstance(dashboard.screen, ExportModal), "the question")
+        assert not [box.id for box in dashboard.screen.query(Tick) if box.disabled]
+
+    play(app(watching=Watching(going, Mode.ATTACHED), make_follower=Ending), script)
