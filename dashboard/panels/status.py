@@ -126,6 +126,8 @@ def _watching(frame: Frame, watch: Watch, *, short: bool = False) -> Line:
         return line((f"{name}{speed}" if short else f"{name} replay{speed}", "chosen"))
     if watch.is_held:
         behind = max(frame.newest_s - frame.at_s, 0.0)
+        if frame.newest.phase in {Phase.ENDED, Phase.CRASHED}:
+            return line((f"❚❚ {'' if short else 'frozen, '}{behind:.0f} s before the end", "chosen"))
         return line((f"❚❚ {behind:.0f} s behind" if short else f"❚❚ frozen, {behind:.0f} s behind", "chosen"))
     return ()
 

@@ -76,8 +76,8 @@ def _span(from_s: float | None, until_s: float | None) -> str:
     return UNKNOWN if from_s is None or until_s is None else ms((until_s - from_s) * 1e3)
 
 
-def life_lines(task: TaskLine | None, width: int) -> Sequence[Line]:
-    """The life of one task: a bar to scale, and each instant in words."""
+def life_lines(task: TaskLine | None, width: int, outlook: str = "not yet") -> Sequence[Line]:
+    """The life of one task: a bar to scale, and each instant in words. `outlook`: what is said of what has not happened."""
     if task is None:
         return [cut(line((" no task is chosen", "muted")), width)]
     title = line(
@@ -86,7 +86,7 @@ def life_lines(task: TaskLine | None, width: int) -> Sequence[Line]:
         (task.status.value.upper(), ROLES[task.status]),
         f"  {task.detail}" if task.detail else "",
     )
-    return [cut(each, width) for each in (title, _bar(task, width), *_instants(task))]
+    return [cut(each, width) for each in (title, _bar(task, width), *_instants(task, outlook))]
 
 
 def _bar(task: TaskLine, width: int) -> Line:
@@ -110,14 +110,15 @@ def _bar(task: TaskLine, width: int) -> Line:
     return tuple(runs)
 
 
-def _instants(task: TaskLine) -> Iterator[Line]:
+def _instants(task: TaskLine, outlook: str) -> Iterator[Line]:
+    has_run = task.started_s is not None and task.ended_s is not None
     known: list[tuple[str, float | None, str]] = [
         ("due", task.due_s, ""),
         ("sent", task.sent_s, ""),
         ("accepted", task.accepted_s, ""),
         ("answered", task.answered_s, ""),
         ("started", task.started_s, f"waited {_span(task.accepted_s, task.started_s)}" if task.started_s is not None else ""),
-        (_END[task.status], task.ended_s, f"ran {_span(task.started_s, task.ended_s)}" if task.ended_s is not None else ""),
+        (_END[task.status], task.ended_s, f"ran {_span(task.started_s, task.ended_s)}" if has_run else ""),
         *((f"effect {number}" if len(task.effects_s) > 1 else "effect", at, "") for number, at in enumerate(task.effects_s, 1)),
     ]
     happened = sorted((each for each in known if each[1] is not None), key=lambda each: each[1] or 0.0)
@@ -130,8 +131,13 @@ def _instants(task: TaskLine) -> Iterator[Line]:
     missing = [name for name, at_s, _ in known if at_s is None]
     if task.status is TaskStatus.LOST:
         yield line(("  never    ", "bad"), f"{', '.join(missing)}: {task.detail or 'its server died'}")
-    elif missing:
-        yield line((f"  not yet  {', '.join(missing)}", "muted"))
+        return
+    # What was skipped, refused or discarded is not run any more; its answer may still be on its way.
+    never = [name for name in missing if task.status is TaskStatus.OTHER and name in {"started", "ended"}]
+    rest = [name for name in missing if name not in never]
+    for word, names in (("never", never), (outlook, rest)):
+        if names:
+            yield line((f"  {word:<9}{', '.join(names)}", "muted"))
 
 
 _END: Final = {

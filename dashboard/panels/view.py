@@ -95,10 +95,20 @@ class View:
         return replace(self, is_whole=not self.shows_whole)
 
     def held(self, frame: Frame | None) -> View:
-        """The instant that is shown stays, whatever comes; or goes on."""
+        """The instant that is shown stays, whatever comes; or goes on. Before the load begins no instant has a name yet."""
         if self.at_s is not None:
             return self.live()
-        return replace(self, at_s=frame.at_s) if frame is not None else self
+        return replace(self, at_s=frame.at_s) if frame is not None and frame.newest_s > 0 else self
+
+    def why_not_held(self, frame: Frame | None) -> str:
+        """Why the instant that is shown cannot be kept, in one sentence; empty: it can, or is."""
+        if self.is_replay:
+            return "A recording stands still: , and . go through it."
+        if frame is None:
+            return "Nothing is known of the run yet."
+        if self.at_s is None and frame.newest_s <= 0:
+            return "The load has not begun: there is nothing to freeze yet."
+        return ""
 
     def live(self) -> View:
         """The newest instant again."""
@@ -107,7 +117,7 @@ class View:
     def at(self, at_s: float, frame: Frame | None) -> View:
         """Another instant. In a run that goes on, what is as new as can be is the newest."""
         newest_s = frame.newest_s if frame is not None else 0.0
-        if at_s >= newest_s:
+        if at_s >= newest_s or newest_s <= 0:
             return replace(self, at_s=newest_s) if self.is_replay else self.live()
         return replace(self, at_s=max(at_s, 0.0))
 

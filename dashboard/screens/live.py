@@ -94,6 +94,7 @@ class LiveScreen(Screen[None]):
         self._speed = 0  # which of SPEEDS
         self._playing: Timer | None = None
         self._is_over = False
+        self._tells_end = False  # that the run has ended while an earlier instant was shown
         self._asked = Asked()
         self._pointed_s: float | None = None
         self._ui_share: float | None = None
@@ -131,6 +132,9 @@ class LiveScreen(Screen[None]):
             self._is_over = True
             self._suit_mode()
             self._look()
+        if not self._tells_end and frame.newest.phase in _OVER and frame.at_s < frame.newest_s and not self._is_replay:
+            self._tells_end = True
+            self._say("The run is over; an earlier instant is shown. Space goes on to the end.")
         if not self._marks or message.frame.at_s >= message.frame.newest_s or len(message.frame.marks) > len(self._marks):
             self._marks = message.frame.marks
         self._draw()
@@ -139,6 +143,8 @@ class LiveScreen(Screen[None]):
 
     def why_not(self, action: str) -> str:
         """Why a key can do nothing now, in one sentence; empty if it can. The row of keys dims it."""
+        if action == "hold" and not self._is_replay:
+            return self._view.why_not_held(self._frame)
         return why_not(action, self._frame, host_of(self.app).why_not_steer)
 
     def key_name(self, action: str) -> str:
@@ -155,6 +161,8 @@ class LiveScreen(Screen[None]):
         """Freezes what is shown, never what is collected. A recording is played, or stopped."""
         if self._is_replay:
             self._play(self._playing is None)
+        elif reason := self.why_not("hold"):
+            self._say(reason)
         else:
             self._change(self._view.held(self._frame))
 
@@ -254,7 +262,7 @@ class LiveScreen(Screen[None]):
         """The tasks one by one."""
         from dashboard.screens.tasks import TasksScreen
 
-        self.app.push_screen(TasksScreen(self._view.at_s, self._frame))
+        self.app.push_screen(TasksScreen(self._view.at_s, self._frame, is_replay=self._is_replay))
 
     def action_findings(self) -> None:
         """All findings, with what to do."""

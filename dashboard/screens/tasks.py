@@ -20,11 +20,12 @@ from dashboard.panels.textpanel import TextPanel
 from dashboard.panels.view import View
 from dashboard.watching import Mode
 from dashboard.widgets import glyphs_of
-from harness.live.frame import MOST_LISTED, Frame, TaskLine, TaskStatus
+from harness.live.frame import MOST_LISTED, NOT_KNOWN, Frame, Phase, TaskLine, TaskStatus
 
 __all__ = ["TasksScreen"]
 
 _LIFE_ROWS: Final = 10
+_OVER: Final = frozenset({Phase.ENDED, Phase.CRASHED})
 _AFTERWARDS: Final = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.LOST, TaskStatus.FAILED, TaskStatus.DONE)
 
 
@@ -61,9 +62,10 @@ class TasksScreen(Screen[None]):
     }
     """
 
-    def __init__(self, at_s: float | None = None, shown: Frame | None = None) -> None:
-        """`shown`: what was looked at before, which says what one will want to see first."""
+    def __init__(self, at_s: float | None = None, shown: Frame | None = None, *, is_replay: bool = False) -> None:
+        """`shown`: what was looked at before, which says what one will want to see first. `is_replay`: as a recording."""
         super().__init__()
+        self._is_replay = is_replay
         self._frame: Frame | None = None
         self._view = View(columns=20, heat=False, tasks=_first_status(shown), n_tasks=MOST_LISTED, at_s=at_s)
         self._cursor = 0
@@ -82,7 +84,8 @@ class TasksScreen(Screen[None]):
         """Comes to the top."""
         self.set_class(glyphs_of(self.app).is_ascii, "-ascii")
         watching = host_of(self.app).watching
-        self._view = replace(self._view, is_replay=watching is not None and watching.mode is Mode.REPLAY)
+        self._is_replay = self._is_replay or (watching is not None and watching.mode is Mode.REPLAY)
+        self._view = replace(self._view, is_replay=self._is_replay)
         host_of(self.app).look(self._view.look)
 
     def on_frame_arrived(self, message: FrameArrived) -> None:
@@ -90,12 +93,23 @@ class TasksScreen(Screen[None]):
         if message.side != 0:
             return
         self._frame = message.frame
+        if message.frame.phase in _OVER and not self._is_replay:
+            self._is_replay = True
+            self._view = replace(self._view, is_replay=True)
         self._follow()
         self._draw()
 
     def on_resize(self, event: events.Resize) -> None:
         """Other room: the life of the chosen task goes first."""
         self._draw(event.size.width, event.size.height)
+
+    def why_not(self, action: str) -> str:
+        """Why a key can do nothing now, in one sentence; empty if it can. The row of keys dims it."""
+        return self._view.why_not_held(self._frame) if action == "hold" else ""
+
+    def key_name(self, action: str) -> str:
+        """What a key does here, if it is not what it does elsewhere."""
+        return "Go on" if action == "hold" and self._view.at_s is not None and not self._is_replay else ""
 
     def action_back(self) -> None:
         """To where one came from."""
@@ -122,8 +136,11 @@ class TasksScreen(Screen[None]):
             self._draw()
 
     def action_hold(self) -> None:
-        """Freezes the list, never the run."""
-        self._change(self._view.held(self._frame))
+        """Freezes the list, never the run. A recording stands still by itself: the instant that was chosen is kept."""
+        if reason := self.why_not("hold"):
+            self.query_one(KeyBar).say(reason)
+        else:
+            self._change(self._view.held(self._frame))
 
     def action_step(self, steps: int) -> None:
         """Back or forward in time."""
@@ -191,7 +208,15 @@ class TasksScreen(Screen[None]):
                 words = " The server is not seen from inside, so its tasks are not known one by one."
                 self.query_one("#table", TextPanel).show([line((words, "muted"))])
             chosen = tasks[self._cursor] if self._cursor < len(tasks) else None
-            life.show(life_lines(chosen, width))
+            life.show(life_lines(chosen, width, _outlook(frame)))
+            self.query_one(KeyBar).renew()
+
+
+def _outlook(frame: Frame) -> str:
+    """Of what has not happened by the instant that is shown."""
+    if frame.boot.in_words == NOT_KNOWN:
+        return NOT_KNOWN
+    return "never" if frame.phase in {Phase.JUDGE, *_OVER} else "not yet"
 
 
 def _first_status(frame: Frame | None) -> TaskStatus:

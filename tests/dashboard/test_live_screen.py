@@ -112,6 +112,33 @@ async def test_freezing_stops_the_picture_and_says_how_far_behind_it_is(scissors
         assert "frozen" not in text_of(app, "status")
 
 
+async def test_before_the_load_begins_nothing_is_frozen_for_no_instant_has_a_name_yet(scissors):
+    """Until the load begins each frame is at 0 s; frozen there, one would be shown its beginning instead, once that is known."""
+    async with showing(scissors, newest_s=0.0) as (app, pilot):
+        await press(app, pilot, "space")
+        assert "nothing to freeze yet" in text_of(app, "keys")
+        await press(app, pilot, "comma", "less_than_sign", "home")
+        app.newest_s = 12.0
+        app.tick()
+        await pilot.pause()
+        assert app.frames[0].at_s == 12.0
+        assert "frozen" not in text_of(app, "status")
+
+
+async def test_that_a_run_has_ended_is_told_while_an_earlier_instant_is_frozen(scissors):
+    def ended(frame):
+        return with_newest(frame, phase=Phase.ENDED) if frame.newest_s >= 118.0 else frame
+
+    async with showing(scissors, newest_s=90.0, changed=ended) as (app, pilot):
+        await press(app, pilot, "space")
+        app.newest_s = 118.0
+        app.tick()
+        await pilot.pause()
+        assert "frozen, 28 s before the end" in text_of(app, "status")
+        assert "The run is over; an earlier instant is shown." in text_of(app, "keys")
+        assert app.frames[0].at_s == 90.0
+
+
 async def test_one_steps_back_and_goes_to_events_and_back_to_now(scissors):
     async with showing(scissors) as (app, pilot):
         await press(app, pilot, "comma", "comma")
