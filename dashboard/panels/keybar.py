@@ -43,14 +43,15 @@ class KeyBar(TextPanel):
         """A sentence in the place of the keys, for a few seconds."""
         self._said = text
         self.renew()
-        self.set_timer(for_s, lambda: self._unsay(text))
+        self.set_timer(for_s, lambda: self.unsay(text))
 
     def read_out(self, text: str) -> None:
         """What stands there while the mouse is somewhere; a sentence that is said comes first. Empty: the keys."""
         self._reads_out = text
         self.renew()
 
-    def _unsay(self, text: str) -> None:
+    def unsay(self, text: str) -> None:
+        """The sentence is true no longer, or was there for long enough."""
         if self._said == text:
             self._said = ""
             self.renew()

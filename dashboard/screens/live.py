@@ -31,6 +31,7 @@ __all__ = ["LiveScreen"]
 _PLAY_EVERY_S: Final = 0.25
 OWN_CPU_EVERY_S: Final = 2.0
 _OVER: Final = frozenset({Phase.ENDED, Phase.CRASHED})
+_HAS_ENDED: Final = "The run is over; an earlier instant is shown. Space goes on to the end."
 _FEW_TILES: Final = 2
 _ASKED_FOR_S: Final = 1.5  # what is pending stands in the side column as well
 _PANELS: Final = {"1": Panel.SCISSORS, "2": Panel.BACKLOG, "3": Panel.HEAT, "4": Panel.POOL, "5": Panel.LOG}
@@ -130,11 +131,12 @@ class LiveScreen(Screen[None]):
         self._frame = frame = self._asked.shown_in(message.frame)
         if frame.phase in _OVER and frame.at_s >= frame.newest_s and not self._is_over:
             self._is_over = True
+            self.query_one(KeyBar).unsay(_HAS_ENDED)
             self._suit_mode()
             self._look()
         if not self._tells_end and frame.newest.phase in _OVER and frame.at_s < frame.newest_s and not self._is_replay:
             self._tells_end = True
-            self._say("The run is over; an earlier instant is shown. Space goes on to the end.")
+            self._say(_HAS_ENDED)
         if not self._marks or message.frame.at_s >= message.frame.newest_s or len(message.frame.marks) > len(self._marks):
             self._marks = message.frame.marks
         self._draw()

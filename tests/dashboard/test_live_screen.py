@@ -127,7 +127,8 @@ async def test_before_the_load_begins_nothing_is_frozen_for_no_instant_has_a_nam
 
 async def test_that_a_run_has_ended_is_told_while_an_earlier_instant_is_frozen(scissors):
     def ended(frame):
-        return with_newest(frame, phase=Phase.ENDED) if frame.newest_s >= 118.0 else frame
+        phase = Phase.ENDED if frame.at_s >= 118.0 else frame.phase
+        return with_newest(replace(frame, phase=phase), phase=Phase.ENDED) if frame.newest_s >= 118.0 else frame
 
     async with showing(scissors, newest_s=90.0, changed=ended) as (app, pilot):
         await press(app, pilot, "space")
@@ -137,6 +138,9 @@ async def test_that_a_run_has_ended_is_told_while_an_earlier_instant_is_frozen(s
         assert "frozen, 28 s before the end" in text_of(app, "status")
         assert "The run is over; an earlier instant is shown." in text_of(app, "keys")
         assert app.frames[0].at_s == 90.0
+        await press(app, pilot, "space")
+        assert app.frames[0].at_s == 118.0
+        assert "earlier" not in text_of(app, "keys")
 
 
 async def test_one_steps_back_and_goes_to_events_and_back_to_now(scissors):
