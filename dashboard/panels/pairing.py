@@ -19,7 +19,7 @@ from dashboard.raster.chart import Chart, chart_limits, has_bad
 from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.heat import Heat, heat_limits
 from dashboard.raster.window import Window
-from harness.live.frame import Frame, Phase
+from harness.live.frame import NOT_KNOWN, Frame, Phase
 from harness.wording import at_s
 
 if TYPE_CHECKING:
@@ -140,7 +140,10 @@ def _same(first: Chart, second: Chart) -> tuple[Chart, Chart]:
     return replace(charts.fixed(first, limits), keeps_bad_row=is_bad), replace(charts.fixed(second, limits), keeps_bad_row=is_bad)
 
 
-def _lost(frame: Frame) -> int:
+def _lost(frame: Frame) -> int | None:
+    """None: the run has crashed, and nobody knows what became of what its server held."""
+    if frame.boot.in_words == NOT_KNOWN:
+        return None
     return frame.totals.lost_queued + frame.totals.lost_running
 
 

@@ -14,7 +14,7 @@ from dashboard.panels.textpanel import TextPanel
 from dashboard.screens.compare import CompareScreen
 from dashboard.widgets import HeatMapView, TimeChart
 from harness.compare.record import FigureRecord
-from harness.live.frame import Look, Phase
+from harness.live.frame import NOT_KNOWN, Look, Phase
 from tests.dashboard.frames import frame_of
 from tests.dashboard.stage import Stage
 
@@ -180,6 +180,13 @@ def test_better_and_worse_are_told_by_shape_word_and_colour():
     assert "about the same" in text[3]
     assert text[4].count("–") == 2
     assert [one[-1][1] for one in lines] == ["bad", "good", "good", "muted", "muted"]
+
+
+def test_what_a_crashed_run_has_lost_is_not_compared_for_nobody_knows(scissors, healthy):
+    a, b = (frame_of(run, LOOK, 50.0) for run in (scissors, healthy))
+    crashed = replace(b, phase=Phase.CRASHED, boot=replace(b.boot, is_up=False, in_words=NOT_KNOWN))
+    assert [delta.b for delta in deltas(a, crashed) if delta.name == "lost"] == [None]
+    assert [delta.b for delta in deltas(a, b) if delta.name == "lost"] == [0]
 
 
 def test_what_never_ended_has_no_difference_in_figures():
