@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
@@ -200,8 +201,8 @@ class TasksScreen(Screen[None]):
             life.display = life_rows > 0
             life.styles.height = max(life_rows, 1)
             self.query_one("#status", TextPanel).show([status_line(frame, watch, width)])
-            numbers = frame.n_tasks if frame.about.has_server_witness else {}
-            self.query_one("#tabs", TextPanel).show([status_tabs(self._view.tasks or TaskStatus.QUEUED, numbers, width)])
+            tabs = status_tabs(self._view.tasks or TaskStatus.QUEUED, _numbers(frame), width)
+            self.query_one("#tabs", TextPanel).show([tabs])
             if frame.about.has_server_witness:
                 self.query_one("#table", TextPanel).show(table_lines(tasks, self._cursor, self._first, rows, width))
             else:
@@ -212,10 +213,19 @@ class TasksScreen(Screen[None]):
             self.query_one(KeyBar).renew()
 
 
+def _numbers(frame: Frame) -> Mapping[TaskStatus, int]:
+    """As far as they are known: in a crashed run what had not ended may have ended since, or be lost."""
+    if not frame.about.has_server_witness:
+        return {}
+    if frame.boot.in_words == NOT_KNOWN:
+        return {status: number for status, number in frame.n_tasks.items() if status is not TaskStatus.LOST}
+    return frame.n_tasks
+
+
 def _outlook(frame: Frame) -> str:
     """Of what has not happened by the instant that is shown."""
     if frame.boot.in_words == NOT_KNOWN:
-        return NOT_KNOWN
+        return "unknown"
     return "never" if frame.phase in {Phase.JUDGE, *_OVER} else "not yet"
 
 

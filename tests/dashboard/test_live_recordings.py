@@ -134,6 +134,12 @@ async def test_a_crashed_run_says_of_its_server_its_pool_and_its_losses_that_nob
         assert "lost –" in tiny
         assert "/s" not in tiny
         await pilot.resize_terminal(120, 44)
+        await pilot.press("t", "2")
+        app.tick()
+        await pilot.pause()
+        assert "lost –" in text_of(app, "tabs")
+        assert "unknown  ended" in text_of(app, "life")
+        await pilot.press("escape")
         await pilot.press("comma")  # as it was before, all of it was known
         await pilot.pause()
         assert "● UP pid" in text_of(app, "status")
