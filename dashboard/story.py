@@ -44,8 +44,8 @@ class Story:
         if self._phase is None:
             tell(_beginning(frame), min([frame.at_s, *(mark.at_s for mark in frame.marks)]))
         for mark in self._new_marks(frame):
-            if mark.at_s < self._at_s and mark.known_s is not None:
-                # It was not known until now: what came after it has been told already.
+            if 0 <= mark.at_s < self._at_s and mark.known_s is not None:
+                # It was not known until now: what came after it has been told already. (Before the load begins all is at 0 s.)
                 tell(f"{mark.text} (at {mark.at_s:.1f} s)", mark.from_s)
             else:
                 tell(mark.text, mark.at_s)

@@ -48,6 +48,7 @@ def test_what_stays_as_it_is_is_told_every_ten_seconds_at_least(healthy: Simulat
 def test_a_fault_that_is_known_once_its_server_is_dead_is_told_then_and_nothing_is_told_twice(healthy: Simulation) -> None:
     """A SIGTERM at 2 s that takes 3 s stands before the end of the warm-up, which has been told by then."""
     marks = (
+        Mark(-0.2, MarkKind.UP, "up", "boot 1 is ready", known_s=-0.1),
         Mark(2.0, MarkKind.FAULT, "TERM -3", "SIGTERM to boot 1", known_s=5.1),
         Mark(3.0, MarkKind.PHASE, "warm", "the warm-up is over"),
         Mark(3.2, MarkKind.NOTE, "again", "again"),
@@ -55,11 +56,13 @@ def test_a_fault_that_is_known_once_its_server_is_dead_is_told_then_and_nothing_
         Mark(5.0, MarkKind.DOWN, "down", "boot 1 is dead", known_s=5.1),
     )
     story, lines = Story(), []
+    story.of(replace(frame_of(healthy, Look(0, 30, 1), 0.0), marks=(), phase=Phase.START))
     for at_s in (1.0, 3.1, 3.3, 4.0, 5.0, 5.5, 6.0):
         known = tuple(mark for mark in marks if mark.from_s <= at_s)
         lines += story.of(replace(frame_of(healthy, Look(0, 30, 1), at_s), marks=known))
     told_of = [line.strip() for line in lines if any(mark.text in line for mark in marks)]
     assert told_of == [
+        "-0.2 s  boot 1 is ready",
         "3.0 s  the warm-up is over",
         "3.2 s  again",
         "3.4 s  again",
