@@ -42,9 +42,17 @@ def request_steps(account: Account) -> Steps:
 
 
 def growth_in(
-    evidence: Evidence, account: Account, from_ns: int, until_ns: int, steps: tuple[Steps, Steps] | None = None
+    evidence: Evidence,
+    account: Account,
+    from_ns: int,
+    until_ns: int,
+    steps: tuple[Steps, Steps] | None = None,
+    began_ns: int | None = None,
 ) -> Seen:
-    """How fast what is pending grows between two instants, in requests. `steps` (backlog, busy) are worked out unless given."""
+    """How fast what is pending grows between two instants, in requests.
+
+    `steps` (backlog, busy) are worked out unless given. `began_ns`: when what was pending began to fill up; None: with the load.
+    """
     if until_ns <= from_ns:
         return Seen(None, 0.0)
     requests, (backlog, busy) = request_steps(account), steps or (backlog_steps(evidence), busy_steps(evidence))
@@ -58,7 +66,8 @@ def growth_in(
         return requests.mean_in(edges) + (backlog.mean_in(edges) + busy.mean_in(edges)) / each
 
     works = (_answered(account), _run(evidence, account))
-    return growth_seen(pending, waiting, works, Load(evidence.load_start_ns, from_ns, until_ns), max(1.0, 1 / each))
+    began_ns = evidence.load_start_ns if began_ns is None else began_ns
+    return growth_seen(pending, waiting, works, Load(began_ns, from_ns, until_ns), max(1.0, 1 / each))
 
 
 def _answered(account: Account) -> Work:

@@ -97,7 +97,8 @@ CATALOGUE: Final = (
         ("critical",),
         "More and more work is pending while load is sent: a Theil-Sen slope of at least 3 % of what comes in, in both halves"
         " of the"
-        " time, that Mann and Kendall's test (with Hamed and Rao's correction for autocorrelation) calls no accident at 1 %.",
+        " time, that Mann and Kendall's test (with Hamed and Rao's correction for autocorrelation) calls no accident at 1 %."
+        " Not where a server that began with nothing only fills up with long tasks, by the rule of `backlog bounded`.",
         "A rate below what gets done, more threads if they are the limit, a queue limit.",
     ),
     Entry(

@@ -17,7 +17,7 @@ from harness.findings.trend import Trend, trend_of
 from harness.grouping import NEVER_NS
 from harness.load.profile import Profile, Segment
 from harness.model import Boot, Evidence
-from harness.pending import request_steps
+from harness.pending import growth_in, request_steps
 from harness.rows import Gauge, Outcome
 from harness.statistics import quantiles_ms
 from harness.steered import changed_ns
@@ -71,6 +71,7 @@ class Stretch:
     answers_ms: tuple[float, float, float]  # p95 of the response in the first, middle and last third; NaN: nothing was due then
     cpu_share: float | None  # of one core, by the server's processes; None: not sampled
     load_cpu_share: float | None
+    fills_up: bool = False  # more and more is pending because tasks take long, and the server began with none
 
     @property
     def seconds(self) -> float:
@@ -105,7 +106,7 @@ class Stretch:
     @property
     def falls_behind(self) -> bool:
         """More and more is pending at one rate: not for a moment, not by chance, and not by a trifle."""
-        if self.ramp is not None or not self.growth.rises or self.pending[-1] - self.pending[0] < LEAST_RISE:
+        if self.ramp is not None or self.fills_up or not self.growth.rises or self.pending[-1] - self.pending[0] < LEAST_RISE:
             return False
         # Where the slope and the difference of the rates do not agree, something happened once, and nothing goes on.
         slope, least = self.growth.per_step / self.bin_s, LEAST_GROWTH * self.accepted_per_s
@@ -116,6 +117,9 @@ LEAST_GROWTH: Final = 0.03
 """Of the tasks that come in. Simulated queues that keep up (up to 90 % use) show more in 1 of 600 runs."""
 
 LEAST_RISE: Final = 15
+
+_SHORT_RUN: Final = 0.05
+"""Of the stretch: tasks that take less on average fill nothing up that anybody could take for growth."""
 
 
 def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Profile | None = None) -> tuple[Stretch, ...]:
@@ -218,6 +222,8 @@ def _stretch(
     files = [file for file in evidence.tasks.get(boot.boot, ()) if file.pid not in dead and file.created_ns <= middle_ns]
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
+    growth = trend_of(pending)
+    takes_long = any(not way.run_s < _SHORT_RUN * (ended_ns - began_ns) / 1e9 for way in ways.values())
     return Stretch(
         boot=boot.boot,
         from_s=first * bin_s,
@@ -228,11 +234,22 @@ def _stretch(
         processes=sum(len(file.rows) > 0 for file in files),
         in_threads=ways.get(False),
         on_loop=ways.get(True),
-        growth=trend_of(pending),
+        growth=growth,
         answers_ms=_answers_ms(account, began_ns, ended_ns, is_cut=any(ended_ns == began for began, _ in lasting_of(evidence))),
         cpu_share=cpu,
         load_cpu_share=load_cpu,
+        fills_up=growth.rises and takes_long and _fills_up(evidence, account, boot, from_until_ns),
     )
+
+
+def _fills_up(evidence: Evidence, account: Account, boot: Boot, from_until_ns: tuple[int, int]) -> bool:
+    """Whether nothing shows that what is pending goes on to grow once it has filled up: the rule of `backlog bounded`."""
+    from_ns, until_ns = from_until_ns
+    # The warm-up before it was load too.
+    warm_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
+    began_ns = max(boot.ready_ns or 0, evidence.load_start_ns) if from_ns <= max(boot.ready_ns or 0, warm_ns) else from_ns
+    seen = growth_in(evidence, account, from_ns, until_ns, began_ns=began_ns)
+    return seen.growth is None or (seen.settling_s > 0 and not seen.growth.grows)
 
 
 def _threads(evidence: Evidence, boot: Boot, began_ns: int, ended_ns: int) -> int:

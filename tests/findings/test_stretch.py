@@ -14,6 +14,7 @@ from harness.model import Evidence, Fault
 from harness.usage import usage_of
 from tests.accounting.memory import edit_rows
 from tests.accounting.world import MS, Plan, simulate
+from tests.verdict.simulated import Setup, Simulated
 
 STOPPED_MS, GOES_ON_MS = 2000, 3000
 CAUGHT_UP_MS = 3250
@@ -80,3 +81,20 @@ def test_what_follows_a_stop_begins_when_all_is_answered_that_it_held_up(parts: 
     assert CAUGHT_UP_MS / 1e3 - 0.05 <= after.from_s <= CAUGHT_UP_MS / 1e3 + 0.3
     assert not after.growth.rises
     assert after.grows_per_s == pytest.approx(0, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("setup", "is_told"),
+    [
+        (Setup(seed=1, rate=20, run_ms=5000, pool=400), False),  # a hundred run in the end, and a hundred more could
+        (Setup(seed=1, rate=20, run_ms=2000, pool=400), False),
+        (Setup(seed=1, rate=20, run_ms=5000, pool=60), True),  # more and more wait for one of the threads
+        (Setup(seed=1, rate=400, run_ms=10, pool=3), True),
+    ],
+    ids=["long tasks", "not so long ones", "long tasks and too few threads", "short tasks and too few threads"],
+)
+def test_a_server_that_fills_up_with_long_tasks_does_not_fall_behind(setup: Setup, *, is_told: bool) -> None:
+    evidence = Simulated(setup).evidence()
+    (stretch,) = stretches_of(evidence, account(evidence), usage_of(evidence))
+    assert stretch.growth.rises
+    assert stretch.falls_behind == is_told
