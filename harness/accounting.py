@@ -77,6 +77,8 @@ class Account:
     never_started: int
     awaiting: int
     malformed: int
+    cancelled_running: int  # of `failed`: they did not raise, the app itself cancelled them
+    cancelled_queued: int  # of `skipped`: it cancelled them before they started
 
     lost_low: int
     lost_high: int
@@ -112,6 +114,16 @@ class Account:
         return self.broken_promises_high
 
     @property
+    def raised(self) -> int:
+        """Tasks that raised: failed, but for those that the app cancelled."""
+        return self.failed - self.cancelled_running
+
+    @property
+    def cancelled(self) -> int:
+        """Tasks that the app itself cancelled, whether they ran or waited."""
+        return self.cancelled_running + self.cancelled_queued
+
+    @property
     def never_done(self) -> int:
         """Accepted tasks that will never finish: failed, skipped, interrupted, never started. Inline: lost operations."""
         if self.inline:
@@ -144,6 +156,7 @@ def account(evidence: Evidence) -> Account:
     outcome = tables.ops.outcome
     counted = evidence.counted
     task_state = tables.tasks.task_state()
+    cancelled = tables.tasks.cancelled[tables.tasks.last]
     by_state = np.bincount(task_state, minlength=len(TaskState))
     n_effects = tables.effects.of(tables.tasks.task_key)
     with_effect = np.bincount(task_state[n_effects > 0], minlength=len(TaskState))
@@ -179,6 +192,8 @@ def account(evidence: Evidence) -> Account:
         never_started=int(by_state[TaskState.NEVER_STARTED]),
         awaiting=int(by_state[TaskState.AWAITING]),
         malformed=int(by_state[TaskState.MALFORMED]),
+        cancelled_running=int(np.count_nonzero(cancelled & (task_state == TaskState.FAILED))),
+        cancelled_queued=int(np.count_nonzero(cancelled & (task_state == TaskState.SKIPPED))),
         lost_low=losses.lost_queued + losses.lost_running_low,
         lost_high=losses.lost_queued + losses.lost_running + losses.lost_unknown + unseen,
         lost_queued=losses.lost_queued,

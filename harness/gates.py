@@ -50,6 +50,8 @@ _OF_THE_SERVER: Final = frozenset(
         "interrupted",
         "never_started",
         "awaiting",
+        "cancelled_running",
+        "cancelled_queued",
         "never_done",
         "backlog_max",
         "foreign",

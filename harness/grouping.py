@@ -27,6 +27,7 @@ __all__ = [
     "TaskTable",
     "chunks",
     "group",
+    "is_cancelled",
     "is_own",
     "key_of",
     "op_of",
@@ -89,6 +90,7 @@ class TaskTable:
     key: NDArray[np.uint64]
     boot: NDArray[np.uint16]
     state: NDArray[np.uint8]  # a TaskState
+    cancelled: NDArray[np.bool_]  # by the app itself: FAILED if it was running, SKIPPED if it waited
     function: NDArray[np.uint16]  # an index of `function_names`
     rerun: NDArray[np.bool_]  # a later attempt at a task that an earlier boot had accepted
     accepted_ns: NDArray[np.int64]
@@ -155,7 +157,7 @@ class Tables:
 
 
 def group(evidence: Evidence) -> Tables:
-    """Groups the rows of all witnesses. It keeps about 45 bytes per task row, 32 per request and 12 per effect."""
+    """Groups the rows of all witnesses. It keeps about 46 bytes per task row, 32 per request and 12 per effect."""
     return Tables(ops=_ops(evidence), tasks=_tasks(evidence), effects=_effects(evidence))
 
 
@@ -213,7 +215,7 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
         [
             rows["finished_ns"] != 0,
             rows["failed_ns"] != 0,
-            reason == DropReason.SKIPPED,
+            (reason == DropReason.SKIPPED) | (reason == DropReason.CANCELLED),
             reason == DropReason.REJECTED,
             reason == DropReason.DISCARDED,
             reason == DropReason.ABANDONED,
@@ -229,6 +231,13 @@ def states(rows: Rows, *, reaped: bool) -> NDArray[np.uint8]:
         default=np.uint8(TaskState.MALFORMED),
     )
     return state
+
+
+def is_cancelled(rows: Rows) -> NDArray[np.bool_]:
+    """Which task rows say that the app itself cancelled them: while they ran (they have failed), or before (they are dropped)."""
+    ended = (rows["failed_ns"] != 0) | (rows["dropped_ns"] != 0)
+    chosen: NDArray[np.bool_] = (rows["reason"] == DropReason.CANCELLED) & ended & (rows["finished_ns"] == 0)
+    return chosen
 
 
 def _ops(evidence: Evidence) -> OpTable:
@@ -308,6 +317,7 @@ def _tasks(evidence: Evidence) -> TaskTable:
     key = np.empty(room, np.uint64)
     boot = np.empty(room, np.uint16)
     state = np.empty(room, np.uint8)
+    cancelled = np.empty(room, np.bool_)
     function = np.empty(room, np.uint16)
     rerun = np.empty(room, np.bool_)
     accepted = np.empty(room, np.int64)
@@ -326,6 +336,7 @@ def _tasks(evidence: Evidence) -> TaskTable:
             key[into] = key_of(rows["op"], rows["index"])
             boot[into] = number
             state[into] = states(rows, reaped=number in reaped)
+            cancelled[into] = is_cancelled(rows)
             function[into] = number_of[np.where(rows["kind"] < _N_KINDS, rows["kind"], 0), np.minimum(rows["func"], N_NAMES)]
             rerun[into] = rows["attempt"] > 1
             accepted[into] = rows["accepted_ns"]
@@ -333,16 +344,17 @@ def _tasks(evidence: Evidence) -> TaskTable:
             ended[into] = np.where(rows["finished_ns"] != 0, rows["finished_ns"], rows["failed_ns"])
             end += len(rows)
     key, boot, state, function, rerun = key[:end], boot[:end], state[:end], function[:end], rerun[:end]
-    accepted, started, ended = accepted[:end], started[:end], ended[:end]
+    cancelled, accepted, started, ended = cancelled[:end], accepted[:end], started[:end], ended[:end]
     if np.any(key[1:] < key[:-1]):
         order = np.argsort(key, kind="stable")
         key, boot, state = key[order], boot[order], state[order]
-        function, rerun = function[order], rerun[order]
+        function, rerun, cancelled = function[order], rerun[order], cancelled[order]
         accepted, started, ended = accepted[order], started[order], ended[order]
     return TaskTable(
         key=key,
         boot=boot,
         state=state,
+        cancelled=cancelled,
         function=function,
         rerun=rerun,
         accepted_ns=accepted,

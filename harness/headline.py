@@ -39,7 +39,12 @@ def _kept(summary: Summary) -> str:
     tasks = summary.tasks
     if summary.requests.acked == 0:
         return "No promise was broken, for none was given: no request was acknowledged."
-    exceptions = [f"{number:,} {word}" for number, word in ((tasks.failed, "failed"), (tasks.skipped, "skipped")) if number]
+    words = (
+        (tasks.failed - tasks.cancelled_running, "failed"),
+        (tasks.skipped - tasks.cancelled_queued, "skipped"),
+        (tasks.cancelled_running + tasks.cancelled_queued, "cancelled by the app"),
+    )
+    exceptions = [f"{number:,} {word}" for number, word in words if number]
     exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
     n_faults = sum(boot.fault for boot in summary.boots)
     through = f" through {counted(n_faults, 'restart')}" if n_faults else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from harness.rundir import RunDir
 __all__ = ["BootPages", "unfinished", "waiting_and_running"]
 
 _MOST_READINGS = 5
+_STOPPING = 1
+"""Number of the setting (docs/rows.md)."""
 _DEAD_STATES = {"Z", "X", "x"}
 
 
@@ -71,6 +74,13 @@ class BootPages:
     def living(self) -> dict[int, LivePage]:
         """The pages of the processes that live, by pid."""
         return {_pid(page): page for page in self._living()}
+
+    def announce_stop(self, pid: int | None = None) -> None:
+        """Tells the processes that live, or that one, that they will be asked to end: what is cancelled then goes with them."""
+        self.refresh()
+        for each, page in self.living().items():
+            if pid in {None, each}:
+                page.set(_STOPPING, time.monotonic_ns())
 
     def pending(self) -> int:
         """Tasks of living processes that have not ended; of the dead ones nothing will end any more."""

@@ -115,6 +115,7 @@ def scan_tasks(files: Sequence[RowFile], evidence: Evidence, boot: int) -> FileS
         counts["dropped"] += int(np.count_nonzero(is_dropped))
         for name, code in (
             ("skipped", DropReason.SKIPPED),
+            ("skipped", DropReason.CANCELLED),
             ("rejected", DropReason.REJECTED),
             ("discarded", DropReason.DISCARDED),
         ):

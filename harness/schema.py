@@ -101,6 +101,8 @@ class Tasks(Record):
     interrupted: int
     never_started: int
     awaiting: int
+    cancelled_running: int = Field(default=0, description="of failed: the app itself cancelled them, they did not raise")
+    cancelled_queued: int = Field(default=0, description="of skipped: the app itself cancelled them before they started")
     never_done: int = Field(description="failed, skipped, interrupted or never started; inline: lost")
     lost: int = Field(description="at most; of an unseen request, whatever it left behind counts as one")
     lost_low: int = Field(description="at least; other than `lost` where a witness was missing")

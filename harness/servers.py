@@ -198,6 +198,8 @@ class ServerUnderTest:
                 self._kill(fault=True)
                 return Landing(None, "not all processes of the server could be frozen within 2 s")
             self._predict(frozen_ns)
+        if kind.signal is not signal.SIGKILL:
+            self.pages.announce_stop()
         signalled_ns = time.monotonic_ns()
         self._events.write("boot_signalled", boot=self.boot, signal=kind.signal.name, fault=True, signalled_ns=signalled_ns)
         if kind.signal is signal.SIGKILL and kind.group:
@@ -238,6 +240,7 @@ class ServerUnderTest:
         members: list[psutil.Process] = []
         if self.is_up:
             members = child.members()
+            self.pages.announce_stop()
             self._events.write("boot_signalled", boot=self.boot, signal="SIGTERM", fault=False, signalled_ns=time.monotonic_ns())
             child.signal(signal.SIGTERM)
             patience_s = self.patience_s

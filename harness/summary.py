@@ -187,6 +187,8 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
         interrupted=result.interrupted,
         never_started=result.never_started,
         awaiting=result.awaiting,
+        cancelled_running=result.cancelled_running,
+        cancelled_queued=result.cancelled_queued,
         never_done=result.never_done,
         lost=result.lost,
         lost_low=result.lost_low,

@@ -286,6 +286,9 @@ def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
         states = [(name, getattr(tasks, name)) for name in _ORDER]
         words = " + ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in states if number or name == "finished")
         yield from page.wrapped(" tasks", f"{tasks.accepted:,} accepted = {words}")
+        if cancelled := tasks.cancelled_running + tasks.cancelled_queued:
+            of = " and ".join(["failed"] * bool(tasks.cancelled_running) + ["skipped"] * bool(tasks.cancelled_queued))
+            yield from page.wrapped("", f"of those {of}: {cancelled:,} cancelled by the app itself")
     yield from page.wrapped(" lost", _lost_words(tasks))
     if not tasks.inline and tasks.effects:
         parts = [f"{tasks.effects_finished:,} finished", f"{tasks.effects_interrupted:,} interrupted"]

@@ -149,8 +149,11 @@ def _totals(frame: Frame, width: int) -> Iterator[Line]:
     yield _row("response", f"{ms(totals.response_p50_ms)}, {ms(totals.response_p99_ms)}", width, "response")
     yield _row("done", f"{ms(totals.done_p50_ms)}, {ms(totals.done_p99_ms)}", width, "done")
     yield _row("finished", of_server(totals.finished), width)
-    failed = f"{of_server(totals.failed)}, {of_server(totals.skipped)}"
-    yield _row("failed, skipped", failed, width, "warn" if totals.failed else "")
+    raised = totals.failed - totals.cancelled
+    failed = f"{of_server(raised)}, {of_server(totals.skipped)}"
+    yield _row("failed, skipped", failed, width, "warn" if raised else "")
+    if totals.cancelled:
+        yield _row("cancelled by the app", f"{totals.cancelled:,}", width)
     yield _row("most queued", of_server(totals.backlog_max), width)
     yield _row("a task runs for", ms(totals.run_mean_ms), width)
 

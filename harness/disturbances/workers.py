@@ -111,6 +111,8 @@ class OneWorker(Replacing):
                 raise DidNotLand(f"process {self.pid} could not be stopped within 2 s")
             if (counted := _unfinished(self._server, self.pid)) is not None:
                 self._counted = {"queued": counted[0], "running": counted[1]}
+        else:
+            self._server.pages.announce_stop(self.pid)
         self.watch([self.pid], len(serving))
         self.signalled_ns = time.monotonic_ns()
         process.send_signal(self.number)

@@ -87,13 +87,13 @@ def _closed(facts: Facts) -> Iterator[FoundOut]:
         return
     were = "request was" if len(ops) == 1 else "requests were"
     text, advice = f"{len(ops):,} {were} cut off: the server closed the connection instead of answering.", "Its log may say why."
-    if account.failed:
+    if account.raised:
         text += (
-            f" {account.failed:,} tasks raised: uvicorn, for one, then closes the connection on which the task was asked for, and"
+            f" {account.raised:,} tasks raised: uvicorn, for one, then closes the connection on which the task was asked for, and"
             " whatever request has followed on it gets no answer. Its work may have been done all the same."
         )
         advice = "Let tasks catch their own errors."
-    numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.failed}
+    numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.raised}
     yield FoundOut("connections-closed", "warning", text, numbers, advice)
 
 

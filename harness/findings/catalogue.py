@@ -140,7 +140,7 @@ CATALOGUE: Final = (
     Entry(
         "tasks-skipped",
         ("critical",),
-        "Later tasks never started because an earlier one of their request raised.",
+        "Later tasks never started because an earlier one of their request raised, or was cancelled.",
         "Catch errors inside the task, or add the tasks one per request.",
     ),
     Entry(
@@ -154,6 +154,13 @@ CATALOGUE: Final = (
         ("warning",),
         "Tasks raised; which functions, and what the server's log says most often.",
         "Read the tracebacks in the log; retry inside the task; write failures where somebody looks.",
+    ),
+    Entry(
+        "tasks-cancelled",
+        ("info",),
+        "The app itself cancelled tasks, while nobody stopped the server: they are counted as failed (or, before their start, as"
+        " skipped), and not as lost.",
+        "Nothing if that is meant; else look for `cancel()`, a time-out, or a middleware that gives up a request.",
     ),
     Entry(
         "tasks-discarded",

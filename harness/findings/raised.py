@@ -1,4 +1,4 @@
-"""Findings about tasks that did not get done though no process ended: raised, skipped, discarded. Pure."""
+"""Findings about tasks that did not get done though no process ended: raised, skipped, cancelled, discarded. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
-from harness.grouping import chunks, is_own
+from harness.grouping import chunks, is_cancelled, is_own
 from harness.model import Evidence
 from harness.rows import DropReason, RowFile, Rows
 from harness.wording import counted, listed
@@ -21,30 +22,50 @@ _MOST_SHOWN: Final = 3
 
 
 def of_raised(facts: Facts) -> Iterator[FoundOut]:
-    """Tasks that raised, those that never started because of it, and those whose endpoint raised."""
+    """Tasks that raised or were cancelled, those that never started because of it, and those whose endpoint raised."""
     account, evidence = facts.account, facts.evidence
-    if account.skipped:
-        raised = _functions(evidence, lambda rows: rows["failed_ns"] != 0)
+    skipped = account.skipped - account.cancelled_queued
+    if skipped:
+        raised = _functions(evidence, _has_raised)
+        happened = ["raised"] * bool(account.raised) + ["was cancelled"] * bool(account.cancelled)
+        shown = f" ({account.raised:,} raised{_named(raised)}){_why(evidence)}" if account.raised else ""
         yield FoundOut(
             "tasks-skipped",
             "critical",
-            f"{counted(account.skipped, 'later task')} never started because an earlier one of the same request raised"
-            f" ({account.failed:,} raised{_named(raised)}){_why(evidence)}.",
-            {"skipped": account.skipped, "failed": account.failed, "functions": dict(raised), "errors": dict(evidence.errors)},
+            f"{counted(skipped, 'later task')} never started because an earlier one of the same request"
+            f" {' or '.join(happened) or 'raised'}{shown}.",
+            {"skipped": skipped, "failed": account.raised, "functions": dict(raised), "errors": dict(evidence.errors)},
             "Let tasks catch their own errors, or add them one per request.",
         )
-    elif account.failed:
-        raised = _functions(evidence, lambda rows: rows["failed_ns"] != 0)
+    elif account.raised:
+        raised = _functions(evidence, _has_raised)
         started = dict(_functions(evidence, lambda rows: rows["started_ns"] != 0))
         by_function = [(f"{name} ({n:,} of {started[name]:,})", n) for name, n in raised if name]
         yield FoundOut(
             "tasks-failed",
             "warning",
-            f"{counted(account.failed, 'task')} raised{_named(by_function)}{_why(evidence)}. No client was told, for each had its"
+            f"{counted(account.raised, 'task')} raised{_named(by_function)}{_why(evidence)}. No client was told, for each had its"
             " answer before.",
-            {"failed": account.failed, "functions": dict(raised), "errors": dict(evidence.errors)},
+            {"failed": account.raised, "functions": dict(raised), "errors": dict(evidence.errors)},
             "The log of the server, in the run directory, has the tracebacks. What may fail for a moment wants a retry inside"
             " the task; what must be noticed wants a record that somebody looks at.",
+        )
+    if account.cancelled:
+        who = _functions(evidence, is_cancelled)
+        yield FoundOut(
+            "tasks-cancelled",
+            "info",
+            f"{counted(account.cancelled, 'task was', 'tasks were')} cancelled by the app itself{_named(who)}"
+            f" ({account.cancelled_running:,} while they ran, {account.cancelled_queued:,} before they started). No"
+            " restart took them: they are counted as failed or skipped, and not as lost.",
+            {
+                "cancelled": account.cancelled,
+                "running": account.cancelled_running,
+                "queued": account.cancelled_queued,
+                "functions": dict(who),
+            },
+            "All is well if that is meant, as where a newer request takes the place of an older one. If it is not, look for what"
+            " cancels: `cancel()`, a time-out round a task or its request, a middleware that gives up what no client waits for.",
         )
     if account.discarded:
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
@@ -56,6 +77,11 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
             {"discarded": account.discarded, "functions": dict(who)},
             "What must happen in any case cannot be a background task of the request.",
         )
+
+
+def _has_raised(rows: Rows) -> NDArray[np.bool_]:
+    chosen: NDArray[np.bool_] = (rows["failed_ns"] != 0) & ~is_cancelled(rows)
+    return chosen
 
 
 def _why(evidence: Evidence) -> str:

@@ -33,6 +33,7 @@ class Batch:
     started: Positions
     finished: Positions
     failed: Positions
+    cancelled: Positions  # of them: by the app itself
     skipped: Positions
     refused: Positions  # by admission, or because the endpoint raised
     ended_with_boot: Positions  # neither of these, and their boot is dead
@@ -58,6 +59,7 @@ class Batch:
             started=none,
             finished=none,
             failed=none,
+            cancelled=none,
             skipped=none,
             refused=none,
             ended_with_boot=none,
@@ -192,7 +194,9 @@ class Changes:
             told[stays] for told in flags
         )
         is_open, is_aside = left > until_ns, has_ended & (ended == NEVER_NS)
-        is_skipped = of.reason.now[alive] == DropReason.SKIPPED
+        reason = of.reason.now[alive]
+        is_skipped, is_cancelled = np.isin(reason, (DropReason.SKIPPED, DropReason.CANCELLED)), reason == DropReason.CANCELLED
+        has_failed = has_ended & (finished == NEVER_NS) & (failed != NEVER_NS)
         return Batch(
             from_ns=since,
             until_ns=until_ns,
@@ -202,7 +206,8 @@ class Changes:
             accepted=accepted,
             started=alive[has_started],
             finished=alive[has_ended & (finished != NEVER_NS)],
-            failed=alive[has_ended & (finished == NEVER_NS) & (failed != NEVER_NS)],
+            failed=alive[has_failed],
+            cancelled=alive[has_failed & is_cancelled],
             skipped=alive[is_aside & is_skipped],
             refused=alive[is_aside & ~is_skipped],
             ended_with_boot=accepted[

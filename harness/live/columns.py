@@ -225,6 +225,8 @@ class Works:
         if len(places):
             places, positions = self._read_again(tail, places, positions)
         new_places, rows = tail.read_new()
+        if _may_lack_reason(rows).any():
+            rows = tail.read_again(new_places)
         if len(rows):
             first = len(self.key)
             self._enter(rows, requests, run_tag, self.files.index(tail))
@@ -308,7 +310,7 @@ class Works:
         self, tail: RowTail, places: NDArray[np.int64], positions: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows = tail.read_again(places)
-        if _is_odd(rows).any():
+        if _is_odd(rows).any() or _may_lack_reason(rows).any():
             # Read in the middle of a store: what is stored first may come out second.
             rows = tail.read_again(places)
         is_there = rows["op"] != 0
@@ -361,6 +363,12 @@ def _is_settled(rows: Rows) -> NDArray[np.bool_]:
     is_refused = (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.REJECTED)
     settled: NDArray[np.bool_] = (rows["finished_ns"] != 0) | (rows["failed_ns"] != 0) | is_refused
     return settled
+
+
+def _may_lack_reason(rows: Rows) -> NDArray[np.bool_]:
+    """Which task rows have failed, and may have been read between their reason, which is stored first, and the instant."""
+    torn: NDArray[np.bool_] = (rows["failed_ns"] != 0) & (rows["reason"] == 0)
+    return torn
 
 
 def _is_odd(rows: Rows) -> NDArray[np.bool_]:

@@ -54,6 +54,7 @@ class Recent:
     accepted: int
     finished: int
     failed: int
+    cancelled: int  # of them: by the app itself
     response_p95_ms: float | None  # of those that were answered in it; None: none was
     done_p95_ms: float | None  # of those that finished in it
 
@@ -72,6 +73,7 @@ class Figures:
     accepted: int  # tasks
     finished: int
     failed: int
+    cancelled: int  # of them: by the app itself
     skipped: int
     refused: int  # by admission, or because the endpoint raised
     queued: int  # accepted and not started, of processes that live
@@ -137,6 +139,7 @@ def figures_at(
         accepted=result.accepted,
         finished=result.finished,
         failed=result.failed,
+        cancelled=result.cancelled_running,
         skipped=result.skipped,
         refused=result.rejected + result.discarded,
         queued=int(np.count_nonzero(is_queued)),
@@ -281,6 +284,7 @@ def _recent(evidence: Evidence, result: Account, spans: TaskSpans, at_ns: int) -
             responses.append(done[inside] - rows["due_ns"][inside].astype(np.int64))
     outcome, response = np.concatenate(outcomes), np.concatenate(responses)
     finished = (spans.done_ns != NONE_NS) & (spans.due_ns + spans.done_ns > from_ns)
+    failed = (tasks.state == TaskState.FAILED) & (tasks.ended_ns > from_ns)
     return Recent(
         over_s=max(at_ns - from_ns, 0) / 1e9,
         due=int(np.count_nonzero(ops.due_ns > from_ns)),
@@ -289,7 +293,8 @@ def _recent(evidence: Evidence, result: Account, spans: TaskSpans, at_ns: int) -
         indeterminate=int(np.count_nonzero(outcome == Outcome.IND)),
         accepted=int(np.count_nonzero(tasks.accepted_ns > from_ns)),
         finished=int(np.count_nonzero((tasks.state == TaskState.FINISHED) & (tasks.ended_ns > from_ns))),
-        failed=int(np.count_nonzero((tasks.state == TaskState.FAILED) & (tasks.ended_ns > from_ns))),
+        failed=int(np.count_nonzero(failed)),
+        cancelled=int(np.count_nonzero(failed & tasks.cancelled)),
         response_p95_ms=_p95(response[outcome == Outcome.ACK]),
         done_p95_ms=_p95(spans.done_ns[finished]),
     )

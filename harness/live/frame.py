@@ -212,6 +212,7 @@ class Totals:
     accepted: int
     finished: int
     failed: int
+    cancelled: int  # of them: by the app itself
     queued: int
     running: int
     lost_queued: int  # queued when their server died

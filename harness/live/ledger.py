@@ -54,7 +54,11 @@ class Ledger:
         self._response, self._done = SortedValues(), SortedValues()
         self._saturations = {boot: Saturation() for boot, _ in standing.pools}
         self._counts = dict.fromkeys(
-            ("attempted", "acked", "rejected", "indeterminate", "late", "accepted", "finished", "failed", "skipped", "refused"), 0
+            (
+                *("attempted", "acked", "rejected", "indeterminate", "late"),
+                *("accepted", "finished", "failed", "cancelled", "skipped", "refused"),
+            ),
+            0,
         )
         self._run_ns = self._n_run = 0
         self._last_ns = 0
@@ -125,6 +129,7 @@ class Ledger:
             accepted=counts["accepted"],
             finished=counts["finished"],
             failed=counts["failed"],
+            cancelled=counts["cancelled"],
             skipped=counts["skipped"],
             refused=counts["refused"],
             queued=int(np.count_nonzero(~has_started)),
@@ -238,6 +243,7 @@ class Ledger:
             ("accepted", batch.accepted),
             ("finished", batch.finished),
             ("failed", batch.failed),
+            ("cancelled", batch.cancelled),
             ("skipped", batch.skipped),
             ("refused", batch.refused),
         ):
@@ -305,13 +311,15 @@ class Ledger:
             "accepted": works.accepted.now[batch.accepted[request[batch.accepted] != _FOREIGN]],
             "finished": works.finished.now[batch.finished[request[batch.finished] != _FOREIGN]],
             "failed": works.failed.now[batch.failed[request[batch.failed] != _FOREIGN]],
+            "cancelled": works.failed.now[batch.cancelled[request[batch.cancelled] != _FOREIGN]],
             "ended": works.finished.now[finished],
             "took_done": works.finished.now[finished] - of.due.now[request[finished]],
         }
         known = {name: np.concatenate([self._recent.get(name, np.empty(0, np.int64)), values]) for name, values in new.items()}
         outcome = np.concatenate([self._recent_outcome, of.outcome.now[batch.answered]])
         from_ns = max(batch.until_ns - RATE_NS, self.standing.load_start_ns - 1)
-        is_recent = {name: known[name] > from_ns for name in ("due", "done", "accepted", "finished", "failed", "ended")}
+        instants = ("due", "done", "accepted", "finished", "failed", "cancelled", "ended")
+        is_recent = {name: known[name] > from_ns for name in instants}
         is_recent |= {"took": is_recent["done"], "took_done": is_recent["ended"]}
         self._recent = {name: values[is_recent[name]] for name, values in known.items()}
         self._recent_outcome = outcome[is_recent["done"]]
@@ -329,6 +337,7 @@ class Ledger:
             accepted=len(of["accepted"]),
             finished=len(of["finished"]),
             failed=len(of["failed"]),
+            cancelled=len(of["cancelled"]),
             response_p95_ms=_p95(of["took"][acked]),
             done_p95_ms=_p95(of["took_done"]),
         )

@@ -40,7 +40,7 @@ class Seconds:
     waiting_ms: Figures  # at its end: for how long the oldest request that was waited for had been due; NaN: none was
     accepted: Counts
     ended: Counts  # finished or failed
-    failed: Counts
+    failed: Counts  # those that raised: without what the app itself cancelled
     done_ms: Figures  # p95 of the tasks that finished in it
     backlog: Counts  # at its end
     oldest_ms: Figures  # at its end: for how long the oldest task that was not done had been due; NaN: all were
@@ -78,7 +78,7 @@ def seconds_of(evidence: Evidence, result: Account, at_ns: int) -> Seconds:
         waiting_ms=oldest_at(due, sent, np.where(done == 0, NEVER_NS, done), edges[1:]),
         accepted=counts(tasks.accepted_ns),
         ended=counts(tasks.ended_ns[tasks.ended_ns != 0]),
-        failed=counts(tasks.ended_ns[tasks.state == TaskState.FAILED]),
+        failed=counts(tasks.ended_ns[(tasks.state == TaskState.FAILED) & ~tasks.cancelled]),
         done_ms=p95((spans.due_ns + spans.done_ns)[finished], spans.done_ns[finished]),
         backlog=backlog_steps(evidence).at(edges[1:]),
         oldest_ms=oldest_at(work.due_ns, work.accepted_ns, work.left_ns, edges[1:]),

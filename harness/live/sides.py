@@ -75,7 +75,7 @@ class Glance:
     backlog: int
     accepted_per_s: float
     finished_per_s: float
-    failed: int
+    failed: int  # those that raised
     lost: int
     gone: int = 0  # tasks that were lost with the server that is not there
     is_draining: bool = False  # the server was asked to end, and has not: it takes nothing new, and works off what it has

@@ -21,6 +21,7 @@ _REASONS: dict[int, str] = {
     DropReason.REJECTED: "refused by admission",
     DropReason.DISCARDED: "discarded: the endpoint raised",
     DropReason.ABANDONED: "given up when the drain ended",
+    DropReason.CANCELLED: "cancelled by the app before it started",
 }
 
 
@@ -129,6 +130,8 @@ def _line(
 
 
 def _detail(row: np.void, request: np.void | None, dead_ns: int | None, status: TaskStatus) -> str:
+    if row["failed_ns"] and row["reason"] == DropReason.CANCELLED:
+        return "cancelled by the app while it ran"
     if row["failed_ns"]:
         return "it raised: the log of the server says what"
     if row["dropped_ns"] and not row["finished_ns"]:

@@ -13,7 +13,7 @@ from harness.live.columns import Requests, Works
 from harness.live.figures import oldest_at
 from harness.live.meters import Level
 from harness.live.seconds import SECOND_NS, SHARE, Seconds
-from harness.rows import Outcome
+from harness.rows import DropReason, Outcome
 from harness.series import quantiles_by_bin
 
 __all__ = ["Ticking"]
@@ -81,7 +81,7 @@ class Ticking:
         self._add("accepted", of.accepted.now[batch.accepted[request[batch.accepted] != _FOREIGN]])
         self._add("ended", of.finished.now[finished])
         self._add("ended", of.failed.now[failed])
-        self._add("failed", of.failed.now[failed])
+        self._add("failed", of.failed.now[failed[of.reason.now[failed] != DropReason.CANCELLED]])
         known = request[batch.left] >= 0
         self._add("lost", batch.left_ns[known & batch.left_lost])
         finished = finished[request[finished] >= 0]

@@ -64,9 +64,10 @@ def _facts(summary: Summary) -> Iterator[str]:
         f"{requests.indeterminate:,} without an answer"
     )
     if tasks.accepted:
+        cancelled = f" ({tasks.cancelled_running:,} of them cancelled by the app)" if tasks.cancelled_running else ""
         yield (
-            f"- {counted(tasks.accepted, 'task')}: {tasks.finished:,} finished, {tasks.failed:,} failed, {tasks.lost:,} lost; "
-            + (f"backlog at most {tasks.backlog_max:,}")
+            f"- {counted(tasks.accepted, 'task')}: {tasks.finished:,} finished, {tasks.failed:,} failed{cancelled},"
+            + (f" {tasks.lost:,} lost; backlog at most {tasks.backlog_max:,}")
         )
     if pool is not None:
         yield f"- pool: {most_busy(pool.busy_max, pool.size)}; saturated for {duration_s(pool.saturated_s)}"

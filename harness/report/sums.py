@@ -38,8 +38,8 @@ class Sum:
 
 _STATES = {
     "finished": "finished",
-    "failed": "failed: they raised",
-    "skipped": "skipped: an earlier task of the request raised",
+    "failed": "failed: they raised, or the app cancelled them",
+    "skipped": "skipped: an earlier task of the request raised, or the app cancelled them before they started",
     "rejected": "rejected: too many were waiting",
     "discarded": "discarded: the endpoint raised",
     "interrupted": "interrupted: running when their server died",

@@ -138,6 +138,7 @@ class DropReason(IntEnum):
     REJECTED = 2
     DISCARDED = 3
     ABANDONED = 4
+    CANCELLED = 5  # by the app itself; with an instant of failure if it was running
 
 
 REQUEST = np.dtype(

@@ -37,6 +37,7 @@ def runs(draw: st.DrawFn) -> Run:
         drain_ms=draw(st.sampled_from([0.0, 2.0, 20.0])) * gap_ms,
         fail=draw(st.sampled_from([0.0, 0.2])),
         stop_on_error=draw(st.booleans()),
+        cancel=draw(st.sampled_from([0.0, 0.0, 0.3])),
         discard=draw(st.sampled_from([0.0, 0.0, 0.1])),
         queue_limit=draw(st.sampled_from([None, None, 5])),
         requeue=draw(st.booleans()),
@@ -70,6 +71,8 @@ def test_the_account_of_a_random_run_is_the_truth(run: Run) -> None:
     assert len(outcomes(run, "rej")) == result.n_rejected
     assert len(outcomes(run, "ind")) == result.n_indeterminate
     assert Counter(truth.state.values()) == states_of(result)
+    by_state = Counter(truth.state[key] for key in truth.cancelled)
+    assert (by_state["failed"], by_state["skipped"]) == (result.cancelled_running, result.cancelled_queued)
     assert truth.n_rows == result.accepted_rows
     for boot in result.boots:
         expected = truth.by_boot[boot.boot]

@@ -13,14 +13,18 @@ from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.grouping import NEVER_NS
-from harness.rows import DropReason, Gauge, Outcome
+from harness.model import Boot, Evidence, Expectation
+from harness.rows import DropReason, Gauge, Kind, Outcome, TaskKind
+from harness.rowscan import left_in
 from harness.series import SHARES, bin_edges, done_or_never, series
 from harness.spans import NONE_NS, task_spans
 from harness.timeline import Steps, outages, pool_of, recovery_s, timeline
+from harness.usage import usage_of
 
 from .cases import CASES
+from .memory import row_file
 from .test_accounting_truth import runs
-from .world import MS, Plan, Run, simulate
+from .world import MS, RUN_TAG, START_NS, Plan, Run, simulate
 
 INTERVALS = st.lists(
     st.tuples(st.integers(0, 40), st.one_of(st.integers(0, 20), st.none())).map(
@@ -112,6 +116,59 @@ def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n
         assert found.drain_s == max(last - evidence.load_end_ns, 0) / 1e9
     else:
         assert found.drain_s is None
+
+
+def test_work_that_the_app_cancelled_runs_no_more_and_leaves_a_drain_as_it_was() -> None:
+    """Each request cancels the task of the one before, long before its end; the last one of all finishes."""
+    rows = [
+        {
+            "op": RUN_TAG << 32 | (number + 1),
+            "kind": TaskKind.SPAWNED,
+            "attempt": 1,
+            "accepted_ns": START_NS + number * 50 * MS,
+            "flushed_ns": START_NS + number * 50 * MS,
+            "started_ns": START_NS + number * 50 * MS,
+            "failed_ns": START_NS + (number * 50 + 40) * MS if number < 99 else 0,
+            "finished_ns": START_NS + 6000 * MS if number == 99 else 0,
+            "reason": DropReason.CANCELLED if number < 99 else 0,
+        }
+        for number in range(100)
+    ]
+    asked = [
+        {
+            "op": row["op"],
+            "status": 200,
+            "outcome": Outcome.ACK,
+            "attempt": 1,
+            "due_ns": row["accepted_ns"] - MS,
+            "sent_ns": row["accepted_ns"] - MS,
+            "done_ns": row["accepted_ns"] + MS,
+        }
+        for row in rows
+    ]
+    end_ns = START_NS + 5000 * MS
+    boot = Boot(
+        1, 4001, START_NS - 2, START_NS - 1, signal="SIGTERM", signalled_ns=end_ns + 2000 * MS, reaped_ns=end_ns + 3000 * MS
+    )
+    file = row_file(Kind.TASKS, rows, pid=4001, boot=1, gauges={Gauge.REQUESTS: 100})
+    evidence = Evidence(
+        run_tag=RUN_TAG,
+        load_start_ns=START_NS,
+        load_end_ns=end_ns,
+        planned_requests=100,
+        expectation=Expectation(tasks_per_request=0, effects_per_request=0),
+        requests=[row_file(Kind.REQUESTS, asked)],
+        tasks={1: [file]},
+        effects=[],
+        boots=[boot],
+    )
+    whole = account(evidence)
+    found = timeline(evidence, whole)
+
+    assert (found.busy_peak, found.drain_s) == (1, 1.0)
+    assert (whole.lost, whole.failed, whole.cancelled_running, whole.finished) == (0, 99, 99, 1)
+    assert sum(flow.busy[-1] for flow in usage_of(evidence).flows) <= 1
+    assert left_in([file]) == (0, 0)
 
 
 @settings(deadline=None)

@@ -39,6 +39,7 @@ class Plan:
     drain_ms: float = 50.0  # until a SIGTERM gives up
     fail: float = 0.0
     stop_on_error: bool = True
+    cancel: float = 0.0  # the app cancels so many of its tasks, half of them before they start
     discard: float = 0.0
     queue_limit: int | None = None
     requeue: bool = False  # a later boot runs what an earlier one left over
@@ -53,6 +54,7 @@ class Truth:
 
     outcome: dict[int, str] = field(default_factory=dict)  # op -> ack, rej, ind
     state: dict[tuple[int, int], str] = field(default_factory=dict)  # of each task
+    cancelled: set[tuple[int, int]] = field(default_factory=set)  # tasks that the app cancelled, by their last attempt
     by_boot: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     effects: Counter[tuple[int, int]] = field(default_factory=Counter)
     n_rows: int = 0
@@ -258,8 +260,13 @@ class _Simulation:
                     if now <= until:
                         row |= {"dropped_ns": now, "reason": DropReason.SKIPPED}
                     continue
+                is_cancelled = bool(plan.cancel) and self.random.random() < plan.cancel
+                if is_cancelled and self.random.random() < 0.5:
+                    if now <= until:
+                        row |= {"dropped_ns": now, "reason": DropReason.CANCELLED}
+                    continue
                 duration = int(self.random.expovariate(1 / plan.run_ms) * MS) + 1000
-                fails = self.random.random() < plan.fail
+                fails = is_cancelled or self.random.random() < plan.fail
                 has_effect = plan.n_effects and (not fails or self.random.random() < 0.5)
                 if now <= until:
                     row["started_ns"] = now
@@ -269,6 +276,7 @@ class _Simulation:
                 now += duration
                 if now <= until:
                     row["failed_ns" if fails else "finished_ns"] = now
+                    row["reason"] = DropReason.CANCELLED if is_cancelled else DropReason.NONE
                 stopped = fails and plan.stop_on_error
                 now += 1000
             heapq.heappush(threads, now)
@@ -303,8 +311,9 @@ class _Simulation:
             elif row.get("failed_ns"):
                 state = "failed"
             else:
-                state = DropReason(row["reason"]).name.lower()
+                state = "skipped" if row["reason"] == DropReason.CANCELLED else DropReason(row["reason"]).name.lower()
             key = (row["op"] & 0xFFFF_FFFF, row["index"])
+            (self.truth.cancelled.add if row.get("reason") == DropReason.CANCELLED else self.truth.cancelled.discard)(key)
             self.truth.n_rows += 1
             self.truth.by_boot[server.number][state] += 1
             if self.truth.state.get(key) != "finished":

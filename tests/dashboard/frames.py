@@ -288,6 +288,7 @@ def _totals(seen, at, killed, queued, running, is_lost, story) -> Totals:
         indeterminate=int((~seen.is_acked & ~seen.is_refused & (seen.answered != NEVER_NS)).sum()),
         accepted=int(seen.is_acked.sum()),
         finished=int(is_done.sum()),
+        cancelled=0,
         failed=int((seen.fails & (seen.finished != NEVER_NS)).sum()),
         queued=int(queued.sum()),
         running=int(running.sum()),

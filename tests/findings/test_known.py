@@ -217,6 +217,25 @@ def test_tasks_that_take_longer_the_more_of_them_run_lack_something_else_than_th
     assert "More threads may not help" in found.next
 
 
+def test_work_that_the_app_cancels_is_neither_a_failure_nor_a_loss_of_its_server() -> None:
+    """Told once, as what it is: whether it ran or waited, no restart is charged with it, and nothing is said to have raised."""
+    ended = calm(cancel=0.5, kills=(("SIGTERM", 3000),), drain_ms=500)
+    whole, found = account(ended), findings(ended)
+    told = found.pop("tasks-cancelled")
+
+    assert min(whole.cancelled_running, whole.cancelled_queued) > 100
+    assert told.evidence["running"] == whole.cancelled_running == whole.failed
+    assert told.evidence["queued"] == whole.cancelled_queued == whole.skipped
+    assert (told.severity, found, whole.lost, whole.broken_promises) == ("info", {}, 0, 0)
+
+
+def test_tasks_behind_one_that_was_cancelled_are_told_with_what_stopped_them() -> None:
+    found = findings(calm(cancel=0.2, n_tasks=3, n_effects=3))
+
+    assert "because an earlier one of the same request was cancelled." in found["tasks-skipped"].text
+    assert "tasks-failed" not in found
+
+
 def test_effects_that_arrive_twice_are_counted() -> None:
     run = calm()
     (file,) = run.effects

@@ -56,7 +56,7 @@ def _bytes(file: RowFile, at_ns: int) -> bytes:
         rows[field][late] = 0
         if field == "done_ns":
             rows["outcome"][late] = 0
-        if field == "dropped_ns":
+        if field == "dropped_ns" or (field == "failed_ns" and file.kind is Kind.TASKS):
             rows["reason"][late] = 0
     there = np.flatnonzero(begin <= at_ns)
     claimed = int(there[-1]) + 1 if len(there) else 0

@@ -16,6 +16,7 @@ from harness.live.cutting import cut
 from harness.live.figures import edges_of, figures_at
 from harness.live.folding import Folding
 from harness.live.frame import Look
+from harness.live.rowtail import RowTail
 from harness.live.seconds import seconds_of
 from harness.live.standing import is_plain
 from harness.model import Evidence, Fault, Steered
@@ -44,6 +45,7 @@ plans = st.builds(
     drain_ms=st.sampled_from([5.0, 200.0]),
     fail=st.sampled_from([0.0, 0.3]),
     stop_on_error=st.booleans(),
+    cancel=st.sampled_from([0.0, 0.3]),
     discard=st.sampled_from([0.0, 0.2]),
     queue_limit=st.sampled_from([None, 3]),
     foreign=st.sampled_from([0, 3]),
@@ -225,6 +227,25 @@ def test_rows_that_cannot_be_kept_up_to_date_are_noticed(tmp_path: Path, what: s
     followed.read(START_NS + _END_MS * MS)
     known = known_at(evidence, START_NS + _END_MS * MS)
     assert is_plain(known, followed.shelf.requests, followed.shelf.works) is is_plain_then
+
+
+def test_a_row_that_is_read_before_its_reason_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The app cancelled the task: the reason is stored before the instant, and a reader may still see the instant alone."""
+    plan = Plan(n_requests=60, gap_ms=20.0, cancel=0.5)
+    evidence = simulate(plan).evidence
+    read_new = RowTail.read_new
+
+    def torn(self: RowTail) -> tuple[np.ndarray, np.ndarray]:
+        places, rows = read_new(self)
+        if self.kind is Kind.TASKS:
+            rows["reason"][rows["failed_ns"] != 0] = 0
+        return places, rows
+
+    monkeypatch.setattr(RowTail, "read_new", torn)
+    followed = Followed(tmp_path, evidence)
+    followed.read(START_NS + _END_MS * MS)
+    check(followed, evidence, START_NS + _END_MS * MS, 0.1, 0)
+    assert account(evidence).cancelled_running > 5
 
 
 def test_a_run_cut_at_its_end_is_the_run(tmp_path: Path):

@@ -1,6 +1,7 @@
 """An app as people write them: every way in which a background task comes about. Runs on any FastAPI since 0.95."""
 
 import asyncio
+import concurrent.futures
 import functools
 import multiprocessing
 import os
@@ -275,6 +276,45 @@ async def cancel_spawned():
     asyncio.create_task(nap(60)).cancel()
     task = asyncio.create_task(nap(60))
     asyncio.get_running_loop().call_later(0.05, task.cancel)
+    return {}
+
+
+@app.get("/spawn-for-long")
+async def spawn_for_long():
+    """Two that only a stop ends: one by the loop, the other by the app, which is told that it ends."""
+    app.state.kept = [asyncio.create_task(nap(60)), asyncio.create_task(nap(60))]
+    return {}
+
+
+@app.on_event("shutdown")
+async def shutdown():
+    for task in getattr(app.state, "kept", ())[:1]:
+        task.cancel()
+
+
+class Cancelled(Exception):
+    """An order was."""
+
+
+async def raises_cancelled():
+    raise Cancelled("order 7")
+
+
+def asks_a_cancelled_future():
+    future = concurrent.futures.Future()
+    future.cancel()
+    future.result()
+
+
+async def cancels_itself():
+    asyncio.current_task().cancel()
+    await asyncio.sleep(1)
+
+
+@app.get("/ends-by/{name}")
+async def ends_by(name: str, tasks: BackgroundTasks):
+    tasks.add_task({each.__name__: each for each in (raises_cancelled, asks_a_cancelled_future, cancels_itself)}[name])
+    tasks.add_task(plain)
     return {}
 
 

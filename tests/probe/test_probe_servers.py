@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from harness.grouping import TaskState, states
 from tests.server.helpers import until
 
 from .conftest import Start
@@ -55,6 +57,22 @@ def test_a_task_is_seen_under_every_server(start: Start, command: list[str]):
     assert {"python", "starlette", "anyio", "fastapi"} <= set(note["versions"])  # type: ignore[call-overload]
     assert server.notes("unhooked") == []
     assert (file.boot, file.names[0]) == (3, "")
+
+
+UNTOLD = {f"uvicorn, {loop}, not told": uvicorn("--loop", loop, "--lifespan", "off") for loop in ("asyncio", "uvloop")}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS.values(), *UNTOLD.values()], ids=[*COMMANDS, *UNTOLD])
+def test_what_goes_on_when_a_server_ends_is_left_over(start: Start, command: list[str]):
+    """By the loop that is wound down, or by the app that is told to end, whoever sent the signal: it does not count as failed."""
+    server = start(command).wait_ready()
+    server.ask("/spawn-for-long", 1)
+    assert len(server.wait_tasks(1, 2, ended=False)) == 2
+    # By SIGTERM uvicorn ends before its loop is wound down.
+    server.signal(signal.SIGINT if "off" in command else signal.SIGTERM)
+    server.wait_end()
+    (file,) = server.files()
+    assert (file.closed_ns, list(states(file.rows, reaped=True))) == (0, [TaskState.INTERRUPTED] * 2)
 
 
 @pytest.mark.parametrize("command", WORKERS.values(), ids=WORKERS.keys())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
-from harness.rows import DropReason
+from harness.rows import DropReason, Gauge, LivePage
 from tests.server.helpers import until
 
 from .conftest import Start
@@ -51,14 +54,38 @@ def test_it_is_seen_wherever_it_is_spawned(served: Probed, op: int, path: str):
     assert task.name == "nap"
 
 
-def test_cancelled_work_is_abandoned(served: Probed, op: int):
-    """Neither finished nor failed: the loop gave it up, before or after its start."""
+def test_work_that_the_app_cancels_has_ended(served: Probed, op: int):
+    """Before its start it is dropped, while it ran it has failed; each says that it was cancelled, and neither runs any more."""
     served.ask("/cancel-spawned", op)
     first, second = served.wait_tasks(op, 2)
-    assert (first.started, first.reason, bool(first.dropped)) == (0, DropReason.ABANDONED, True)
+    assert (first.started, first.reason, bool(first.dropped)) == (0, DropReason.CANCELLED, True)
     assert second.started
-    assert second.reason == DropReason.ABANDONED
-    assert (second.finished, second.failed) == (0, 0)
+    assert (second.reason, second.failed > second.started) == (DropReason.CANCELLED, True)
+    assert (second.finished, second.dropped) == (0, 0)
+
+
+def test_a_process_whose_app_cancels_its_own_work_closes_its_file(start: Start):
+    """Nothing is left over: neither what was cancelled while it ran, nor what had not begun."""
+    server = start().wait_ready()
+    server.ask("/cancel-spawned", 1)
+    server.wait_tasks(1, 2)
+    server.signal(signal.SIGINT)
+    server.wait_end()
+    (file,) = server.files()
+    assert file.closed_ns
+    assert (file.gauges[Gauge.STARTED], file.gauges[Gauge.FAILED], file.gauges[Gauge.DROPPED]) == (1, 1, 1)
+
+
+def test_what_is_cancelled_once_its_process_was_asked_to_end_goes_with_it(start: Start):
+    """Whoever asks says so before, in the page: then it may be the app that cancels what is left."""
+    server = start().wait_ready()
+    server.ask("/none")
+    page = LivePage(server.paths()[0])
+    page.set(1, time.monotonic_ns())
+    page.close()
+    server.ask("/cancel-spawned", 1)
+    tasks = server.wait_tasks(1, 2)
+    assert [(task.reason, bool(task.dropped), task.failed) for task in tasks] == [(DropReason.ABANDONED, True, 0)] * 2
 
 
 def test_what_a_library_spawns_is_its_own(start: Start, tmp_path, op: int):

@@ -58,6 +58,23 @@ def test_when_a_task_raises_those_after_it_are_skipped(served: Probed, op: int):
     assert [(task.reason, bool(task.dropped), task.started) for task in tasks[3:]] == [(DropReason.SKIPPED, True, 0)] * 2
 
 
+@pytest.mark.parametrize("name", ["raises_cancelled", "asks_a_cancelled_future"])
+def test_an_error_that_is_only_called_a_cancellation_is_a_failure(served: Probed, op: int, name: str):
+    """One of the app's own, and that of `concurrent.futures` in a `def` task: the next task is skipped, as after any other."""
+    served.ask(f"/ends-by/{name}", op)
+    first, second = served.wait_tasks(op, 2)
+    assert (bool(first.failed), first.dropped, first.reason) == (True, 0, DropReason.NONE)
+    assert (bool(second.dropped), second.reason, second.started) == (True, DropReason.SKIPPED, 0)
+
+
+def test_a_task_that_is_cancelled_while_its_server_goes_on_has_failed(served: Probed, op: int):
+    """Its row says why, and the next one is skipped."""
+    served.ask("/ends-by/cancels_itself", op)
+    first, second = served.wait_tasks(op, 2)
+    assert (bool(first.failed), first.dropped, first.reason) == (True, 0, DropReason.CANCELLED)
+    assert (bool(second.dropped), second.reason, second.started) == (True, DropReason.SKIPPED, 0)
+
+
 @pytest.mark.parametrize(("path", "status"), [("/refuses", 400), ("/breaks", 500)])
 def test_the_tasks_of_an_endpoint_that_raises_are_discarded(served: Probed, op: int, path: str, status: int):
     """Written down, and as never to be run; before the refusal leaves."""

@@ -5,6 +5,7 @@ What stands here is paid for by every request of the app: it is written to be qu
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from binascii import unhexlify
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -26,7 +27,6 @@ _WAITING, _ENDED = Row.WAITING, Row.ENDED
 _STARTABLE = (Row.WAITING, Row.DROPPED)
 _OP_DIGITS = 16
 _NO_SCOPE: dict[str, Any] = {}
-_CANCELLED = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
 
 
 class Unit:
@@ -95,10 +95,13 @@ class TaskRow(Row, Unit):
                 if page.is_open:
                     self.words[self.base + 5] = monotonic_ns()
                     page.words[_FINISHED] = page.next_finished()
-            elif is_cancellation(error):
+            elif not is_cancellation(error):
+                self.fail()
+                self.exchange.has_failed(self)
+            elif self.exchange.process.is_ending(error):
                 self.drop(Reason.ABANDONED)
             else:
-                self.fail()
+                self.fail(Reason.CANCELLED)
                 self.exchange.has_failed(self)
             if self.children:
                 self.let_go()
@@ -277,7 +280,7 @@ class Exchange(Unit):
         return row
 
     def has_failed(self, row: TaskRow) -> None:
-        """That task has raised: Starlette does not start those after it."""
+        """That task has raised, or was cancelled: Starlette does not start those after it."""
         if self._has_failed:
             return
         self._has_failed = True
@@ -297,7 +300,7 @@ class Exchange(Unit):
         if self._has_failed:
             reason = Reason.SKIPPED
         elif error is not None and self._carried and is_cancellation(error):
-            reason = Reason.ABANDONED
+            reason = Reason.ABANDONED if self.process.is_ending(error) else Reason.CANCELLED
         is_left_over = False
         for row in self.rows:
             if row.state == Row.WAITING:
@@ -368,8 +371,16 @@ async def _sent_too_late(message: Any) -> None:
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether the loop has given up what raised this: asyncio's, trio's, or the end of the loop itself."""
-    return type(error).__name__ in _CANCELLED
+    """Whether what raised this was cancelled: by asyncio, by trio, or by being closed.
+
+    By its class, and not by its name: an app may call an error of its own so. `concurrent.futures` has a `CancelledError` too,
+    which is an ordinary one.
+    """
+    if isinstance(error, (CancelledError, GeneratorExit)):
+        return True
+    kind = type(error)
+    # Without an import of trio, which may not be there.
+    return kind.__name__ == "Cancelled" and kind.__module__.partition(".")[0] == "trio" and not isinstance(error, Exception)
 
 
 def op_of(scope: Any) -> int:

@@ -83,7 +83,7 @@ def _hook_app(module: ModuleType) -> None:
             return
         exchange = _enter(scope, send)
         if exchange is None:
-            await original(self, scope, receive, send)
+            await original(self, scope, _until_shutdown(receive) if scope["type"] == "lifespan" else receive, send)
             return
         usual()
         before = get()
@@ -128,6 +128,18 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
     except Exception as error:  # noqa: BLE001  # the request is answered, whatever becomes of its account
         trouble("a request", error)
         return None
+
+
+def _until_shutdown(receive: Any) -> Any:
+    """The same for the lifespan of an app: from its shutdown on, what is cancelled goes with the process."""
+
+    async def received() -> Any:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown" and process.current is not None:
+            process.current.ending_loop = running_loop()
+        return message
+
+    return received
 
 
 def _leave(exchange: Exchange, error: BaseException | None, before: Unit | None) -> None:

@@ -17,9 +17,12 @@ from importlib import metadata
 from . import accelerator
 from .notes import Notes
 from .rows import Page, counter
-from .sampler import Sampler
+from .sampler import Sampler, running_loop
 
 __all__ = ["Process", "begin", "trouble", "unhooked"]
+
+_SHUTDOWN = "graceful shutdown"
+"""With these words uvicorn cancels what has not ended within `--timeout-graceful-shutdown`."""
 
 _PACKAGES = ("starlette", "fastapi", "anyio", "uvicorn")
 
@@ -57,6 +60,7 @@ class Process:
             sheet.belongs_to(self, self.untagged)
         self.words = self.page.words
         self.loop: AbstractEventLoop | None = None  # the last that was found to be watched
+        self.ending_loop: AbstractEventLoop | None = None  # one whose server has told the app to end, or that is being wound down
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
@@ -73,6 +77,15 @@ class Process:
         """How many requests have been."""
         sheet = self.page.sheet
         return self.n_answered + (0 if sheet is None else int(sheet.answered))
+
+    def is_ending(self, error: BaseException) -> bool:
+        """Whether what this has cancelled goes with its process or its event loop. If not, it was the app that cancelled it."""
+        loop = running_loop()
+        if self.page.is_asked_to_end() or (loop is not None and loop is self.ending_loop):
+            return True
+        if loop is None and isinstance(error, GeneratorExit):
+            return True  # closed by nobody: its loop is gone
+        return any(_SHUTDOWN in str(part) for part in error.args)
 
     def close(self) -> None:
         """The interpreter ends."""

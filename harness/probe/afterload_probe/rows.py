@@ -51,6 +51,7 @@ _LABEL, _LABEL_BYTES = 128, 64
 _NAMES, _NAME_BYTES, _N_NAMES = 4096, 64, 192
 _CLAIMED, _CLOSED, _UNWRITTEN, _NAMES_USED = 7, 8, 9, 10  # words of the header
 _GAUGES, _SETTINGS = 256 // 8, 1024 // 8
+_STOPPING = 1  # number of a setting
 
 _META, _ACCEPTED, FLUSHED, STARTED, FINISHED, _FAILED, _DROPPED = 1, 2, 3, 4, 5, 6, 7  # words of a row
 _N_ACCEPTED, _N_STARTED, _N_FINISHED = _GAUGES + 5, _GAUGES + 6, _GAUGES + 7
@@ -84,6 +85,8 @@ class Reason:
     SKIPPED = 1
     DISCARDED = 3
     ABANDONED = 4
+    CANCELLED = 5
+    """By the app itself, while nobody stopped the process. What ran has an instant of failure, what waited one of a drop."""
 
 
 class Page:
@@ -262,6 +265,10 @@ class Page:
         """The pool size that the harness asks for; 0: none."""
         return self.words[_SETTINGS]
 
+    def is_asked_to_end(self) -> bool:
+        """Whether the harness has asked this process to end."""
+        return self.words[_SETTINGS + _STOPPING] != 0
+
     def forget(self) -> None:
         """Writes nothing any more: the file belongs to the process that this one was forked from."""
         self.is_open = False
@@ -356,11 +363,13 @@ class Row:
             self.words[self.base + FINISHED] = monotonic_ns()
             page.words[_N_FINISHED] = page.next_finished()
 
-    def fail(self) -> None:
-        """It raised."""
+    def fail(self, reason: int = 0) -> None:
+        """It raised; or it was cancelled, which is said by the reason."""
         self.state = Row.ENDED
         page = self.page
         if page.is_open:
+            # Stored in any case: it may have one from a drop that was taken back.
+            self.words.cast("B")[self.base * 8 + _REASON_BYTE] = reason
             self.words[self.base + _FAILED] = monotonic_ns()
             page.words[Gauge.FAILED] = page.next_failed()
 

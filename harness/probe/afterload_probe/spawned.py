@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic_ns
 from typing import Any
 
+from . import process
 from .exchange import Exchange, Unit, current, is_cancellation
 from .frames import is_application, top_package
 from .process import hooked, trouble, unhooked
@@ -59,8 +60,32 @@ def hook_loop(loop: AbstractEventLoop) -> None:
             raise
 
     create_task.afterload_probe = True  # type: ignore[attr-defined]
+    _hook_end(kind)
     try:
         kind.create_task = create_task  # type: ignore[method-assign]
+    except TypeError as error:
+        unhooked(what, str(error))
+    else:
+        hooked(what)
+
+
+def _hook_end(kind: type[AbstractEventLoop]) -> None:
+    """Has the loop's class tell when a loop that has served is run again: to wind down what it still has.
+
+    `asyncio.run`, and what servers have in its place, cancel all tasks once their own has ended, and run the loop until they are.
+    """
+    what = f"{kind.__module__}.{kind.__qualname__}.run_until_complete"
+    original: Callable[..., Any] = kind.run_until_complete
+
+    @functools.wraps(original)
+    def run_until_complete(self: AbstractEventLoop, *args: Any, **kwargs: Any) -> Any:
+        found = process.current
+        if found is not None and self in found.loops:
+            found.ending_loop = self
+        return original(self, *args, **kwargs)
+
+    try:
+        kind.run_until_complete = run_until_complete  # type: ignore[method-assign]
     except TypeError as error:
         unhooked(what, str(error))
     else:
@@ -161,10 +186,14 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
             if row is not None:
                 if error is None or isinstance(error, StopIteration):
                     row.finish()
-                elif is_cancellation(error):
-                    row.drop(Reason.ABANDONED)
-                else:
+                elif not is_cancellation(error):
                     row.fail()
+                elif self.exchange.process.is_ending(error):
+                    row.drop(Reason.ABANDONED)
+                elif self._started_ns:
+                    row.fail(Reason.CANCELLED)
+                else:
+                    row.drop(Reason.CANCELLED)
             if self.children:
                 self.let_go()
         except Exception as trouble_of_ours:  # noqa: BLE001  # as above

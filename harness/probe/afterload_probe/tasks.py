@@ -10,7 +10,7 @@ from typing import Any
 
 from . import accelerator, process
 from .coroutines import Call, coroutine_function, stands_for
-from .exchange import Exchange, TaskRow, current
+from .exchange import Exchange, TaskRow, current, is_cancellation
 from .process import hooked, trouble, unhooked
 from .rows import FINISHED, FLUSHED, STARTED, Gauge, Reason, Row
 
@@ -122,9 +122,11 @@ class _Tasks:
             copy.func = (_traced_async if self.is_async else _traced)(self.func, row)
             try:
                 await original(copy)
-            except BaseException:
+            except BaseException as error:
                 if row.state == Row.WAITING:
-                    row.drop(Reason.ABANDONED)  # given up while it waited for a thread
+                    # Given up while it waited for a thread.
+                    is_own = is_cancellation(error) and not row.exchange.process.is_ending(error)
+                    row.drop(Reason.CANCELLED if is_own else Reason.ABANDONED)
                 raise
             if row.state == Row.WAITING:
                 row.begin()
