@@ -38,6 +38,8 @@ MOST_TIMES: Final = 5_000_000
 """More do not fit into the message that a load process is given."""
 NS_PER_S: Final = 1_000_000_000
 _LONGEST_S: Final = 86_400
+_LAST_NS: Final = 1 << 63
+"""Nanoseconds since 1970 that a signed word of 64 bits does not hold any more: the year 2262."""
 _USUAL_NAMES: Final = (
     "time",
     "timestamp",
@@ -219,23 +221,28 @@ def _usual(names: Sequence[str], number: int) -> str:
 
 
 def _is_time(text: str) -> bool:
-    try:
-        _time_ns(0, text)
-    except ReplayError:
-        return False
-    return True
+    return _read_ns(text) is not None
 
 
 def _time_ns(number: int, value: Any) -> int:
     """Nanoseconds since load start, or since 1970."""
-    for read in (_number_ns, _iso_ns, _logged_ns):
-        time_ns = read(value)
-        if time_ns is not None:
-            return time_ns
-    raise ReplayError(
-        f"line {number}: {_short(value)} is no time; allowed are seconds, e.g., 12.5, ISO 8601, e.g., 2026-10-10T13:55:36.120Z,"
-        " or [10/Oct/2026:13:55:36 +0000]"
-    )
+    time_ns = _read_ns(value)
+    if time_ns is None:
+        raise ReplayError(
+            f"line {number}: {_short(value)} is no time; allowed are seconds, e.g., 12.5, ISO 8601, e.g.,"
+            " 2026-10-10T13:55:36.120Z, or [10/Oct/2026:13:55:36 +0000]"
+        )
+    if abs(time_ns) >= _LAST_NS:
+        raise ReplayError(
+            f"line {number}: {_short(value)} is too far away; allowed are times until the year 2262, {_LAST_NS // NS_PER_S:,} s"
+            " after 1970 (of a clock also in ms, us or ns)"
+        )
+    return time_ns
+
+
+def _read_ns(value: Any) -> int | None:
+    """None: that is no time."""
+    return next((time_ns for read in (_number_ns, _iso_ns, _logged_ns) if (time_ns := read(value)) is not None), None)
 
 
 def _number_ns(value: Any) -> int | None:

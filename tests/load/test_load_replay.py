@@ -64,6 +64,15 @@ def test_times_are_read_from_what_people_have(lines: list[str], field: str | Non
         (["0", "86400"], None, "they last 86,400 s; allowed are 86,400 s, a day"),
         ([LOGGED.format(second=36), "nonsense"], None, "line 2 has no time like [10/Oct/2026:13:55:36 +0000]"),
         ([LOGGED.format(second=61)], None, "is no time"),
+        (
+            ["12.5", "20000000000"],
+            None,
+            "line 2: '20000000000' is too far away; allowed are times until the year 2262, 9,223,372,036 s",
+        ),
+        (["9223372036.9"], None, "line 1: '9223372036.9' is too far away"),
+        (["-20000000000"], None, "line 1: '-20000000000' is too far away"),
+        (["2026-10-10T13:55:36Z", "9999-12-31T00:00:00Z"], None, "line 2: '9999-12-31T00:00:00Z' is too far away"),
+        (["0001-01-01T00:00:00Z"], None, "line 1: '0001-01-01T00:00:00Z' is too far away"),
     ],
 )
 def test_what_is_no_time_is_named_with_its_line(lines: list[str], field: str | None, message: str) -> None:
