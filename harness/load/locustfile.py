@@ -27,7 +27,7 @@ from locust.user import User
 from locust.util.load_locustfile import load_locustfile
 
 from harness.load.job import JobError, Proposal
-from harness.load.naming import OTHER_NAMES, RouteNames
+from harness.load.naming import OTHER_NAMES
 from harness.load.surroundings import remember_others
 from harness.load.traffic import CannotChange, Stage
 from harness.load.wiretap import Wiretap
@@ -50,7 +50,7 @@ class LocustfileTraffic:
         assert job.locustfile is not None
         self._stage = stage
         self._file = job.locustfile
-        self._names = RouteNames(stage.recorder.route)
+        self._names = stage.recorder.names
         self._tap = Wiretap(job, stage.recorder, self._names)
         self._tap.install()
         self._errors: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Names of routes for requests that somebody else's code makes: told apart, few enough for a row file, none lost. Pure."""
+"""Names of routes: told apart, few enough for a row file, none lost. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RouteNames:
         self.others: set[str] = set()
         """Names that found no room, at most a few of them."""
         self.n_others = 0
-        """Requests that are filed under `OTHER_NAMES`."""
+        """Requests of somebody else's code that are filed under `OTHER_NAMES`."""
 
     def route(self, method: str, name: str | None, path: str) -> int:
         """The id of the name of a request."""
@@ -41,7 +41,7 @@ class RouteNames:
         known = self._ids.get(key)
         if known is None:
             full = f"{method} {grouped_path(path) if name is None else name}"
-            known = self._named(full)
+            known = self.named(full)
             # Paths without a name may be endless; what they are grouped into is not.
             if len(self._ids) < 10_000:
                 self._ids[key] = known
@@ -49,7 +49,8 @@ class RouteNames:
             self.n_others += 1
         return known
 
-    def _named(self, full: str) -> int:
+    def named(self, full: str) -> int:
+        """The id of a whole name, with its method; that of `OTHER_NAMES` if there is no room for it."""
         if full in self._names:
             return self._names[full]
         if len(self._names) >= MOST_NAMES:

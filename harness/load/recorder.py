@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.load.naming import RouteNames
 from harness.load.pacing import LATE_NS
 from harness.rows import Gauge, Outcome, RequestError, RowWriter
 
@@ -34,9 +35,11 @@ class RequestRecorder:
     """
 
     def __init__(self, writer: RowWriter, names: list[str]) -> None:
-        """`names` are entered in the row file; `routes` are their ids."""
+        """`names` are entered in the row file; `routes` are their ids. Those that find no room have one together."""
         self._writer = writer
-        self.routes = [writer.name(name) for name in names]
+        self.names = RouteNames(writer.name)
+        """Also for what was not known in advance."""
+        self.routes = [self.names.named(name) for name in names]
         self.n_sent = 0
         self.n_answered = 0
         self.n_late = 0  # of those sent
@@ -44,10 +47,6 @@ class RequestRecorder:
         self.n_overdue = 0  # of those shed
         self.in_flight = 0
         self.is_closed = False
-
-    def route(self, name: str) -> int:
-        """The id of a name that was not known in advance."""
-        return self._writer.name(name)
 
     def first_due(self, due_ns: int) -> None:
         """Says when the first arrival is due, monotonic ns."""

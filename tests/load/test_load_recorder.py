@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.load.naming import OTHER_NAMES
 from harness.load.recorder import Answer, RequestRecorder
 from harness.rows import Gauge, Kind, Outcome, RequestError, RowFile, RowWriter, read_rows
 
@@ -53,6 +54,19 @@ def test_a_row_goes_from_open_to_ended(writer: StoresInOrder, account: Callable[
     assert row_of(account()) == {**first, "status": 503, "outcome": Outcome.REJ, "error": 0, "done_ns": 2_000, "size_bytes": 9}
     assert writer.stored == [5, 1, 4]
     assert account().names == ("", "GET /", "POST /x")
+
+
+def test_operations_beyond_the_room_for_names_are_counted_together_and_none_is_without_a_name(
+    writer: StoresInOrder, account: Callable[[], RowFile]
+) -> None:
+    """250 of them: 190 under their own names, 60 as `(other names)`; a long name does not become that of another one."""
+    long = [f"GET /{'x' * 70}/{end}" for end in ("first", "second")]
+    recorder = RequestRecorder(writer, [*long, *(f"GET /op{number}" for number in range(248))])
+    names = [account().names[route] for route in recorder.routes]
+
+    assert (names.count(OTHER_NAMES), names.count("")) == (60, 0)
+    assert len(set(names)) == 191
+    assert recorder.routes[0] != recorder.routes[1]
 
 
 def test_the_gauges_follow_what_is_in_flight(writer: StoresInOrder, account: Callable[[], RowFile]) -> None:
