@@ -21,8 +21,8 @@ def boot_summary(evidence: Evidence, boot: Boot, result: Account) -> BootSummary
         if boot.predicted_queued is None or boot.predicted_running is None
         else boot.predicted_queued + boot.predicted_running
     )
-    gone = {pid for pid, _ in boot.worker_deaths}
-    before = left_in([file for file in evidence.tasks.get(boot.boot, ()) if file.pid in gone])
+    files = evidence.tasks.get(boot.boot, ())
+    before = left_in([file for file in files if boot.worker_death_ns(file.pid, file.created_ns) is not None])
     return BootSummary(
         boot=boot.boot,
         pid=boot.pid,

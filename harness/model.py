@@ -65,6 +65,10 @@ class Boot:
     worker_deaths: tuple[tuple[int, int], ...] = ()  # pid and time of each process that ended while the boot went on
     signalled_pid: int | None = None  # who was sent the signal, if not the first process or all of them
 
+    def worker_death_ns(self, pid: int, created_ns: int) -> int | None:
+        """When the process that began a file then had ended while the boot went on; None: it had not. A pid may come again."""
+        return min((dead_ns for dead, dead_ns in self.worker_deaths if dead == pid and dead_ns >= created_ns), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -279,9 +283,13 @@ class Evidence:
             return self.load_changes[-1].load_end_ns
         return self.load_end_ns if self.planned_end_ns is None else self.planned_end_ns
 
-    def death_ns(self, boot: int, pid: int) -> int | None:
-        """When a process of a boot was dead: its own death if that is known, else its boot's. None: it lives, or is unknown."""
+    def death_ns(self, boot: int, pid: int, created_ns: int) -> int | None:
+        """When the process of a boot that began a file then was dead: its own death if that is known, else its boot's.
+
+        None: it lives, or is unknown.
+        """
         found = next((each for each in self.boots if each.boot == boot), None)
         if found is None:
             return None
-        return next((dead_ns for dead_pid, dead_ns in found.worker_deaths if dead_pid == pid), found.reaped_ns)
+        own_ns = found.worker_death_ns(pid, created_ns)
+        return found.reaped_ns if own_ns is None else own_ns

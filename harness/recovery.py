@@ -94,8 +94,7 @@ def _left(evidence: Evidence, fault: Fault, ended: Boot | None) -> tuple[int, in
     files = evidence.tasks.get(fault.boot or 0, ())
     if ended is not None:
         # Not what workers had left that had ended before.
-        gone = {pid for pid, _ in ended.worker_deaths}
-        files = [file for file in files if file.pid not in gone]
+        files = [file for file in files if ended.worker_death_ns(file.pid, file.created_ns) is None]
     else:
         pids = fault.receipt.get("replaced") or ([fault.receipt["pid"]] if fault.effect == "replaces" else [])
         files = [file for file in files if file.pid in pids]

@@ -110,7 +110,7 @@ def timeline(
         file
         for boot, files in evidence.tasks.items()
         for file in files
-        if (evidence.death_ns(boot, file.pid) or NEVER_NS) >= evidence.load_end_ns
+        if (evidence.death_ns(boot, file.pid, file.created_ns) or NEVER_NS) >= evidence.load_end_ns
     )
     is_done = not account.awaiting and not sum(left_in(later))
     drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) and is_done else None
@@ -332,7 +332,7 @@ def _steps(evidence: Evidence, boots: Collection[int], of: Callable[[Rows, int],
         if number not in boots:
             continue
         for file in evidence.tasks[number]:
-            dead_ns = evidence.death_ns(number, file.pid) or NEVER_NS
+            dead_ns = evidence.death_ns(number, file.pid, file.created_ns) or NEVER_NS
             for rows in chunks(file):
                 start, end = of(rows, dead_ns)
                 starts.append(start)

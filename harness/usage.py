@@ -91,13 +91,11 @@ def usage_of(evidence: Evidence) -> Usage:
     functions: dict[tuple[str, bool], _Sums] = {}
     flows: list[Flow] = []
     spread = _Spread(np.zeros(_BUCKETS, np.int64), np.zeros(_BUCKETS))
-    reaped = {boot.boot: boot.reaped_ns or evidence.load_end_ns for boot in evidence.boots}
-    deaths = {(boot.boot, pid): ended for boot in evidence.boots for pid, ended in boot.worker_deaths}
     for boot, files in sorted(evidence.tasks.items()):
         counted = _Bins(evidence.load_start_ns, bin_ns, n_bins)
         for file in files:
             sums = _Sums.of(len(file.names) + 1)
-            dead_ns = deaths.get((boot, file.pid), reaped.get(boot, evidence.load_end_ns))
+            dead_ns = evidence.death_ns(boot, file.pid, file.created_ns) or evidence.load_end_ns
             for rows in chunks(file):
                 _count(rows, counted, sums, spread, dead_ns)
             _merge(functions, file, sums)

@@ -139,7 +139,7 @@ def after_death_of_workers(evidence: Evidence) -> list[str]:
         if dead_ns is None or fault.receipt.get("signal") != "SIGKILL":
             continue
         for file in evidence.tasks.get(fault.boot or 0, ()):
-            if file.pid != fault.receipt["pid"]:
+            if file.pid != fault.receipt["pid"] or file.created_ns > dead_ns:
                 continue
             late = sum(int(np.count_nonzero(latest_ns(rows) > np.uint64(dead_ns))) for rows in chunks(file))
             if late:

@@ -41,15 +41,16 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
             continue
         crashes += _of_workers(facts, boot)
         # What processes left that had ended before is not that of the boot's own end; of themselves they are told of elsewhere.
-        ended = {pid for pid, _ in boot.worker_deaths}
-        queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in ended])
+        files = facts.evidence.tasks.get(boot.boot, ())
+        ended = [file for file in files if boot.worker_death_ns(file.pid, file.created_ns) is not None]
+        queued, running = left_in(ended)
         left = _Left(
             boot=boot,
             what=boot.signal or "its own death",
             at_s=facts.at_s(boot.signalled_ns or boot.reaped_ns),
             queued=max(count.queued_at_death - queued, 0),
             running=max(count.running_at_death - running, 0),
-            pids=frozenset({file.pid for file in facts.evidence.tasks.get(boot.boot, ())} - ended),
+            pids=frozenset(file.pid for file in files if boot.worker_death_ns(file.pid, file.created_ns) is None),
         )
         if not left.queued + left.running:
             continue

@@ -218,8 +218,12 @@ def _stretch(
     first = math.ceil((began_ns - evidence.load_start_ns) / 1e9 / bin_s)
     last = max(math.floor((ended_ns - evidence.load_start_ns) / 1e9 / bin_s + 1e-9), first + 1)
     ways = {flow.on_loop: _way(flow, first, last) for flow in flows}
-    middle_ns, dead = (began_ns + ended_ns) // 2, {pid for pid, ended in boot.worker_deaths if ended < (began_ns + ended_ns) // 2}
-    files = [file for file in evidence.tasks.get(boot.boot, ()) if file.pid not in dead and file.created_ns <= middle_ns]
+    middle_ns = (began_ns + ended_ns) // 2
+    files = [
+        file
+        for file in evidence.tasks.get(boot.boot, ())
+        if file.created_ns <= middle_ns <= (boot.worker_death_ns(file.pid, file.created_ns) or middle_ns)
+    ]
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
     growth = trend_of(pending)

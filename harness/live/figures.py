@@ -222,7 +222,7 @@ def works_of(evidence: Evidence, result: Account) -> Works:
     parts = []
     for boot in sorted(evidence.tasks):
         for file in evidence.tasks[boot]:
-            dead_ns = evidence.death_ns(boot, file.pid)
+            dead_ns = evidence.death_ns(boot, file.pid, file.created_ns)
             for rows in chunks(file):
                 where, known = positions(ops.op, rows["op"].astype(np.uint32))
                 known &= is_own(rows["op"], evidence.run_tag)

@@ -37,7 +37,7 @@ def is_plain(evidence: Evidence, requests: Requests, works: Works) -> bool:
 
 def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool) -> Standing:
     """Of evidence without rows. `is_over`: nobody waits for anything any more."""
-    deaths = ((number, evidence.death_ns(tail.boot, tail.pid)) for number, tail in enumerate(works.files))
+    deaths = ((number, evidence.death_ns(tail.boot, tail.pid, tail.created_ns)) for number, tail in enumerate(works.files))
     reaped = {boot.boot for boot in evidence.boots if boot.reaped_ns is not None}
     return Standing(
         load_start_ns=evidence.load_start_ns,

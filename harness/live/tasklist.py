@@ -48,7 +48,7 @@ def task_lines(evidence: Evidence, status: TaskStatus, most: int, at_ns: int) ->
     chosen: list[tuple[int, RowFile, np.void, int | None]] = []
     for boot in sorted(evidence.tasks):
         for file in evidence.tasks[boot]:
-            dead_ns = evidence.death_ns(boot, file.pid)
+            dead_ns = evidence.death_ns(boot, file.pid, file.created_ns)
             for rows in chunks(file):
                 own = rows[is_own(rows["op"], evidence.run_tag)]
                 keys = key_of(own["op"], own["index"])

@@ -13,10 +13,12 @@ from harness.invariants import check
 from harness.model import Evidence
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile
 from harness.statistics import measure
+from harness.summary import build_summary
 from harness.timeline import busy_steps, pool_of, timeline
+from harness.usage import usage_of
 from tests.accounting.cases import CASES
 from tests.accounting.memory import gauges_of, row_file
-from tests.accounting.world import MS, Plan, simulate
+from tests.accounting.world import MS, START_NS, Plan, simulate
 
 
 def spread(evidence: Evidence, n_files: int, seed: int) -> Evidence:
@@ -56,6 +58,30 @@ def test_rows_spread_over_several_files_give_the_same_account(n_files: int, seed
     assert measure(one, first) == measure(several, second)
     assert timeline(one, first).backlog_max.tolist() == timeline(several, second).backlog_max.tolist()
     assert pool_of(one, first) == pool_of(several, second)
+
+
+def test_what_a_process_does_that_has_the_number_of_a_dead_one_counts() -> None:
+    """One worker ended and the next one was given its number, as in a container with few: both are as if they had two numbers."""
+    one = simulate(Plan(n_requests=200, gap_ms=10.0, pool=2, run_ms=15.0, seed=3)).evidence
+    (file,) = one.tasks[1]
+    ended_ns = int(np.sort(file.rows["finished_ns"])[100])
+    is_later = file.rows["accepted_ns"] > ended_ns
+    first, second = part(file, file.rows[~is_later], 1, 0), part(file, file.rows[is_later], 1, 1)
+    first, second = dataclasses.replace(first, created_ns=START_NS), dataclasses.replace(second, created_ns=ended_ns + MS)
+    first.rows["finished_ns"][first.rows["finished_ns"] > ended_ns] = 0
+    first.rows["started_ns"][first.rows["started_ns"] > ended_ns] = 0
+
+    def told(pid: int) -> Evidence:
+        boot = dataclasses.replace(one.boots[0], worker_deaths=((first.pid, ended_ns),))
+        return dataclasses.replace(one, tasks={1: [first, dataclasses.replace(second, pid=pid)]}, boots=[boot])
+
+    other, again = told(second.pid), told(first.pid)
+    edges = np.arange(START_NS, one.load_end_ns, 10 * MS)
+    assert busy_steps(again).at(edges).tolist() == busy_steps(other).at(edges).tolist()
+    assert busy_steps(again).at(np.array([one.load_end_ns]))[0] > 0
+    assert timeline(again, account(again)).backlog_max.tolist() == timeline(other, account(other)).backlog_max.tolist()
+    assert [flow.busy.tolist() for flow in usage_of(again).flows] == [flow.busy.tolist() for flow in usage_of(other).flows]
+    assert build_summary(again, {}, {}).boots == build_summary(other, {}, {}).boots
 
 
 def with_sizes(evidence: Evidence, t_ns: np.ndarray, sizes: np.ndarray | int, boot: np.ndarray | int = 1) -> Evidence:
