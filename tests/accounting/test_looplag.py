@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness.looplag import known_lags
 from harness.model import Evidence, Fault
 from harness.pages import BootPages
 from harness.rows import ROW_TYPES, Gauge, HeaderField, Kind, LivePage, RowWriter
+from harness.rows.layout import SETTINGS_OFFSET
 from harness.rundir import RunDir
 from harness.schema import Loop
 from harness.series import gauges_by_bin
@@ -113,6 +115,21 @@ def test_a_process_that_is_stopped_is_not_late_and_one_that_goes_on_is_given_tim
 @pytest.fixture
 def rundir(tmp_path: Path) -> RunDir:
     return RunDir.create("loop", tmp_path / "run")
+
+
+def test_a_process_that_is_about_to_be_asked_to_end_is_told_so_in_its_page(rundir: RunDir) -> None:
+    """That one alone, or all that live: what is cancelled from then on goes with it."""
+    writer = RowWriter(rundir.tasks(1), Kind.TASKS, label="a server")
+    word = (SETTINGS_OFFSET + 8) // 8
+    pages = BootPages(rundir, 1)
+    told = []
+    for pid in (os.getpid() + 1, os.getpid()):
+        pages.announce_stop(pid)
+        told.append(int.from_bytes(rundir.tasks(1).read_bytes()[8 * word : 8 * word + 8], "little"))
+    pages.announce_stop()
+    assert told[0] == 0 < told[1]
+    writer.close()
+    pages.close()
 
 
 def test_a_loop_that_has_ended_with_its_server_is_not_late_while_the_process_still_ends(rundir: RunDir) -> None:

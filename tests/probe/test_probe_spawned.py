@@ -76,16 +76,18 @@ def test_a_process_whose_app_cancels_its_own_work_closes_its_file(start: Start):
     assert (file.gauges[Gauge.STARTED], file.gauges[Gauge.FAILED], file.gauges[Gauge.DROPPED]) == (1, 1, 1)
 
 
-def test_what_is_cancelled_once_its_process_was_asked_to_end_goes_with_it(start: Start):
-    """Whoever asks says so before, in the page: then it may be the app that cancels what is left."""
+def test_a_request_that_is_cancelled_once_its_process_was_asked_to_end_goes_with_it(start: Start):
+    """Whoever asks says so before, in the page. Work that the app has spawned no server knows of: the app cancels it."""
     server = start().wait_ready()
     server.ask("/none")
     page = LivePage(server.paths()[0])
     page.set(1, time.monotonic_ns())
     page.close()
-    server.ask("/cancel-spawned", 1)
+    server.ask("/ends-by/cancels_itself", 1)
+    server.ask("/cancel-spawned", 2)
     tasks = server.wait_tasks(1, 2)
     assert [(task.reason, bool(task.dropped), task.failed) for task in tasks] == [(DropReason.ABANDONED, True, 0)] * 2
+    assert [task.reason for task in server.wait_tasks(2, 2)] == [DropReason.CANCELLED] * 2
 
 
 def test_what_a_library_spawns_is_its_own(start: Start, tmp_path, op: int):

@@ -79,13 +79,20 @@ class Process:
         return self.n_answered + (0 if sheet is None else int(sheet.answered))
 
     def is_ending(self, error: BaseException) -> bool:
-        """Whether what this has cancelled goes with its process or its event loop. If not, it was the app that cancelled it."""
+        """Whether a request that this has cancelled goes with its process. If not, it was the app that cancelled it."""
+        # Servers cancel requests before they tell the app, when their patience is at an end.
+        is_asked = self.page.is_asked_to_end() or any(_SHUTDOWN in str(part) for part in error.args)
+        return is_asked or self.is_winding_down(error)
+
+    def is_winding_down(self, error: BaseException) -> bool:
+        """The same of work that the app has spawned: no server knows of it, so it goes with its loop, or when the app is told.
+
+        While a server that was asked to end still answers, it is the app that cancels such work.
+        """
         loop = running_loop()
-        if self.page.is_asked_to_end() or (loop is not None and loop is self.ending_loop):
-            return True
-        if loop is None and isinstance(error, GeneratorExit):
-            return True  # closed by nobody: its loop is gone
-        return any(_SHUTDOWN in str(part) for part in error.args)
+        if loop is None:
+            return isinstance(error, GeneratorExit)  # closed by nobody: its loop is gone
+        return loop is self.ending_loop
 
     def close(self) -> None:
         """The interpreter ends."""

@@ -188,7 +188,7 @@ class Spawned(Unit, Coroutine[Any, Any, Any]):
                     row.finish()
                 elif not is_cancellation(error):
                     row.fail()
-                elif self.exchange.process.is_ending(error):
+                elif self.exchange.process.is_winding_down(error):
                     row.drop(Reason.ABANDONED)
                 elif self._started_ns:
                     row.fail(Reason.CANCELLED)

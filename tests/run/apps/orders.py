@@ -109,3 +109,12 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+@app.post("/autosave")
+async def autosave(ms: float = 400) -> dict:
+    """The newest save takes the place of the one before, if that has not been written yet."""
+    if (last := getattr(app.state, "last", None)) is not None:
+        last.cancel()
+    app.state.last = asyncio.create_task(work_async(ms))
+    return {}
