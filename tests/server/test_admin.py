@@ -175,7 +175,7 @@ def test_metrics_agree_with_the_row_file(serve: Serve):
     reasons = Counter(row.reason for row in rows if row.dropped)
     assert reasons == {DropReason.SKIPPED: 40, DropReason.DISCARDED: 7}
     for reason in DropReason:
-        if reason:
+        if reason not in {DropReason.NONE, DropReason.CANCELLED}:  # that is what the probe says; here a cancelled task has failed
             assert seen["afterload_tasks_dropped_total", reason.name.lower()] == reasons[reason]
     assert seen["afterload_tasks_accepted_total",] == len(rows)
     for what in ("started", "finished", "failed"):
