@@ -61,6 +61,8 @@ class Account:
     n_attempted: int  # operations that were sent
     n_acked: int
     n_rejected: int
+    n_unconnected: int  # of them: the server took no connection in time; never answered, and nothing was promised
+    n_own_limit: int  # of them: the generator itself could make no connection
     n_indeterminate: int
     n_unsent: int  # request rows that never left: shed
     n_counted: int  # of n_attempted: known by histograms alone
@@ -177,6 +179,8 @@ def account(evidence: Evidence) -> Account:
         n_attempted=len(tables.ops.op) + n_counted,
         n_acked=acked,
         n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)) + sum(each.rejected for each in counted),
+        n_unconnected=len(tables.ops.unconnected) + sum(each.unconnected for each in counted),
+        n_own_limit=tables.ops.n_own_limit_rows + sum(each.own_limit for each in counted),
         n_indeterminate=unanswered,
         n_counted=n_counted,
         n_unseen=unseen,

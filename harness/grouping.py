@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.model import Evidence
-from harness.rows import DropReason, Outcome, RowFile, Rows, TaskKind
+from harness.rows import DropReason, Outcome, RequestError, RowFile, Rows, TaskKind
 from harness.rows.layout import N_NAMES
 from harness.rows.reader import release
 
@@ -29,6 +29,7 @@ __all__ = [
     "group",
     "is_cancelled",
     "is_own",
+    "is_refused",
     "key_of",
     "op_of",
     "positions",
@@ -71,15 +72,19 @@ class OpTable:
     route: NDArray[np.uint16]  # of the first send, as an index of `route_names`
     route_names: tuple[str, ...]
     outcome: NDArray[np.uint8]  # ACK if any send was acknowledged, else IND if any is open or indeterminate, else REJ
+    refused: NDArray[np.bool_]  # REJ, and told so: in no percentile, as nobody waits for more
     due_ns: NDArray[np.int64]  # of the first send
     sent_ns: NDArray[np.int64]  # of the first send
     ack_ns: NDArray[np.int64]  # done of the first ACK; NEVER_NS without one
     unanswered: NDArray[np.int64]  # where the indeterminate operations stand in these arrays
     unanswered_end_ns: NDArray[np.int64]  # of each of them: done of the last send; NEVER_NS while one is open
     unanswered_error: NDArray[np.uint8]  # of each of them: why its last send has no answer
+    unconnected: NDArray[np.int64]  # where those stand that are REJ and not refused: no connection was made in time
+    unconnected_end_ns: NDArray[np.int64]  # of each of them: when that was given up
     last_done_ns: int  # of all sends; 0 if none has ended
     n_sent_rows: int
     n_unsent_rows: int  # shed, or published and never handed to the client library
+    n_own_limit_rows: int  # of the sent: the generator itself could make no connection
     n_foreign_rows: int
 
 
@@ -165,6 +170,12 @@ def is_own(op: NDArray[np.uint64], run_tag: int) -> NDArray[np.bool_]:
     """Which of these operations are of this run."""
     own: NDArray[np.bool_] = (op >> np.uint64(32)) == np.uint64(run_tag)
     return own
+
+
+def is_refused(outcome: NDArray[np.uint8], error: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which requests were refused, by an answer or at once. One that waited for a connection in vain was not: nobody said no."""
+    refused: NDArray[np.bool_] = (outcome == Outcome.REJ) & (error != RequestError.CONNECT_TIMED_OUT)
+    return refused
 
 
 def key_of(op: NDArray[np.uint64], index: NDArray[np.uint16]) -> NDArray[np.uint64]:
@@ -274,23 +285,26 @@ def _ops(evidence: Evidence) -> OpTable:
     if np.any(op[1:] < op[:-1]):
         order = np.argsort(op, kind="stable")
         op, outcome, due, sent_at, done, error, route = (each[order] for each in (op, outcome, due, sent_at, done, error, route))
-    is_ack = outcome == Outcome.ACK
+    is_ack, refused = outcome == Outcome.ACK, is_refused(outcome, error)
     is_open = (outcome == Outcome.OPEN) | (done == 0)
     is_unknown = (outcome == Outcome.OPEN) | (outcome == Outcome.IND)
     acked_at = np.where(is_ack & (done != 0), done, NEVER_NS)
     ended_at = np.where(is_open, NEVER_NS, done)
     first = _group_starts(op)
     n_sends = _group_sizes(first, len(op))
+    n_own_limit = int(np.count_nonzero(error == RequestError.OWN_LIMIT))
     if len(first) != len(op):
         route = route[first]
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
         acked_at, ended_at = np.minimum.reduceat(acked_at, first), np.maximum.reduceat(ended_at, first)
         error = error[first + n_sends - 1]
+        refused = np.logical_and.reduceat(refused, first)
         is_ack, is_unknown = np.logical_or.reduceat(is_ack, first), np.logical_or.reduceat(is_unknown, first)
     last_done = int(done.max(initial=0))
     del done
     merged = np.where(is_ack, Outcome.ACK, np.where(is_unknown, Outcome.IND, Outcome.REJ)).astype(np.uint8)
     unanswered = np.flatnonzero(merged == Outcome.IND)
+    unconnected = np.flatnonzero((merged == Outcome.REJ) & ~refused)
     is_idle = np.array([name in evidence.expectation.idle for name in numbers] or [False])
     return OpTable(
         op=op,
@@ -299,15 +313,19 @@ def _ops(evidence: Evidence) -> OpTable:
         route=route,
         route_names=tuple(numbers),
         outcome=merged,
+        refused=refused,
         due_ns=due,
         sent_ns=sent_at,
         ack_ns=acked_at,
         unanswered=unanswered,
         unanswered_end_ns=ended_at[unanswered],
         unanswered_error=error[unanswered],
+        unconnected=unconnected,
+        unconnected_end_ns=ended_at[unconnected],
         last_done_ns=last_done,
         n_sent_rows=int(n_sends.sum()),
         n_unsent_rows=n_unsent,
+        n_own_limit_rows=n_own_limit,
         n_foreign_rows=n_foreign,
     )
 

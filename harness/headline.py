@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.schema import BootSummary, Summary
+from harness.schema import BootSummary, Requests, Summary
 from harness.wording import at_s, counted, listed
 
-__all__ = ["headline", "left_by"]
+__all__ = ["headline", "left_by", "rejected_words"]
 
 
 def headline(summary: Summary) -> str:
@@ -58,6 +58,16 @@ def _kept(summary: Summary) -> str:
         done = counted(tasks.accepted, "background task was done", "background tasks were all done")
         return f"No promise was broken{through}: {done}."
     return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
+
+
+def rejected_words(requests: Requests) -> list[str]:
+    """The rejected requests in words: how many were refused, and how many had no connection for another reason."""
+    others = (
+        (requests.unconnected, "without a connection in time"),
+        (requests.own_limit, "that the generator could not connect"),
+    )
+    words = [f"{requests.rejected - requests.unconnected - requests.own_limit:,} refused"]
+    return words + [f"{number:,} {what}" for number, what in others if number]
 
 
 def _culprits(summary: Summary) -> str:

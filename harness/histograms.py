@@ -17,8 +17,9 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from harness.grouping import is_refused
 from harness.model import Counted, CountedLoad
-from harness.rows import Outcome, read_rows
+from harness.rows import Outcome, RequestError, read_rows
 
 __all__ = ["HistogramError", "count_rows", "read_counted"]
 
@@ -29,6 +30,8 @@ DIGITS: Final = 3
 _BITS: Final = 11  # of a value with three digits: 2048 sub-buckets
 _KINDS: Final = ("response", "answered", "service", "lag")
 _COUNTS: Final = ("sent", "acked", "rejected", "indeterminate", "shed", "never")
+_LATER_COUNTS: Final = ("unconnected", "own_limit")
+"""Of the rejected. A file of before they were told apart has none of them."""
 
 
 class HistogramError(ValueError):
@@ -46,6 +49,7 @@ class _Part:
         acked = int(np.count_nonzero(outcome == Outcome.ACK))
         rejected = int(np.count_nonzero((outcome == Outcome.REJ) & sent))
         n_sent = int(np.count_nonzero(sent))
+        unconnected = rejected - int(np.count_nonzero(is_refused(outcome, self.rows["error"]) & sent))
         return {
             "sent": n_sent,
             "acked": acked,
@@ -53,7 +57,9 @@ class _Part:
             "indeterminate": n_sent - acked - rejected,
             "shed": int(np.count_nonzero(~sent)),
             # Without a full answer, and not refused: "at least this long", which no bucket can say.
-            "never": n_sent - acked - rejected,
+            "never": n_sent - acked - rejected + unconnected,
+            "unconnected": unconnected,
+            "own_limit": int(np.count_nonzero((self.rows["error"] == RequestError.OWN_LIMIT) & sent)),
         }
 
     def values_ns(self, kind: str) -> NDArray[np.int64]:
@@ -96,16 +102,17 @@ def read_counted(path: Path, warm_up_s: float) -> CountedLoad:
         if whole.get("whole") is not True or len(seconds) != head["seconds"]:
             msg = f"{path.name} is cut off: {len(seconds)} of {head['seconds']} intervals"
             raise HistogramError(msg)
-        total = {name: sum(each[name] for each in seconds) for name in _COUNTS}
-        if total != {name: whole[name] for name in _COUNTS} or any(_added(seconds, kind) != whole[kind] for kind in _KINDS):
+        counts = (*_COUNTS, *(name for name in _LATER_COUNTS if name in whole))
+        total = {name: sum(each[name] for each in seconds) for name in counts}
+        if total != {name: whole[name] for name in counts} or any(_added(seconds, kind) != whole[kind] for kind in _KINDS):
             msg = f"{path.name} does not add up: its seconds are not the whole"
             raise HistogramError(msg)
         measured = [each for each in seconds if each["from_s"] >= min(warm_up_s, head["warm_up_s"])]
         return CountedLoad(
             process=head["process"],
-            **{name: total[name] for name in _COUNTS if name != "never"},
+            **{name: number for name, number in total.items() if name != "never"},
             measured=sum(each["sent"] for each in measured),
-            measured_rejected=sum(each["rejected"] for each in measured),
+            measured_rejected=sum(each["rejected"] - each.get("unconnected", 0) for each in measured),
             response=_counted(measured, "response"),
             answered=_counted(measured, "answered"),
             service=_counted(measured, "service"),

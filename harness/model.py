@@ -199,11 +199,13 @@ class CountedLoad:
     indeterminate: int
     shed: int
     measured: int  # sent after the warm-up
-    measured_rejected: int  # of them
+    measured_rejected: int  # of them, refused
     response: Counted  # this and the following: of those that were due after the warm-up
     answered: Counted
     service: Counted
     lag: Counted
+    unconnected: int = 0  # of the rejected: the server took no connection in time
+    own_limit: int = 0  # of the rejected: the generator itself could make no connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,12 @@ ALLOWED_RISE: Final = 15.0
 
 
 def request_steps(account: Account) -> Steps:
-    """From due to answered; one that never was waits until it was given up. Refused ones wait for nothing."""
+    """From due to answered; one that never was, or had no connection, waits until it was given up. Refused ones do not wait."""
     ops = account.tables.ops
     end = ops.ack_ns.copy()
     end[ops.unanswered] = ops.unanswered_end_ns
-    kept = ops.outcome != Outcome.REJ
+    end[ops.unconnected] = ops.unconnected_end_ns
+    kept = ~ops.refused
     return Steps(np.sort(ops.due_ns[kept]), np.sort(end[kept]))
 
 

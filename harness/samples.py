@@ -150,7 +150,7 @@ class Samples:
         if series == "lag":
             place = np.flatnonzero(measured)
             return place, self._lag_ns(place)
-        counted = np.flatnonzero(measured & (ops.outcome != Outcome.REJ))
+        counted = np.flatnonzero(measured & ~ops.refused)
         service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
         return counted, (response_ns(ops) if series == "response" else service)[counted]
 

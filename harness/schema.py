@@ -71,6 +71,12 @@ class Requests(Record):
     attempted: int
     acked: int
     rejected: int
+    unconnected: int = Field(
+        default=0, description="of the rejected: the server took no connection in time; in every percentile as never answered"
+    )
+    own_limit: int = Field(
+        default=0, description="of the rejected: the load generator had no descriptor, local port or memory for a connection"
+    )
     indeterminate: int
     unsent: int
     counted: int = Field(
@@ -81,7 +87,9 @@ class Requests(Record):
     closed_while_up: int = Field(description="of the indeterminate: the server closed their connection instead of answering")
     offered_per_s: Number = Field(description="requests due, per second of load")
     achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
-    response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
+    response_ms: Durations = Field(
+        description="done - due; refused ones left out, without an answer or a connection: never ended"
+    )
     service_ms: Durations = Field(description="done - sent")
     lag_ms: Durations = Field(description="sent - due: how late the generator was")
 
@@ -302,7 +310,9 @@ class RouteSummary(Record):
     acked: int
     rejected: int
     indeterminate: int
-    response_ms: Durations = Field(description="done - due; rejected ones left out, unanswered ones never ended")
+    response_ms: Durations = Field(
+        description="done - due; refused ones left out, without an answer or a connection: never ended"
+    )
 
 
 class FunctionSummary(Record):

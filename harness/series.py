@@ -41,7 +41,7 @@ class Series:
     acked: Counts  # of them
     rejected: Counts
     indeterminate: Counts
-    response_ms: Figures  # shape (3, n_bins): p50, p95, p99 of operations due in the bin; rejected ones left out
+    response_ms: Figures  # shape (3, n_bins): p50, p95, p99 of operations due in the bin; refused ones left out
     accepted: Counts  # tasks, by when it happened
     started: Counts
     finished: Counts
@@ -88,13 +88,13 @@ def series(
     spans = spans or task_spans(account.tables)
     backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
     due_in, task_due_in, n_bins = bins_of(ops.due_ns, edges_ns), bins_of(spans.due_ns, edges_ns), len(edges_ns) - 1
-    answered, is_finished = ops.outcome != Outcome.REJ, spans.done_ns != NONE_NS
+    answered, is_finished = ~ops.refused, spans.done_ns != NONE_NS
     done_in, done_ns = task_due_in[is_finished], spans.done_ns[is_finished]
     return Series(
         edges_ns=edges_ns,
         due=_counts(due_in, n_bins),
         acked=_counts(due_in[ops.outcome == Outcome.ACK], n_bins),
-        rejected=_counts(due_in[~answered], n_bins),
+        rejected=_counts(due_in[ops.outcome == Outcome.REJ], n_bins),
         indeterminate=_counts(due_in[ops.outcome == Outcome.IND], n_bins),
         response_ms=quantiles_by_bin(due_in[answered], spans.response_ns[answered], n_bins, SHARES),
         accepted=_counts(bins_of(tasks.accepted_ns, edges_ns), n_bins),

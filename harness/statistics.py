@@ -45,8 +45,8 @@ class Statistics:
     """The figures of a run, without its warm-up."""
 
     n_measured: int  # operations sent after the warm-up
-    n_rejected: int  # of them; they are in no figure but lag
-    response: Quantiles  # done - due of operations; a rejected one is left out, an unanswered one never ended
+    n_rejected: int  # of them, refused: they are in no figure but lag
+    response: Quantiles  # done - due of operations; a refused one is left out, one without an answer or connection never ended
     service: Quantiles  # done - sent, of the same
     lag: Quantiles  # sent - due, of all
     answered: Quantiles  # response of the acknowledged ones alone
@@ -116,7 +116,7 @@ def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None
     spans = spans or task_spans(account.tables)
     ops = account.tables.ops
     measured = ops.due_ns >= measured_from_ns(evidence)
-    counted = measured & (ops.outcome != Outcome.REJ)
+    counted = measured & ~ops.refused
     acked = measured & (ops.outcome == Outcome.ACK)
     response = spans.response_ns
     by_histogram = evidence.counted
@@ -125,8 +125,7 @@ def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None
     service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
     return Statistics(
         n_measured=int(np.count_nonzero(measured)) + sum(each.measured for each in by_histogram),
-        n_rejected=int(np.count_nonzero(measured & (ops.outcome == Outcome.REJ)))
-        + sum(each.measured_rejected for each in by_histogram),
+        n_rejected=int(np.count_nonzero(measured & ops.refused)) + sum(each.measured_rejected for each in by_histogram),
         response=quantiles(response[counted], [each.response for each in by_histogram]),
         service=quantiles(service[counted], [each.service for each in by_histogram]),
         lag=quantiles((ops.sent_ns - ops.due_ns)[measured], [each.lag for each in by_histogram]),

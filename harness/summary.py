@@ -159,6 +159,8 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
         attempted=result.n_attempted,
         acked=result.n_acked,
         rejected=result.n_rejected,
+        unconnected=result.n_unconnected,
+        own_limit=result.n_own_limit,
         indeterminate=result.n_indeterminate,
         unsent=result.n_unsent,
         counted=result.n_counted,

@@ -33,7 +33,7 @@ class RouteFigures:
     acked: int
     rejected: int
     indeterminate: int
-    response: Quantiles  # rejected ones left out
+    response: Quantiles  # refused ones left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def routes(evidence: Evidence, account: Account, spans: TaskSpans | None = None)
     spans = spans or task_spans(account.tables)
     n = len(ops.route_names)
     by_outcome = {outcome: np.bincount(ops.route[ops.outcome == outcome], minlength=n) for outcome in Outcome}
-    counted = (ops.due_ns >= measured_from_ns(evidence)) & (ops.outcome != Outcome.REJ)
+    counted = (ops.due_ns >= measured_from_ns(evidence)) & ~ops.refused
     response = _by_group(spans.response_ns[counted], ops.route[counted], n)
     found = [
         RouteFigures(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.faultwords import fault_words
-from harness.headline import headline, left_by
+from harness.headline import headline, left_by, rejected_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
@@ -267,11 +267,7 @@ def _boot_words(boot: BootSummary, after: BootSummary | None, *, witnessed: bool
 def _accounting(summary: Summary, page: _Page) -> Iterator[str]:
     requests, tasks = summary.requests, summary.tasks
     yield page.paint("title", "Accounting")
-    parts = [
-        f"{requests.acked:,} acknowledged",
-        f"{requests.rejected:,} refused",
-        f"{requests.indeterminate:,} without an answer",
-    ]
+    parts = [f"{requests.acked:,} acknowledged", *rejected_words(requests), f"{requests.indeterminate:,} without an answer"]
     yield from page.wrapped(" requests", f"{requests.attempted:,} sent = {' + '.join(parts)}")
     if requests.counted:
         text = f"{requests.counted:,} of them came back as histograms: what became of the work of each one is not known"

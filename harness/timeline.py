@@ -19,7 +19,7 @@ from harness.accounting import Account
 from harness.grouping import NEVER_NS, chunks
 from harness.model import Boot, Evidence
 from harness.recovery import Recovery, first_answer_ns, recoveries
-from harness.rows import DropReason, Gauge, Outcome, Rows, TaskKind
+from harness.rows import DropReason, Gauge, Rows, TaskKind
 from harness.rowscan import left_in
 from harness.spans import NONE_NS, TaskSpans, task_spans
 from harness.statistics import quantiles_ms
@@ -104,7 +104,7 @@ def timeline(
     edges += evidence.load_start_ns
     backlog, busy = steps or (backlog_steps(evidence), busy_steps(evidence))
     recovered = recoveries(evidence, ops, backlog)
-    answered = ops.outcome != Outcome.REJ
+    answered = ~ops.refused
     # Work that was given up, or went with its process, after the load was never done: there is no time by which it was.
     later = (
         file

@@ -21,7 +21,7 @@ from harness.statistics import Statistics
 from harness.timeline import outages
 from harness.wording import counted, duration_s, figure, listed, share
 
-__all__ = ["Verdict", "VerdictName", "judge", "lag_reasons", "sending_reasons", "slowed_by", "unexplained"]
+__all__ = ["Verdict", "VerdictName", "judge", "lag_reasons", "sending_reasons", "slowed_by", "unconnected", "unexplained"]
 
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -116,12 +116,26 @@ def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArra
     # One that is still open was waited for until its load process closed its file.
     given_up = [file.closed_ns for file in evidence.requests if file.closed_ns]
     end = np.where(end == NEVER_NS, max(given_up, default=NEVER_NS), end)
-    explained = np.zeros(len(sent), np.bool_)
-    for start_ns, until_ns in _disturbances(evidence):
-        explained |= (sent <= until_ns) & (end >= start_ns)
+    explained = _explained(evidence, sent, end)
     was_closed = np.isin(ops.unanswered_error, (RequestError.RESET, RequestError.CLOSED_EARLY))
     found: NDArray[np.uint32] = ops.op[ops.unanswered[~explained & (was_closed == closed)]]
     return found
+
+
+def unconnected(evidence: Evidence, account: Account) -> NDArray[np.uint32]:
+    """Local ops that waited for a connection in vain while the server was up, as in `unexplained`."""
+    ops = account.tables.ops
+    found: NDArray[np.uint32] = ops.op[
+        ops.unconnected[~_explained(evidence, ops.sent_ns[ops.unconnected], ops.unconnected_end_ns)]
+    ]
+    return found
+
+
+def _explained(evidence: Evidence, sent_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    explained = np.zeros(len(sent_ns), np.bool_)
+    for from_ns, until_ns in _disturbances(evidence):
+        explained |= (sent_ns <= until_ns) & (end_ns >= from_ns)
+    return explained
 
 
 def _disturbances(evidence: Evidence) -> Iterator[tuple[int, int]]:
@@ -236,6 +250,12 @@ def _of_the_generator(evidence: Evidence, account: Account, statistics: Statisti
 def sending_reasons(evidence: Evidence, account: Account) -> Iterator[str]:
     """Where load processes did not come to their end, or did not send what was planned, beside what they shed."""
     shed = sum(each.shed for each in evidence.generators)
+    if account.n_own_limit:
+        advice = "Raise `ulimit -n`, send fewer, or send them from more machines"
+        yield (
+            f"The generator could make no connection for {counted(account.n_own_limit, 'request')}: it had no file descriptor,"
+            f" local port or memory left for one. {advice}."
+        )
     for each in evidence.generators:
         if each.exit_status != 0:
             yield f"Load process {each.process} ended with status {each.exit_status}."

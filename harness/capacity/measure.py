@@ -17,7 +17,7 @@ from harness.findings.stretch import Stretch, stretches_of
 from harness.growth import Growth
 from harness.model import Evidence
 from harness.pending import UNSEEN, growth_in
-from harness.rows import Outcome
+from harness.rows import Outcome, RequestError
 from harness.schema import SloSummary, Summary
 from harness.slo import Operator, parse_slo
 from harness.stalls import stall_reasons
@@ -96,7 +96,11 @@ def _failing(evidence: Evidence, from_ns: int, until_ns: int, *, was_cut: bool) 
     for file in evidence.requests:
         rows = file.rows[(file.rows["due_ns"] >= from_ns) & (file.rows["due_ns"] < until_ns)]
         status, outcome = rows["status"], rows["outcome"]
-        bad = (status >= _SERVER_ERROR) | (status == _TOO_MANY) | ((outcome == Outcome.REJ) & (status == 0))
+        bad = (
+            (status >= _SERVER_ERROR)
+            | (status == _TOO_MANY)
+            | ((outcome == Outcome.REJ) & (status == 0) & (rows["error"] != RequestError.OWN_LIMIT))
+        )
         # Of a stage that was ended early, what had no answer yet was not given up by the server.
         bad |= (outcome == Outcome.IND) & ~np.bool_(was_cut)
         n, failed = n + len(rows), failed + int(np.count_nonzero(bad))

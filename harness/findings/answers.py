@@ -11,19 +11,21 @@ from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.grouping import chunks, is_own
 from harness.rows import Outcome
-from harness.verdict import unexplained
-from harness.wording import counted, duration_ms, listed
+from harness.verdict import unconnected, unexplained
+from harness.wording import counted, duration_ms, duration_s, listed
 
 __all__ = ["of_answers", "of_users"]
 
 _MOST_SHOWN: Final = 3
 _SLOWER: Final = 3.0
 _LEAST_MS: Final = 20.0
+_MANY_SHARE: Final = 0.01
 
 
 def of_answers(facts: Facts) -> Iterator[FoundOut]:
     """What clients were told, and what not."""
     yield from _refused(facts)
+    yield from _unconnected(facts)
     yield from _closed(facts)
     yield from _unconfirmed(facts)
     yield from _slower(facts)
@@ -77,6 +79,24 @@ def _hint(status: int) -> str:
     if 400 <= status <= 499:
         return "Are path, body and headers what the endpoint asks for? One such request by hand tells what it misses."
     return "The log of the server, in the run directory, may say why."
+
+
+def _unconnected(facts: Facts) -> Iterator[FoundOut]:
+    """Requests that the server let wait for a connection until their time was up."""
+    ops = unconnected(facts.evidence, facts.account)
+    if not len(ops):
+        return
+    n, attempted = len(ops), facts.account.n_attempted
+    waited = facts.plan.get("request_timeout_s")
+    after = f" within {duration_s(float(waited))}" if waited else ""
+    yield FoundOut(
+        "connections-timed-out",
+        "critical" if n >= _MANY_SHARE * attempted else "warning",
+        f"{n:,} of {counted(attempted, 'request')} got no connection{after} although the server was up: it took the ones before"
+        " too slowly, and its listen queue was full. They were never sent, and count as never answered.",
+        {"requests": n, "attempted": attempted},
+        "Take connections faster (more workers, less work on the event loop), or refuse what is too much: a 503 tells at once.",
+    )
 
 
 def _closed(facts: Facts) -> Iterator[FoundOut]:

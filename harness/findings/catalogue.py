@@ -213,6 +213,14 @@ CATALOGUE: Final = (
         "What the status says; the log of the server.",
     ),
     Entry(
+        "connections-timed-out",
+        ("critical", "warning"),
+        "Requests waited for a connection until their time (`--request-timeout`) was up, while the server was up: its listen"
+        " queue was full. They were never sent, and are in every percentile as never answered. Critical from 1 % of the"
+        " requests on.",
+        "More workers, less work on the event loop; or a limit with a 503, which tells at once.",
+    ),
+    Entry(
         "connections-closed",
         ("warning",),
         "The server closed connections instead of answering the requests on them.",

@@ -242,7 +242,7 @@ class Binned:
             self._add(name, bins[outcome == code])
         acked = outcome == Outcome.ACK
         np.add.at(self._response_heat, (buckets_of(took[acked]) - _LOWEST, bins[acked]), 1)
-        np.add.at(self._never, bins[outcome == Outcome.IND], 1)
+        np.add.at(self._never, bins[~acked & ~of.refused.now[batch.answered]], 1)
 
     def _count_works(self, batch: Batch) -> None:
         of = self._works
@@ -320,7 +320,7 @@ class Binned:
             values = np.where(outcome == Outcome.ACK, done - due, NEVER_NS)
             waited = np.int64(NEVER_NS) if nobody_waits else np.maximum(batch.until_ns - due, 0)
             values = np.where(is_over, values, waited)
-            kept = ~(is_over & (outcome == Outcome.REJ)) & (of.sent.now[chosen] <= batch.until_ns)
+            kept = ~(is_over & of.refused.now[chosen]) & (of.sent.now[chosen] <= batch.until_ns)
             self._response[:, dirty] = self._by_bin(dirty, self._request_bin[chosen][kept], values[kept])
         dirty = np.zeros(len(self._oldest), np.bool_)
         request = self._works.request.now

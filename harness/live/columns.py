@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import is_own, key_of
+from harness.grouping import is_own, is_refused, key_of
 from harness.live.rowtail import RowTail
 from harness.rows import DropReason, Outcome, Rows, TaskKind
 from harness.rows.layout import N_NAMES
@@ -97,6 +97,7 @@ class Requests:
         self.sent = Growing(np.int64)
         self.done = Growing(np.int64)  # 0: not yet
         self.outcome = Growing(np.uint8)
+        self.refused = Growing(np.bool_)  # REJ, and told so
         self.unsent = Growing(np.int64)  # when it can have been known that they were not
         self.is_repeated = False  # an operation was sent twice, or has a number that nobody gives
         self.is_missed = False  # something came of an operation that has been let go
@@ -141,7 +142,7 @@ class Requests:
 
     def keep(self, kept: Renumbered) -> None:
         """Lets the others go."""
-        for column in (self.due, self.sent, self.done, self.outcome):
+        for column in (self.due, self.sent, self.done, self.outcome, self.refused):
             column.keep(kept.is_kept)
         self._position = kept.over(self._position)
         there = np.flatnonzero(self._position >= 0)
@@ -153,6 +154,7 @@ class Requests:
     def _enter(self, rows: Rows, first: int) -> None:
         for column, name in ((self.due, "due_ns"), (self.sent, "sent_ns"), (self.done, "done_ns"), (self.outcome, "outcome")):
             column.extend(rows[name])
+        self.refused.extend(is_refused(rows["outcome"], rows["error"]))
         local = (rows["op"] & np.uint64(0xFFFF_FFFF)).astype(np.int64) - self._first_op
         highest = int(local.max(initial=0))
         if highest >= _MOST_OPS:
@@ -185,6 +187,7 @@ class Requests:
         done = _has_ended(rows)
         self.done.now[positions[done]] = rows["done_ns"][done]
         self.outcome.now[positions[done]] = rows["outcome"][done]
+        self.refused.now[positions[done]] = is_refused(rows["outcome"][done], rows["error"][done])
         return places[~done], positions[~done]
 
 

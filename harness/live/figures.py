@@ -127,7 +127,7 @@ def figures_at(
     run = spans.run_ns[spans.run_ns != NONE_NS]
     whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
-    answered, finished = (ops.outcome != Outcome.REJ) & ~is_waited_for, spans.done_ns != NONE_NS
+    answered, finished = ~ops.refused & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
         attempted=result.n_attempted,
         acked=result.n_acked,

@@ -268,7 +268,7 @@ class Ledger:
     def _durations(self, batch: Batch) -> None:
         of, works, request = self._requests, self._works, self._works.request.now
         due, done, outcome = (column.now[batch.answered] for column in (of.due, of.done, of.outcome))
-        measured = (due >= self.standing.measured_from_ns) & (outcome != Outcome.REJ)
+        measured = (due >= self.standing.measured_from_ns) & ~of.refused.now[batch.answered]
         self._response.add(np.where(outcome == Outcome.ACK, done - due, NEVER_NS)[measured])
         finished = batch.finished[request[batch.finished] >= 0]
         due, ended = of.due.now[request[finished]], works.finished.now[finished]

@@ -7,9 +7,11 @@ of the server that is work which nobody asked for. The loop reads `size` at one 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import termios
+from collections.abc import Sequence
 from typing import Any
 
 from geventhttpclient.client import HTTPClient, HTTPClientPool
@@ -25,16 +27,20 @@ __all__ = [
     "NO_RESEND",
     "NotConnectedError",
     "OneSendClientPool",
+    "connect",
     "exchange",
     "is_silent_and_open",
     "no_delay",
     "resolve",
+    "tells_most",
     "why_broken",
+    "why_not_connected",
 ]
 
 NO_RESEND = -1
 TCP_ESTABLISHED = 1
 RECEIVE_BYTES = 16_384
+OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 # What geventhttpclient's parser says when the connection ends inside an answer. Pinned by tests: its exceptions do not tell.
 ENDED_EARLY = ("connection closed", "Incomplete response", "Invalid EOF state")
 
@@ -58,7 +64,7 @@ class OneSendConnections(ConnectionPool):
 
     def _create_socket(self) -> Any:
         try:
-            return super()._create_socket()
+            return connect(self)
         except OSError as error:
             raise NotConnectedError(str(error)) from error
 
@@ -89,6 +95,55 @@ class OneSendClientPool(HTTPClientPool):
                 client.host, client.port or 80, self._addresses, size=self._size, timeout_s=self._timeout_s
             )
         return client
+
+
+def connect(pool: ConnectionPool) -> Any:
+    """A new connection of a pool, to the first of its addresses that takes one. Raises OSError.
+
+    The library's own way raises the error of the first address. `localhost` has two of them: one that refuses at once, because
+    the server does not listen there, would hide that the other one let its client wait until the time was up.
+    """
+    errors: list[OSError] = []
+    for family, kind, protocol, _, address in pool._resolve():  # noqa: SLF001 - as the library's own way does
+        try:
+            sock = pool._create_tcp_socket(family, kind, protocol)  # noqa: SLF001
+        except OSError as error:
+            errors.append(error)
+            continue
+        try:
+            sock.settimeout(pool.connection_timeout)
+            sock = pool._connect_socket(sock, address)  # noqa: SLF001
+            pool.after_connect(sock)
+            sock.settimeout(pool.network_timeout)
+        except OSError as error:
+            sock.close()
+            errors.append(error)
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise tells_most(errors)
+
+
+def tells_most(errors: Sequence[OSError]) -> OSError:
+    """Of the errors of several addresses the one that says why there is no connection: whoever waited waited for one of them.
+
+    Only where no address was even tried is it a limit of this machine: one without IPv6 has no local port for ::1.
+    """
+    told = [RequestError.CONNECT_TIMED_OUT, RequestError.REFUSED, RequestError.NOT_CONNECTED, RequestError.OWN_LIMIT]
+    return min(errors, key=lambda error: told.index(why_not_connected(error)), default=OSError("there is no address"))
+
+
+def why_not_connected(error: BaseException | None) -> RequestError:
+    """Why no connection could be made, from what `connect` raised."""
+    if isinstance(error, TimeoutError):
+        return RequestError.CONNECT_TIMED_OUT
+    if isinstance(error, ConnectionRefusedError):
+        return RequestError.REFUSED
+    if isinstance(error, OSError) and error.errno in OWN_LIMITS:
+        return RequestError.OWN_LIMIT
+    return RequestError.NOT_CONNECTED
 
 
 def no_delay(sock: Any) -> None:
@@ -125,7 +180,7 @@ def exchange(client: HTTPClient, method: str, request: Request) -> Answer:
         response = client.request(method, request.path, request.body, request.headers)
         size_bytes = len(response.read())
     except NotConnectedError as error:
-        return Answer(Outcome.REJ, _why_not_connected(error), cause=error)
+        return Answer(Outcome.REJ, why_not_connected(error.__cause__), cause=error)
     except (OSError, HTTPParseError) as error:
         return Answer(Outcome.IND, why_broken(error), status=_status(response), cause=error)
     status = _status(response)
@@ -136,10 +191,6 @@ def exchange(client: HTTPClient, method: str, request: Request) -> Answer:
 
 def _status(response: HTTPSocketPoolResponse | None) -> int:
     return 0 if response is None else int(response.get_code())
-
-
-def _why_not_connected(error: NotConnectedError) -> RequestError:
-    return RequestError.REFUSED if isinstance(error.__cause__, ConnectionRefusedError) else RequestError.NOT_CONNECTED
 
 
 def why_broken(error: Exception) -> RequestError:

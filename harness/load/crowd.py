@@ -16,8 +16,7 @@ from locust.env import Environment
 from harness.load.connections import OneSendClientPool
 from harness.load.job import Proposal
 from harness.load.pacing import operation_id
-from harness.load.traffic import REFUSED_PAUSE_S, CannotChange, Sender, Stage
-from harness.rows import RequestError
+from harness.load.traffic import NO_CONNECTION, REFUSED_PAUSE_S, CannotChange, Sender, Stage
 
 __all__ = ["CrowdTraffic"]
 
@@ -147,7 +146,7 @@ class CrowdTraffic:
             (template,) = user.choices.choices(templates, cum_weights=self._weights)
             recorder.launched()
             answer = self._sender.send(user.client, template, operation_id(job.run_tag, next(self._numbers)), None)
-            pause_s = REFUSED_PAUSE_S if answer.error in {RequestError.REFUSED, RequestError.NOT_CONNECTED} else 0.0
+            pause_s = REFUSED_PAUSE_S if answer.error in NO_CONNECTION else 0.0
             think_s = job.think_s
             if think_s and job.think_spread == "exponential":
                 think_s = user.thoughts.expovariate(1 / think_s)

@@ -12,7 +12,7 @@ from geventhttpclient.client import HTTPClient
 from geventhttpclient.connectionpool import ConnectionPool
 from geventhttpclient.response import HTTPParseError, HTTPSocketPoolResponse, HTTPSocketResponse
 
-from harness.load.connections import NO_RESEND, is_silent_and_open, no_delay, why_broken
+from harness.load.connections import NO_RESEND, connect, is_silent_and_open, no_delay, why_broken, why_not_connected
 from harness.load.sending import Sending, before, mark, marked, wrap
 from harness.load.template import OP_HEADER
 from harness.load.traffic import REFUSED_PAUSE_S
@@ -53,11 +53,11 @@ def install(tap: Any) -> None:
 
 
 def _tap_pools() -> None:
-    create, init = ConnectionPool._create_socket, ConnectionPool.__init__
+    init = ConnectionPool.__init__
 
     def _create_socket(self: ConnectionPool) -> Any:
         try:
-            sock = create(self)
+            sock = connect(self)
         except OSError as error:
             setattr(error, _REFUSED, True)
             raise
@@ -86,8 +86,7 @@ def _failures(sending: Sending) -> Iterator[None]:
         if not getattr(error, _REFUSED, False):
             sending.broken(Outcome.IND, why_broken(error))
             raise
-        refused = isinstance(error, ConnectionRefusedError)
-        sending.broken(Outcome.REJ, RequestError.REFUSED if refused else RequestError.NOT_CONNECTED)
+        sending.broken(Outcome.REJ, why_not_connected(error))
         gevent.sleep(REFUSED_PAUSE_S)
         raise
     except HTTPParseError as error:

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterator
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import gevent
+import urllib3.util.connection
 from urllib3 import HTTPHeaderDict
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 from urllib3.util.response import is_fp_closed
 
+from harness.load.connections import resolve, tells_most, why_not_connected
 from harness.load.sending import Sending, before, mark, marked, wrap
 from harness.load.template import OP_HEADER
 from harness.load.traffic import REFUSED_PAUSE_S
@@ -46,6 +49,27 @@ def install(tap: Any) -> None:
     wrap(HTTPResponse, "_raw_read", _reading)
     wrap(HTTPResponse, "read_chunked", _reading_chunks)
     wrap(HTTPResponse, "close", before(_let_go))
+    wrap(urllib3.util.connection, "create_connection", _connecting)
+
+
+def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """To one address after another. The library raises the error of the last one, which may have been refused at once."""
+    known = functools.lru_cache(resolve)
+
+    def create_connection(address: tuple[str, int], *args: Any, **options: Any) -> Any:
+        host, port = address
+        found = known(host.strip("[]"), port)
+        if len(found) < 2:
+            return original(address, *args, **options)
+        errors: list[OSError] = []
+        for *_, (numeric, *_rest) in found:
+            try:
+                return original((numeric, port), *args, **options)
+            except OSError as error:
+                errors.append(error)
+        raise tells_most(errors)
+
+    return create_connection
 
 
 @contextlib.contextmanager
@@ -56,8 +80,7 @@ def _failures(sending: Sending) -> Iterator[None]:
         sending.broken(Outcome.IND, RequestError.TIMED_OUT)
         raise
     except (NewConnectionError, ConnectTimeoutError) as error:
-        refused = isinstance(error.__cause__, ConnectionRefusedError)
-        sending.broken(Outcome.REJ, RequestError.REFUSED if refused else RequestError.NOT_CONNECTED)
+        sending.broken(Outcome.REJ, why_not_connected(error.__cause__))
         gevent.sleep(REFUSED_PAUSE_S)
         raise
     except Exception as error:

@@ -17,11 +17,14 @@ from harness.load.recorder import Answer, RequestRecorder
 from harness.load.template import ReadyTemplate
 from harness.rows import Outcome, RequestError
 
-__all__ = ["REFUSED_PAUSE_S", "CannotChange", "Complaints", "Sender", "Stage", "Traffic"]
+__all__ = ["NO_CONNECTION", "REFUSED_PAUSE_S", "CannotChange", "Complaints", "Sender", "Stage", "Traffic"]
 
 NS_PER_MS = 1_000_000
 _TOO_LATE = Answer(Outcome.REJ, RequestError.OVERDUE)
 MAX_COMPLAINTS = 20
+NO_CONNECTION = frozenset(
+    {RequestError.REFUSED, RequestError.NOT_CONNECTED, RequestError.CONNECT_TIMED_OUT, RequestError.OWN_LIMIT}
+)
 REFUSED_PAUSE_S = 0.05
 """What a user waits after a connection that could not be made. Without it, a user who never pauses would make a thousand such
 attempts a second at a server that restarts, and let nothing else run in this process."""

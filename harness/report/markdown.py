@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from harness.headline import headline
+from harness.headline import headline, rejected_words
 from harness.schema import Durations, Summary
 from harness.slotext import slo_lines
 from harness.wording import at_s, counted, duration_ms, duration_s, most_busy
@@ -60,9 +60,8 @@ def _durations(summary: Summary) -> Iterator[str]:
 
 def _facts(summary: Summary) -> Iterator[str]:
     requests, tasks, pool = summary.requests, summary.tasks, summary.pool
-    yield f"- {counted(requests.attempted, 'request')}: {requests.acked:,} acknowledged, {requests.rejected:,} refused, " + (
-        f"{requests.indeterminate:,} without an answer"
-    )
+    parts = [f"{requests.acked:,} acknowledged", *rejected_words(requests), f"{requests.indeterminate:,} without an answer"]
+    yield f"- {counted(requests.attempted, 'request')}: {', '.join(parts)}"
     if tasks.accepted:
         cancelled = f" ({tasks.cancelled_running:,} of them cancelled by the app)" if tasks.cancelled_running else ""
         yield (

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from harness.bins import nice_bin_s
 from harness.heatmap import HeatMap, heat_map
-from harness.rows import Outcome
 from harness.series import SHARES, Series, bin_edges, done_or_never, series
 from harness.spans import NONE_NS
 from harness.summary import Judged
@@ -118,7 +117,7 @@ def tell(judged: Judged) -> Story:
     most = min(max(len(ops.op) // OPS_PER_BIN, LEAST_BINS), MOST_BINS)
     bin_s = nice_bin_s(span_s, most)
     edges = bin_edges(evidence, account, bin_s)
-    answered, finished = ops.outcome != Outcome.REJ, spans.done_ns != NONE_NS
+    answered, finished = ~ops.refused, spans.done_ns != NONE_NS
     found = series(evidence, account, edges, spans, judged.steps)
     outages = [each for each in summary.timeline.outages if each.from_s is not None]
     return Story(

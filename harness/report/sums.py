@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.schema import Summary
+from harness.headline import rejected_words
+from harness.schema import Requests, Summary
+from harness.wording import listed
 
 __all__ = ["Part", "Sum", "sums"]
 
@@ -48,6 +50,12 @@ _STATES = {
 }
 
 
+def _rejected(requests: Requests) -> str:
+    if not requests.unconnected + requests.own_limit:
+        return "refused: a complete refusal, or surely never arrived"
+    return f"never arrived, or refused: {listed(rejected_words(requests))}"
+
+
 def sums(summary: Summary) -> Iterator[Sum]:
     """The sums of a run, from requests to effects."""
     requests, tasks = summary.requests, summary.tasks
@@ -55,7 +63,7 @@ def sums(summary: Summary) -> Iterator[Sum]:
         "Requests",
         (
             Part("requests.acked", requests.acked, "acknowledged: a full 2xx was read"),
-            Part("requests.rejected", requests.rejected, "refused: a complete refusal, or surely never arrived"),
+            Part("requests.rejected", requests.rejected, _rejected(requests)),
             Part("requests.indeterminate", requests.indeterminate, "without an answer: nobody knows what became of them"),
         ),
         Part("requests.attempted", requests.attempted, "sent"),

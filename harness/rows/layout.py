@@ -120,6 +120,8 @@ class RequestError(IntEnum):
     SHED = 6
     OTHER = 7
     OVERDUE = 8  # shed as well: it could not be sent in time
+    CONNECT_TIMED_OUT = 9  # the server took no connection in time, and did not refuse it: nothing was sent
+    OWN_LIMIT = 10  # the generator had no descriptor, no local port or no memory for a connection: nothing was sent
 
 
 class TaskKind(IntEnum):

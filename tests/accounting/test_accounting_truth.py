@@ -40,6 +40,7 @@ def runs(draw: st.DrawFn) -> Run:
         cancel=draw(st.sampled_from([0.0, 0.0, 0.3])),
         discard=draw(st.sampled_from([0.0, 0.0, 0.1])),
         queue_limit=draw(st.sampled_from([None, None, 5])),
+        unconnected=draw(st.sampled_from([0.0, 0.0, 0.1])),
         requeue=draw(st.booleans()),
         foreign=draw(st.sampled_from([0, 0, 4])),
         ends_alive=draw(st.booleans()),

@@ -14,7 +14,7 @@ from harness.text import render
 
 from .cases import CASES
 from .memory import row_file
-from .world import MS, RUN_TAG, START_NS
+from .world import MS, RUN_TAG, START_NS, Plan, simulate
 
 
 def nothing() -> Evidence:
@@ -106,6 +106,33 @@ def test_the_json_has_no_infinity_and_comes_back_the_same(case: str) -> None:
 
     assert json.loads(text, parse_constant=refuse)["schema_version"] == 1
     assert Summary.model_validate_json(text).model_dump_json() == text
+
+
+def test_whoever_waited_for_a_connection_in_vain_is_in_every_percentile_and_was_promised_nothing() -> None:
+    """Most of them wait until their time is up while the server answers the others at once: no limit on the response holds."""
+    evidence = simulate(Plan(n_requests=600, unconnected=0.6, pool=8, run_ms=1.0, seed=4)).evidence
+    limits = ["p50<1s", "p99<1s", "max<1h", "p95<1s@1s", "error_rate<1%"]
+    summary = build_summary(evidence, {"slos": limits, "allow": ["few-samples"]}, {})
+    requests = summary.requests
+
+    assert (summary.verdict, summary.trusted) == ("FAIL", True)
+    assert [slo.holds for slo in summary.slos] == [False] * len(limits)
+    assert 200 < requests.unconnected == requests.rejected == requests.response_ms.n_never
+    assert (requests.response_ms.n, requests.response_ms.p99, requests.service_ms.p99) == (600, None, None)
+    assert (requests.indeterminate, summary.tasks.broken_promises, requests.unanswered_while_up) == (0, 0, 0)
+    assert [each.id for each in summary.findings if each.severity == "critical"] == ["connections-timed-out"]
+    assert set(summary.timeline.response_p95_ms) == {None}
+    assert summary.routes[0].response_ms.n == 600
+    assert f"0 refused + {requests.unconnected} without a connection in time" in render(summary, width=120)
+
+
+def test_whoever_was_refused_at_once_is_in_no_percentile() -> None:
+    """A server that is not there says so: that is counted, and no duration."""
+    evidence = simulate(Plan(n_requests=200, kills=(("SIGKILL", 300.0),), restart_ms=300.0, seed=4)).evidence
+    requests = build_summary(evidence, {}, {}).requests
+
+    assert requests.rejected > 50
+    assert (requests.unconnected, requests.response_ms.n) == (0, 200 - requests.rejected)
 
 
 def test_the_states_of_the_summary_add_up_to_what_was_accepted() -> None:

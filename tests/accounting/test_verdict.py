@@ -53,6 +53,15 @@ def refused(evidence: Evidence) -> Evidence:
     return dataclasses.replace(evidence, requests=[edit_rows(evidence.requests[0], edit)])
 
 
+def own_limit(evidence: Evidence) -> Evidence:
+    def edit(rows: Any) -> None:
+        # Of those that were refused, while the server was away: nobody knows of them.
+        chosen = np.flatnonzero(rows["outcome"] == Outcome.REJ)[:3]
+        rows["error"][chosen] = RequestError.OWN_LIMIT
+
+    return dataclasses.replace(evidence, requests=[edit_rows(evidence.requests[0], edit)])
+
+
 REASONS: dict[str, Callable[[Evidence], Evidence]] = {
     "The run was interrupted by SIGINT.": lambda run: dataclasses.replace(run, interrupted_by="SIGINT"),
     "The disk was full.": lambda run: dataclasses.replace(run, problems=["The disk was full."]),
@@ -83,6 +92,7 @@ REASONS: dict[str, Callable[[Evidence], Evidence]] = {
     "Only 100 of 101 planned requests were sent.": lambda run: generator(run, planned=101),
     "The load processes say that they sent 102 requests, but wrote 100 rows.": lambda run: generator(run, sent=102),
     "The generator was late: it sent with a lag of p99": late,
+    "The generator could make no connection for 3 requests: it had no file descriptor": own_limit,
     "No request was acknowledged, of 100 that were sent.": refused,
 }
 

@@ -42,6 +42,7 @@ class Plan:
     cancel: float = 0.0  # the app cancels so many of its tasks, half of them before they start
     discard: float = 0.0
     queue_limit: int | None = None
+    unconnected: float = 0.0  # the share of requests for which the server takes no connection in time
     requeue: bool = False  # a later boot runs what an earlier one left over
     foreign: int = 0
     ends_alive: bool = False
@@ -163,6 +164,9 @@ class _Simulation:
         done = flushed + 50_000
         if sent >= signalled:
             self._answer(number, due_ns, sent, sent + 100_000, Outcome.REJ, RequestError.REFUSED)
+            return
+        if plan.unconnected and self.random.random() < plan.unconnected:
+            self._answer(number, due_ns, sent, sent + 80 * MS, Outcome.REJ, RequestError.CONNECT_TIMED_OUT)
             return
         if kills and accepted > signalled:
             self._answer(number, due_ns, sent, max(signalled, sent) + 1, Outcome.IND, RequestError.RESET)

@@ -48,6 +48,7 @@ plans = st.builds(
     cancel=st.sampled_from([0.0, 0.3]),
     discard=st.sampled_from([0.0, 0.2]),
     queue_limit=st.sampled_from([None, 3]),
+    unconnected=st.sampled_from([0.0, 0.2]),
     foreign=st.sampled_from([0, 3]),
     ends_alive=st.booleans(),
     warm_up_ms=st.sampled_from([0.0, 100.0]),

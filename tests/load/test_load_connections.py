@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from geventhttpclient.client import HTTPClient, HTTPClientPool
+from geventhttpclient.connectionpool import ConnectionPool
 from geventhttpclient.response import HTTPConnectionClosed
 
-from harness.load.connections import OneSendClientPool, exchange, resolve
+from harness.load.connections import OneSendClientPool, exchange, resolve, tells_most
 from harness.load.recorder import Answer
 from harness.load.template import Request
 from harness.rows import Outcome, RequestError
 
-from .helpers import OK, RawServer, Reply
+from .helpers import OK, RawServer, Reply, full_listener
 
 Serve = Callable[[Callable[[int], Reply]], RawServer]
 ClientOf = Callable[..., HTTPClient]
@@ -151,16 +154,47 @@ def test_a_refused_connection_surely_never_reached_the_server(client_of: ClientO
 
 
 def test_a_connection_that_is_not_made_in_time_surely_never_reached_the_server(client_of: ClientOf) -> None:
-    """The listener's backlog is full, so the kernel ignores us: REJ with NOT_CONNECTED, unlike a time-out once connected."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        answer = exchange(client_of(listener.getsockname()[1], timeout_s=0.2), "POST", REQUEST)
+    """The listener's backlog is full, so the kernel ignores us: REJ, told apart from a refusal and a time-out once connected."""
+    with full_listener() as port:
+        answer = exchange(client_of(port, timeout_s=0.2), "POST", REQUEST)
 
-    assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.NOT_CONNECTED)
+    assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.CONNECT_TIMED_OUT)
+
+
+def test_an_address_that_refuses_at_once_does_not_hide_that_another_one_let_its_client_wait() -> None:
+    """`localhost` has two addresses, of which many servers listen on one."""
+    with full_listener() as port, socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody = listener.getsockname()[1]
+        listener.close()
+        for addresses in ([nobody, port], [port, nobody]):
+            both = [address for each in addresses for address in resolve("127.0.0.1", each)]
+            with contextlib.closing(OneSendClientPool(both, size=2, timeout_s=0.2)) as pool:
+                answer = exchange(pool.get_client(f"http://127.0.0.1:{port}"), "POST", REQUEST)
+            assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.CONNECT_TIMED_OUT)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS])
+def test_what_the_generator_itself_could_not_do_is_not_said_of_the_server(
+    serve: Serve, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """No descriptor, or no local port, left: the server was never asked."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    client = client_of(serve(lambda _: Reply()).port)
+    with monkeypatch.context() as patch:
+        patch.setattr(ConnectionPool, "_create_tcp_socket" if number in {errno.EMFILE, errno.ENFILE} else "_connect_socket", fail)
+        answer = exchange(client, "POST", REQUEST)
+
+    assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.OWN_LIMIT)
+
+
+def test_a_machine_without_ipv6_is_not_out_of_ports() -> None:
+    """Where ::1 is no address of the machine, it has no port for it; that 127.0.0.1 refuses is the reason, in whatever order."""
+    unusable, refused = OSError(errno.EADDRNOTAVAIL, "no such address"), ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    assert refused is tells_most([unusable, refused])
+    assert refused is tells_most([refused, unusable])
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_not_used_again(serve: Serve, client_of: ClientOf) -> None:

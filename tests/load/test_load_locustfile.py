@@ -17,7 +17,7 @@ import pytest
 
 from harness.rows import Outcome, RequestError, RowFile
 
-from .helpers import OK, LoadProcess, RawServer, Reply
+from .helpers import OK, LoadProcess, RawServer, Reply, full_listener
 
 Job = dict[str, Any]
 Serve = Callable[[Callable[[int], Reply]], RawServer]
@@ -194,6 +194,27 @@ def test_a_server_that_is_down_is_rejected_and_not_hammered(start_load: StartLoa
 
     assert set(ends(account)) == {("GET /", "REJ", "REFUSED", 0)}
     assert 2 <= len(account.rows) <= 2 * (0.4 / 0.05 + 2)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_connection_that_is_not_made_in_time_is_told_apart_from_one_that_was_refused(
+    start_load: StartLoad, locustfile: Locustfile, host: str
+) -> None:
+    """With both clients, and where another address of the same name refuses at once."""
+    text = """
+    class Requests(HttpUser):
+        fixed_count = 1
+        @task
+        def go(self): self.client.get("/", timeout=0.1)
+    class Fast(FastHttpUser):
+        connection_timeout = network_timeout = 0.1
+        @task
+        def go(self): self.client.get("/")
+    """
+    with full_listener() as port:
+        _, account = run(start_load(locustfile(text, host=host, port=port, request_timeout_s=0.1)))
+
+    assert set(ends(account)) == {("GET /", "REJ", "CONNECT_TIMED_OUT", 0)}
 
 
 def test_at_the_end_nobody_is_cut_off_and_the_farewells_are_sent(

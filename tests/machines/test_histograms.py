@@ -12,7 +12,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from harness.histograms import HistogramError, count_rows, read_counted
-from harness.rows import Kind, Outcome, RowWriter
+from harness.rows import Kind, Outcome, RequestError, RowWriter
 from harness.statistics import quantiles
 
 T0 = 5_000 * 10**9
@@ -112,6 +112,28 @@ def test_a_damaged_file_is_no_evidence(file: Path, damage: Any, said: str) -> No
 
     with pytest.raises(HistogramError, match=said):
         read_counted(file, 0.25)
+
+
+def test_whoever_waited_for_a_connection_in_vain_is_told_apart_from_whoever_was_refused(tmp_path: Path) -> None:
+    """As never answered, as in the figures from rows; and what the load machine itself could not do is counted."""
+    path = tmp_path / "requests-1.rows"
+    errors = [RequestError.CONNECT_TIMED_OUT] * 3 + [RequestError.REFUSED] * 5 + [RequestError.OWN_LIMIT] * 7
+    with RowWriter(path, Kind.REQUESTS) as writer:
+        for k, error in enumerate(errors):
+            due = T0 + k * 100_000_000
+            writer.append((k + 1, Outcome.REJ << 16 | error << 24 | 1 << 32, due, due + 1, due + 2))
+    count_rows(path, path.with_suffix(".hdr.jsonl"), t0_ns=T0, warm_up_s=0.0, process=1)
+    found = read_counted(path.with_suffix(".hdr.jsonl"), 0.0)
+
+    assert (found.rejected, found.unconnected, found.own_limit, found.measured_rejected) == (15, 3, 7, 12)
+    assert (found.response.n_never, found.service.n_never) == (3, 3)
+
+
+def test_a_file_of_before_requests_without_a_connection_were_told_apart_can_be_read(file: Path) -> None:
+    before = [{name: value for name, value in line.items() if name not in {"unconnected", "own_limit"}} for line in lines(file)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in before))
+
+    assert (read_counted(file, 0.25).unconnected, read_counted(file, 0.25).own_limit) == (0, 0)
 
 
 def test_a_process_that_sent_nothing_has_empty_histograms(tmp_path: Path) -> None:
