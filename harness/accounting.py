@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import Tables, TaskState, chunks, group, is_own, op_of, positions, states
+from harness.grouping import Tables, TaskState, chunks, denied, group, is_own, op_of, positions, states
 from harness.model import Boot, Evidence
 from harness.rowless import has_no_row
 from harness.rows import Gauge, Outcome, RowFile
@@ -86,6 +86,8 @@ class Account:
     lost_high: int
     lost_queued: int  # of lost_high: never started
     lost_running: int  # of lost_high: interrupted
+    lost_discarded: int  # of lost_high: put aside although acknowledged, so that each is a broken promise
+    denied: int  # tasks that were put aside although acknowledged, with or without an effect
     broken_promises_low: int  # lost and acknowledged
     broken_promises_high: int
     broken_promises_queued: int
@@ -127,10 +129,10 @@ class Account:
 
     @property
     def never_done(self) -> int:
-        """Accepted tasks that will never finish: failed, skipped, interrupted, never started. Inline: lost operations."""
+        """Accepted tasks that will never finish: failed, skipped, interrupted, never started, denied. Inline: lost operations."""
         if self.inline:
             return self.lost_high
-        return self.failed + self.skipped + self.interrupted + self.never_started
+        return self.failed + self.skipped + self.interrupted + self.never_started + self.denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class _Losses:
     broken_running_low: int
     broken_running: int
     recovered: int
-    lost_unknown: int = 0  # inline: operations without rows that may have been acknowledged and have no effect
+    discarded: int = 0  # without an effect, although acknowledged
+    lost_unknown: int = 0  # may be lost: operations without rows that may have been acknowledged
     broken_unknown: int = 0  # lost, and whether it was acknowledged is not known: there is no row of the request
 
 
@@ -170,6 +173,7 @@ def account(evidence: Evidence) -> Account:
     unanswered = int(np.count_nonzero(outcome == Outcome.IND)) + sum(each.indeterminate for each in counted)
     n_counted = sum(each.sent for each in counted)
     unseen_acked, unseen = _unseen(evidence, acked, unanswered)
+    n_denied = 0 if inline else int(np.count_nonzero(denied(tables)))
     shown = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED)
     boots = _boots(evidence)
     return Account(
@@ -198,12 +202,18 @@ def account(evidence: Evidence) -> Account:
         malformed=int(by_state[TaskState.MALFORMED]),
         cancelled_running=int(np.count_nonzero(cancelled & (task_state == TaskState.FAILED))),
         cancelled_queued=int(np.count_nonzero(cancelled & (task_state == TaskState.SKIPPED))),
-        lost_low=losses.lost_queued + losses.lost_running_low,
-        lost_high=losses.lost_queued + losses.lost_running + losses.lost_unknown + unseen,
+        lost_low=losses.lost_queued + losses.lost_running_low + losses.discarded,
+        lost_high=losses.lost_queued + losses.lost_running + losses.discarded + losses.lost_unknown + unseen,
         lost_queued=losses.lost_queued,
         lost_running=losses.lost_running,
-        broken_promises_low=losses.broken_queued + losses.broken_running_low,
-        broken_promises_high=losses.broken_queued + losses.broken_running + losses.broken_unknown + unseen_acked,
+        lost_discarded=losses.discarded,
+        denied=n_denied,
+        broken_promises_low=losses.broken_queued + losses.broken_running_low + losses.discarded,
+        broken_promises_high=losses.broken_queued
+        + losses.broken_running
+        + losses.discarded
+        + losses.broken_unknown
+        + unseen_acked,
         broken_promises_queued=losses.broken_queued,
         broken_promises_running=losses.broken_running,
         duplicated=tables.effects.n_own - len(tables.effects.key),
@@ -257,6 +267,8 @@ def _losses(
     lost_running = int(np.count_nonzero(running))
     broken_running = int(np.count_nonzero(running & acked))
     may_be_acked = has_no_row(evidence, op)
+    put_aside = np.isin(task_state, (TaskState.REJECTED, TaskState.DISCARDED)) & ~has_effect
+    aside_unknown = int(np.count_nonzero(put_aside & may_be_acked))
     return _Losses(
         lost_queued=int(np.count_nonzero(queued)),
         lost_running_low=lost_running if world_is_witness else 0,
@@ -265,7 +277,9 @@ def _losses(
         broken_running_low=broken_running if world_is_witness else 0,
         broken_running=broken_running,
         recovered=int(np.count_nonzero(n_done >= max(evidence.expectation.tasks_per_request, 1))),
-        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)),
+        discarded=int(np.count_nonzero(put_aside & acked)),
+        lost_unknown=aside_unknown,
+        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)) + aside_unknown,
     )
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "TaskState",
     "TaskTable",
     "chunks",
+    "denied",
     "group",
     "is_cancelled",
     "is_own",
@@ -164,6 +165,22 @@ class Tables:
 def group(evidence: Evidence) -> Tables:
     """Groups the rows of all witnesses. It keeps about 46 bytes per task row, 32 per request and 12 per effect."""
     return Tables(ops=_ops(evidence), tasks=_tasks(evidence), effects=_effects(evidence))
+
+
+def denied(tables: Tables) -> NDArray[np.bool_]:
+    """Which tasks were put aside (discarded, rejected) although their request was acknowledged: shape (n_tasks,).
+
+    Whoever gets no 2xx knows that it may not be done. But a response with a background of its own makes FastAPI drop the tasks
+    that were added, and a handler can turn an error into a 200: then nobody knows.
+    """
+    ops, tasks = tables.ops, tables.tasks
+    found = np.isin(tasks.task_state(), (TaskState.REJECTED, TaskState.DISCARDED))
+    if found.any() and len(ops.op):
+        where, known = positions(ops.op, op_of(tasks.task_key[found]))
+        found[found] = known & (ops.outcome[where] == Outcome.ACK)
+    else:
+        found[:] = False
+    return found
 
 
 def is_own(op: NDArray[np.uint64], run_tag: int) -> NDArray[np.bool_]:

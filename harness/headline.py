@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.schema import BootSummary, Requests, Summary
 from harness.wording import at_s, counted, listed
 
-__all__ = ["headline", "left_by", "rejected_words"]
+__all__ = ["headline", "left_by", "rejected_words", "split_words"]
 
 
 def headline(summary: Summary) -> str:
@@ -20,8 +20,17 @@ def headline(summary: Summary) -> str:
     number = counted(high, "broken promise") if low == high else f"Between {low:,} and {high:,} broken promises"
     if tasks.inline:
         return f"{number}: acknowledged, but the effect never arrived."
-    split = f"{tasks.broken_promises_queued:,} queued, {tasks.broken_promises_running:,} running"
+    discarded = tasks.lost_discarded
+    if discarded == high:
+        return f"{number}: acknowledged, and discarded by the server, which never ran {'it' if high == 1 else 'them'}."
+    split = split_words(tasks.broken_promises_queued, tasks.broken_promises_running, discarded)
     return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
+
+
+def split_words(queued: int, running: int, discarded: int) -> str:
+    """How many of what was lost were where."""
+    words = f"{queued:,} queued, {running:,} running"
+    return f"{words}, {discarded:,} discarded" if discarded else words
 
 
 def _unseen(summary: Summary) -> str:
@@ -46,16 +55,23 @@ def _kept(summary: Summary) -> str:
     )
     exceptions = [f"{number:,} {word}" for number, word in words if number]
     exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
+    # Of the others no client had been told: what was acknowledged, and is none of the above, was done.
+    untold = ((tasks.interrupted + tasks.never_started, "lost"), (tasks.rejected, "rejected"), (tasks.discarded, "discarded"))
+    others = [f"{number:,} {word}" for number, word in untold if number]
     n_faults = sum(boot.fault for boot in summary.boots)
     through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
     if exceptions:
-        return f"No promise was broken{through}, but not all the work was done: {listed(exceptions)}."
+        return f"No promise was broken{through}, but not all the work was done: {listed(exceptions + others)}."
     if summary.plan.get("command"):
         # Of somebody's own app nobody knows how many tasks a request should have.
         if not tasks.accepted:
             acked = counted(summary.requests.acked, "acknowledged request")
             return f"No promise was broken, for none was seen: {acked} and no background task."
-        done = counted(tasks.accepted, "background task was done", "background tasks were all done")
+        if others:
+            were = "was" if tasks.finished == 1 else "were"
+            done = f"{tasks.finished:,} of {counted(tasks.accepted, 'background task')} {were} done"
+            return f"No promise was broken{through}: {done}; the requests of the others were not acknowledged ({listed(others)})."
+        done = counted(tasks.finished, "background task was done", "background tasks were all done")
         return f"No promise was broken{through}: {done}."
     return f"No promise was broken{through}: the work behind all {summary.requests.acked:,} acknowledged requests was done."
 

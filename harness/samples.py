@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.accounting import Account
 from harness.figures import Series
-from harness.grouping import NEVER_NS, TaskState, chunks, is_own, op_of, positions
+from harness.grouping import NEVER_NS, TaskState, chunks, denied, is_own, op_of, positions
 from harness.model import Evidence
 from harness.noise import Noise
 from harness.rows import Outcome
@@ -199,9 +199,9 @@ class Samples:
             _, arrived = self._last_effects()
             short = arrived < self._evidence.expectation.effects_per_request
             return np.flatnonzero(measured & (ops.outcome == Outcome.ACK) & ~ops.idle & short)
-        # Of a rejected or discarded one the client was told, so nobody waits for it.
+        # Of one that was put aside the client was told, so that nobody waits for it; unless it was acknowledged.
         ended = (TaskState.FINISHED, TaskState.REJECTED, TaskState.DISCARDED)
-        never = ~np.isin(tasks.task_state(), ended)
+        never = ~np.isin(tasks.task_state(), ended) | denied(self._account.tables)
         where, known = positions(ops.op, op_of(tasks.task_key[never]))
         counted = where[known]
         return counted[measured[counted]].astype(np.int64)

@@ -111,11 +111,14 @@ class Tasks(Record):
     awaiting: int
     cancelled_running: int = Field(default=0, description="of failed: the app itself cancelled them, they did not raise")
     cancelled_queued: int = Field(default=0, description="of skipped: the app itself cancelled them before they started")
-    never_done: int = Field(description="failed, skipped, interrupted or never started; inline: lost")
+    never_done: int = Field(
+        description="failed, skipped, interrupted, never started, or put aside though acknowledged; inline: lost"
+    )
     lost: int = Field(description="at most; of an unseen request, whatever it left behind counts as one")
     lost_low: int = Field(description="at least; other than `lost` where a witness was missing")
     lost_queued: int
     lost_running: int
+    lost_discarded: int = Field(default=0, description="put aside by the server although their request was acknowledged")
     broken_promises: int = Field(description="lost and acknowledged, at most")
     broken_promises_low: int = Field(description="at least")
     broken_promises_queued: int

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.grouping import NEVER_NS, Tables, TaskState, op_of, positions
+from harness.grouping import NEVER_NS, Tables, TaskState, denied, op_of, positions
 
 __all__ = ["NONE_NS", "TaskSpans", "task_spans"]
 
@@ -23,7 +23,7 @@ class TaskSpans:
     """Rows of tasks whose operation was sent, in the order of the task table; and the operations, in the order of theirs."""
 
     function: NDArray[np.uint16]  # an index of the task table's `function_names`
-    is_left: NDArray[np.bool_]  # its process gave it up, or ended before it did, and no later one did it
+    is_left: NDArray[np.bool_]  # given up, put aside though acknowledged, or its process ended before it; and no later one did it
     is_undone: NDArray[np.bool_]  # it ended in another way than by finishing: as `never_done` of the account
     due_ns: NDArray[np.int64]  # of the operation
     wait_ns: NDArray[np.int64]  # started - accepted; NONE_NS: it never started
@@ -39,6 +39,10 @@ def task_spans(tables: Tables) -> TaskSpans:
     function, accepted, started, ended = tasks.function, tasks.accepted_ns, tasks.started_ns, tasks.ended_ns
     is_finished, is_left = tasks.state == TaskState.FINISHED, np.isin(tasks.state, _LEFT)
     is_undone = np.isin(tasks.state, _UNDONE)
+    if (of_task := denied(tables)).any():
+        is_denied = np.zeros(len(tasks.key), np.bool_)
+        is_denied[tasks.last[of_task]] = True
+        is_left, is_undone = is_left | is_denied, is_undone | is_denied
     if len(tasks.first) != len(tasks.key):
         # What a later process did after all is not left.
         n_rows = np.diff(np.append(tasks.first, len(tasks.key)))

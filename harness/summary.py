@@ -196,6 +196,7 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
         lost_low=result.lost_low,
         lost_queued=result.lost_queued,
         lost_running=result.lost_running,
+        lost_discarded=result.lost_discarded,
         broken_promises=result.broken_promises,
         broken_promises_low=result.broken_promises_low,
         broken_promises_queued=result.broken_promises_queued,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.grouping import TaskState
+from harness.grouping import TaskState, denied
 from harness.model import Evidence
 from harness.rows import Outcome, TaskKind
 from harness.spans import NONE_NS, TaskSpans, task_spans
@@ -45,7 +45,7 @@ class FunctionFigures:
     accepted: int
     finished: int
     failed: int
-    lost: int  # at most, as in the account: interrupted or never started, and without an effect
+    lost: int  # at most, as in the account: interrupted, never started or put aside though acknowledged, and without an effect
     wait: Quantiles
     run: Quantiles
     done: Quantiles
@@ -83,6 +83,7 @@ def functions(evidence: Evidence, account: Account, spans: TaskSpans | None = No
     state, ends = tasks.task_state(), np.append(tasks.first[1:], np.uint32(len(tasks.key))) - np.uint32(1)
     function = tasks.function[ends] if len(tasks.first) else tasks.function[:0]
     undone = (state == TaskState.INTERRUPTED) | (state == TaskState.NEVER_STARTED)
+    undone |= denied(tables)
     undone[undone] = tables.effects.of(tasks.task_key[undone]) == 0
     per_state = [
         np.bincount(function[chosen], minlength=n) for chosen in (state == TaskState.FINISHED, state == TaskState.FAILED)

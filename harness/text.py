@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from harness.faultwords import fault_words
-from harness.headline import headline, left_by, rejected_words
+from harness.headline import headline, left_by, rejected_words, split_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
@@ -325,8 +325,9 @@ def _lost_words(tasks: Tasks) -> str:
         return lost
     low = tasks.broken_promises_low
     broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
-    known = tasks.lost_queued + tasks.lost_running
-    split = f" ({tasks.lost_queued:,} queued, {tasks.lost_running:,} running)" if known and not tasks.inline else ""
+    known = tasks.lost_queued + tasks.lost_running + tasks.lost_discarded
+    parts = split_words(tasks.lost_queued, tasks.lost_running, tasks.lost_discarded)
+    split = f" ({parts})" if known and not tasks.inline else ""
     return f"{lost}{split}, {broken} of them acknowledged: broken promises"
 
 

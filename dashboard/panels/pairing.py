@@ -144,7 +144,7 @@ def _lost(frame: Frame) -> int | None:
     """None: the run has crashed, and nobody knows what became of what its server held."""
     if frame.boot.in_words == NOT_KNOWN:
         return None
-    return frame.totals.lost_queued + frame.totals.lost_running
+    return frame.totals.lost_queued + frame.totals.lost_running + frame.totals.lost_discarded
 
 
 def _value(delta: Delta, value: float | None) -> str:

@@ -145,7 +145,7 @@ def _pool_and_lost(frame: Frame, *, short: bool = False) -> Line:
         runs.append((f"{'' if short else 'pool '}{most}", "warn" if used.saturated_s else ""))
     elif not short:
         runs.append((f"pool {UNKNOWN}", "muted"))
-    lost = totals.lost_queued + totals.lost_running
+    lost = totals.lost_queued + totals.lost_running + totals.lost_discarded
     if lost:
         runs.append((f"  ✖ lost {lost:,}" if not short else f" ✖{lost:,}", "bad"))
     return tuple(runs)

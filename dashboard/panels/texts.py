@@ -105,7 +105,8 @@ def _tiny(frame: Frame) -> Iterator[Line]:
     yield line(("response p95 ", "muted"), (ms(totals.response_p95_ms), "response"))
     yield line(("done p95 ", "muted"), (ms(totals.done_p95_ms), "done"))
     yield line(("queued ", "muted"), count(now.backlog), ("  running ", "muted"), count(now.busy))
-    lost = count(totals.lost_queued + totals.lost_running) if is_seen and frame.boot.in_words != NOT_KNOWN else UNKNOWN
+    all_lost = totals.lost_queued + totals.lost_running + totals.lost_discarded
+    lost = count(all_lost) if is_seen and frame.boot.in_words != NOT_KNOWN else UNKNOWN
     yield line(("lost ", "muted"), (lost, "" if lost in {"0", UNKNOWN} else "bad"))
     yield line(("server ", "muted"), (frame.boot.in_words, "good" if frame.boot.is_ready else "bad"))
     phase = f"  {frame.phase.value}" if frame.phase is not Phase.LOAD else ""

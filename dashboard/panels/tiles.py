@@ -83,11 +83,11 @@ def _pool_of_all(used: PoolUse) -> Tile:
 
 
 def lost(frame: Frame) -> Tile:
-    """What the deaths of the server cost."""
+    """What the deaths of the server cost, and what it put aside although it had been acknowledged."""
     totals = frame.totals
     if not frame.about.has_server_witness:
         return Tile("LOST", UNKNOWN, Tone.IDLE, lines=("the server is not seen",))
-    number = totals.lost_queued + totals.lost_running
+    number = totals.lost_queued + totals.lost_running + totals.lost_discarded
     restarts = counted(totals.restarts, "restart")
     if frame.boot.in_words == NOT_KNOWN:
         # What the server held when its session died may be lost too.
@@ -95,4 +95,9 @@ def lost(frame: Frame) -> Tile:
         return Tile("LOST", UNKNOWN, Tone.BAD if number else Tone.IDLE, lines=("not known since the crash", *before))
     if not number:
         return Tile("LOST", "0", Tone.GOOD, lines=(restarts,))
-    return Tile("LOST", f"{number:,}", Tone.BAD, lines=(restarts, f"{totals.lost_queued:,} queued + {totals.lost_running:,} run"))
+    where = f"{totals.lost_queued:,} queued + {totals.lost_running:,} run"
+    if totals.lost_discarded:
+        where = (
+            f"{totals.lost_discarded:,} discarded" if totals.lost_discarded == number else f"{where} + {totals.lost_discarded:,}"
+        )
+    return Tile("LOST", f"{number:,}", Tone.BAD, lines=(restarts, where))

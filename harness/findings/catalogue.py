@@ -164,8 +164,9 @@ CATALOGUE: Final = (
     ),
     Entry(
         "tasks-discarded",
-        ("warning",),
-        "Tasks of endpoints that raised after adding them, or that answered with a response of another background.",
+        ("critical", "warning"),
+        "Tasks of endpoints that raised after adding them, or that answered with a response of another background. Critical if"
+        " requests of theirs were acknowledged.",
         "What must happen in any case is no background task of the request.",
     ),
     Entry(

@@ -19,7 +19,7 @@ def of_moving(facts: Facts, found: Sequence[FoundOut]) -> Iterator[FoundOut]:
     """Only what the run has shown is a reason: the other findings are given."""
     by_id = {each.id: each for each in found}
     reasons: list[str] = []
-    broken = facts.account.broken_promises
+    broken = facts.account.broken_promises - facts.account.lost_discarded
     if not facts.account.server_is_witness or facts.account.inline:
         return
     if broken and by_id.keys() & {"restart-lost", "grace-too-short", "stops-without-draining", "stopped-too-slowly"}:

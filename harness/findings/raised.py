@@ -69,12 +69,15 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
         )
     if account.discarded:
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
+        promised = account.lost_discarded
+        told = f" The requests of {promised:,} of them were acknowledged all the same: broken promises." if promised else ""
         yield FoundOut(
             "tasks-discarded",
-            "warning",
+            "critical" if promised else "warning",
             f"{counted(account.discarded, 'task was', 'tasks were')} discarded{_named(who)}. The endpoint raised after it had"
-            " added them, or answered with a response that has a background of its own, for which FastAPI drops the others.",
-            {"discarded": account.discarded, "functions": dict(who)},
+            " added them, or answered with a response that has a background of its own, for which FastAPI drops the others."
+            f"{told}",
+            {"discarded": account.discarded, "broken_promises": promised, "functions": dict(who)},
             "What must happen in any case cannot be a background task of the request.",
         )
 

@@ -95,7 +95,7 @@ def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
     account, evidence = facts.account, facts.evidence
     left = sum(each.queued_at_death + each.running_at_death for each in account.boots)
     if sum(each.queued + each.running for each in crashes) == left:
-        return account.lost, account.broken_promises
+        return account.lost - account.lost_discarded, account.broken_promises - account.lost_discarded
     tasks, ops = account.tables.tasks, account.tables.ops
     chosen = np.zeros(len(tasks.first), np.bool_)
     for each in crashes:

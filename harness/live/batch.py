@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grouping import NEVER_NS
-from harness.live.columns import Renumbered, Requests, Works
-from harness.rows import DropReason
+from harness.live.columns import FOREIGN, Renumbered, Requests, Works
+from harness.rows import DropReason, Outcome
 
 __all__ = ["Batch", "Changes", "Deaths"]
 
@@ -36,6 +36,7 @@ class Batch:
     cancelled: Positions  # of them: by the app itself
     skipped: Positions
     refused: Positions  # by admission, or because the endpoint raised
+    denied: Positions  # the same, and their request was acknowledged: since the one or the other has happened
     ended_with_boot: Positions  # neither of these, and their boot is dead
     left: Positions  # neither queued nor running any more
     left_ns: Instants  # when
@@ -62,6 +63,7 @@ class Batch:
             cancelled=none,
             skipped=none,
             refused=none,
+            denied=none,
             ended_with_boot=none,
             left=none,
             left_ns=none,
@@ -94,6 +96,7 @@ class Changes:
         self._has_ended_busy = np.empty(0, np.bool_)
         self._has_left = np.empty(0, np.bool_)
         self._has_ended = np.empty(0, np.bool_)
+        self._aside = np.empty(0, np.int64)  # refused, and it is not known yet what their request was answered
         self.is_late = False
         """Something has been found to have happened earlier than what had been told: everything has to be told again."""
 
@@ -111,7 +114,7 @@ class Changes:
         )
         return (
             np.concatenate([self._waiting, self._later_requests, new_requests]),
-            np.concatenate([self._alive, self._later_works, new_works]),
+            np.concatenate([self._alive, self._later_works, self._aside, new_works]),
         )
 
     def keep(self, requests: Renumbered, works: Renumbered) -> None:
@@ -120,6 +123,7 @@ class Changes:
         self._n_works = int(np.count_nonzero(works.is_kept[: self._n_works]))
         self._waiting, self._later_requests = requests.of(self._waiting), requests.of(self._later_requests)
         self._alive, self._later_works = works.of(self._alive), works.of(self._later_works)
+        self._aside = works.of(self._aside)
 
     def _of_requests(self, since: int, until_ns: int) -> tuple[Positions, Positions, Positions]:
         of = self._requests
@@ -135,6 +139,19 @@ class Changes:
         self._notice(done_ns[is_done], since)
         answered, self._waiting = open_ones[is_done], open_ones[~is_done]
         return sent, answered, self._waiting
+
+    def _denied(self, refused: Positions, until_ns: int) -> Positions:
+        """Of those that were refused, and of the earlier ones that had no answer yet, those whose request was acknowledged."""
+        of, candidates = self._requests, np.concatenate([self._aside, refused])
+        request = self._works.request.now[candidates]
+        is_known = request >= 0
+        done_ns = np.zeros(len(candidates), np.int64)
+        done_ns[is_known] = of.done.now[request[is_known]]
+        is_answered = (done_ns != 0) & (done_ns <= until_ns)
+        self._aside = candidates[~is_answered & (request != FOREIGN)]
+        answered = candidates[is_answered]
+        acked: Positions = answered[of.outcome.now[request[is_answered]] == Outcome.ACK]
+        return acked
 
     def _accepted(self, since: int, until_ns: int) -> Positions:
         of = self._works
@@ -197,6 +214,7 @@ class Changes:
         reason = of.reason.now[alive]
         is_skipped, is_cancelled = np.isin(reason, (DropReason.SKIPPED, DropReason.CANCELLED)), reason == DropReason.CANCELLED
         has_failed = has_ended & (finished == NEVER_NS) & (failed != NEVER_NS)
+        refused = alive[is_aside & ~is_skipped]
         return Batch(
             from_ns=since,
             until_ns=until_ns,
@@ -209,7 +227,8 @@ class Changes:
             failed=alive[has_failed],
             cancelled=alive[has_failed & is_cancelled],
             skipped=alive[is_aside & is_skipped],
-            refused=alive[is_aside & ~is_skipped],
+            refused=refused,
+            denied=self._denied(refused, until_ns),
             ended_with_boot=accepted[
                 (ended == NEVER_NS)[-len(accepted) :] & (aside == NEVER_NS)[-len(accepted) :] & self._is_over(accepted)
             ]

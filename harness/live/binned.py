@@ -268,7 +268,8 @@ class Binned:
         self._add("of_done", bins)
         took = ended - self._requests.due.now[request[finished]]
         np.add.at(self._done_heat, (buckets_of(took) - _LOWEST, bins), 1)
-        for positions in (batch.failed, batch.skipped, batch.ended_with_boot):
+        self._add("lost", self._due_bin(batch.denied))
+        for positions in (batch.failed, batch.skipped, batch.denied, batch.ended_with_boot):
             self._add("undone", self._due_bin(positions[request[positions] >= 0]))
 
     def _due_bin(self, positions: Positions) -> NDArray[np.int64]:

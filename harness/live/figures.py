@@ -80,6 +80,7 @@ class Figures:
     running: int
     lost_queued: int  # without an effect
     lost_running: int
+    lost_discarded: int  # put aside although their request was acknowledged
     left: Mapping[int, Left]  # by boot that is dead, all its processes together
     response: Quantiles
     done: Quantiles
@@ -146,6 +147,7 @@ def figures_at(
         running=int(np.count_nonzero(is_running)),
         lost_queued=lost_queued,
         lost_running=lost_running,
+        lost_discarded=result.lost_discarded,
         left={
             boot.boot: Left(*left_in(evidence.tasks.get(boot.boot, ())), lost=lost.count(boot.boot))
             for boot in evidence.boots
@@ -163,7 +165,7 @@ def figures_at(
         series=replace(shown, indeterminate=shown.indeterminate - _counts(ops.due_ns[is_waited_for], edges_ns)),
         oldest_ms=oldest_at(work.due_ns, work.accepted_ns, work.left_ns, np.minimum(edges_ns[1:], at_ns)),
         unsettled=_counts(work.due_ns[work.is_open], edges_ns),
-        lost=_counts(work.due_ns[work.is_lost], edges_ns),
+        lost=_counts(work.due_ns[work.is_lost | work.is_denied], edges_ns),
         response_heat=heat_map(ops.due_ns[answered], spans.response_ns[answered], edges_ns) if heat else None,
         done_heat=heat_map(spans.due_ns[finished], spans.done_ns[finished], edges_ns) if heat else None,
     )
@@ -208,6 +210,7 @@ class Works:
     started_ns: NDArray[np.int64]  # 0: it has not
     left_ns: NDArray[np.int64]  # NEVER_NS: it is queued or running
     is_lost: NDArray[np.bool_]  # its process has died or given it up before it ended
+    is_denied: NDArray[np.bool_]  # it was put aside although its request was acknowledged
 
     @property
     def is_open(self) -> NDArray[np.bool_]:
@@ -237,9 +240,11 @@ def works_of(evidence: Evidence, result: Account) -> Works:
                         own["started_ns"].astype(np.int64),
                         left,
                         is_lost,
+                        _is_put_aside(own) & (ops.outcome[where[known]] == Outcome.ACK),
                     )
                 )
-    empty = (np.empty(0, np.uint64), np.empty(0, np.uint16), *(np.empty(0, np.int64) for _ in range(4)), np.empty(0, np.bool_))
+    empty = (np.empty(0, np.uint64), np.empty(0, np.uint16), *(np.empty(0, np.int64) for _ in range(4)))
+    empty = (*empty, np.empty(0, np.bool_), np.empty(0, np.bool_))
     return Works(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
 
 
@@ -258,6 +263,12 @@ def leaving(rows: Rows, dead_ns: int | None) -> tuple[NDArray[np.int64], NDArray
         is_lost |= left == NEVER_NS
         left = np.where(left == NEVER_NS, np.int64(dead_ns), left)
     return np.maximum(left, rows["accepted_ns"].astype(np.int64)), is_lost
+
+
+def _is_put_aside(rows: Rows) -> NDArray[np.bool_]:
+    is_aside: NDArray[np.bool_] = (rows["dropped_ns"] != 0) & (rows["finished_ns"] == 0) & (rows["failed_ns"] == 0)
+    is_aside &= (rows["reason"] == DropReason.REJECTED) | (rows["reason"] == DropReason.DISCARDED)
+    return is_aside
 
 
 def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:

@@ -74,7 +74,7 @@ class Folding:
             of_request |= binned.beside(of_request, since_ns)
         of_request[requests.open_ones()] = True
         of_task = np.zeros(len(works.key), np.bool_)
-        for positions in (at_work, works.open_ones(), ledger.lost(), *self._shown(shelf, ledger.until_ns)):
+        for positions in (at_work, works.open_ones(), ledger.lost(), ledger.discarded(), *self._shown(shelf, ledger.until_ns)):
             of_task[positions] = True
         known = request >= 0
         of_task[known] |= of_request[request[known]]

@@ -217,6 +217,7 @@ class Totals:
     running: int
     lost_queued: int  # queued when their server died
     lost_running: int
+    lost_discarded: int  # put aside although their request was acknowledged
     skipped: int
     restarts: int
     response_p50_ms: float | None

@@ -187,6 +187,7 @@ def _totals(figures: Figures, told: Told) -> Totals:
         running=figures.running,
         lost_queued=figures.lost_queued,
         lost_running=figures.lost_running,
+        lost_discarded=figures.lost_discarded,
         skipped=figures.skipped,
         restarts=told.restarts,
         response_p50_ms=_or_none(figures.response.p50_ms),
@@ -301,6 +302,7 @@ def _sides(known: Known, now: Now) -> tuple[Side, Side]:
         lost=figures.lost_queued + figures.lost_running,
         gone=_gone(known),
         is_draining=known.told.is_draining,
+        discarded=figures.lost_discarded,
     )
     if known.phase in {Phase.JUDGE, Phase.ENDED, Phase.CRASHED}:
         return over_all(glance, figures)

@@ -65,7 +65,7 @@ class Ledger:
         self._n_effects = 0
         self._client: list[SideState] = []
         self._work: list[SideState] = []
-        self._lost: dict[str, NDArray[np.int64]] = {name: np.empty(0, np.int64) for name in ("queued", "running")}
+        self._lost: dict[str, NDArray[np.int64]] = {name: np.empty(0, np.int64) for name in ("queued", "running", "discarded")}
         self._recent: dict[str, NDArray[np.int64]] = {}
         self._recent_outcome = np.empty(0, np.uint8)
         self._left_queued, self._left_running = Counter[int](), Counter[int]()
@@ -136,6 +136,7 @@ class Ledger:
             running=int(np.count_nonzero(has_started)),
             lost_queued=len(self._lost["queued"]),
             lost_running=len(self._lost["running"]),
+            lost_discarded=len(self._lost["discarded"]),
             left={
                 boot.boot: Left(self._left_queued[boot.boot], self._left_running[boot.boot], lost[boot.boot])
                 for boot in evidence.boots
@@ -176,8 +177,12 @@ class Ledger:
         return self._changes.unsettled()
 
     def lost(self) -> NDArray[np.int64]:
-        """Where tasks stand that were lost, and may yet turn out not to be."""
+        """Where tasks stand that were lost with their process, and may yet turn out not to be."""
         return np.concatenate([self._lost["queued"], self._lost["running"]])
+
+    def discarded(self) -> NDArray[np.int64]:
+        """The same of those that were put aside although their request was acknowledged."""
+        return self._lost["discarded"]
 
     def all_binned(self) -> Iterable[Binned]:
         """Of each length of bins that is kept up to date."""
@@ -287,11 +292,14 @@ class Ledger:
     def _losses(self, batch: Batch) -> None:
         works, effects = self._works, self._effects
         lost = batch.left[batch.left_lost & (works.request.now[batch.left] >= 0)]
-        if not len(lost) + len(self._lost["queued"]) + len(self._lost["running"]):
+        if not len(lost) + len(batch.denied) + sum(len(known) for known in self._lost.values()):
             return
         arrived = effects.arrived.now <= batch.until_ns
         new = effects.key.now[arrived & (effects.arrived.now > batch.from_ns)]
         self._lost = {name: known[~np.isin(works.key.now[known], new)] for name, known in self._lost.items()}
+        if len(batch.denied):
+            without = ~np.isin(works.key.now[batch.denied], effects.key.now[arrived])
+            self._lost["discarded"] = np.concatenate([self._lost["discarded"], batch.denied[without]])
         if len(lost):
             key = works.key.now[lost]
             started = works.started.now[lost]

@@ -12,8 +12,8 @@ within the last 10 s. BEHIND: the oldest task that is not done has been due for 
 by more than 5 and by 2 % of what came in; until all is younger than 0.5 s, or no more wait than 5 s ago. SLOW: it is not behind,
 and the oldest has been due for more than 1 s and for ten times as long as p95 of the answers; until it is half as old.
 
-Of a run that is over, all of it is told: FAILING as above but of all requests and tasks, with any task that was lost; SLOW where
-p95 of what was done is above 1 s and ten times that of the answers.
+Of a run that is over, all of it is told: FAILING as above but of all requests and tasks, with any task that was lost, or
+discarded although its request was acknowledged; SLOW where p95 of what was done is above 1 s and ten times that of the answers.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class Glance:
     lost: int
     gone: int = 0  # tasks that were lost with the server that is not there
     is_draining: bool = False  # the server was asked to end, and has not: it takes nothing new, and works off what it has
+    discarded: int = 0  # tasks that were put aside although their request was acknowledged
     is_over: bool = False  # the run: all of this is of the whole of it
 
 
@@ -148,7 +149,7 @@ def client_state_over_all(at: Glance) -> SideState:
 
 def work_state_over_all(at: Glance, finished: int) -> SideState:
     """The same of the work."""
-    if at.lost or (at.failed >= _FEWEST and at.failed >= _FAILED_SHARE * (finished + at.failed)):
+    if at.lost or at.discarded or (at.failed >= _FEWEST and at.failed >= _FAILED_SHARE * (finished + at.failed)):
         return SideState.FAILING
     if (at.done_ms or 0.0) > max(_OLD_MS, _SLOW_TIMES * (at.response_ms or 0.0)):
         return SideState.SLOW
@@ -208,11 +209,15 @@ def work_side(state: SideState, at: Glance) -> Side:
     if state is SideState.FAILING:
         lost = f"{counted(at.lost, 'task')} {'was' if at.lost == 1 else 'were'} lost with their server" if at.lost else ""
         raised = f"{counted(at.failed, 'task')} raised" if at.failed else ""
+        put_aside = (
+            f"{counted(at.discarded, 'acknowledged task was', 'acknowledged tasks were')} discarded" if at.discarded else ""
+        )
+        is_lost = at.lost + at.discarded and not at.failed
         why = (
-            listed([part for part in (lost, raised) if part])
+            listed([part for part in (lost, put_aside, raised) if part])
             or "Until just now tasks raised, or were left behind by their server"
         )
-        return Side(state, "LOST" if at.lost and not at.failed else "FAILING", lines, f"{why}.")
+        return Side(state, "LOST" if is_lost else "FAILING", lines, f"{why}.")
     has_waited = "" if at.oldest_s is None else f"; the oldest has waited {duration_s(at.oldest_s)}"
     if state is SideState.BEHIND:
         falls = "The work falls behind" if has_waited else "Until just now the work fell behind"

@@ -19,10 +19,11 @@ _STATUSES = tuple(TaskStatus)
 _REASONS: dict[int, str] = {
     DropReason.SKIPPED: "skipped: an earlier task of its request raised",
     DropReason.REJECTED: "refused by admission",
-    DropReason.DISCARDED: "discarded: the endpoint raised",
+    DropReason.DISCARDED: "discarded: the endpoint raised, or its response had another background",
     DropReason.ABANDONED: "given up when the drain ended",
     DropReason.CANCELLED: "cancelled by the app before it started",
 }
+_DENIED = frozenset({DropReason.REJECTED, DropReason.DISCARDED})
 
 
 def status_of(rows: Rows, dead_ns: int | None, has_effect: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -135,7 +136,9 @@ def _detail(row: np.void, request: np.void | None, dead_ns: int | None, status: 
     if row["failed_ns"]:
         return "it raised: the log of the server says what"
     if row["dropped_ns"] and not row["finished_ns"]:
-        return _REASONS.get(int(row["reason"]), "put aside")
+        is_acked = request is not None and request["outcome"] == Outcome.ACK and row["reason"] in _DENIED
+        promised = ", although its request was acknowledged" if is_acked else ""
+        return _REASONS.get(int(row["reason"]), "put aside") + promised
     if status in {TaskStatus.LOST, TaskStatus.OTHER} and dead_ns is not None:
         was = "running" if row["started_ns"] else "queued"
         promised = ", and its request had been acknowledged" if request is not None and request["outcome"] == Outcome.ACK else ""

@@ -43,7 +43,7 @@ _STATES = {
     "failed": "failed: they raised, or the app cancelled them",
     "skipped": "skipped: an earlier task of the request raised, or the app cancelled them before they started",
     "rejected": "rejected: too many were waiting",
-    "discarded": "discarded: the endpoint raised",
+    "discarded": "discarded: the endpoint raised, or its response had another background",
     "interrupted": "interrupted: running when their server died",
     "never_started": "never started: waiting when their server died",
     "awaiting": "awaiting: a server still holds them",
@@ -78,13 +78,21 @@ def sums(summary: Summary) -> Iterator[Sum]:
             tuple(Part(f"tasks.{name}", number, words) for name, number, words in states if number or name == "finished"),
             Part("tasks.accepted", tasks.accepted, "accepted by the server"),
         )
-    undone = tasks.interrupted + tasks.never_started
+    undone = tasks.interrupted + tasks.never_started + tasks.lost_discarded
     if undone and tasks.world_is_witness and tasks.lost == tasks.lost_low:
+        discarded = [
+            Part(f"tasks.{name}", number, words)
+            for name, number, words in (
+                ("lost_discarded", tasks.lost_discarded, "were put aside, although their request was acknowledged"),
+            )
+            if number
+        ]
         yield Sum(
             "Lost",
             (
                 Part("tasks.lost_queued", tasks.lost_queued, "were still queued"),
                 Part("tasks.lost_running", tasks.lost_running, "were running, and had no effect yet"),
+                *discarded,
             ),
             Part("tasks.lost", tasks.lost, "lost"),
             f"{tasks.broken_promises:,} of them were acknowledged: broken promises.",

@@ -40,6 +40,7 @@ def runs(draw: st.DrawFn) -> Run:
         cancel=draw(st.sampled_from([0.0, 0.0, 0.3])),
         discard=draw(st.sampled_from([0.0, 0.0, 0.1])),
         queue_limit=draw(st.sampled_from([None, None, 5])),
+        deny=draw(st.sampled_from([0.0, 0.0, 0.1])) if n_tasks else 0.0,
         unconnected=draw(st.sampled_from([0.0, 0.0, 0.1])),
         requeue=draw(st.booleans()),
         foreign=draw(st.sampled_from([0, 0, 4])),
@@ -109,7 +110,10 @@ def _losses_are_true(run: Run, result: Account) -> None:
     queued = sum(state == "never_started" for state in without_effect.values())
     running = sum(state == "interrupted" for state in without_effect.values())
     assert (queued, running) == (result.broken_promises_queued, result.broken_promises_running)
-    assert (queued + (running if witness else 0), queued + running) == (result.broken_promises_low, result.broken_promises)
+    denied = truth.denied()
+    assert denied == result.lost_discarded
+    assert queued + denied + (running if witness else 0) == result.broken_promises_low
+    assert queued + denied + running == result.broken_promises
 
 
 def _recovered_is_true(run: Run, result: Account) -> None:

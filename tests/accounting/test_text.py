@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from harness.headline import headline
+from harness.model import Expectation
+from harness.report.sums import sums
+from harness.rows import Gauge
 from harness.schema import PoolUse
 from harness.summary import Summary, build_summary
 from harness.text import render
@@ -19,6 +23,7 @@ from harness.textchart import columns_of, nice_ceiling
 from harness.wording import counted, duration_ms, duration_s, listed
 
 from .cases import CASES
+from .world import Plan, simulate
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -58,6 +63,53 @@ def test_the_headline_names_the_number_the_cause_and_the_split() -> None:
         f"{tasks.broken_promises} broken promises: acknowledged, then lost by SIGKILL at 6.0 s "
         f"({tasks.broken_promises_queued} queued, {tasks.broken_promises_running} running)."
     )
+
+
+def own_app(**plan: Any) -> Summary:
+    """Of an app of somebody's own, of which nobody knows what to expect."""
+    evidence = simulate(Plan(n_effects=0, run_ms=0.5, **plan)).evidence
+    files = {
+        boot: [dataclasses.replace(file, gauges=(*file.gauges[: Gauge.REQUESTS], 10_000, *file.gauges[Gauge.REQUESTS + 1 :]))]
+        for boot, (file,) in evidence.tasks.items()
+    }
+    return build_summary(
+        dataclasses.replace(evidence, expectation=Expectation(0, 0), tasks=files),
+        {"command": ["uvicorn"], "slos": ["broken_promises==0", "done_p99<1h"], "allow": ["few-samples"]},
+        {},
+    )
+
+
+def test_tasks_that_were_discarded_although_their_request_was_acknowledged_are_broken_promises() -> None:
+    """A response with a background of its own: FastAPI drops those that were added, and the client has its 200."""
+    summary = own_app(n_requests=60, deny=1.0)
+    tasks = summary.tasks
+
+    assert headline(summary) == ("60 broken promises: acknowledged, and discarded by the server, which never ran them.")
+    assert (tasks.discarded, tasks.lost, tasks.lost_low, tasks.broken_promises_low, tasks.never_done) == (60,) * 5
+    assert [slo.holds for slo in summary.slos] == [False, False]
+    assert summary.verdict == "FAIL"
+    assert [(each.id, each.severity) for each in summary.findings if each.id == "tasks-discarded"] == [
+        ("tasks-discarded", "critical")
+    ]
+    assert "lost     60 (0 queued, 0 running, 60 discarded), 60 of them acknowledged" in render(summary, width=140)
+    assert all(each.adds_up for each in sums(summary))
+
+
+def test_the_headline_counts_what_was_done_and_names_what_was_not() -> None:
+    """Requests that were answered with a 500, and those without an answer, were promised nothing: their tasks were not done."""
+    refused = own_app(n_requests=60, discard=0.3, seed=3)
+    killed = own_app(n_requests=100, gap_ms=1.0, kills=(("SIGKILL", 50.4),), seed=6)
+
+    done, thrown = refused.tasks.finished, refused.tasks.discarded
+    assert thrown > 5
+    assert headline(refused) == (
+        f"No promise was broken: {done} of 60 background tasks were done; the requests of the others were not acknowledged"
+        f" ({thrown} discarded)."
+    )
+    lost = killed.tasks.interrupted + killed.tasks.never_started
+    assert (lost, killed.tasks.broken_promises) == (1, 0)
+    assert f"{killed.tasks.finished} of {killed.tasks.accepted} background tasks were done" in headline(killed)
+    assert "(1 lost)" in headline(killed)
 
 
 def test_a_missing_witness_leaves_an_interval_in_the_headline() -> None:

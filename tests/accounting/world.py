@@ -41,6 +41,7 @@ class Plan:
     stop_on_error: bool = True
     cancel: float = 0.0  # the app cancels so many of its tasks, half of them before they start
     discard: float = 0.0
+    deny: float = 0.0  # the same, and the client is told 200
     queue_limit: int | None = None
     unconnected: float = 0.0  # the share of requests for which the server takes no connection in time
     requeue: bool = False  # a later boot runs what an earlier one left over
@@ -64,7 +65,12 @@ class Truth:
         """The least and the largest number of tasks that can be lost."""
         queued = sum(state == "never_started" and not self.effects[key] for key, state in self.state.items())
         running = sum(state == "interrupted" and not self.effects[key] for key, state in self.state.items())
-        return queued + (running if witness else 0), queued + running
+        denied = self.denied()
+        return queued + denied + (running if witness else 0), queued + denied + running
+
+    def denied(self) -> int:
+        """How many tasks were put aside although their request was acknowledged."""
+        return sum(state in {"discarded", "rejected"} and self.outcome.get(op) == "ack" for (op, _), state in self.state.items())
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,11 @@ class _Simulation:
             for row in rows:
                 row |= {"dropped_ns": accepted + 1, "reason": DropReason.DISCARDED}
             self._answer(number, due_ns, sent, done, Outcome.REJ, RequestError.NONE, 500)
+            return
+        if chance > 1 - plan.deny:
+            for row in rows:
+                row |= {"dropped_ns": accepted + 1, "reason": DropReason.DISCARDED, "flushed_ns": flushed}
+            self._answer(number, due_ns, sent, done, Outcome.ACK, RequestError.NONE, 200)
             return
         if plan.queue_limit is not None and self._queued(server, accepted) > plan.queue_limit:
             for row in rows:

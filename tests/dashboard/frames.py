@@ -294,6 +294,7 @@ def _totals(seen, at, killed, queued, running, is_lost, story) -> Totals:
         running=int(running.sum()),
         lost_queued=int((is_lost & ~was_running).sum()),
         lost_running=int(was_running.sum()),
+        lost_discarded=0,
         skipped=0,
         restarts=int(killed is not None),
         response_p50_ms=quantile(responses, 0.5),

@@ -47,6 +47,7 @@ plans = st.builds(
     stop_on_error=st.booleans(),
     cancel=st.sampled_from([0.0, 0.3]),
     discard=st.sampled_from([0.0, 0.2]),
+    deny=st.sampled_from([0.0, 0.2]),
     queue_limit=st.sampled_from([None, 3]),
     unconnected=st.sampled_from([0.0, 0.2]),
     foreign=st.sampled_from([0, 3]),

@@ -45,7 +45,7 @@ def test_in_the_end_a_frame_is_what_the_judge_says(name: str, tmp_path: Path):
     requests, tasks, totals = summary.requests, summary.tasks, frame.totals
     for field in ("attempted", "acked", "rejected", "indeterminate"):
         assert getattr(totals, field) == getattr(requests, field), field
-    for field in ("accepted", "finished", "failed", "skipped", "lost_queued", "lost_running", "backlog_max"):
+    for field in ("accepted", "finished", "failed", "skipped", "lost_queued", "lost_running", "lost_discarded", "backlog_max"):
         assert getattr(totals, field) == getattr(tasks, field), field
     for share in ("p50", "p95", "p99"):
         for ours, theirs in ((f"response_{share}_ms", requests.response_ms), (f"done_{share}_ms", tasks.done_ms)):
