@@ -85,6 +85,7 @@ class OpTable:
     last_done_ns: int  # of all sends; 0 if none has ended
     n_sent_rows: int
     n_unsent_rows: int  # shed, or published and never handed to the client library
+    n_unsent_measured: int  # of them: due after the warm-up
     n_own_limit_rows: int  # of the sent: the generator itself could make no connection
     n_foreign_rows: int
 
@@ -271,14 +272,17 @@ def is_cancelled(rows: Rows) -> NDArray[np.bool_]:
 def _ops(evidence: Evidence) -> OpTable:
     columns: list[tuple[NDArray[Any], ...]] = []
     numbers: dict[str, int] = {}
-    n_unsent = n_foreign = 0
+    n_unsent = n_unsent_measured = n_foreign = 0
+    measured_from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
     for file in evidence.requests:
         number_of = _numbers(file.names, numbers)
         for rows in chunks(file):
             own = is_own(rows["op"], evidence.run_tag)
             sent = own & (rows["sent_ns"] != 0)
             n_foreign += len(rows) - int(np.count_nonzero(own))
-            n_unsent += int(np.count_nonzero(own)) - int(np.count_nonzero(sent))
+            unsent = own & ~sent
+            n_unsent += int(np.count_nonzero(unsent))
+            n_unsent_measured += int(np.count_nonzero(unsent & (rows["due_ns"].astype(np.int64) >= measured_from_ns)))
             columns.append(
                 (
                     rows["op"][sent].astype(np.uint32),
@@ -342,6 +346,7 @@ def _ops(evidence: Evidence) -> OpTable:
         last_done_ns=last_done,
         n_sent_rows=int(n_sends.sum()),
         n_unsent_rows=n_unsent,
+        n_unsent_measured=n_unsent_measured,
         n_own_limit_rows=n_own_limit,
         n_foreign_rows=n_foreign,
     )

@@ -113,6 +113,7 @@ def read_counted(path: Path, warm_up_s: float) -> CountedLoad:
             **{name: number for name, number in total.items() if name != "never"},
             measured=sum(each["sent"] for each in measured),
             measured_rejected=sum(each["rejected"] - each.get("unconnected", 0) for each in measured),
+            measured_shed=sum(each["shed"] for each in measured),
             response=_counted(measured, "response"),
             answered=_counted(measured, "answered"),
             service=_counted(measured, "service"),

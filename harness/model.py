@@ -206,6 +206,7 @@ class CountedLoad:
     lag: Counted
     unconnected: int = 0  # of the rejected: the server took no connection in time
     own_limit: int = 0  # of the rejected: the generator itself could make no connection
+    measured_shed: int = 0  # of the shed: due after the warm-up
 
 
 @dataclass(frozen=True, slots=True)

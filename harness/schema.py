@@ -85,8 +85,10 @@ class Requests(Record):
     unseen: int = Field(description="acknowledged or indeterminate, and no process of the server told of them")
     unanswered_while_up: int = Field(description="indeterminate, and no outage or boot's end explains it")
     closed_while_up: int = Field(description="of the indeterminate: the server closed their connection instead of answering")
-    offered_per_s: Number = Field(description="requests due, per second of load")
-    achieved_per_s: Number = Field(description="requests acknowledged, per second of load")
+    offered_per_s: Number = Field(description="requests due, per second of load after the warm-up")
+    achieved_per_s: Number = Field(
+        description="requests acknowledged until the load ended, per second of load after the warm-up; not those that came later"
+    )
     response_ms: Durations = Field(
         description="done - due; refused ones left out, without an answer or a connection: never ended"
     )

@@ -43,7 +43,7 @@ from harness.schema import (
 )
 from harness.slo import SloResult
 from harness.spans import TaskSpans, task_spans
-from harness.statistics import Quantiles, Statistics, measure, quantiles
+from harness.statistics import Quantiles, Statistics, measure, measured_from_ns, quantiles
 from harness.steered import profile_in_force, stages_of
 from harness.steps import Steps
 from harness.tables import FunctionFigures, RouteFigures, functions, routes
@@ -152,7 +152,7 @@ def _generator(evidence: Evidence) -> Generator:
 
 
 def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Requests:
-    load_s = _load_s(evidence)
+    offered_per_s, achieved_per_s = _rates(evidence, result)
     return Requests(
         model="closed" if evidence.is_closed else "open",
         planned=evidence.planned_requests,
@@ -167,12 +167,31 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
         unseen=result.n_unseen,
         unanswered_while_up=len(unexplained(evidence, result, closed=False)),
         closed_while_up=len(unexplained(evidence, result, closed=True)),
-        offered_per_s=(result.n_attempted + result.n_unsent) / load_s if load_s > 0 else None,
-        achieved_per_s=result.n_acked / load_s if load_s > 0 else None,
+        offered_per_s=offered_per_s,
+        achieved_per_s=achieved_per_s,
         response_ms=_durations(statistics.response),
         service_ms=_durations(statistics.service),
         lag_ms=_durations(statistics.lag),
     )
+
+
+def _rates(evidence: Evidence, result: Account) -> tuple[float | None, float | None]:
+    """Requests due, and acknowledged, per second of the measured load: what is answered after it was not kept up with.
+
+    Of requests that came back as histograms nobody knows when they were acknowledged: all of them count. A load that was cut
+    short within its warm-up is told of as it was.
+    """
+    from_ns, until_ns = measured_from_ns(evidence), evidence.load_end_ns
+    if until_ns <= from_ns:
+        from_ns = evidence.load_start_ns
+    if until_ns <= from_ns:
+        return None, None
+    ops, seconds = result.tables.ops, (until_ns - from_ns) / 1e9
+    due = int(np.count_nonzero(ops.due_ns >= from_ns)) + ops.n_unsent_measured
+    acked = int(np.count_nonzero((ops.ack_ns >= from_ns) & (ops.ack_ns < until_ns)))
+    due += sum(each.measured + each.measured_shed for each in evidence.counted)
+    acked += sum(int(each.answered.counts.sum()) for each in evidence.counted)
+    return due / seconds, acked / seconds
 
 
 def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Tasks:

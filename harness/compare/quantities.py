@@ -59,7 +59,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
         Quantity("done_p95", "done p95", "ms", "lower", ("later", "sooner"), "the work is done (p95)"),
         Quantity("done_p99", "done p99", "ms", "lower", ("later", "sooner"), "the work is done (p99)"),
         Quantity("backlog", "backlog", "", "lower", ("more", "less"), "backlog", step=1, least=1),
-        Quantity("achieved", "answered", "/s", "higher", ("more", "fewer"), "answers per second of load"),
+        Quantity("achieved", "answered", "/s", "higher", ("more", "fewer"), "answers while the load went on, per second"),
         Quantity("finished", "tasks done", "/s", "higher", ("more", "fewer"), "tasks done per second of load"),
         Quantity("cpu", "CPU s/1,000 tasks", "s", "lower", ("more", "less"), "processor time for each task"),
         Quantity("memory", "memory", "bytes", "lower", ("more", "less"), "memory", step=4096.0),

@@ -202,6 +202,18 @@ def test_rates_and_shares(killed: Simulated) -> None:
     assert summary.slos[0].limit == pytest.approx(0.9 * 200)
 
 
+def test_what_was_answered_after_the_load_was_not_achieved_in_it(healthy: Simulated) -> None:
+    """A server that does half of what it is asked for has answered all of it at twice the time; windows say the same."""
+    due = healthy.requests["due_ns"].astype(np.int64)
+    healthy.requests["done_ns"] = due + (due - START_NS) + 2 * MS
+    summary = judged(healthy, "achieved>=95%", "achieved>=45%", "achieved>=60%@5s", "offered>=199/s")
+
+    assert summary.requests.acked == 2400
+    assert summary.requests.achieved_per_s == pytest.approx(100, rel=0.01)
+    assert summary.requests.offered_per_s == pytest.approx(200, rel=0.001)
+    assert [slo.holds for slo in summary.slos] == [False, True, False, True]
+
+
 def test_a_window_is_judged_on_its_own_and_the_worst_is_shown(healthy: Simulated) -> None:
     """Ten seconds are measured: windows of 3 s from 2, 5, 8 s on, and one more that ends with the load."""
     hit = (healthy.requests["due_ns"] >= START_NS + 8.2 * S) & (healthy.requests["due_ns"] < START_NS + 8.6 * S)
