@@ -29,7 +29,7 @@ SHORT: Final[Mapping[str, tuple[str, Unit, str]]] = {
     "broken_promises": ("tasks.broken_promises", "", "lost, though their request was acknowledged"),
     "duplicated": ("tasks.duplicated", "", "effects beyond the first of a task"),
     "backlog": ("tasks.backlog_max", "", "tasks accepted and not started, at most at one time"),
-    "drain": ("tasks.drain_s", "s", "from the last due request to the last finished task"),
+    "drain": ("tasks.drain_s", "s", "from the last due request to the end of the last task, finished or failed"),
     "achieved": ("requests.achieved_per_s", "/s", "requests acknowledged per second of load; as a share, of those that were due"),
     "offered": ("requests.offered_per_s", "/s", "requests due per second"),
     "error_rate": ("", "%", "requests without a 2xx answer, of those due after the warm-up"),

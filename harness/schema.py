@@ -137,7 +137,9 @@ class Tasks(Record):
     run_ms: Durations = Field(description="finished or failed - started")
     done_ms: Durations = Field(description="finished - due of the request, of tasks that finished")
     backlog_max: int
-    drain_s: Number = Field(description="from the last due request to the last finished task; null: not all were finished")
+    drain_s: Number = Field(
+        description="from the last due request to the end of the last task, finished or failed; null: not all have ended"
+    )
 
 
 class PoolUse(Record):

@@ -80,7 +80,9 @@ class Timeline:
     completions: NDArray[np.int64]  # tasks finished
     backlog_peak: int  # exact, over the whole run
     busy_peak: int
-    drain_s: float | None  # from the last due request to the last finished task; None: none finished, or not all that could
+    drain_s: (
+        float | None
+    )  # from the last due request to the end of the last task, finished or failed; None: none ended, or not all
     recoveries: tuple[Recovery, ...]  # of each fault
 
 
@@ -113,7 +115,9 @@ def timeline(
         if (evidence.death_ns(boot, file.pid, file.created_ns) or NEVER_NS) >= evidence.load_end_ns
     )
     is_done = not account.awaiting and not sum(left_in(later))
-    drain_ns = max(int(finished[-1]) - evidence.load_end_ns, 0) if len(finished) and is_done else None
+    # A task that raises after a minute holds a deploy up for as long as one that returns.
+    last_end_ns = int(account.tables.tasks.ended_ns.max(initial=0))
+    drain_ns = max(last_end_ns - evidence.load_end_ns, 0) if last_end_ns and is_done else None
     return Timeline(
         edges_ns=edges,
         backlog_max=backlog.highest_in(edges),

@@ -209,7 +209,7 @@ def _drain(facts: Facts) -> Iterator[FoundOut]:
         took_s = longest_s
     elif rest_s > GRACE_S:
         text, took_s = (
-            f"After the last request it took {duration_s(rest_s)} until the work was done, and so would a deploy then",
+            f"After the last request it took {duration_s(rest_s)} until the last task had ended, and so would a deploy then",
             rest_s,
         )
     else:

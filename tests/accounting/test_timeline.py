@@ -22,7 +22,7 @@ from harness.timeline import Steps, outages, pool_of, recovery_s, timeline
 from harness.usage import usage_of
 
 from .cases import CASES
-from .memory import row_file
+from .memory import row_file, with_task_rows
 from .test_accounting_truth import runs
 from .world import MS, RUN_TAG, START_NS, Plan, Run, simulate
 
@@ -111,8 +111,14 @@ def test_the_timeline_of_a_random_run_is_that_of_its_rows_one_by_one(run: Run, n
         and not any(row[name] for name in ("finished_ns", "failed_ns"))
         and (not row["dropped_ns"] or row["reason"] == DropReason.ABANDONED)
     ]
-    if finished and not left:
-        last = max(int(row["finished_ns"]) for row in finished)
+    ends = [
+        int(row["finished_ns"]) or int(row["failed_ns"])
+        for file in itertools.chain(*evidence.tasks.values())
+        for row in file.rows
+        if row["op"] >> 32 == evidence.run_tag and (row["finished_ns"] or row["failed_ns"])
+    ]
+    if ends and not left:
+        last = max(ends)
         assert found.drain_s == max(last - evidence.load_end_ns, 0) / 1e9
     else:
         assert found.drain_s is None
@@ -169,6 +175,18 @@ def test_work_that_the_app_cancelled_runs_no_more_and_leaves_a_drain_as_it_was()
     assert (whole.lost, whole.failed, whole.cancelled_running, whole.finished) == (0, 99, 99, 1)
     assert sum(flow.busy[-1] for flow in usage_of(evidence).flows) <= 1
     assert left_in([file]) == (0, 0)
+
+
+def test_a_task_that_raises_in_the_end_holds_up_the_drain_as_one_that_returns() -> None:
+    """Half of them wait for a minute for somebody who is not there: a deploy waits for them too."""
+    evidence = simulate(Plan(n_requests=100, gap_ms=5, pool=8, run_ms=1.0, seed=2)).evidence
+    late_ns = evidence.load_end_ns + 60_000 * MS
+
+    def hang(rows: np.ndarray) -> None:
+        rows["finished_ns"][::2], rows["failed_ns"][::2] = 0, late_ns
+
+    hung = with_task_rows(evidence, 1, hang)
+    assert timeline(hung, account(hung)).drain_s == 60.0
 
 
 @settings(deadline=None)
