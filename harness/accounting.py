@@ -264,6 +264,8 @@ def _losses(
     acked = outcome == Outcome.ACK
     done = ((task_state == TaskState.FINISHED) | has_effect) & (outcome == Outcome.IND)
     n_done = np.bincount(where[done], minlength=len(ops.op))
+    # As many as are expected; of an app of somebody's own, all that the operation had.
+    n_tasks = np.maximum(np.bincount(where[was_sent], minlength=len(ops.op)), max(evidence.expectation.tasks_per_request, 1))
     lost_running = int(np.count_nonzero(running))
     broken_running = int(np.count_nonzero(running & acked))
     may_be_acked = has_no_row(evidence, op)
@@ -276,7 +278,7 @@ def _losses(
         broken_queued=int(np.count_nonzero(queued & acked)),
         broken_running_low=broken_running if world_is_witness else 0,
         broken_running=broken_running,
-        recovered=int(np.count_nonzero(n_done >= max(evidence.expectation.tasks_per_request, 1))),
+        recovered=int(np.count_nonzero(n_done >= n_tasks)),
         discarded=int(np.count_nonzero(put_aside & acked)),
         lost_unknown=aside_unknown,
         broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)) + aside_unknown,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
+import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import Account, account
 from harness.invariants import check
+from harness.model import Expectation
+from harness.rows import Outcome
 from harness.statistics import measure
 from harness.summary import Summary, build_summary
 from harness.text import render
 from harness.verdict import judge
 
-from .world import Plan, Run, simulate
+from .memory import edit_rows, with_task_rows
+from .world import Plan, Run, op_id, simulate
 
 
 @st.composite
@@ -125,6 +130,33 @@ def _recovered_is_true(run: Run, result: Account) -> None:
         if n and all(truth.state.get((op, index)) == "finished" or truth.effects[op, index] for index in range(n))
     }
     assert len(recovered) == result.recovered
+    # Of an app of somebody's own nobody knows how many tasks a request should have: all that it had must be done.
+    unknown = dataclasses.replace(run.evidence, expectation=Expectation(0, 0), effects=[])
+    tasks_of: dict[int, list[str]] = {}
+    for (op, _), state in truth.state.items():
+        tasks_of.setdefault(op, []).append(state)
+    done = {op for op in outcomes(run, "ind") if tasks_of.get(op) and set(tasks_of[op]) == {"finished"}}
+    assert len(done) == account(unknown).recovered
+
+
+def test_a_request_whose_second_task_was_lost_is_not_done_all_the_same() -> None:
+    """Its client has no answer, and half of the work is missing: an own app, whose requests may have any number of tasks."""
+    evidence = simulate(Plan(n_requests=20, n_tasks=2, n_effects=0, run_ms=0.5)).evidence
+    silent = 7
+
+    def leave(rows: np.ndarray) -> None:
+        rows["outcome"][silent], rows["done_ns"][silent] = Outcome.IND, rows["sent_ns"][silent] + 1
+
+    def lose(rows: np.ndarray) -> None:
+        chosen = (rows["op"] == op_id(silent + 1)) & (rows["index"] == 1)
+        for name in ("started_ns", "finished_ns", "failed_ns"):
+            rows[name][chosen] = 0
+
+    unknown = dataclasses.replace(
+        evidence, requests=[edit_rows(evidence.requests[0], leave)], expectation=Expectation(0, 0), effects=[]
+    )
+    assert account(unknown).recovered == 1
+    assert account(with_task_rows(unknown, 1, lose)).recovered == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
