@@ -25,7 +25,7 @@ from harness.model import Evidence
 from harness.noise import Noise
 from harness.rows import Outcome
 from harness.stalls import mostly_lag, stalled
-from harness.statistics import response_ns
+from harness.statistics import last_effects, response_ns
 from harness.stretches import Stretches
 
 __all__ = ["CONFIDENCE", "Bounds", "Sample", "Samples", "bounds_of", "least_to_bound", "least_to_measure"]
@@ -177,26 +177,15 @@ class Samples:
 
     def _inline_done(self, measured: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         ops, n_effects = self._account.tables.ops, self._evidence.expectation.effects_per_request
-        last, arrived = self._last_effects()
+        last, arrived = last_effects(self._evidence, self._account)
         complete = np.flatnonzero(measured & (arrived >= n_effects))
         return complete, last[complete] - ops.due_ns[complete]
-
-    def _last_effects(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ops = self._account.tables.ops
-        last, arrived = np.zeros(len(ops.op), np.int64), np.zeros(len(ops.op), np.int64)
-        for file in self._evidence.effects:
-            for rows in chunks(file):
-                own = rows[is_own(rows["op"], self._evidence.run_tag)]
-                where, known = positions(ops.op, own["op"].astype(np.uint32))
-                np.maximum.at(last, where[known], own["arrived_ns"][known].astype(np.int64))
-                np.add.at(arrived, where[known], 1)
-        return last, arrived
 
     def _never_done(self, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The operations whose work, once promised, never ended well: one entry for each task."""
         ops, tasks = self._account.tables.ops, self._account.tables.tasks
         if self._account.inline:
-            _, arrived = self._last_effects()
+            _, arrived = last_effects(self._evidence, self._account)
             short = arrived < self._evidence.expectation.effects_per_request
             return np.flatnonzero(measured & (ops.outcome == Outcome.ACK) & ~ops.idle & short)
         # Of one that was put aside the client was told, so that nobody waits for it; unless it was acknowledged.

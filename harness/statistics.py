@@ -16,12 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.grouping import NEVER_NS, OpTable, chunks, is_own, positions
+from harness.grouping import NEVER_NS, OpTable, chunks, is_own, key_of, op_of, positions
 from harness.model import Counted, Evidence
 from harness.rows import Outcome
 from harness.spans import NONE_NS, TaskSpans, task_spans
 
-__all__ = ["SHARES", "Quantiles", "Statistics", "measure", "measured_from_ns", "quantiles", "quantiles_ms", "rank", "response_ns"]
+__all__ = [
+    "SHARES",
+    "Quantiles",
+    "Statistics",
+    "last_effects",
+    "measure",
+    "measured_from_ns",
+    "quantiles",
+    "quantiles_ms",
+    "rank",
+    "response_ns",
+]
 
 SHARES: Final = (0.50, 0.90, 0.95, 0.99, 0.999)
 
@@ -121,7 +132,7 @@ def measure(evidence: Evidence, account: Account, spans: TaskSpans | None = None
     response = spans.response_ns
     by_histogram = evidence.counted
     after = spans.due_ns >= measured_from_ns(evidence)
-    done = _inline_done(evidence, ops, measured) if account.inline else spans.done_ns[after & (spans.done_ns != NONE_NS)]
+    done = _inline_done(evidence, account, measured) if account.inline else spans.done_ns[after & (spans.done_ns != NONE_NS)]
     service = np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.sent_ns)
     return Statistics(
         n_measured=int(np.count_nonzero(measured)) + sum(each.measured for each in by_histogram),
@@ -141,18 +152,30 @@ def response_ns(ops: OpTable) -> NDArray[np.int64]:
     return np.where(ops.ack_ns == NEVER_NS, NEVER_NS, ops.ack_ns - ops.due_ns)
 
 
-def _inline_done(evidence: Evidence, ops: OpTable, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _inline_done(evidence: Evidence, account: Account, measured: NDArray[np.bool_]) -> NDArray[np.int64]:
     """From due to the last effect of each measured operation that has all its effects, in ns."""
-    last = np.zeros(len(ops.op), np.int64)
-    n_effects = np.zeros(len(ops.op), np.int64)
+    last, arrived = last_effects(evidence, account)
+    complete = measured & (arrived >= evidence.expectation.effects_per_request)
+    return last[complete] - account.tables.ops.due_ns[complete]
+
+
+def last_effects(evidence: Evidence, account: Account) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When the last of its effects had arrived, and how many different ones had: of each operation, shape (n_ops,).
+
+    One that arrives again, because somebody tried again, is neither another one nor later.
+    """
+    ops, effects = account.tables.ops, account.tables.effects
+    first = np.full(len(effects.key), NEVER_NS)
     for file in evidence.effects:
         for rows in chunks(file):
             own = rows[is_own(rows["op"], evidence.run_tag)]
-            where, known = positions(ops.op, own["op"].astype(np.uint32))
-            np.maximum.at(last, where[known], own["arrived_ns"][known].astype(np.int64))
-            np.add.at(n_effects, where[known], 1)
-    complete = measured & (n_effects >= evidence.expectation.effects_per_request)
-    return last[complete] - ops.due_ns[complete]
+            where, _ = positions(effects.key, key_of(own["op"], own["index"]))
+            np.minimum.at(first, where, own["arrived_ns"].astype(np.int64))
+    last, arrived = np.zeros(len(ops.op), np.int64), np.zeros(len(ops.op), np.int64)
+    where, known = positions(ops.op, op_of(effects.key))
+    np.maximum.at(last, where[known], first[known])
+    np.add.at(arrived, where[known], 1)
+    return last, arrived
 
 
 def measured_from_ns(evidence: Evidence) -> int:

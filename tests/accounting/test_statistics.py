@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -14,9 +15,11 @@ from harness.accounting import account
 from harness.grouping import NEVER_NS, positions
 from harness.rows import Outcome, RequestError
 from harness.statistics import measure, quantiles, quantiles_ms
+from harness.summary import build_summary
 
+from .memory import edit_rows
 from .test_accounting_truth import runs
-from .world import Run
+from .world import Plan, Run, simulate
 
 DURATIONS = st.lists(st.one_of(st.integers(0, 10**13), st.just(NEVER_NS)), min_size=1, max_size=300)
 SHARES = st.one_of(st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999, 1.0]), st.floats(0.001, 1.0))
@@ -93,6 +96,25 @@ def test_durations_are_those_of_the_rows_looked_at_one_by_one(run: Run) -> None:
     actual = [found.response, found.lag, found.wait, found.run] + ([found.done] if len(expected) == 5 else [])
     for values, shown in zip(expected, actual, strict=True):
         assert repr(quantiles(np.array(values, np.int64))) == repr(shown)
+
+
+def test_an_effect_that_arrives_twice_stands_for_no_other_one() -> None:
+    """Two effects a request, of a quarter of them the first one twice and the second one never: those are not done."""
+    evidence = simulate(Plan(n_requests=400, n_tasks=0, n_effects=2)).evidence
+
+    def again(rows: np.ndarray) -> None:
+        second = (rows["index"] == 1) & ((rows["op"] & 0xFFFF_FFFF) <= 100)
+        rows["index"][second] = 0
+
+    twice = dataclasses.replace(
+        evidence,
+        expectation=dataclasses.replace(evidence.expectation, most_effects_per_start=2),
+        effects=[edit_rows(file, again) for file in evidence.effects],
+    )
+    summary = build_summary(twice, {"slos": ["done_p90<1h", "done_p50<1h"]}, {})
+
+    assert (summary.tasks.lost, summary.tasks.done_ms.n) == (100, 300)
+    assert [slo.holds for slo in summary.slos] == [False, True]
 
 
 @given(known=st.sets(st.integers(0, 60)), wanted=st.lists(st.integers(0, 70)))
