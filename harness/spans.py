@@ -46,7 +46,12 @@ def task_spans(tables: Tables) -> TaskSpans:
     if len(tasks.first) != len(tasks.key):
         # What a later process did after all is not left.
         n_rows = np.diff(np.append(tasks.first, len(tasks.key)))
-        is_left &= np.repeat(tasks.task_state() != TaskState.FINISHED, n_rows)
+        is_done_later = np.repeat(tasks.task_state() == TaskState.FINISHED, n_rows)
+        is_left, is_undone = is_left & ~is_done_later, is_undone & ~is_done_later
+        # A task counts once, as in the account: by its last row.
+        is_last = np.zeros(len(tasks.key), np.bool_)
+        is_last[tasks.last] = True
+        is_left, is_undone = is_left & is_last, is_undone & is_last
     if not known.all():
         where, function = where[known], function[known]
         is_finished, is_left, is_undone = is_finished[known], is_left[known], is_undone[known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -277,7 +278,12 @@ def lag_reasons(evidence: Evidence, statistics: Statistics) -> Iterator[str]:
         for each in evidence.generators
         if each.cpu_share >= SATURATED_SHARE
     ]
-    if lag > LAG_LIMIT_MS and not lag <= response / 2:
+    if lag > LAG_LIMIT_MS and math.isnan(response):
+        yield (
+            f"The generator was late: it sent with a lag of p99 {lag:,.1f} ms, "
+            f"and nothing was acknowledged{''.join('; ' + each for each in busy)}. {SEND_FEWER}."
+        )
+    elif lag > LAG_LIMIT_MS and not lag <= response / 2:
         # What was never answered makes the p99 of all of them "never", in the report too: this is that of the others.
         of = "response p99 of" if response == statistics.response.p99_ms else "p99 of what was answered,"
         yield (

@@ -236,6 +236,16 @@ def test_percentiles_over_time_are_those_of_what_was_due_in_the_bin() -> None:
     assert math.isnan(timeline(far, account(far), 4).response_p95_ms[-1])
 
 
+@settings(deadline=None)
+@given(run=runs())
+def test_the_bins_have_each_task_that_was_never_done_once(run: Run) -> None:
+    """However many processes began it; one that a later process did after all is in none of them."""
+    result = account(run.evidence)
+    found = series(run.evidence, result, bin_edges(run.evidence, result, 0.1))
+
+    assert result.inline or found.undone.sum() == result.never_done
+
+
 def test_work_that_a_later_process_took_over_and_did_is_not_lost_in_the_bins() -> None:
     for requeue in (False, True):
         plan = Plan(n_requests=400, gap_ms=5, pool=2, run_ms=12, kills=(("SIGKILL", 1000.0),), requeue=requeue, seed=3)

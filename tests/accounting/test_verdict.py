@@ -121,6 +121,13 @@ def test_lag_is_compared_with_what_was_answered_and_told_so_where_the_p99_of_all
     assert "more than half of the p99 of what was answered, " in " ".join(verdict_of(late(silent)).reasons)
 
 
+def test_of_a_late_generator_that_nobody_answered_no_number_is_made_up(evidence: Evidence) -> None:
+    """There is no response to compare its lag with."""
+    reasons = " ".join(verdict_of(late(refused(evidence))).reasons)
+    assert "and nothing was acknowledged. Send fewer" in reasons
+    assert "nan" not in reasons
+
+
 def test_an_interrupted_run_is_not_blamed_for_what_it_did_not_send(evidence: Evidence) -> None:
     cut = dataclasses.replace(generator(evidence, planned=1000), interrupted_by="SIGTERM")
     assert verdict_of(cut).reasons == ("The run was interrupted by SIGTERM.",)
