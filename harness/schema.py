@@ -302,7 +302,7 @@ class TimelineSummary(Record):
     busy_max: list[int]
     response_p95_ms: list[Number] = Field(description="of requests due in the bin; null: none, or unanswered")
     done_p95_ms: list[Number] = Field(
-        description="of tasks that finished, by when their request was due; null: none, or more than a twentieth was lost"
+        description="of tasks that finished or were lost, by when their request was due; null: none, or more than 5 % were lost"
     )
     arrivals: list[int]
     completions: list[int]

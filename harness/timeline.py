@@ -75,7 +75,7 @@ class Timeline:
     busy_max: NDArray[np.int64]  # all tasks
     busy_end: NDArray[np.int64]
     response_p95_ms: NDArray[np.float64]  # of operations due in the bin; inf: unanswered, NaN: none due
-    done_p95_ms: NDArray[np.float64]  # of tasks whose operation was due in the bin; inf: more than 5 % were lost, NaN: none
+    done_p95_ms: NDArray[np.float64]  # of tasks done or lost whose operation was due in the bin; inf: lost, NaN: none
     arrivals: NDArray[np.int64]  # operations due
     completions: NDArray[np.int64]  # tasks finished
     backlog_peak: int  # exact, over the whole run
@@ -125,7 +125,7 @@ def timeline(
         busy_max=busy.highest_in(edges),
         busy_end=busy.at(edges[1:]),
         response_p95_ms=_p95_by_bin(ops.due_ns[answered], spans.response_ns[answered], edges),
-        done_p95_ms=_p95_by_bin(task_due, task_done, edges, np.sort(spans.due_ns[spans.is_left])),
+        done_p95_ms=_p95_by_bin(task_due, task_done, edges, spans.due_ns[spans.is_left]),
         arrivals=_per_bin(np.sort(ops.due_ns), edges),
         completions=_per_bin(finished, edges),
         backlog_peak=backlog.highest(),
@@ -363,8 +363,9 @@ def end_ns(evidence: Evidence, account: Account) -> int:
 def _p95_by_bin(
     at_ns: Instants, values_ns: Instants, edges_ns: Instants, never_ns: Instants | None = None
 ) -> NDArray[np.float64]:
-    """`never_ns`: sorted, of those without a value; where they are more than a twentieth, those that have one are survivors."""
-    n_never = np.zeros(len(edges_ns) - 1, np.int64) if never_ns is None else _per_bin(never_ns, edges_ns)
+    """`never_ns`: of those without a value, which are longer than all others."""
+    if never_ns is not None:
+        at_ns, values_ns = np.concatenate([at_ns, never_ns]), np.concatenate([values_ns, np.full(len(never_ns), NEVER_NS)])
     n_bins = len(edges_ns) - 1
     p95 = np.full(n_bins, math.nan)
     # Few bins fit a narrow type, whose stable sort is a radix sort.
@@ -373,9 +374,7 @@ def _p95_by_bin(
     limits = np.searchsorted(bins[order], np.arange(n_bins + 1))
     for number in range(n_bins):
         inside = values_ns[order[limits[number] : limits[number + 1]]]
-        if n_never[number] > (1 - SHARE) * (n_never[number] + len(inside)):
-            p95[number] = math.inf
-        elif len(inside):
+        if len(inside):
             p95[number] = quantiles_ms(inside, (SHARE,))[0]
     return p95
 

@@ -70,7 +70,7 @@ def stage_of(frame: Frame, window: Window) -> Stage:
 
 
 def done_p95_ms(frame: Frame) -> Figures:
-    """Per bin: NaN: not known yet, or there was nothing to do; inf: more than a twentieth was lost."""
+    """Per bin, of tasks done or lost: NaN: not known yet, or there was nothing to do; inf: more than a twentieth was lost."""
     found = frame.series.of_done.astype(np.float64)
     whole = found + frame.unsettled + frame.lost
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -325,15 +325,19 @@ class Binned:
             self._response[:, dirty] = self._by_bin(dirty, self._request_bin[chosen][kept], values[kept])
         dirty = np.zeros(len(self._oldest), np.bool_)
         request = self._works.request.now
-        dirty[self._work_bin[batch.finished[request[batch.finished] >= 0]]] = True
+        left = batch.left[(request[batch.left] >= 0) & batch.left_lost]
+        for positions in (batch.finished[request[batch.finished] >= 0], left, batch.denied):
+            dirty[self._work_bin[positions]] = True
         self.is_missed |= bool((dirty & self._is_sealed).any())
         chosen = self._in_dirty(dirty, self._work_bin, self._first_work)
         if len(chosen):
             ended = self._works.finished.now[chosen]
             is_done = (ended != 0) & (ended <= batch.until_ns) & (request[chosen] >= 0)
             chosen, ended = chosen[is_done], ended[is_done]
-            values = ended - self._requests.due.now[request[chosen]]
-            self._done[:, dirty] = self._by_bin(dirty, self._work_bin[chosen], values)
+            # Lost ones take longer than any other, so that it is enough to know how many there are.
+            never = np.repeat(np.arange(len(dirty), dtype=np.int32), np.where(dirty, self._counts["lost"], 0))
+            values = np.concatenate([ended - self._requests.due.now[request[chosen]], np.full(len(never), NEVER_NS)])
+            self._done[:, dirty] = self._by_bin(dirty, np.concatenate([self._work_bin[chosen], never]), values)
 
     def _in_dirty(self, dirty: NDArray[np.bool_], bins: NDArray[np.int32], first: NDArray[np.int64]) -> Positions:
         """What is in bins that have changed."""

@@ -21,7 +21,7 @@ from harness.load.pacing import LATE_NS
 from harness.model import Evidence
 from harness.rows import DropReason, Outcome, Rows
 from harness.rowscan import left_in
-from harness.series import Series, bins_of, series
+from harness.series import Series, bins_of, done_by_bin, series
 from harness.spans import NONE_NS, TaskSpans, task_spans
 from harness.statistics import Quantiles, measure, quantiles_ms
 from harness.timeline import backlog_steps, busy_steps, pool_of
@@ -91,7 +91,7 @@ class Figures:
     oldest_ns: int | None  # the same of all that are not done
     oldest_waiting_ns: int | None  # the same of requests that wait for an answer
     recent: Recent
-    series: Series
+    series: Series  # its `done_ms` with the lost ones, as the report has it
     oldest_ms: NDArray[np.float64]
     unsettled: NDArray[np.int64]
     lost: NDArray[np.int64]
@@ -128,6 +128,7 @@ def figures_at(
     run = spans.run_ns[spans.run_ns != NONE_NS]
     whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
+    never_due_ns = work.due_ns[work.is_lost | work.is_denied]
     answered, finished = ~ops.refused & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
         attempted=result.n_attempted,
@@ -162,10 +163,14 @@ def figures_at(
         oldest_ns=int(work.due_ns[work.is_open].min()) if work.is_open.any() else None,
         oldest_waiting_ns=int(ops.due_ns[is_waited_for].min()) if is_waited_for.any() else None,
         recent=_recent(evidence, result, spans, at_ns),
-        series=replace(shown, indeterminate=shown.indeterminate - _counts(ops.due_ns[is_waited_for], edges_ns)),
+        series=replace(
+            shown,
+            indeterminate=shown.indeterminate - _counts(ops.due_ns[is_waited_for], edges_ns),
+            done_ms=done_by_bin(spans, never_due_ns, edges_ns),
+        ),
         oldest_ms=oldest_at(work.due_ns, work.accepted_ns, work.left_ns, np.minimum(edges_ns[1:], at_ns)),
         unsettled=_counts(work.due_ns[work.is_open], edges_ns),
-        lost=_counts(work.due_ns[work.is_lost | work.is_denied], edges_ns),
+        lost=_counts(never_due_ns, edges_ns),
         response_heat=heat_map(ops.due_ns[answered], spans.response_ns[answered], edges_ns) if heat else None,
         done_heat=heat_map(spans.due_ns[finished], spans.done_ns[finished], edges_ns) if heat else None,
     )
