@@ -18,7 +18,7 @@ from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
 from harness.grouping import is_refused
-from harness.model import Counted, CountedLoad
+from harness.model import Counted, CountedLoad, Silence
 from harness.rows import Outcome, RequestError, read_rows
 
 __all__ = ["HistogramError", "count_rows", "read_counted"]
@@ -43,6 +43,27 @@ class _Part:
     """The rows that were due in one interval."""
 
     rows: NDArray[np.void]
+    t0_ns: int
+    closed_ns: int  # when the file was: until then, what is still open was waited for. 0: never in good order
+
+    def silences(self) -> dict[str, tuple[int, int, int | None]]:
+        """Of what has no answer, by kind: how many, when the first was sent and the last given up, in ns after the load began."""
+        outcome, error, is_sent = self.rows["outcome"], self.rows["error"], self.rows["sent_ns"] != 0
+        is_open = (outcome == Outcome.OPEN) | (self.rows["done_ns"] == 0)
+        no_answer = is_sent & ((outcome == Outcome.OPEN) | (outcome == Outcome.IND))
+        was_closed = ~is_open & np.isin(error, (RequestError.RESET, RequestError.CLOSED_EARLY))
+        found: dict[str, tuple[int, int, int | None]] = {}
+        for kind, chosen in (
+            ("silent", no_answer & ~was_closed),
+            ("closed", no_answer & was_closed),
+            ("unconnected", is_sent & (outcome == Outcome.REJ) & ~is_refused(outcome, error)),
+        ):
+            if not chosen.any():
+                continue
+            ends = np.where(is_open, np.uint64(self.closed_ns), self.rows["done_ns"])[chosen]
+            until_ns = None if (ends == 0).any() else int(ends.max()) - self.t0_ns
+            found[kind] = int(np.count_nonzero(chosen)), int(self.rows["sent_ns"][chosen].min()) - self.t0_ns, until_ns
+        return found
 
     def counts(self) -> dict[str, int]:
         outcome, sent = self.rows["outcome"], self.rows["sent_ns"] != 0
@@ -74,21 +95,31 @@ class _Part:
 
 def count_rows(rows: Path, to: Path, *, t0_ns: int, warm_up_s: float, process: int) -> None:
     """Writes the histograms of a requests file, whose clock `t0_ns` is of. The last second is as long as there were requests."""
-    found = np.asarray(read_rows(rows).rows)
+    file_of_rows = read_rows(rows)
+    found = np.asarray(file_of_rows.rows)
     order = np.argsort(found["due_ns"], kind="stable")
     found = found[order] if np.any(order[1:] < order[:-1]) else found
     after_ns = found["due_ns"].astype(np.int64) - t0_ns
     last_s = int(after_ns[-1] // 1_000_000_000) + 1 if len(found) else 0
     # The warm-up is left out of the figures: an interval must not reach over its end.
     edges_s = sorted({float(second) for second in range(last_s + 1)} | ({warm_up_s} if 0 < warm_up_s < last_s else set()))
-    head = {"version": VERSION, "process": process, "unit": "ns", "lowest": LOWEST_NS, "highest": HIGHEST_NS, "digits": DIGITS}
+    head = {
+        "silences": True,
+        "version": VERSION,
+        "process": process,
+        "unit": "ns",
+        "lowest": LOWEST_NS,
+        "highest": HIGHEST_NS,
+        "digits": DIGITS,
+    }
     with to.open("x", encoding="ascii") as file:
         file.write(json.dumps({**head, "warm_up_s": warm_up_s, "seconds": max(len(edges_s) - 1, 0)}) + "\n")
         limits = np.searchsorted(after_ns, [round(edge * 1e9) for edge in edges_s])
         for number in range(len(edges_s) - 1):
-            part = _Part(found[limits[number] : limits[number + 1]])
-            file.write(json.dumps({"from_s": edges_s[number], "to_s": edges_s[number + 1], **_line(part)}) + "\n")
-        file.write(json.dumps({"whole": True, **_line(_Part(found))}) + "\n")
+            part = _Part(found[limits[number] : limits[number + 1]], t0_ns, file_of_rows.closed_ns)
+            said = {"from_s": edges_s[number], "to_s": edges_s[number + 1], **_line(part), "silences": part.silences()}
+            file.write(json.dumps(said) + "\n")
+        file.write(json.dumps({"whole": True, **_line(_Part(found, t0_ns, file_of_rows.closed_ns))}) + "\n")
 
 
 def read_counted(path: Path, warm_up_s: float) -> CountedLoad:
@@ -107,6 +138,10 @@ def read_counted(path: Path, warm_up_s: float) -> CountedLoad:
         if total != {name: whole[name] for name in counts} or any(_added(seconds, kind) != whole[kind] for kind in _KINDS):
             msg = f"{path.name} does not add up: its seconds are not the whole"
             raise HistogramError(msg)
+        silences = [Silence(kind, *said) for each in seconds for kind, said in each.get("silences", {}).items()]
+        if "silences" in head and sum(each.n for each in silences) != total["indeterminate"] + total["unconnected"]:
+            msg = f"{path.name} does not add up: it does not say of all requests without an answer when they were sent"
+            raise HistogramError(msg)
         measured = [each for each in seconds if each["from_s"] >= min(warm_up_s, head["warm_up_s"])]
         return CountedLoad(
             process=head["process"],
@@ -114,6 +149,7 @@ def read_counted(path: Path, warm_up_s: float) -> CountedLoad:
             measured=sum(each["sent"] for each in measured),
             measured_rejected=sum(each["rejected"] - each.get("unconnected", 0) for each in measured),
             measured_shed=sum(each["shed"] for each in measured),
+            silences=silences,
             response=_counted(measured, "response"),
             answered=_counted(measured, "answered"),
             service=_counted(measured, "service"),

@@ -189,6 +189,16 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Requests of one interval that have no answer, of which only histograms were kept."""
+
+    kind: str  # "silent", "closed": the server closed their connection, "unconnected": it took none in time
+    n: int
+    from_ns: int  # after load start: when the first of them was sent
+    until_ns: int | None  # when the last of them was given up; None: not known
+
+
+@dataclass(frozen=True, slots=True)
 class CountedLoad:
     """The requests of one load process, without rows: nothing can be said of a single one."""
 
@@ -207,6 +217,7 @@ class CountedLoad:
     unconnected: int = 0  # of the rejected: the server took no connection in time
     own_limit: int = 0  # of the rejected: the generator itself could make no connection
     measured_shed: int = 0  # of the shed: due after the warm-up
+    silences: Sequence[Silence] = ()  # of all; a file of before they were noted has none
 
 
 @dataclass(frozen=True, slots=True)

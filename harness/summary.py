@@ -56,7 +56,7 @@ from harness.timeline import (
     pool_of,
     timeline,
 )
-from harness.verdict import judge, slowed_by, unexplained
+from harness.verdict import judge, slowed_by, unexplained, unexplained_counted
 
 __all__ = ["SCHEMA_VERSION", "Judged", "Summary", "build_summary", "judge_evidence"]
 
@@ -165,8 +165,8 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
         unsent=result.n_unsent,
         counted=result.n_counted,
         unseen=result.n_unseen,
-        unanswered_while_up=len(unexplained(evidence, result, closed=False)),
-        closed_while_up=len(unexplained(evidence, result, closed=True)),
+        unanswered_while_up=len(unexplained(evidence, result, closed=False)) + unexplained_counted(evidence, "silent"),
+        closed_while_up=len(unexplained(evidence, result, closed=True)) + unexplained_counted(evidence, "closed"),
         offered_per_s=offered_per_s,
         achieved_per_s=achieved_per_s,
         response_ms=_durations(statistics.response),

@@ -22,7 +22,17 @@ from harness.statistics import Statistics
 from harness.timeline import outages
 from harness.wording import counted, duration_s, figure, listed, share
 
-__all__ = ["Verdict", "VerdictName", "judge", "lag_reasons", "sending_reasons", "slowed_by", "unconnected", "unexplained"]
+__all__ = [
+    "Verdict",
+    "VerdictName",
+    "judge",
+    "lag_reasons",
+    "sending_reasons",
+    "slowed_by",
+    "unconnected",
+    "unexplained",
+    "unexplained_counted",
+]
 
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
@@ -121,6 +131,18 @@ def unexplained(evidence: Evidence, account: Account, *, closed: bool) -> NDArra
     was_closed = np.isin(ops.unanswered_error, (RequestError.RESET, RequestError.CLOSED_EARLY))
     found: NDArray[np.uint32] = ops.op[ops.unanswered[~explained & (was_closed == closed)]]
     return found
+
+
+def unexplained_counted(evidence: Evidence, kind: str) -> int:
+    """The same of requests of which there are histograms alone: of a second none count if a disturbance touches one of them.
+
+    `kind`: as in `Silence`.
+    """
+    silences = [each for counted in evidence.counted for each in counted.silences if each.kind == kind]
+    sent_ns = np.array([evidence.load_start_ns + each.from_ns for each in silences], np.int64)
+    ends = [NEVER_NS if each.until_ns is None else evidence.load_start_ns + each.until_ns for each in silences]
+    explained = _explained(evidence, sent_ns, np.array(ends, np.int64))
+    return sum(each.n for each, is_explained in zip(silences, explained.tolist(), strict=True) if not is_explained)
 
 
 def unconnected(evidence: Evidence, account: Account) -> NDArray[np.uint32]:
@@ -307,8 +329,10 @@ def _of_the_answers(evidence: Evidence, account: Account) -> Iterator[str]:
         refused = " The findings say what was answered instead." if account.n_rejected else ""
         yield f"No request was acknowledged, of {account.n_attempted:,} that were sent.{refused}"
     silent = unexplained(evidence, account, closed=False)
-    if len(silent):
+    n_silent = len(silent) + unexplained_counted(evidence, "silent")
+    if n_silent:
         examples = ", ".join(f"{(evidence.run_tag << 32) | int(op):016x}" for op in silent[:5])
-        were = "request was" if len(silent) == 1 else "requests were"
+        shown = f" (op {examples})" if examples else ""
+        were = "request was" if n_silent == 1 else "requests were"
         advice = "See its log, or wait longer (--request-timeout)"
-        yield f"{len(silent):,} {were} never answered although the server was up (op {examples}). {advice}."
+        yield f"{n_silent:,} {were} never answered although the server was up{shown}. {advice}."

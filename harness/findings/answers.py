@@ -11,7 +11,7 @@ from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.grouping import chunks, is_own
 from harness.rows import Outcome
-from harness.verdict import unconnected, unexplained
+from harness.verdict import unconnected, unexplained, unexplained_counted
 from harness.wording import counted, duration_ms, duration_s, listed
 
 __all__ = ["of_answers", "of_users"]
@@ -83,10 +83,10 @@ def _hint(status: int) -> str:
 
 def _unconnected(facts: Facts) -> Iterator[FoundOut]:
     """Requests that the server let wait for a connection until their time was up."""
-    ops = unconnected(facts.evidence, facts.account)
-    if not len(ops):
+    n = len(unconnected(facts.evidence, facts.account)) + unexplained_counted(facts.evidence, "unconnected")
+    attempted = facts.account.n_attempted
+    if not n:
         return
-    n, attempted = len(ops), facts.account.n_attempted
     waited = facts.plan.get("request_timeout_s")
     after = f" within {duration_s(float(waited))}" if waited else ""
     yield FoundOut(
@@ -102,18 +102,18 @@ def _unconnected(facts: Facts) -> Iterator[FoundOut]:
 def _closed(facts: Facts) -> Iterator[FoundOut]:
     """Requests whose connection was closed under them while the server was up."""
     account = facts.account
-    ops = unexplained(facts.evidence, account, closed=True)
-    if not len(ops):
+    n = len(unexplained(facts.evidence, account, closed=True)) + unexplained_counted(facts.evidence, "closed")
+    if not n:
         return
-    were = "request was" if len(ops) == 1 else "requests were"
-    text, advice = f"{len(ops):,} {were} cut off: the server closed the connection instead of answering.", "Its log may say why."
+    were = "request was" if n == 1 else "requests were"
+    text, advice = f"{n:,} {were} cut off: the server closed the connection instead of answering.", "Its log may say why."
     if account.raised:
         text += (
             f" {account.raised:,} tasks raised: uvicorn, for one, then closes the connection on which the task was asked for, and"
             " whatever request has followed on it gets no answer. Its work may have been done all the same."
         )
         advice = "Let tasks catch their own errors."
-    numbers = {"requests": len(ops), "recovered": account.recovered, "failed_tasks": account.raised}
+    numbers = {"requests": n, "recovered": account.recovered, "failed_tasks": account.raised}
     yield FoundOut("connections-closed", "warning", text, numbers, advice)
 
 

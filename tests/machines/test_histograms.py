@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from harness.histograms import HistogramError, count_rows, read_counted
-from harness.rows import Kind, Outcome, RequestError, RowWriter
+from harness.rows import Kind, Outcome, RequestError, RowWriter, read_rows
 from harness.statistics import quantiles
+from harness.summary import build_summary
+from tests.accounting.world import MS, START_NS, Plan, simulate
 
 T0 = 5_000 * 10**9
 N = 3000
+TOLD = ("connections-timed-out", "connections-closed")
 
 
 @pytest.fixture
@@ -103,6 +107,7 @@ def test_rows_and_histograms_make_one_distribution_with_the_unanswered_at_its_en
         (lambda text: text.replace('"version": 1', '"version": 2'), "is of version 2; this afterload reads version 1"),
         (lambda text: "\n".join(text.splitlines()[:-2]) + "\n", "is cut off"),
         (lambda text: text.replace('"acked": ', '"acked": 1', 1), "does not add up"),
+        (lambda text: text.replace('"silent": [', '"silent": [7', 1), "does not add up"),
         (lambda text: text[:-200], "is no file of histograms"),
         (lambda text: "", "is no file of histograms"),
     ],
@@ -129,8 +134,47 @@ def test_whoever_waited_for_a_connection_in_vain_is_told_apart_from_whoever_was_
     assert (found.response.n_never, found.service.n_never) == (3, 3)
 
 
+@pytest.mark.parametrize("what", [RequestError.TIMED_OUT, RequestError.RESET, RequestError.CONNECT_TIMED_OUT, None])
+def test_what_was_never_answered_while_the_server_was_up_is_told_from_histograms_as_from_rows(
+    tmp_path: Path, what: RequestError | None
+) -> None:
+    """Of two load processes one hands back histograms. Around the kill there is no answer, which explains what touches it."""
+    evidence = simulate(
+        Plan(n_requests=600, gap_ms=10, processes=2, kills=(("SIGKILL", 3000.0),), restart_ms=200.0, seed=3)
+    ).evidence
+    rows = np.array(evidence.requests[1].rows)
+    for place in (20, 21, 22, 250, int(np.searchsorted(rows["due_ns"], START_NS + 2_950 * MS))):
+        outcome = Outcome.REJ if what is RequestError.CONNECT_TIMED_OUT else Outcome.IND if what else Outcome.OPEN
+        rows["outcome"][place], rows["error"][place], rows["status"][place] = outcome, what or RequestError.NONE, 0
+        rows["done_ns"][place] = rows["sent_ns"][place] + 100 * MS if what else 0
+    path = tmp_path / "requests-1.rows"
+    with RowWriter(path, Kind.REQUESTS) as writer:
+        for row in rows:
+            meta = int(row["status"]) | int(row["outcome"]) << 16 | int(row["error"]) << 24 | 1 << 32
+            writer.append((int(row["op"]), meta, *(int(row[name]) for name in ("due_ns", "sent_ns", "done_ns"))))
+    count_rows(path, path.with_suffix(".hdr.jsonl"), t0_ns=START_NS, warm_up_s=0.0, process=1)
+    closed_ns = read_rows(path).closed_ns
+    by_rows = dataclasses.replace(
+        evidence, requests=[evidence.requests[0], dataclasses.replace(evidence.requests[1], rows=rows, closed_ns=closed_ns)]
+    )
+    by_histogram = dataclasses.replace(
+        evidence, requests=[evidence.requests[0]], counted=[read_counted(path.with_suffix(".hdr.jsonl"), 0.0)]
+    )
+    one, other = (build_summary(each, {}, {}) for each in (by_rows, by_histogram))
+    found = [next((each.evidence["requests"] for each in of.findings if each.id in TOLD), 0) for of in (one, other)]
+
+    assert one.requests.unanswered_while_up == other.requests.unanswered_while_up
+    assert one.requests.closed_while_up == other.requests.closed_while_up
+    assert found[0] == found[1]
+    n = 4 if what is not None else 0
+    assert n == (one.requests.unanswered_while_up + one.requests.closed_while_up) or found[0] == n
+    is_told = "never answered although the server was up" in " ".join(other.reasons)
+    assert is_told == (what is RequestError.TIMED_OUT)
+
+
 def test_a_file_of_before_requests_without_a_connection_were_told_apart_can_be_read(file: Path) -> None:
-    before = [{name: value for name, value in line.items() if name not in {"unconnected", "own_limit"}} for line in lines(file)]
+    new = {"unconnected", "own_limit", "silences"}
+    before = [{name: value for name, value in line.items() if name not in new} for line in lines(file)]
     file.write_text("".join(json.dumps(line) + "\n" for line in before))
 
     assert (read_counted(file, 0.25).unconnected, read_counted(file, 0.25).own_limit) == (0, 0)
