@@ -128,7 +128,7 @@ def figures_at(
     run = spans.run_ns[spans.run_ns != NONE_NS]
     whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
-    never_due_ns = work.due_ns[work.is_lost | work.is_denied]
+    never_due_ns = work.due_ns[work.is_lost | (work.denied_ns != NEVER_NS)]
     answered, finished = ~ops.refused & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
         attempted=result.n_attempted,
@@ -215,7 +215,7 @@ class Works:
     started_ns: NDArray[np.int64]  # 0: it has not
     left_ns: NDArray[np.int64]  # NEVER_NS: it is queued or running
     is_lost: NDArray[np.bool_]  # its process has died or given it up before it ended
-    is_denied: NDArray[np.bool_]  # it was put aside although its request was acknowledged
+    denied_ns: NDArray[np.int64]  # it was put aside, and its request acknowledged: when both had happened; NEVER_NS: not so
 
     @property
     def is_open(self) -> NDArray[np.bool_]:
@@ -245,11 +245,13 @@ def works_of(evidence: Evidence, result: Account) -> Works:
                         own["started_ns"].astype(np.int64),
                         left,
                         is_lost,
-                        _is_put_aside(own) & (ops.outcome[where[known]] == Outcome.ACK),
+                        np.where(
+                            _is_put_aside(own), np.maximum(own["dropped_ns"].astype(np.int64), ops.ack_ns[where[known]]), NEVER_NS
+                        ),
                     )
                 )
     empty = (np.empty(0, np.uint64), np.empty(0, np.uint16), *(np.empty(0, np.int64) for _ in range(4)))
-    empty = (*empty, np.empty(0, np.bool_), np.empty(0, np.bool_))
+    empty = (*empty, np.empty(0, np.bool_), np.empty(0, np.int64))
     return Works(*(np.concatenate(column) for column in zip(empty, *parts, strict=True)))
 
 

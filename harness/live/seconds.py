@@ -44,7 +44,7 @@ class Seconds:
     done_ms: Figures  # p95 of the tasks that finished in it
     backlog: Counts  # at its end
     oldest_ms: Figures  # at its end: for how long the oldest task that was not done had been due; NaN: all were
-    lost: Counts  # tasks whose process died in it with them queued or running
+    lost: Counts  # tasks whose process died in it with them queued or running, or that were put aside although acknowledged
 
     def __len__(self) -> int:
         return len(self.acked)
@@ -82,7 +82,7 @@ def seconds_of(evidence: Evidence, result: Account, at_ns: int) -> Seconds:
         done_ms=p95((spans.due_ns + spans.done_ns)[finished], spans.done_ns[finished]),
         backlog=backlog_steps(evidence).at(edges[1:]),
         oldest_ms=oldest_at(work.due_ns, work.accepted_ns, work.left_ns, edges[1:]),
-        lost=counts(work.left_ns[work.is_lost]),
+        lost=counts(work.left_ns[work.is_lost]) + counts(work.denied_ns[work.denied_ns != NEVER_NS]),
     )
 
 

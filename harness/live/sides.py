@@ -7,10 +7,11 @@ does not flicker, and is the same whenever and however often somebody looks. Onl
 SLOW: the p95 of the answers of the last 3 s is above 100 ms and ten times what it was in the first 5 s of answers after the
 warm-up, or somebody has waited for more than 1 s; until it is below half of that.
 
-**Work.** FAILING: of the tasks that ended in the last 5 s at least 5 % (and 2) raised, until it is below 2 %; or tasks were lost
-within the last 10 s. BEHIND: the oldest task that is not done has been due for more than 1 s, and more are waiting than 5 s ago,
-by more than 5 and by 2 % of what came in; until all is younger than 0.5 s, or no more wait than 5 s ago. SLOW: it is not behind,
-and the oldest has been due for more than 1 s and for ten times as long as p95 of the answers; until it is half as old.
+**Work.** FAILING: of the tasks that ended in the last 5 s at least 5 % (and 2) raised, until it is below 2 %; or tasks were lost,
+or discarded although acknowledged, within the last 10 s. BEHIND: the oldest task that is not done has been due for more than 1 s,
+and more are waiting than 5 s ago, by more than 5 and by 2 % of what came in; until all is younger than 0.5 s, or no more wait
+than 5 s ago. SLOW: it is not behind, and the oldest has been due for more than 1 s and for ten times as long as p95 of the
+answers; until it is half as old.
 
 Of a run that is over, all of it is told: FAILING as above but of all requests and tasks, with any task that was lost, or
 discarded although its request was acknowledged; SLOW where p95 of what was done is above 1 s and ten times that of the answers.

@@ -84,6 +84,8 @@ class Ticking:
         self._add("failed", of.failed.now[failed[of.reason.now[failed] != DropReason.CANCELLED]])
         known = request[batch.left] >= 0
         self._add("lost", batch.left_ns[known & batch.left_lost])
+        acked_ns = self._requests.done.now[request[batch.denied]]
+        self._add("lost", np.maximum(of.dropped.now[batch.denied], acked_ns))
         finished = finished[request[finished] >= 0]
         ended = of.finished.now[finished]
         self._dones = self._p95("done_ms", self._dones, ended, ended - self._requests.due.now[request[finished]], len(edges))

@@ -59,3 +59,14 @@ def test_work_that_took_as_long_as_its_answers_is_not_called_soon() -> None:
 
     assert side.state is SideState.OK
     assert side.why == "Work got done: p95 2.71 s after it was asked for."
+
+
+def test_work_that_was_discarded_although_it_was_acknowledged_is_not_called_done() -> None:
+    """While the run goes on, and when it is over; nobody's server has died."""
+    at = dataclasses.replace(OVER, discarded=60)
+    over = work_side(work_state_over_all(at, 400), at)
+    going_on = work_side(SideState.FAILING, dataclasses.replace(at, is_over=False))
+
+    assert over.state is SideState.FAILING
+    assert over.headline == going_on.headline == "LOST"
+    assert over.why == going_on.why == "60 acknowledged tasks were discarded."
