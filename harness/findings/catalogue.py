@@ -157,9 +157,9 @@ CATALOGUE: Final = (
     ),
     Entry(
         "tasks-cancelled",
-        ("info",),
+        ("warning", "info"),
         "The app itself cancelled tasks, while nobody stopped the server: they are counted as failed (or, before their start, as"
-        " skipped), and not as lost.",
+        " skipped), and not as lost. A warning if any of them was a background task of a request.",
         "Nothing if that is meant; else look for `cancel()`, a time-out, or a middleware that gives up a request.",
     ),
     Entry(

@@ -13,7 +13,7 @@ from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
 from harness.grouping import chunks, is_cancelled, is_own
 from harness.model import Evidence
-from harness.rows import DropReason, RowFile, Rows
+from harness.rows import DropReason, RowFile, Rows, TaskKind
 from harness.wording import counted, listed
 
 __all__ = ["of_raised"]
@@ -52,9 +52,11 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
         )
     if account.cancelled:
         who = _functions(evidence, is_cancelled)
+        # What the app has started with asyncio it may well mean to cancel; what was promised with an answer rarely.
+        promised = sum(n for _, n in _functions(evidence, lambda rows: is_cancelled(rows) & (rows["kind"] != TaskKind.SPAWNED)))
         yield FoundOut(
             "tasks-cancelled",
-            "info",
+            "warning" if promised else "info",
             f"{counted(account.cancelled, 'task was', 'tasks were')} cancelled by the app itself{_named(who)}"
             f" ({account.cancelled_running:,} while they ran, {account.cancelled_queued:,} before they started). No"
             " restart took them: they are counted as failed or skipped, and not as lost.",
@@ -62,6 +64,7 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
                 "cancelled": account.cancelled,
                 "running": account.cancelled_running,
                 "queued": account.cancelled_queued,
+                "of_requests": promised,
                 "functions": dict(who),
             },
             "All is well if that is meant, as where a newer request takes the place of an older one. If it is not, look for what"

@@ -226,7 +226,16 @@ def test_work_that_the_app_cancels_is_neither_a_failure_nor_a_loss_of_its_server
     assert min(whole.cancelled_running, whole.cancelled_queued) > 100
     assert told.evidence["running"] == whole.cancelled_running == whole.failed
     assert told.evidence["queued"] == whole.cancelled_queued == whole.skipped
-    assert (told.severity, found, whole.lost, whole.broken_promises) == ("info", {}, 0, 0)
+    assert (told.severity, found, whole.lost, whole.broken_promises) == ("warning", {}, 0, 0)
+    assert told.evidence["of_requests"] == whole.cancelled
+
+
+def test_what_the_app_has_started_with_asyncio_it_may_cancel_without_a_warning() -> None:
+    def spawn(rows: np.ndarray) -> None:
+        rows["kind"] = TaskKind.SPAWNED
+
+    told = findings(with_task_rows(calm(cancel=0.5), 1, spawn))["tasks-cancelled"]
+    assert (told.severity, told.evidence["of_requests"]) == ("info", 0)
 
 
 def test_tasks_behind_one_that_was_cancelled_are_told_with_what_stopped_them() -> None:
