@@ -181,10 +181,11 @@ def client_side(state: SideState, at: Glance) -> Side:
             parts.append(f"somebody has waited for {duration_ms(waited)}")
         return Side(state, "SLOW", lines, f"{_sentence(parts) or f'Until just now answers were late; their p95 is {p95}'}.")
     if state is SideState.WAITING and not at.answers:
-        return Side(state, "WAITING", ("no answer yet",), "No request has been answered yet.")
+        why = "No request was answered." if at.is_over else "No request has been answered yet."
+        return Side(state, "WAITING", ("no answer",) if at.is_over else ("no answer yet",), why)
     if not at.answers:
         return Side(SideState.OK, "OK", lines, f"Nothing was answered in the last {_WINDOW} s, and nobody waits for long.")
-    return Side(SideState.OK, "OK", lines, f"Requests are answered: p95 {p95}.")
+    return Side(SideState.OK, "OK", lines, f"Requests {'were' if at.is_over else 'are'} answered: p95 {p95}.")
 
 
 def work_side(state: SideState, at: Glance) -> Side:

@@ -72,6 +72,12 @@ def test_what_has_passed_on_the_works_side_is_told_as_that(state: SideState, at:
     assert work_side(state, at).why == said
 
 
+def test_of_a_run_that_is_over_nothing_is_said_to_go_on():
+    assert client_side(SideState.OK, OVER).why == "Requests were answered: p95 12.0 ms."
+    assert client_side(SideState.OK, NOW).why == "Requests are answered: p95 12.0 ms."
+    assert client_side(SideState.WAITING, replace(OVER, answers=0)).why == "No request was answered."
+
+
 def test_a_server_that_works_off_what_it_has_is_draining_and_not_down():
     at = replace(BUSY, is_up=False, is_draining=True)
     assert client_side(SideState.OK, at).headline == work_side(SideState.OK, at).headline == "DRAINING"
