@@ -146,7 +146,8 @@ class LiveScreen(Screen[None]):
     def why_not(self, action: str) -> str:
         """Why a key can do nothing now, in one sentence; empty if it can. The row of keys dims it."""
         if action == "hold" and not self._is_replay:
-            return self._view.why_not_held(self._frame)
+            # Not in the first picture, a moment before anything is known: the row of keys would change at once.
+            return self._view.why_not_held(self._frame) if self._frame is not None else ""
         return why_not(action, self._frame, host_of(self.app).why_not_steer)
 
     def key_name(self, action: str) -> str:
@@ -163,7 +164,7 @@ class LiveScreen(Screen[None]):
         """Freezes what is shown, never what is collected. A recording is played, or stopped."""
         if self._is_replay:
             self._play(self._playing is None)
-        elif reason := self.why_not("hold"):
+        elif reason := self._view.why_not_held(self._frame):
             self._say(reason)
         else:
             self._change(self._view.held(self._frame))

@@ -77,3 +77,29 @@ def test_a_run_that_is_shown_instead_is_there_at_once_and_gets_no_frame_of_the_o
         assert not dashboard.screen._is_over
 
     play(app(watching=Watching(here / "one", Mode.ATTACHED), make_follower=slow), script)
+
+
+def test_the_first_picture_has_the_row_of_keys_that_stays(app: Make, here: Path) -> None:
+    """It is there a moment before the first frame: a key that has nothing to do yet says so, and is not left out for that moment."""
+
+    class Silent(Slow):
+        made: dict[str, Slow] = {}
+        may_end = threading.Event()
+
+        def start(self) -> None:
+            """It has nothing to tell yet."""
+
+    Silent.may_end.set()
+
+    async def script(pilot: Pilot[None]) -> None:
+        dashboard = pilot.app
+        assert isinstance(dashboard, Dashboard)
+        await until(pilot, lambda: "one" in Silent.made, "it is followed")
+        screen = dashboard.screen
+        assert isinstance(screen, LiveScreen)
+        assert screen.why_not("hold") == ""
+        await pilot.press("space")
+        assert screen.why_not("hold") == ""
+        assert dashboard.frames[0] is None
+
+    play(app(watching=Watching(here / "one", Mode.ATTACHED), make_follower=Silent), script)
