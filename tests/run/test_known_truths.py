@@ -159,14 +159,15 @@ def test_a_task_that_raises_takes_the_later_ones_with_it_and_an_endpoint_that_ra
 def test_work_that_an_app_cancels_itself_is_no_loss_of_a_restart(own: Own) -> None:
     """Each request cancels the work of the one before: at no time more than one runs, which is what a restart takes."""
     faults = ("--fault", "kill@700ms", "--fault", "term@2s")
-    summary = own("--request", "POST /autosave", "--rate", 20, "--arrivals", "constant", "--for", "2800ms", *faults)
+    summary = own("--request", "POST /autosave", "--rate", 20, "--arrivals", "constant", "--for", "3600ms", *faults)
 
     tasks, (killed, stopped, last) = summary["tasks"], summary["boots"]
     assert [boot["running_at_death"] for boot in (killed, stopped, last)] == [1, 1, 0]
     assert killed["predicted_lost"] == 1
     assert tasks["finished"] == last["finished"] == bool(last["accepted"])
     assert tasks["failed"] == tasks["cancelled_running"] == tasks["accepted"] - tasks["finished"] - 2 > 10
-    assert (tasks["lost"], tasks["drain_s"] is not None) == (2, tasks["finished"] > 0)
+    assert tasks["lost"] == 2
+    assert tasks["drain_s"] is not None  # what was cancelled has ended too, and nothing was left after the load
     assert max(summary["timeline"]["busy_max"]) == 1
     assert "work_async" in finding(summary, "tasks-cancelled")["text"]
     assert not {each["id"] for each in summary["findings"]} & {"tasks-failed", "backlog-grows"}
