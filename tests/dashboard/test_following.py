@@ -16,7 +16,7 @@ from dashboard.screens.live import LiveScreen
 from dashboard.watching import Mode, Watching
 from harness.live.frame import Frame, Look, Phase
 
-from .conftest import play, until
+from .conftest import play, shown, until
 from .frames import frame_of, with_newest
 from .simulation import HEALTHY, simulate
 
@@ -79,27 +79,22 @@ def test_a_run_that_is_shown_instead_is_there_at_once_and_gets_no_frame_of_the_o
     play(app(watching=Watching(here / "one", Mode.ATTACHED), make_follower=slow), script)
 
 
-def test_the_first_picture_has_the_row_of_keys_that_stays(app: Make, here: Path) -> None:
-    """It is there a moment before the first frame: a key that has nothing to do yet says so, and is not left out for that moment."""
+def test_the_first_picture_has_the_row_of_keys_that_stays(app: Make, here: Path, slow: type[Slow]) -> None:
+    """A moment before the first frame no key is left out that comes with it: one that can do nothing yet says so."""
 
-    class Silent(Slow):
-        made: dict[str, Slow] = {}
-        may_end = threading.Event()
-
+    class Silent(slow):  # type: ignore[misc, valid-type]
         def start(self) -> None:
             """It has nothing to tell yet."""
 
-    Silent.may_end.set()
+    slow.may_end.set()
 
     async def script(pilot: Pilot[None]) -> None:
         dashboard = pilot.app
         assert isinstance(dashboard, Dashboard)
-        await until(pilot, lambda: "one" in Silent.made, "it is followed")
-        screen = dashboard.screen
-        assert isinstance(screen, LiveScreen)
-        assert screen.why_not("hold") == ""
+        await until(pilot, lambda: "one" in slow.made, "it is followed")
+        await until(pilot, lambda: "Freeze" in shown(dashboard).splitlines()[-1], "the row of keys")
         await pilot.press("space")
-        assert screen.why_not("hold") == ""
+        await until(pilot, lambda: "Nothing is known of the run yet." in shown(dashboard).splitlines()[-1], "what is said")
         assert dashboard.frames[0] is None
 
     play(app(watching=Watching(here / "one", Mode.ATTACHED), make_follower=Silent), script)
