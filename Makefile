@@ -24,7 +24,10 @@ ARGS ?=
 PYO3 = PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 PYO3_ENVIRONMENT_SIGNATURE=$$($(abspath $(BIN)/python) -c \
 	'import struct, sys; print("%s-%d.%d-%dbit" % (sys.implementation.name, *sys.version_info[:2], 8 * struct.calcsize("P")))')
 
-.PHONY: run test test-rust test-python lint lint-python lint-rust bench bench-core kills soak docs wheel clean constraints install
+TEST_CORE = cargo test --locked -q -p afterload-core
+TEST_MODELS = RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --locked -q --profile loom -p afterload-core --lib
+
+.PHONY: run test test-rust test-rust-compiled test-python lint lint-python lint-rust bench bench-core kills soak docs wheel clean constraints install
 
 run: .make/built
 	@if [ -t 0 ] && [ -t 2 ] && [ -z "$(ARGS)" ]; then $(BIN)/afterload; else $(BIN)/afterload run email $(ARGS); fi
@@ -37,8 +40,13 @@ test-python: .make/built
 	$(if $(ARGS),,$(BIN)/python -m pytest -n 3 --dist worksteal tests/run)
 
 test-rust: .make/built
-	cd server && PYO3_PYTHON=$(abspath $(BIN)/python) cargo test --locked -q -p afterload-core
-	cd server && RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom cargo test --locked -q --profile loom -p afterload-core --lib models
+	cd server && $(TEST_CORE)
+	cd server && $(TEST_MODELS) models
+
+# Needs nothing of Python: .ci/run compiles it beside the modules, whose last half minute of compiling takes one core alone.
+test-rust-compiled:
+	cd server && $(TEST_CORE) --no-run
+	cd server && $(TEST_MODELS) --no-run
 
 lint: lint-python lint-rust
 

@@ -21,8 +21,8 @@ import psutil
 
 from bench.peers import ROOT, Engine, command
 from harness.errors import RunError, UsageError
+from harness.ports import HOST, free_port
 from harness.processes import Child
-from harness.servers import HOST, free_port
 
 __all__ = ["CONNECTIONS", "VALID", "Contender", "Server", "Workshop", "require_wrk"]
 

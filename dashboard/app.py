@@ -84,6 +84,7 @@ class Dashboard(RunApp):
         self._leaves_when_over = False
         self._is_drawn = False
         self._held: set[int] = set()  # sides whose newest frame waits for the terminal
+        self._given: tuple[Screen[Any] | None, Frame | None] = (None, None)  # the last one that was handed on, and to whom
         for theme in themes():
             self.register_theme(theme)
         self.theme = THEME_NAMES[options.theme]
@@ -204,7 +205,7 @@ class Dashboard(RunApp):
         if (screen := self._shown) is not self._on_top:
             self._on_top = screen
             for side, frame in enumerate(self.frames):
-                if frame is not None:
+                if frame is not None and not (screen is self._given[0] and frame is self._given[1]):
                     self._hand_on(frame, side)
         elif self._held and not is_choked(self._driver):
             for side in sorted(self._held):
@@ -234,6 +235,7 @@ class Dashboard(RunApp):
     def _hand_on(self, frame: Frame, side: int) -> None:
         screen = self._shown
         if screen is not None:
+            self._given = screen, frame
             screen.post_message(FrameArrived(frame, side))
 
     @property

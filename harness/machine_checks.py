@@ -13,6 +13,7 @@ import psutil
 
 from harness.check import Check, check
 from harness.host import Host
+from harness.ports import ephemeral_ports
 from harness.wording import bytes_of
 
 __all__ = ["machine_checks"]
@@ -77,7 +78,7 @@ def _limits() -> Iterator[Check]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     few = f"more than {soft - 100} requests at a time will fail: ulimit -n {min(65_536, hard)}" if soft < _FILES else ""
     yield check("open files", f"{soft:,} for each process", few)
-    low, high = _numbers("/proc/sys/net/ipv4/ip_local_port_range", (32_768, 60_999))
+    low, high = ephemeral_ports()
     few = "sysctl net.ipv4.ip_local_port_range='10240 60999'" if high - low < _PORTS else ""
     yield check("ports", f"{high - low + 1:,} for connections of the load", few)
 
@@ -110,11 +111,3 @@ def _disk(folder: Path, host: Host) -> Iterator[Check]:
         little = "PostgreSQL and Chromium want some: docker run --shm-size=256m" if free < _SHARED_BYTES else ""
         # Runs themselves do without it.
         yield Check(str(_SHARED), "absent" if little else "ok", f"{bytes_of(free)} free", little)
-
-
-def _numbers(path: str, otherwise: tuple[int, int]) -> tuple[int, int]:
-    try:
-        parts = Path(path).read_text(encoding="ascii").split()
-    except OSError:
-        return otherwise
-    return (int(parts[0]), int(parts[1])) if len(parts) == 2 else otherwise

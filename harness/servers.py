@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,18 +16,18 @@ from typing import Any
 import psutil
 
 from harness.engines import Engine, Start
-from harness.errors import ChildNotReady, UsageError
+from harness.errors import ChildNotReady
 from harness.faults import FaultPlan
 from harness.model import SurvivingProcess
 from harness.pages import BootPages, unfinished
+from harness.ports import HOST, free_port
 from harness.processes import Child, alive, freeze, kill_all, survivors
 from harness.readiness import Answer, ask
 from harness.rows import Gauge, RowFileError
 from harness.rundir import EventLog, RunDir
 
-__all__ = ["HOST", "Landing", "ServerUnderTest", "free_port", "require_free"]
+__all__ = ["Landing", "ServerUnderTest"]
 
-HOST = "127.0.0.1"
 FORCE_AFTER_S = 5.0
 """Beyond its own drain deadline a server gets this long to end before it is killed."""
 
@@ -376,28 +375,3 @@ class ServerUnderTest:
             with contextlib.suppress(OSError, RowFileError):
                 queued, running = unfinished(files)
         self._events.write("boot_frozen", boot=self.boot, frozen_ns=frozen_ns, queued=queued, running=running)
-
-
-def require_free(port: int, host: str = HOST) -> None:
-    """Raises UsageError if `port` is taken; 0 is always free."""
-    if port and not _bindable(host, port):
-        raise UsageError(f"port {port} on {host} is in use", "choose another one with --port, or leave it out to take a free one")
-
-
-def free_port(host: str = HOST) -> int:
-    """A port of `host`, an address of this machine, that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _bindable(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError:
-            return False
-    return True

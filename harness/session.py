@@ -36,6 +36,7 @@ from harness.loads import Loads
 from harness.machine import MachineSampler
 from harness.pages import waiting_and_running
 from harness.plan import Plan
+from harness.ports import require_free
 from harness.processes import Child, Heard, Janitor, adopt_orphans, only_if_asked_twice, told_to_end
 from harness.progress import Progress, Standing
 from harness.replays import peak_of
@@ -44,7 +45,7 @@ from harness.rows import Gauge
 from harness.rundir import EventLog, RunDir
 from harness.scenario import check_scenario, describe_scenario, entry_of, keep_source, traffic_of, world_command
 from harness.schema import Summary
-from harness.servers import ServerUnderTest, require_free
+from harness.servers import ServerUnderTest
 from harness.summary import Judged
 from harness.talk import Talk
 from harness.traffic.jobs import requested_templates

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.ports import free_port
 from harness.processes.group import MARK
 from harness.rows import RowFileError, read_rows
-from harness.servers import free_port
 from tests.judged import require_judged, summary_in
 from tests.run.conftest import LIARS, ROOT, Done, left_over, wait_until
 

@@ -15,11 +15,11 @@ import pytest
 from harness.engines import Engine, Start, bundled
 from harness.evidence import judge_run
 from harness.plan import Plan
+from harness.ports import free_port
 from harness.processes import group
 from harness.rows import read_rows
 from harness.rundir import RunDir
 from harness.schema import Summary
-from harness.servers import free_port
 from harness.session import Outcome
 from tests.judged import LATE
 from tests.run.conftest import LIARS, liar, started

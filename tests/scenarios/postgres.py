@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.servers import free_port
+from harness.ports import free_port
 
 USER = "postgres"
 

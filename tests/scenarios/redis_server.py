@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from harness.servers import free_port
+from harness.ports import free_port
 
 PASSWORD = "not a secret"
 _START_S = 15.0

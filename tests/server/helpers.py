@@ -91,8 +91,12 @@ def stays(look: Callable[[], bool], seconds: float) -> bool:
 
 
 def stub(text: str) -> str:
-    """The source of an app: what every app begins with, and `text`."""
-    return "import asyncio, os, sys, threading, time\nfrom server import *\napp = FastAPI()\n" + text
+    """The source of an app: what every app begins with, and `text`.
+
+    Its `print` writes a line at once: Python's own does so piece by piece, between which another thread writes.
+    """
+    whole_line = "print = lambda *parts, flush=True: os.write(1, (' '.join(map(str, parts)) + '\\n').encode())"
+    return f"import asyncio, os, sys, threading, time; {whole_line}\nfrom server import *\napp = FastAPI()\n{text}"
 
 
 def general_stub(text: str) -> str:
