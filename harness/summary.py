@@ -178,20 +178,23 @@ def _requests(evidence: Evidence, result: Account, statistics: Statistics) -> Re
 def _rates(evidence: Evidence, result: Account) -> tuple[float | None, float | None]:
     """Requests due, and acknowledged, per second of the measured load: what is answered after it was not kept up with.
 
-    Of requests that came back as histograms nobody knows when they were acknowledged: all of them count. A load that was cut
-    short within its warm-up is told of as it was.
+    Whoever answers then what was left of the warm-up has answered more than were due, and kept up with no more than those. Of
+    requests that came back as histograms nobody knows when they were acknowledged: all of them count. A load that was cut short
+    within its warm-up is told of as it was.
     """
     from_ns, until_ns = measured_from_ns(evidence), evidence.load_end_ns
-    if until_ns <= from_ns:
+    is_measured = until_ns > from_ns
+    if not is_measured:
         from_ns = evidence.load_start_ns
     if until_ns <= from_ns:
         return None, None
     ops, seconds = result.tables.ops, (until_ns - from_ns) / 1e9
-    due = int(np.count_nonzero(ops.due_ns >= from_ns)) + ops.n_unsent_measured
+    due = int(np.count_nonzero(ops.due_ns >= from_ns)) + (ops.n_unsent_measured if is_measured else ops.n_unsent_rows)
     acked = int(np.count_nonzero((ops.ack_ns >= from_ns) & (ops.ack_ns < until_ns)))
-    due += sum(each.measured + each.measured_shed for each in evidence.counted)
-    acked += sum(int(each.answered.counts.sum()) for each in evidence.counted)
-    return due / seconds, acked / seconds
+    for each in evidence.counted:
+        due += each.measured + each.measured_shed if is_measured else each.sent + each.shed
+        acked += int(each.answered.counts.sum()) if is_measured else each.acked
+    return due / seconds, min(acked, due) / seconds
 
 
 def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Tasks:

@@ -214,6 +214,31 @@ def test_what_was_answered_after_the_load_was_not_achieved_in_it(healthy: Simula
     assert [slo.holds for slo in summary.slos] == [False, True, False, True]
 
 
+def test_what_was_left_of_the_warm_up_is_not_achieved_beyond_what_was_due(healthy: Simulated) -> None:
+    """A cold start: nothing is answered within the warm-up, and all of that at once after it."""
+    due = healthy.requests["due_ns"].astype(np.int64)
+    cold = due < START_NS + 2 * S
+    healthy.requests["done_ns"][cold] = START_NS + 2 * S + 100 * MS
+    requests = judged(healthy).requests
+    assert requests.achieved_per_s == requests.offered_per_s == pytest.approx(200, rel=0.01)
+
+
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_rates_of_a_load_that_was_cut_short_in_its_warm_up_are_of_all_of_it(healthy: Simulated, is_counted: bool) -> None:
+    """Every other request was shed. With rows or with histograms, which tell of the time after the warm-up alone."""
+    nothing = Counted(np.array([], np.int64), np.array([], np.int64), 0)
+    load = CountedLoad(0, 1200, 1200, 0, 0, 1200, 0, 0, response=nothing, answered=nothing, service=nothing, lag=nothing)
+    shed = np.arange(2400) % 2 == 1
+    healthy.tasks[1] = healthy.tasks[1][~np.isin(healthy.tasks[1]["op"], healthy.requests["op"][shed])]
+    healthy.requests["outcome"][shed], healthy.requests["error"][shed] = Outcome.REJ, RequestError.SHED
+    healthy.requests["sent_ns"][shed] = healthy.requests["done_ns"][shed] = 0
+    evidence = dataclasses.replace(healthy.evidence(), warm_up_s=20.0, interrupted_by="SIGINT")
+    if is_counted:
+        evidence = dataclasses.replace(evidence, requests=[], counted=[load])
+    requests = judged(evidence).requests
+    assert (requests.offered_per_s, requests.achieved_per_s) == (pytest.approx(200, rel=0.01), pytest.approx(100, rel=0.01))
+
+
 def test_a_window_is_judged_on_its_own_and_the_worst_is_shown(healthy: Simulated) -> None:
     """Ten seconds are measured: windows of 3 s from 2, 5, 8 s on, and one more that ends with the load."""
     hit = (healthy.requests["due_ns"] >= START_NS + 8.2 * S) & (healthy.requests["due_ns"] < START_NS + 8.6 * S)
