@@ -56,7 +56,9 @@ def _kept(summary: Summary) -> str:
     exceptions = [f"{number:,} {word}" for number, word in words if number]
     exceptions += [f"{tasks.awaiting:,} still waiting"] if tasks.awaiting else []
     # Of the others no client had been told: what was acknowledged, and is none of the above, was done.
-    untold = ((tasks.interrupted + tasks.never_started, "lost"), (tasks.rejected, "rejected"), (tasks.discarded, "discarded"))
+    # Some were done although they were interrupted: their effect was seen.
+    lost = min(tasks.lost - tasks.lost_discarded, tasks.interrupted + tasks.never_started)
+    untold = ((lost, "lost"), (tasks.rejected, "rejected"), (tasks.discarded, "discarded"))
     others = [f"{number:,} {word}" for number, word in untold if number]
     n_faults = sum(boot.fault for boot in summary.boots)
     through = f" through {counted(n_faults, 'restart')}" if n_faults else ""
@@ -68,8 +70,9 @@ def _kept(summary: Summary) -> str:
             acked = counted(summary.requests.acked, "acknowledged request")
             return f"No promise was broken, for none was seen: {acked} and no background task."
         if others:
-            were = "was" if tasks.finished == 1 else "were"
-            done = f"{tasks.finished:,} of {counted(tasks.accepted, 'background task')} {were} done"
+            n_done = tasks.finished + tasks.interrupted + tasks.never_started - lost
+            were = "was" if n_done == 1 else "were"
+            done = f"{n_done:,} of {counted(tasks.accepted, 'background task')} {were} done"
             return f"No promise was broken{through}: {done}; the requests of the others were not acknowledged ({listed(others)})."
         done = counted(tasks.finished, "background task was done", "background tasks were all done")
         return f"No promise was broken{through}: {done}."

@@ -112,6 +112,15 @@ def test_the_headline_counts_what_was_done_and_names_what_was_not() -> None:
     assert "(1 lost)" in headline(killed)
 
 
+def test_what_was_interrupted_after_its_effect_is_not_lost_in_the_headline() -> None:
+    kills = (("SIGKILL", 1500.0),)
+    plan = Plan(n_requests=300, gap_ms=10, pool=8, run_ms=50, fail=0.05, stop_on_error=False, kills=kills, restart_ms=200, seed=7)
+    summary = build_summary(simulate(plan).evidence, {"scenario": "email"}, {"cpus": 2})
+    tasks = summary.tasks
+    assert (tasks.interrupted, tasks.lost, tasks.failed) == (4, 0, 12)
+    assert headline(summary) == "No promise was broken through 1 restart, but not all the work was done: 12 failed."
+
+
 def test_a_missing_witness_leaves_an_interval_in_the_headline() -> None:
     tasks = summary_of("falls-behind").tasks
     assert tasks.broken_promises_low != tasks.broken_promises
