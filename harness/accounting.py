@@ -184,7 +184,7 @@ def account(evidence: Evidence) -> Account:
         n_acked=acked,
         n_rejected=int(np.count_nonzero(outcome == Outcome.REJ)) + sum(each.rejected for each in counted),
         n_unconnected=len(tables.ops.unconnected) + sum(each.unconnected for each in counted),
-        n_own_limit=tables.ops.n_own_limit_rows + sum(each.own_limit for each in counted),
+        n_own_limit=tables.ops.n_own_limit + sum(each.own_limit for each in counted),
         n_indeterminate=unanswered,
         n_counted=n_counted,
         n_unseen=unseen,

@@ -86,7 +86,7 @@ class OpTable:
     n_sent_rows: int
     n_unsent_rows: int  # shed, or published and never handed to the client library
     n_unsent_measured: int  # of them: due after the warm-up
-    n_own_limit_rows: int  # of the sent: the generator itself could make no connection
+    n_own_limit: int  # the generator itself could make no connection for them, and at last told so
     n_foreign_rows: int
 
 
@@ -313,7 +313,6 @@ def _ops(evidence: Evidence) -> OpTable:
     ended_at = np.where(is_open, NEVER_NS, done)
     first = _group_starts(op)
     n_sends = _group_sizes(first, len(op))
-    n_own_limit = int(np.count_nonzero(error == RequestError.OWN_LIMIT))
     if len(first) != len(op):
         route = route[first]
         op, due, sent_at = op[first], np.minimum.reduceat(due, first), np.minimum.reduceat(sent_at, first)
@@ -347,7 +346,7 @@ def _ops(evidence: Evidence) -> OpTable:
         n_sent_rows=int(n_sends.sum()),
         n_unsent_rows=n_unsent,
         n_unsent_measured=n_unsent_measured,
-        n_own_limit_rows=n_own_limit,
+        n_own_limit=int(np.count_nonzero((merged == Outcome.REJ) & refused & (error == RequestError.OWN_LIMIT))),
         n_foreign_rows=n_foreign,
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
-from harness.grouping import chunks, is_cancelled, is_own
+from harness.grouping import TaskState, chunks, denied, is_cancelled, is_own
 from harness.model import Evidence
 from harness.rows import DropReason, RowFile, Rows, TaskKind
 from harness.wording import counted, listed
@@ -70,17 +70,20 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
             "All is well if that is meant, as where a newer request takes the place of an older one. If it is not, look for what"
             " cancels: `cancel()`, a time-out round a task or its request, a middleware that gives up what no client waits for.",
         )
-    if account.discarded:
+    # A task that the server refused is none of them, unless its request was acknowledged all the same.
+    tables = account.tables
+    n_refused = 0 if account.inline else int(np.count_nonzero(denied(tables) & (tables.tasks.task_state() == TaskState.REJECTED)))
+    if n_discarded := account.discarded + n_refused:
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
         promised = account.lost_discarded
         told = f" The requests of {promised:,} of them were acknowledged all the same: broken promises." if promised else ""
         yield FoundOut(
             "tasks-discarded",
             "critical" if promised else "warning",
-            f"{counted(account.discarded, 'task was', 'tasks were')} discarded{_named(who)}. The endpoint raised after it had"
+            f"{counted(n_discarded, 'task was', 'tasks were')} discarded{_named(who)}. The endpoint raised after it had"
             " added them, or answered with a response that has a background of its own, for which FastAPI drops the others."
             f"{told}",
-            {"discarded": account.discarded, "broken_promises": promised, "functions": dict(who)},
+            {"discarded": n_discarded, "broken_promises": promised, "functions": dict(who)},
             "What must happen in any case cannot be a background task of the request.",
         )
 

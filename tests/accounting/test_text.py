@@ -15,7 +15,7 @@ import pytest
 from harness.headline import headline
 from harness.model import Expectation
 from harness.report.sums import sums
-from harness.rows import Gauge
+from harness.rows import DropReason, Gauge
 from harness.schema import PoolUse
 from harness.summary import Summary, build_summary
 from harness.text import render
@@ -23,6 +23,7 @@ from harness.textchart import columns_of, nice_ceiling
 from harness.wording import counted, duration_ms, duration_s, listed
 
 from .cases import CASES
+from .memory import with_task_rows
 from .world import Plan, simulate
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -93,6 +94,20 @@ def test_tasks_that_were_discarded_although_their_request_was_acknowledged_are_b
     ]
     assert "lost     60 (0 queued, 0 running, 60 discarded), 60 of them acknowledged" in render(summary, width=140)
     assert all(each.adds_up for each in sums(summary))
+
+
+def test_tasks_that_were_refused_although_their_request_was_acknowledged_are_told_with_them() -> None:
+    """An app that makes a 200 of the server's 503: of 60 tasks that were put aside, none was promised less than another."""
+    evidence = simulate(Plan(n_requests=60, n_effects=0, run_ms=0.5, deny=1.0)).evidence
+
+    def refuse(rows: Any) -> None:
+        rows["reason"][::3] = DropReason.REJECTED
+
+    summary = build_summary(with_task_rows(evidence, 1, refuse), {}, {})
+    (told,) = [each for each in summary.findings if each.id == "tasks-discarded"]
+    assert (summary.tasks.discarded, summary.tasks.rejected, summary.tasks.lost_discarded) == (40, 20, 60)
+    assert told.text.startswith("60 tasks were discarded")
+    assert "The requests of 60 of them were acknowledged all the same: broken promises." in told.text
 
 
 def test_the_headline_counts_what_was_done_and_names_what_was_not() -> None:

@@ -172,3 +172,17 @@ def test_an_empty_run_is_no_pass() -> None:
     )
     assert verdict_of(nothing).verdict == "INCONCLUSIVE"
     assert not np.isfinite(measure(nothing, account(nothing)).response.p50_ms)
+
+
+def test_a_request_that_was_sent_again_counts_as_what_came_of_it() -> None:
+    """Its first connection was refused by the generator's own limits, the second was made: nothing was refused in the end."""
+    evidence = simulate(Plan(n_requests=100)).evidence
+
+    def edit(rows: Any) -> Any:
+        again = rows[:3].copy()
+        again["outcome"], again["status"], again["error"] = Outcome.REJ, 0, RequestError.OWN_LIMIT
+        rows["attempt"][:3] = 2
+        return np.concatenate([again, rows])
+
+    found = account(dataclasses.replace(evidence, requests=[edit_rows(evidence.requests[0], edit)]))
+    assert (found.n_attempted, found.n_acked, found.n_rejected, found.n_own_limit) == (100, 100, 0, 0)
