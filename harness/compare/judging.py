@@ -5,7 +5,7 @@ functions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -187,8 +187,13 @@ def known_of(runs: Sequence[RunRecord], name: str) -> Known:
     return known[:, 0], known[:, 1]
 
 
-def unknown_losses(label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord]) -> Iterator[str]:
-    """A sentence, if faults hit a configuration and nobody knows exactly what they broke in some of its usable runs."""
+def unknown_losses(
+    label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord], contrasts: Sequence[Contrast], numbers: Container[int]
+) -> Iterator[str]:
+    """A sentence, if faults hit a configuration and nobody knows exactly what they broke in some of its usable runs.
+
+    `numbers`: of the configurations of `contrasts` in which this one is one of the two.
+    """
     usable = [run for run in runs if run.is_usable]
     inexact = sum(math.isnan(values_of(run, "broken_promises")) for run in usable)
     if not inexact or not plan.get("faults"):
@@ -200,10 +205,15 @@ def unknown_losses(label: str, plan: Mapping[str, Any], runs: Sequence[RunRecord
         return
     average = " on average" if len(usable) > 1 else ""
     low, high = (value_of(float(each.mean()), "broken_promises") for each in (least, most))
-    yield (
-        f"{which}: {low} to {high}{average}. What is said of them holds for all in between; shown are the values nearest to each"
-        " other if they surely differ, or else the middle."
-    )
+    own = [each for each in contrasts if each.quantity == "broken_promises" and each.configuration in numbers]
+    if any(each.decision != "none" for each in own):
+        how = (
+            " What is said of them holds for all in between; shown are the values nearest to each other if they surely differ, or"
+            " else the middle."
+        )
+    else:
+        how = " It is not compared." if own else ""
+    yield f"{which}: {low} to {high}{average}.{how}"
 
 
 def _usable(runs: Sequence[RunRecord]) -> dict[tuple[int, int], RunRecord]:
@@ -271,7 +281,8 @@ def _notes(
                 f"{counted(len(unusable), 'run')} of {configuration.label} could not be used, and {done}:"
                 f" {(unusable[-1].reasons[0] if unusable[-1].reasons else unusable[-1].verdict).splitlines()[0]}"
             )
-        yield from unknown_losses(configuration.label, configuration.plan, _of(used, number))
+        others = range(n_configurations) if number == design.baseline else (number,)
+        yield from unknown_losses(configuration.label, configuration.plan, _of(used, number), contrasts, others)
     noisy = [run for run in used.values() if (run.noisy_share or 0) >= NOISY_SHARE]
     if noisy:
         yield (

@@ -78,7 +78,8 @@ def compare_runs(runs: Sequence[Given], *, min_effect: float = MIN_EFFECT) -> Co
     notes = list(doubts_of(summaries, names))
     for number, configuration in enumerate(configurations):
         label, plan = configuration.label, configuration.plan
-        notes += unknown_losses(label, plan, [record for record in records if record.configuration == number])
+        own = [record for record in records if record.configuration == number]
+        notes += unknown_losses(label, plan, own, contrasts, (number,) if number else range(len(groups)))
     if is_pair:
         notes.insert(
             0,

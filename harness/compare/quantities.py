@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from harness.compare.curves import Curves, curves_of
 from harness.figures import Unit
-from harness.grouping import NEVER_NS, chunks
+from harness.grouping import NEVER_NS, chunks, op_of
 from harness.model import Boot, Evidence
 from harness.noise import noise_of
 from harness.samples import Sample, Samples, least_to_measure
@@ -107,7 +107,7 @@ def measured_of(judged: Judged) -> Measured:
     cpu_s, n_intervals = _cpu_s(evidence)
     n_tasks = tasks.finished + tasks.failed
     if tasks.inline:
-        n_tasks = int(np.count_nonzero(done.value_ns != NEVER_NS)) * max(evidence.expectation.effects_per_request, 1)
+        n_tasks = _n_done_inline(judged)
     steps = {name: each.step for name, each in QUANTITIES.items()}
     if n_tasks and cpu_s > 0:
         values["cpu"] = cpu_s / n_tasks * 1000
@@ -115,6 +115,13 @@ def measured_of(judged: Judged) -> Measured:
     values["memory"] = _memory(evidence)
     values["broken_promises"] = _broken_promises(tasks)
     return Measured(values, steps, tuple(few), curves_of(judged), bounds_of(summary))
+
+
+def _n_done_inline(judged: Judged) -> int:
+    """How much work was done before the answers; in the warm-up too, whose processor time counts as well."""
+    effects_per_request = judged.evidence.expectation.effects_per_request
+    _, n_effects = np.unique(op_of(judged.account.tables.effects.key), return_counts=True)
+    return int(np.count_nonzero(n_effects >= effects_per_request)) * effects_per_request
 
 
 def _ended_ns(judged: Judged, measured: Sample) -> NDArray[np.int64]:

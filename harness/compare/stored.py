@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.compare.contrasts import contrasts_of
+from harness.compare.contrasts import Contrast, contrasts_of
 from harness.compare.effects import Effect, between, unpaired
 from harness.compare.judging import contrast_record, known_of, unknown_losses
 from harness.compare.quantities import QUANTITIES
@@ -47,7 +47,7 @@ def against_stored(now: Comparison, stored: Comparison, name: str) -> Comparison
         labels = {number: now.configurations[number].label, -1: f"{name} ({stored.configurations[other].label})"}
         names = [labels.get(place, "") for place in range(len(now.configurations))] + [labels[-1]]
         records.append(contrast_record(names, number, len(names) - 1, contrasts, own, before, THESE_RUNS))
-    notes = list(_notes(now, stored, known))
+    notes = list(_notes(now, stored, known, contrasts))
     return now.model_copy(update={"stored": StoredRecord(name=name, began=stored.began, contrasts=records, notes=notes)})
 
 
@@ -63,7 +63,7 @@ def _usable(runs: Sequence[RunRecord], configuration: int) -> list[RunRecord]:
     return [run for run in runs if run.configuration == configuration and run.is_usable]
 
 
-def _notes(now: Comparison, stored: Comparison, known: Sequence[tuple[int, int]]) -> Iterator[str]:
+def _notes(now: Comparison, stored: Comparison, known: Sequence[tuple[int, int]], contrasts: Sequence[Contrast]) -> Iterator[str]:
     if now.environment.get("hash") != stored.environment.get("hash"):
         changed = [
             key
@@ -74,9 +74,10 @@ def _notes(now: Comparison, stored: Comparison, known: Sequence[tuple[int, int]]
     differing = sorted({key for number, other in known for key in _differing(now, number, stored, other)})
     if differing:
         yield f"The plans differ in {listed(differing)}: a difference may be that."
-    for _, other in known:
+    for number, other in known:
         before = stored.configurations[other]
-        yield from unknown_losses(f"{before.label} of the baseline", before.plan, _usable(stored.runs, other))
+        label = f"{before.label} of the baseline"
+        yield from unknown_losses(label, before.plan, _usable(stored.runs, other), contrasts, (number,))
 
 
 def _differing(now: Comparison, number: int, stored: Comparison, other: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from harness.compare.judging import compare_blocks
 from harness.compare.quantities import measured_of, of_summary
 from harness.compare.record import Comparison, FigureRecord
 from harness.compare.text import render
-from harness.model import Evidence
+from harness.model import Evidence, Expectation
 from harness.rows import Kind, Outcome
 from harness.rows.layout import GAUGE_SAMPLE
 from harness.summary import Judged, judge_evidence
@@ -118,6 +118,23 @@ def test_what_lies_between_two_numbers_differs_only_if_all_in_between_does(
     assert words in found.contrasts[0].sentence
     (note,) = (note for note in found.notes if "promises" in note)
     assert f"tasks=async broke is not known exactly in 8 of 8 runs: {bounds[0]:.0f} to {bounds[1]:.0f} on average" in note
+    assert note.endswith("or else the middle.")
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_what_cannot_be_compared_is_not_said_to_be_shown(blocks: int) -> None:
+    """Of so few runs whose bounds overlap there is no figure."""
+    made = [
+        run(block, 0, {**USUAL, "broken_promises": 3.0})
+        if not number
+        else run(block, 1, USUAL, bounds={"broken_promises": (1.0, 9.0)})
+        for block in range(1, blocks + 1)
+        for number in (0, 1)
+    ]
+    found = compare_blocks(design(), made, {})
+    assert figure(found, "broken_promises").decision == "none"
+    (note,) = (note for note in found.notes if "promises" in note)
+    assert note.endswith(": 1 to 9. It is not compared." if blocks == 1 else ": 1 to 9 on average. It is not compared.")
 
 
 def test_what_surely_lies_close_is_equal_although_it_is_not_known_exactly() -> None:
@@ -163,6 +180,18 @@ def test_processor_time_is_that_of_all_tasks_also_of_those_that_are_worked_off_a
 
     found = with_gauges(whole, lambda at_ns: np.searchsorted(finished, at_ns) * 5 * MS, end_ns)
     assert measured_of(found).values["cpu"] == pytest.approx(5.0, rel=0.01)
+
+
+@pytest.mark.parametrize("warm_up_s", [0.0, 2.0, 5.0])
+def test_processor_time_of_inline_work_is_shared_by_the_work_of_the_warm_up_too(warm_up_s: float) -> None:
+    """It counts from the start of the load, as that of tasks does."""
+    whole = Simulated(Setup(seed=1, rate=100.0, warm_up_s=warm_up_s))
+    arrived = np.sort(whole.effects["arrived_ns"].astype(np.int64))
+    whole.tasks[1] = whole.tasks[1][:0]
+    whole.extra["expectation"] = Expectation(tasks_per_request=0, effects_per_request=1)
+    found = with_gauges(whole, lambda at_ns: np.searchsorted(arrived, at_ns) * 5 * MS, whole.load_end_ns + S)
+    assert found.summary.tasks.inline
+    assert measured_of(found).values["cpu"] == pytest.approx(5.0, rel=0.02)
 
 
 def test_processor_time_that_a_server_takes_to_end_is_no_task_s() -> None:
