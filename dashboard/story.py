@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Final
 
-from harness.live.frame import Frame, Mark, MarkKind, Phase
+from harness.live.frame import Frame, Mark, Phase
 from harness.wording import duration_ms, duration_s
 
 __all__ = ["Story"]
@@ -28,7 +28,7 @@ class Story:
 
     def __init__(self) -> None:
         self._phase: Phase | None = None
-        self._marks: Counter[tuple[MarkKind, str]] = Counter()
+        self._marks: Counter[int] = Counter()  # how many were told of each event
         self._sides: dict[str, str] = {}
         self._findings: set[str] = set()
         self._told_at_s = 0.0
@@ -72,12 +72,16 @@ class Story:
         return [f"{at_s:7.1f} s  {sentence}" for at_s, sentence in in_order]
 
     def _new_marks(self, frame: Frame) -> list[Mark]:
-        """By what they say, and how often: one that is known late stands before others, and instants move as the load begins."""
-        seen: Counter[tuple[MarkKind, str]] = Counter()
+        """Those of events that have more of them than were told.
+
+        Neither place, instant nor text says which they are: one that is known late stands before others, instants move as the
+        load begins, and how many a fault lost changes as effects arrive after it.
+        """
+        seen: Counter[int] = Counter()
         found = []
         for mark in frame.marks:
-            seen[mark.kind, mark.text] += 1
-            if seen[mark.kind, mark.text] > self._marks[mark.kind, mark.text]:
+            seen[mark.event] += 1
+            if seen[mark.event] > self._marks[mark.event]:
                 found.append(mark)
         self._marks |= seen
         return found

@@ -160,6 +160,7 @@ class Mark:
     text: str  # a sentence for the log
     until_s: float | None = None  # of what lasts
     known_s: float | None = None  # from when on frames have it, if that is later: a fault is told once its server is dead
+    event: int = 0  # place in the log of the event that tells of it: the same in every frame, while instants and texts may change
 
     @property
     def from_s(self) -> float:

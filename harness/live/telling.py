@@ -171,7 +171,8 @@ def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, since:
     orderly = {event.get("boot") for event in events if event["event"] == "boot_signalled" and not event["fault"]}
     by_fault = {event.get("boot") for event in events if event["event"] == "boot_signalled" and event["fault"]}
     commands: dict[Any, Event] = {}
-    for event in events:
+
+    def of(event: Event) -> Iterator[Mark]:
         at_s = since(event["t_ns"])
         match event["event"]:
             case "load_started":
@@ -201,6 +202,9 @@ def _marks(events: Sequence[Event], plan: Mapping[str, Any], left: Lefts, since:
                 commands[event.get("id")] = event
             case "command_landed" | "command_refused":
                 yield from _of_command(event, commands.get(event.get("id"), {}), since)
+
+    for place, event in enumerate(events):
+        yield from (replace(mark, event=place) for mark in of(event))
 
 
 def _of_load(event: Event, plan: Mapping[str, Any], since: _Since, at_ns: int) -> Iterator[Mark]:

@@ -344,7 +344,7 @@ def _marks(story: Story, at_s: float, totals: Totals) -> tuple[Mark, ...]:
         marks.append(Mark(story.changed_s, MarkKind.LOAD, f"-> {story.later_per_s:g}/s", text))
     if at_s >= story.for_s:
         marks.append(Mark(story.for_s, MarkKind.PHASE, "load ends", "load ends"))
-    return tuple(mark for mark in marks if mark.at_s <= at_s)
+    return tuple(replace(mark, event=place) for place, mark in enumerate(marks) if mark.at_s <= at_s)
 
 
 def _findings(totals: Totals, now: Now, story: Story) -> tuple[Finding, ...]:

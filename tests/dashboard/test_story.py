@@ -15,6 +15,7 @@ from dashboard.options import has_screen, options_for
 from dashboard.serving import attach_command, is_own
 from dashboard.story import Story
 from harness.errors import RunError
+from harness.live.figures import Left
 from harness.live.frame import Look, Mark, MarkKind, Phase
 from harness.live.telling import tell
 from tests.dashboard.frames import frame_of
@@ -48,12 +49,12 @@ def test_what_stays_as_it_is_is_told_every_ten_seconds_at_least(healthy: Simulat
 def test_a_fault_that_is_known_once_its_server_is_dead_is_told_then_and_nothing_is_told_twice(healthy: Simulation) -> None:
     """A SIGTERM at 2 s that takes 3 s stands before the end of the warm-up, which has been told by then."""
     marks = (
-        Mark(-0.2, MarkKind.UP, "up", "boot 1 is ready", known_s=-0.1),
-        Mark(2.0, MarkKind.FAULT, "TERM -3", "SIGTERM to boot 1", known_s=5.1),
-        Mark(3.0, MarkKind.PHASE, "warm", "the warm-up is over"),
-        Mark(3.2, MarkKind.NOTE, "again", "again"),
-        Mark(3.4, MarkKind.NOTE, "again", "again"),
-        Mark(5.0, MarkKind.DOWN, "down", "boot 1 is dead", known_s=5.1),
+        Mark(-0.2, MarkKind.UP, "up", "boot 1 is ready", known_s=-0.1, event=0),
+        Mark(2.0, MarkKind.FAULT, "TERM -3", "SIGTERM to boot 1", known_s=5.1, event=4),
+        Mark(3.0, MarkKind.PHASE, "warm", "the warm-up is over", event=1),
+        Mark(3.2, MarkKind.NOTE, "again", "again", event=2),
+        Mark(3.4, MarkKind.NOTE, "again", "again", event=3),
+        Mark(5.0, MarkKind.DOWN, "down", "boot 1 is dead", known_s=5.1, event=5),
     )
     story, lines = Story(), []
     story.of(replace(frame_of(healthy, Look(0, 30, 1), 0.0), marks=(), phase=Phase.START))
@@ -71,11 +72,36 @@ def test_a_fault_that_is_known_once_its_server_is_dead_is_told_then_and_nothing_
     ]
 
 
+def test_a_fault_is_told_once_although_effects_that_arrive_after_it_change_how_many_it_lost(healthy: Simulation) -> None:
+    """Each mark of an event that has several is told all the same."""
+    events = [
+        {"t_ns": 0, "event": "load_started", "load_start_ns": 0},
+        {"t_ns": 2_000_000_000, "event": "fault", "name": "kill", "boot": 1, "landed_ns": 1_900_000_000},
+        {"t_ns": 2_000_000_000, "event": "boot_reaped", "boot": 1, "reaped_ns": 1_950_000_000, "exit_status": -9},
+        {"t_ns": 3_100_000_000, "event": "fault", "name": "kill", "boot": 2, "landed_ns": 3_000_000_000},
+    ]
+    story, lines = Story(), []
+    for at_s, lost in ((0.5, 0), (2.5, 4), (3.5, 2), (4.5, 0)):
+        so_far = [event for event in events if event["t_ns"] <= at_s * 1e9]
+        left = {1: Left(0, 4, lost)}
+        marks = tell(so_far, {"warm_up_s": 1.0}, left, round(at_s * 1e9), 0, None).marks
+        lines += story.of(replace(frame_of(healthy, Look(0, 30, 1), at_s), marks=marks))
+
+    wanted = ("kill to boot", "boot 1 died", "the load begins", "the warm-up")
+    assert [line.strip() for line in lines if any(words in line for words in wanted)] == [
+        "0.0 s  the load begins",
+        "1.0 s  the warm-up is over: from here on it is measured",
+        "1.9 s  kill to boot 1 with 0 queued and 4 running tasks; 4 of them are lost",
+        "1.9 s  boot 1 died on its own (status -9), with 0 queued and 4 running tasks",
+        "3.0 s  kill to boot 2",
+    ]
+
+
 def test_that_everything_is_being_stopped_is_told_once_and_before_it_has_ended(healthy: Simulation) -> None:
     events = [{"t_ns": 1_000_000_000, "event": "phase", "name": "stop"}]
     marks = tell(events, {}, {}, 2_000_000_000, 0, None).marks
     story = Story()
-    story.of(frame_of(healthy, Look(0, 30, 1), 0.5))
+    story.of(replace(frame_of(healthy, Look(0, 30, 1), 0.5), marks=()))
     lines = story.of(replace(frame_of(healthy, Look(0, 30, 1), 1.5), phase=Phase.STOP, marks=marks))
     assert [line for line in lines if "stopped" in line] == ["    1.0 s  everything is being stopped"]
 
