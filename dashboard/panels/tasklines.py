@@ -53,7 +53,7 @@ def _row(task: TaskLine, width: int) -> str:
         name,
         task.function,
         str(task.boot),
-        clock(task.due_s, tenths=True),
+        clock(task.due_s, tenths=True) if _knows_request(task) else UNKNOWN,
         _span(task.due_s, task.answered_s),
         _span(task.accepted_s, task.started_s),
         _span(task.started_s, task.ended_s),
@@ -97,7 +97,7 @@ def _bar(task: TaskLine, width: int) -> Line:
     def column(instant_s: float | None) -> int:
         return columns if instant_s is None else max(0, min(round((instant_s - task.due_s) / whole_s * columns), columns))
 
-    answered = column(task.answered_s)
+    answered = column(task.answered_s) if _knows_request(task) else 0
     started = column(task.started_s)
     parts = [("request", min(answered, started)), ("queued", started), ("ran", column(task.ended_s))]
     runs: list[Run] = [(" ", "")]
@@ -110,10 +110,17 @@ def _bar(task: TaskLine, width: int) -> Line:
     return tuple(runs)
 
 
+def _knows_request(task: TaskLine) -> bool:
+    """A request has a row once it is sent, unless its load machine was lost or hands back histograms. The server saw its task."""
+    return task.sent_s is not None
+
+
 def _instants(task: TaskLine, outlook: str) -> Iterator[Line]:
     has_run = task.started_s is not None and task.ended_s is not None
+    unseen = () if _knows_request(task) else ("due", "sent", "answered")
+    origin = "accepted" if unseen else "due"
     known: list[tuple[str, float | None, str]] = [
-        ("due", task.due_s, ""),
+        ("due", None if unseen else task.due_s, ""),
         ("sent", task.sent_s, ""),
         ("accepted", task.accepted_s, ""),
         ("answered", task.answered_s, ""),
@@ -124,18 +131,18 @@ def _instants(task: TaskLine, outlook: str) -> Iterator[Line]:
     happened = sorted((each for each in known if each[1] is not None), key=lambda each: each[1] or 0.0)
     for name, at_s, words in happened:
         assert at_s is not None
-        after = "" if name == "due" else f"+{ms((at_s - task.due_s) * 1e3)}"
+        after = "" if name == origin else f"+{ms((at_s - task.due_s) * 1e3)}"
         yield line(
             (f"  {name:<9}", "muted"), f"{clock(at_s, tenths=True):>9}", f"{after:>12}", (f"   {words}" if words else "", "muted")
         )
-    missing = [name for name, at_s, _ in known if at_s is None]
+    missing = [name for name, at_s, _ in known if at_s is None and name not in unseen]
     if task.status is TaskStatus.LOST:
-        yield line(("  never    ", "bad"), f"{', '.join(missing)}: {task.detail or 'its server died'}")
-        return
+        yield line(("  never    ", "bad"), f"{', '.join(missing) or 'finished'}: {task.detail or 'its server died'}")
+        missing = []
     # What was skipped, refused or discarded is not run any more; its answer may still be on its way.
     never = [name for name in missing if task.status is TaskStatus.OTHER and name in {"started", "ended"}]
     rest = [name for name in missing if name not in never]
-    for word, names in (("never", never), (outlook, rest)):
+    for word, names in (("never", never), (outlook, rest), ("unknown", unseen)):
         if names:
             yield line((f"  {word:<9}{', '.join(names)}", "muted"))
 

@@ -252,8 +252,8 @@ class TaskLine:
     boot: int
     status: TaskStatus
     detail: str  # "refused", "queued at the kill", exception name ...
-    due_s: float
-    sent_s: float | None
+    due_s: float  # of its request; if nothing is known of that one, when the task was accepted
+    sent_s: float | None  # None: nothing is known of its request
     answered_s: float | None
     accepted_s: float
     started_s: float | None

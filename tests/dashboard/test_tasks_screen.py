@@ -191,6 +191,29 @@ def test_what_is_not_run_any_more_is_never_told_as_not_yet():
     assert "not yet  answered, started, ended" in "\n".join(plain(one) for one in life_lines(queued, 100))
 
 
+def test_of_a_task_whose_request_nobody_told_of_nothing_is_said_of_the_request():
+    """The load machine was lost, or handed back histograms: it was sent all the same."""
+    done = TaskLine(
+        op=1, index=0, function="send", boot=1, status=TaskStatus.DONE, detail="", due_s=1.1, sent_s=None,
+        answered_s=None, accepted_s=1.1, started_s=2.1, ended_s=2.6, effects_s=(), age_s=1.5,
+    )  # fmt: skip
+    _, bar, *instants = (plain(one) for one in life_lines(done, 100, "never"))
+    assert "━" not in bar
+    assert [each.split() for each in instants] == [
+        ["accepted", "00:01.1"],
+        ["started", "00:02.1", "+1.00", "s", "waited", "1.00", "s"],
+        ["finished", "00:02.6", "+1.50", "s", "ran", "500", "ms"],
+        ["unknown", "due,", "sent,", "answered"],
+    ]
+    row = plain(table_lines((done,), 0, 0, 5, 120)[1])
+    assert row.split()[:6] == ["1", "send", "1", "–", "–", "1.00"]
+    lost = replace(done, status=TaskStatus.LOST, detail="running when its process died")
+    assert [plain(one) for one in life_lines(lost, 100, "never")][-2:] == [
+        "  never    finished: running when its process died",
+        "  unknown  due, sent, answered",
+    ]
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("size", [(1, 1), (20, 6), (60, 18), (80, 24), (200, 60)])
 async def test_it_fits_every_size(scissors, size):
