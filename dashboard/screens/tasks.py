@@ -195,7 +195,9 @@ class TasksScreen(Screen[None]):
         rows = max(height - 3 - life_rows, 1)
         self._first = max(min(self._first, self._cursor), self._cursor - rows + 2, 0)
         tasks = self._tasks
-        watch = Watch(is_replay=self._view.is_replay, is_held=self._view.at_s is not None, has_tiles=False)
+        # As on the live screen: the end of a run that is over is told as what it came to, what was before it as a recording.
+        is_end = self._view.at_s is None and frame.phase in _OVER
+        watch = Watch(is_replay=self._view.is_replay and not is_end, is_held=self._view.at_s is not None, has_tiles=False)
         with self.app.batch_update():
             life = self.query_one("#life", TextPanel)
             life.display = life_rows > 0

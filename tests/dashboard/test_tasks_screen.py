@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dashboard.panels.lines import plain, width_of
 from dashboard.panels.tasklines import life_lines, status_tabs, table_lines
 from dashboard.panels.textpanel import TextPanel
+from dashboard.screens.live import LiveScreen
 from dashboard.screens.tasks import TasksScreen
 from dashboard.watching import Mode
 from harness.live.frame import Look, Phase, TaskLine, TaskStatus
@@ -170,9 +171,30 @@ async def test_a_run_that_has_ended_is_a_recording_here_too(scissors):
         app.newest_s = 70.0
         app.tick()
         await pilot.pause()
+        assert "replay" not in text_of(app, "status")
         await press(app, pilot, "comma", "space")
         assert app.frames[0].at_s < 70.0
         assert "replay" in text_of(app, "status")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", Mode)
+async def test_the_end_of_a_run_is_called_a_recording_where_the_live_screen_calls_it_one(scissors, mode):
+    """Which is nowhere at its end, and everywhere before it."""
+
+    def ended(frame):
+        return with_newest(replace(frame, phase=Phase.ENDED), phase=Phase.ENDED)
+
+    app = Stage(LiveScreen, (scissors,), newest_s=60.0, mode=mode, changed=ended)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause()
+        for keys, is_replay in (((), False), (("comma",), True)):
+            await press(app, pilot, *keys)
+            assert ("replay" in text_of(app, "status")) is is_replay
+            await press(app, pilot, "t")
+            assert isinstance(app.screen, TasksScreen)
+            assert ("replay" in text_of(app, "status")) is is_replay
+            await press(app, pilot, "escape")
 
 
 def test_what_is_not_run_any_more_is_never_told_as_not_yet():
