@@ -56,7 +56,7 @@ class Growth:
     high: float
     seconds: float  # that were looked at
     mean: float  # pending, over that time
-    unit: float = 1.0  # requests that a pending task stands for, where not each of them leaves one; else 1
+    unit: float = 1.0  # requests that a pending task stands for, where not each of them leaves one; 1: else, or of answers alone
 
     @property
     def rise(self) -> float:

@@ -6,6 +6,7 @@ the event loop that would accept it is held, a backlog of tasks alone would stay
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 import numpy as np
@@ -50,12 +51,27 @@ def growth_in(
     steps: tuple[Steps, Steps] | None = None,
     began_ns: int | None = None,
 ) -> Seen:
-    """How fast what is pending grows between two instants, in requests.
+    """How fast what is pending grows between two instants, in requests: of all of it, or of the answers that are waited for.
 
     `steps` (backlog, busy) are worked out unless given. `began_ns`: when what was pending began to fill up; None: with the load.
     """
+    return _worse(*_growths_in(evidence, account, from_ns, until_ns, steps, began_ns))
+
+
+def _growths_in(
+    evidence: Evidence,
+    account: Account,
+    from_ns: int,
+    until_ns: int,
+    steps: tuple[Steps, Steps] | None = None,
+    began_ns: int | None = None,
+) -> list[Seen]:
+    """Of all that is pending; and of the requests that wait for an answer alone, where not each of them leaves a task.
+
+    A task then stands for many requests, and so does chance. Of requests that wait, each is one.
+    """
     if until_ns <= from_ns:
-        return Seen(None, 0.0)
+        return [Seen(None, 0.0)]
     requests, (backlog, busy) = request_steps(account), steps or (backlog_steps(evidence), busy_steps(evidence))
     # A request that leaves three tasks is pending as one while all of them are.
     each = tasks_per_request(account, backlog)
@@ -66,9 +82,30 @@ def growth_in(
     def pending(edges: Instants) -> NDArray[np.float64]:
         return requests.mean_in(edges) + (backlog.mean_in(edges) + busy.mean_in(edges)) / each
 
-    works = (_answered(account), _run(evidence, account))
-    began_ns = evidence.load_start_ns if began_ns is None else began_ns
-    return growth_seen(pending, waiting, works, Load(began_ns, from_ns, until_ns), max(1.0, 1 / each))
+    def nothing(edges: Instants) -> NDArray[np.float64]:
+        return np.zeros(len(edges) - 1)
+
+    answered, run = _answered(account), _run(evidence, account)
+    load = Load(evidence.load_start_ns if began_ns is None else began_ns, from_ns, until_ns)
+    seen = [growth_seen(pending, waiting, (answered, run), load, max(1.0, 1 / each))]
+    if each < 1:
+        seen.append(growth_seen(requests.mean_in, nothing, (answered,), load))
+    return seen
+
+
+def _worse(whole: Seen, *others: Seen) -> Seen:
+    """Of all that is pending, if that surely grows; else of the requests that wait, if they go up by more than a handful."""
+    for other in others:
+        of_all, growth = whole.growth, other.growth
+        if growth is None or growth.is_little or (of_all is not None and of_all.grows):
+            continue
+        if growth.grows:
+            return other
+        if of_all is not None:
+            # It is not known better than all of it is.
+            high = max(growth.high, of_all.high)
+            return Seen(dataclasses.replace(growth, low=2 * growth.per_s - high, high=high), whole.settling_s)
+    return whole
 
 
 def _answered(account: Account) -> Work:
@@ -98,7 +135,15 @@ def tasks_per_request(account: Account, backlog: Steps) -> float:
 def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "", allow_few: bool = False) -> SloResult:
     """Whether what is pending stays bounded: `text` is the limit as it was written, `noise` what may have made it grow."""
     from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
-    seen = growth_in(evidence, account, from_ns, evidence.load_end_ns)
+    found = [
+        _bounded(text, seen, evidence, account, noise, allow_few=allow_few)
+        for seen in _growths_in(evidence, account, from_ns, evidence.load_end_ns)
+    ]
+    # The first of them is that of all that is pending.
+    return next((each for holds in (False, None) for each in found if each.holds is holds), found[0])
+
+
+def _bounded(text: str, seen: Seen, evidence: Evidence, account: Account, noise: str, *, allow_few: bool) -> SloResult:
     growth = seen.growth
     if growth is None:
         why = unsettled(seen.settling_s) if seen.settling_s else "there is no load to look at"

@@ -38,7 +38,10 @@ class GrowthSeen(Record):
     high: float
     seconds: float = Field(description="of load that were looked at")
     mean: float = Field(description="pending, over that time")
-    unit: float = Field(default=1.0, description="requests that a pending task stands for, where not each leaves one; else 1")
+    unit: float = Field(
+        default=1.0,
+        description="requests that a pending task stands for, where not each leaves one; 1: else, or of answers alone",
+    )
 
 
 class LimitSeen(Record):

@@ -72,6 +72,18 @@ def test_growth_is_that_of_requests_however_few_of_them_leave_a_task() -> None:
     assert growth.unit == pytest.approx(20, rel=0.01)
 
 
+def test_a_rate_at_which_answers_pile_up_does_not_hold_however_few_requests_leave_a_task() -> None:
+    """A quarter of 200/s is not answered, and every five hundredth leaves a task."""
+    run = Simulated(Setup(seed=3, rate=200.0, run_ms=5.0))
+    run.requests["done_ns"] += (np.arange(len(run.requests)) * S // 600).astype(np.uint64)
+    run.tasks[1] = run.tasks[1][::500]
+    judged = judge_evidence(run.evidence(), {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(200.0, 10.0, "bisect"), 1, until_ns=None)
+    assert found.growth is not None
+    assert found.growth.per_s == pytest.approx(50, rel=0.1)
+    assert standing([found], 0.05) is Standing.BROKEN
+
+
 def test_of_a_stage_that_was_ended_early_only_the_time_before_counts() -> None:
     whole, early = stage(rate=600.0, run_ms=10.0), stage(rate=600.0, run_ms=10.0, until_s=5.0)
     assert early.ended_early

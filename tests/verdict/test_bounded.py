@@ -43,6 +43,26 @@ def test_tasks_of_few_requests_that_pile_up_are_not_bounded() -> None:
     assert slo.value == pytest.approx(80, rel=0.2)
 
 
+def rare(every: int, answered_per_s: float) -> SloSummary:
+    """200 requests a second, of which the server answers so many; every so many-th leaves a short task."""
+    run = Simulated(Setup(seed=3, rate=200.0, run_ms=5.0, for_s=32.0))
+    late_ns = (np.arange(len(run.requests)) * (1 / answered_per_s - 1 / 200) * S).astype(np.uint64)
+    run.requests["done_ns"] += late_ns
+    for name in ("accepted_ns", "flushed_ns", "started_ns", "finished_ns"):
+        run.tasks[1][name] += late_ns
+    run.tasks[1] = run.tasks[1][::every]
+    return build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos[0]
+
+
+@pytest.mark.parametrize("every", [1, 20, 200, 500, 1000])
+def test_requests_that_wait_for_an_answer_pile_up_however_few_of_them_leave_a_task(every: int) -> None:
+    """A task stands for many requests, and so does chance; a request that waits is one."""
+    slow = rare(every, 150.0)
+    assert slow.holds is False
+    assert slow.value == pytest.approx(50, rel=0.05)
+    assert rare(every, 200.0).holds is True
+
+
 def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
     """20/s of 5 s each are 100 threads of 400; for the first dozen seconds there are more and more of them."""
     slo = judged(rate=20.0, run_ms=5000.0, pool=400)
