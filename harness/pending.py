@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
+from harness.grouping import op_of
 from harness.growth import Growth
 from harness.model import Evidence
 from harness.rows import Outcome
@@ -127,9 +128,10 @@ def _run(evidence: Evidence, account: Account) -> Work:
 
 
 def tasks_per_request(account: Account, backlog: Steps) -> float:
-    """Of all that were acknowledged: those that still wait to be accepted have left none yet. 1 where there are no tasks."""
-    acked = int(np.count_nonzero(account.tables.ops.outcome == Outcome.ACK))
-    return len(backlog.start_ns) / acked if acked and len(backlog.start_ns) else 1.0
+    """Of all that were acknowledged, or left one without an answer: the others have left none yet. 1 where there are no tasks."""
+    ops, tasks = account.tables.ops, account.tables.tasks
+    n = len(np.union1d(ops.op[ops.outcome == Outcome.ACK], op_of(tasks.task_key)))
+    return len(backlog.start_ns) / n if n and len(backlog.start_ns) else 1.0
 
 
 def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "", allow_few: bool = False) -> SloResult:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.figures import check_slo
 from harness.growth import growth_of, pooled
+from harness.rows import Outcome, RequestError
 from harness.schema import SloSummary
 from harness.slo import SloError
 from harness.summary import build_summary
@@ -61,6 +62,18 @@ def test_requests_that_wait_for_an_answer_pile_up_however_few_of_them_leave_a_ta
     assert slow.holds is False
     assert slow.value == pytest.approx(50, rel=0.05)
     assert rare(every, 200.0).holds is True
+
+
+@pytest.mark.parametrize("n_answered", [240, 60, 5])
+def test_tasks_of_requests_that_were_never_answered_pile_up_like_those_of_others(n_answered: int) -> None:
+    """One thread does one of 20 tasks a second; clients wait for half a second, and after the first few in vain."""
+    run = Simulated(Setup(seed=3, rate=20.0, run_ms=1000.0, pool=1))
+    given_up = run.requests[n_answered:]
+    given_up["outcome"], given_up["status"], given_up["error"] = Outcome.IND, 0, RequestError.TIMED_OUT
+    given_up["done_ns"] = given_up["sent_ns"] + S // 2
+    (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
+    assert slo.holds is False
+    assert slo.value == pytest.approx(19, rel=0.1)
 
 
 def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
