@@ -124,7 +124,7 @@ def _run(evidence: Evidence, account: Account) -> Work:
     dead_ns = np.full(len(begun), last_ns)
     for each in evidence.boots:
         dead_ns[boot == each.boot] = each.reaped_ns or last_ns
-    return Work(begun, np.where(ended != 0, ended, np.maximum(dead_ns, begun)))
+    return Work(begun, np.where(ended != 0, ended, np.maximum(dead_ns, begun)), ended == 0, tasks.function[tasks.started])
 
 
 def tasks_per_request(account: Account, backlog: Steps) -> float:
@@ -148,7 +148,7 @@ def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "",
 def _bounded(text: str, seen: Seen, evidence: Evidence, account: Account, noise: str, *, allow_few: bool) -> SloResult:
     growth = seen.growth
     if growth is None:
-        why = unsettled(seen.settling_s) if seen.settling_s else "there is no load to look at"
+        why = unsettled(seen.settling_s, may_hang=seen.may_hang) if seen.settling_s else "there is no load to look at"
         return SloResult(text, None, None, None, None, None, "/s", why=why)
     looked_from_ns, due_ns = evidence.load_end_ns - round(growth.seconds * 1e9), account.tables.ops.due_ns
     due = int(np.count_nonzero((due_ns >= looked_from_ns) & (due_ns < evidence.load_end_ns)))
@@ -161,8 +161,13 @@ def _bounded(text: str, seen: Seen, evidence: Evidence, account: Account, noise:
     return SloResult(text, holds, value, low, high, allowed, "/s", why=why)
 
 
-def unsettled(settling_s: float) -> str:
+def unsettled(settling_s: float, *, may_hang: bool) -> str:
     """Why it cannot be told whether what is pending grows."""
+    if may_hang:
+        return (
+            "tasks that came in first have never ended, and whether they take long or hang is not known, so what is pending"
+            " may fill up or grow: load for longer than they take"
+        )
     return (
         "what comes in takes so long that what is pending still fills up, which is no growth:"
         f" load for longer, or warm up for {duration_s(settling_s)} more"

@@ -4,6 +4,9 @@ With tasks of 5 s each, 20 of them a second, there are more and more of them for
 there are. So the slope is that of the time after 99 % of what came in first had ended. Where little of the load remains then, two
 things say that it is a queue all the same: more and more waits that has not been begun, or what comes later takes longer than
 what came first. Else nobody can tell.
+
+What hangs for good fills nothing up: it stays, and what is pending grows by it. It is told from what takes long by others of its
+kind: they ended, all of them sooner, and nearly all in a tenth of the time for which this one was watched.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ _SHARE: Final = 0.99
 _LEAST_LEFT: Final = 1 / 3
 """Of the time after the warm-up: if less remains after the load has settled, the slope is not looked for in that."""
 
+_TIMES: Final = 10
+"""As long as 99 % of its kind took, and longer than any of them: what was watched for that and never ended hangs."""
+
 _FIRST: Final = 20
 _LONGER: Final = 1.25
 _ERRORS: Final = 3.0
@@ -45,10 +51,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """When things were begun and ended, in any order; what never ended, when that was last known of it."""
+    """When things were begun and ended, in any order; what never ended, when that was last known of it.
+
+    `unended`: which of them never did; None: all ended. `kind`: what may be expected to take about as long has the same number.
+    """
 
     begun_ns: Instants
     ended_ns: Instants
+    unended: NDArray[np.bool_] | None = None
+    kind: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +68,13 @@ class Seen:
 
     growth: Growth | None
     settling_s: float  # after the warm-up: until the load had settled
+    may_hang: bool = False  # some never ended, and whether they hang or take long is not known; so it is no filling for sure
 
 
 def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:
     """`waiting`: of what is pending, that which has not been begun. `works`: all that takes its time once it has been."""
-    firsts = [each for each in (_first(work, load) for work in works) if len(each)]
+    found = [_first(work, load) for work in works]
+    firsts = [each for each, _ in found if len(each)]
     settled_ns = load.began_ns + max((_most(each) for each in firsts), default=0)
     settling_s = max(settled_ns - load.from_ns, 0) / 1e9
     left_ns = load.until_ns - max(settled_ns, load.from_ns)
@@ -71,7 +84,9 @@ def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: L
     if whole is None or whole.is_little or (queue is not None and queue.grows):
         return Seen(whole, 0.0)
     most_ns = (load.until_ns - load.began_ns) / 2
-    return Seen(whole, 0.0) if any(_takes_longer(each, most_ns) for each in firsts) else Seen(None, settling_s)
+    if any(_takes_longer(each, most_ns) for each in firsts):
+        return Seen(whole, 0.0)
+    return Seen(None, settling_s, any(may_hang for _, may_hang in found))
 
 
 def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | None:
@@ -79,12 +94,41 @@ def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | No
     return growth_of(of(edges), (until_ns - from_ns) / 1e9 / N_BINS, unit)
 
 
-def _first(work: Work, load: Load) -> Instants:
-    """How long what was begun in the first half of the load took, in the order in which it was: that was watched for longest."""
+def _first(work: Work, load: Load) -> tuple[Instants, bool]:
+    """How long what was begun in the first half of the load took, in the order in which it was: that was watched for longest.
+
+    Without what is known to hang; and whether more of it may.
+    """
     half_ns = (load.began_ns + load.until_ns) // 2
     chosen = (work.begun_ns >= load.began_ns) & (work.begun_ns < half_ns)
+    hanging, may_hang = _hanging(work, chosen, half_ns - load.began_ns)
+    chosen &= ~hanging
     begun, ended = work.begun_ns[chosen], work.ended_ns[chosen]
-    return (ended - begun)[np.argsort(begun, kind="stable")]
+    return (ended - begun)[np.argsort(begun, kind="stable")], may_hang
+
+
+def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDArray[np.bool_], bool]:
+    """Which of those chosen are known to hang, and whether others may: what most of a kind do may be just what it takes.
+
+    What was watched for less than `least_ns` was cut off, and is neither.
+    """
+    hanging = np.zeros(len(chosen), np.bool_)
+    if work.unended is None:
+        return hanging, False
+    took_ns = work.ended_ns - work.begun_ns
+    watched = chosen & work.unended & (took_ns >= least_ns)
+    kinds = np.zeros(len(chosen), np.uint16) if work.kind is None else work.kind
+    may_hang = False
+    for kind in np.unique(kinds[watched]):
+        did_end = (kinds == kind) & ~work.unended
+        ended_ns = took_ns[did_end]
+        longest_ns = max(_TIMES * _most(ended_ns), int(ended_ns.max())) if len(ended_ns) else 0
+        stays = watched & (kinds == kind) & (took_ns > longest_ns)
+        if len(ended_ns) >= _FIRST and np.count_nonzero(stays) <= np.count_nonzero(chosen & did_end):
+            hanging |= stays
+        else:
+            may_hang |= bool(stays.any())
+    return hanging, may_hang
 
 
 def _most(took_ns: Instants) -> int:

@@ -80,6 +80,9 @@ class Measured(Record):
         default=0.0,
         description="of `seconds`: what came in first had not ended, so what was pending filled up; left out of growth",
     )
+    may_hang: bool = Field(
+        default=False, description="tasks that came in first never ended, and it is not known whether they take long or hang"
+    )
     limits: tuple[LimitSeen, ...] = ()
     generator: str = Field(default="", description="why the stage says nothing: the load generator could not send it")
     unseen: str = Field(default="", description="why more may be pending than was seen; empty: all of it was seen")

@@ -149,7 +149,7 @@ class Search:
             low, shown_low, confirmed = None, None, False
         if self.told and self._never_settles():
             last = self.told[-1]
-            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s)}"
+            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s, may_hang=last.may_hang)}"
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),

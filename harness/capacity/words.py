@@ -61,7 +61,7 @@ def stage_in_words(result: Measured) -> str:
     if result.generator:
         return f"says nothing: {result.generator}"
     if not usable_of([result]):
-        return f"says nothing: {unsettled(result.settling_s)}"
+        return f"says nothing: {unsettled(result.settling_s, may_hang=result.may_hang)}"
     if result.purpose == "fault":
         return f"lost {result.lost or 0:,} tasks"
     growth = result.growth

@@ -98,3 +98,12 @@ def test_a_server_that_fills_up_with_long_tasks_does_not_fall_behind(setup: Setu
     (stretch,) = stretches_of(evidence, account(evidence), usage_of(evidence))
     assert stretch.growth.rises
     assert stretch.falls_behind == is_told
+
+
+def test_tasks_that_hang_for_good_fall_behind() -> None:
+    """A tenth of 50/s; the others take 5 ms."""
+    run = Simulated(Setup(seed=1, rate=50, run_ms=5, pool=400, for_s=20))
+    run.tasks[1]["finished_ns"][::10] = 0
+    evidence = run.evidence()
+    (stretch,) = stretches_of(evidence, account(evidence), usage_of(evidence))
+    assert stretch.falls_behind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -81,6 +82,47 @@ def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
     slo = judged(rate=20.0, run_ms=5000.0, pool=400)
     assert slo.holds is None
     assert "still fills up, which is no growth: load for longer, or warm up for" in slo.why
+
+
+def lasting(took_s: Callable[[np.ndarray], np.ndarray], *, for_s: float = 30.0, drain_s: float = 5.0) -> SloSummary:
+    """20 tasks a second, each begun at once; `took_s`: of each, by a random number up to 1; the server ends after the load."""
+    run = Simulated(Setup(seed=3, rate=20.0, run_ms=5.0, for_s=for_s))
+    rows, end_ns = run.tasks[1], run.load_end_ns + round(drain_s * S)
+    ended_s = rows["started_ns"] / S + took_s(np.random.default_rng(1).random(len(rows)))
+    rows["finished_ns"] = np.where(ended_s < end_ns / S, ended_s, 0.0) * S
+    run.boots = [dataclasses.replace(boot, signalled_ns=end_ns, reaped_ns=end_ns + 1) for boot in run.boots]
+    run.effects = run.effects[:0]
+    return build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos[0]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+@pytest.mark.parametrize("for_s", [30.0, 300.0])
+def test_tasks_that_hang_for_good_are_growth_and_fill_nothing_up(for_s: float, share: float) -> None:
+    """The others take 50 ms."""
+    slo = lasting(lambda random: np.where(random < share, np.inf, 0.05), for_s=for_s)
+    assert slo.holds is False
+    assert slo.value == pytest.approx(20 * share, rel=0.25)
+
+
+@pytest.mark.parametrize("drain_s", [0.5, 5.0, 60.0])
+@pytest.mark.parametrize("share", [0.2, 1.0])
+@pytest.mark.parametrize("took_s", [22.0, 25.0, 30.0])
+def test_tasks_that_take_most_of_a_short_run_fill_up_and_do_not_hang(took_s: float, share: float, drain_s: float) -> None:
+    """A run of 30 s; the last of them are cut off, unless the server drains for so long. Beside them, short ones."""
+    slo = lasting(lambda random: np.where(random < share, took_s, 0.05), drain_s=drain_s)
+    assert slo.holds is None
+    assert "still fills up, which is no growth" in slo.why
+
+
+@pytest.mark.parametrize("took_s", [np.inf, 100.0])
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_of_tasks_most_of_which_never_ended_nobody_says_that_they_are_no_growth(share: float, took_s: float) -> None:
+    """Nor that they hang: what takes longer than the run looks the same."""
+    slo = lasting(lambda random: np.where(random < share, took_s, 0.05), for_s=60.0)
+    assert slo.holds is None
+    assert "whether they take long or hang is not known" in slo.why
+    assert "no growth" not in slo.why
+    assert "warm up" not in slo.why
 
 
 @pytest.mark.parametrize("rate", [4.0, 20.0])
