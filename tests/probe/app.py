@@ -286,6 +286,24 @@ async def spawn_for_long():
     return {}
 
 
+@app.get("/cancel-kept")
+async def cancel_kept():
+    """What `/spawn-for-long` keeps."""
+    for task in app.state.kept:
+        task.cancel()
+    return {}
+
+
+@app.get("/runs-the-loop")
+async def runs_the_loop():
+    """As code does that is called with a loop and without one: it tries, and does otherwise where that is refused."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.run_until_complete(loop.create_future())
+    except RuntimeError:
+        return {}
+
+
 @app.on_event("shutdown")
 async def shutdown():
     for task in getattr(app.state, "kept", ())[:1]:

@@ -64,6 +64,16 @@ def test_work_that_the_app_cancels_has_ended(served: Probed, op: int):
     assert (second.finished, second.dropped) == (0, 0)
 
 
+def test_a_handler_that_tries_to_run_its_own_loop_has_not_ended_it(served: Probed, op: int):
+    """The loop refuses and goes on. What the app cancels afterwards has ended: no stop has lost it."""
+    assert served.ask("/runs-the-loop") == 200
+    served.ask("/spawn-for-long", op)
+    until(lambda: sum(bool(task.started) for task in served.tasks(op)) == 2, "both run")
+    served.ask("/cancel-kept")
+    tasks = served.wait_tasks(op, 2)
+    assert [(task.reason, task.failed > task.started, task.dropped) for task in tasks] == [(DropReason.CANCELLED, True, 0)] * 2
+
+
 def test_a_process_whose_app_cancels_its_own_work_closes_its_file(start: Start):
     """Nothing is left over: neither what was cancelled while it ran, nor what had not begun."""
     server = start().wait_ready()

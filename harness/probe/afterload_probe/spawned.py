@@ -80,7 +80,8 @@ def _hook_end(kind: type[AbstractEventLoop]) -> None:
     @functools.wraps(original)
     def run_until_complete(self: AbstractEventLoop, *args: Any, **kwargs: Any) -> Any:
         found = process.current
-        if found is not None and self in found.loops:
+        # A loop that runs refuses to be run: code that is called with a loop and without one tries it all the same.
+        if found is not None and self in found.loops and not self.is_running():
             found.ending_loop = self
         return original(self, *args, **kwargs)
 
