@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.grouping import TaskState, states
+from harness.rows import DropReason
 from tests.server.helpers import until
 
 from .conftest import Start
@@ -57,6 +58,17 @@ def test_a_task_is_seen_under_every_server(start: Start, command: list[str]):
     assert {"python", "starlette", "anyio", "fastapi"} <= set(note["versions"])  # type: ignore[call-overload]
     assert server.notes("unhooked") == []
     assert (file.boot, file.names[0]) == (3, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_what_the_app_cancels_while_its_server_serves_has_ended(start: Start, command: list[str]):
+    """However often that server has run its loop by then: no stop has lost it."""
+    server = start(command).wait_ready()
+    server.ask("/spawn-for-long", 1)
+    until(lambda: sum(bool(task.started) for task in server.tasks(1)) == 2, "both run")
+    server.ask("/cancel-kept")
+    tasks = server.wait_tasks(1, 2)
+    assert [(task.reason, task.failed > task.started, task.dropped) for task in tasks] == [(DropReason.CANCELLED, True, 0)] * 2
 
 
 UNTOLD = {f"uvicorn, {loop}, not told": uvicorn("--loop", loop, "--lifespan", "off") for loop in ("asyncio", "uvloop")}

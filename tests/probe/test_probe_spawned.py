@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 
 import pytest
@@ -29,6 +30,48 @@ async def both():
     asyncio.create_task(mine())
     helping.start()
     return {}
+"""
+
+THREE_RUNS = """
+import asyncio, sys
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+kept = []
+async def nap(): await asyncio.sleep(60)
+def spawn(): kept.extend(asyncio.create_task(nap()) for _ in range(2))
+async def http(request):
+    spawn()
+    return Response()
+async def websocket(socket):
+    await socket.accept()
+    spawn()
+    await socket.close()
+app = Starlette(routes=[Route("/", http), WebSocketRoute("/", websocket)])
+kind = sys.argv[1]
+async def start():
+    started = asyncio.Event()
+    async def receive():
+        if started.is_set(): await asyncio.sleep(60)
+        return {"type": "lifespan.startup"}
+    async def send(message): started.set()
+    kept.append(asyncio.create_task(app({"type": "lifespan"}, receive, send)))
+    await started.wait()
+async def serve():
+    async def receive(): return {"type": "http.request" if kind == "http" else "websocket.connect"}
+    async def send(message): pass
+    scope = {"type": kind, "method": "GET", "path": "/", "query_string": b"", "headers": [], "subprotocols": []}
+    await app(scope, receive, send)
+    await asyncio.sleep(0)
+    kept[1].cancel()
+    await asyncio.wait([kept[1]])
+async def wind_down():
+    for task in kept: task.cancel()
+    await asyncio.gather(*kept, return_exceptions=True)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(start())
+loop.run_until_complete(serve())
+loop.run_until_complete(wind_down())
 """
 
 
@@ -72,6 +115,19 @@ def test_a_handler_that_tries_to_run_its_own_loop_has_not_ended_it(served: Probe
     served.ask("/cancel-kept")
     tasks = served.wait_tasks(op, 2)
     assert [(task.reason, task.failed > task.started, task.dropped) for task in tasks] == [(DropReason.CANCELLED, True, 0)] * 2
+
+
+@pytest.mark.parametrize("pure", ["", "1"], ids=["compiled", "pure"])
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_loop_is_wound_down_by_the_run_after_the_one_in_which_it_served(start: Start, kind: str, pure: str):
+    """Not by the run that serves, after one that has only started the app; whatever it is that the app is asked."""
+    program = start([sys.executable, "-c", THREE_RUNS, kind], env={"AFTERLOAD_PROBE_PURE": pure})
+    assert program.wait_end() == 0, program.log.read_text()
+    tasks = program.tasks()
+    assert [(task.reason, bool(task.failed), bool(task.dropped)) for task in tasks] == [
+        (DropReason.CANCELLED, True, False),
+        (DropReason.ABANDONED, False, True),
+    ]
 
 
 def test_a_process_whose_app_cancels_its_own_work_closes_its_file(start: Start):

@@ -115,10 +115,12 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         elif loop not in found.loops:
             found.sampler.watch(loop)
             hook_loop(loop)
-            found.loop = loop
         kind = scope["type"]
         if kind not in ("http", "websocket"):
             return None
+        if loop is not None:
+            found.loop = loop
+            found.loops[loop].has_served = True
         unit = current.get()
         if unit is not None and not unit.exchange.is_over and unit.exchange.is_of(scope):
             return None

@@ -59,7 +59,7 @@ class Process:
         if sheet is not None:
             sheet.belongs_to(self, self.untagged)
         self.words = self.page.words
-        self.loop: AbstractEventLoop | None = None  # the last that was found to be watched
+        self.loop: AbstractEventLoop | None = None  # one that is watched and has served
         self.ending_loop: AbstractEventLoop | None = None  # one whose server has told the app to end, or that is being wound down
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops

@@ -42,6 +42,7 @@ class _Watched:
         self.loop = loop
         self.limiter = limiter
         self.thread = threading.get_ident()
+        self.has_served = False  # not as long as an app was only started in it
         self.beat_ns = monotonic_ns()
         self.cpu_ns = time.process_time_ns()
         self.runner: FrameType | None = None

@@ -80,9 +80,12 @@ def _hook_end(kind: type[AbstractEventLoop]) -> None:
     @functools.wraps(original)
     def run_until_complete(self: AbstractEventLoop, *args: Any, **kwargs: Any) -> Any:
         found = process.current
-        # A loop that runs refuses to be run: code that is called with a loop and without one tries it all the same.
-        if found is not None and self in found.loops and not self.is_running():
-            found.ending_loop = self
+        if found is not None:
+            watched = found.loops.get(self)
+            # One that has only started the app is about to serve: Granian runs it once for each. And one that runs refuses to be
+            # run: code that is called with a loop and without one tries it all the same.
+            if watched is not None and watched.has_served and not self.is_running():
+                found.ending_loop = self
         return original(self, *args, **kwargs)
 
     try:
