@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -296,6 +296,18 @@ class Evidence:
         if self.load_changes:
             return self.load_changes[-1].load_end_ns
         return self.load_end_ns if self.planned_end_ns is None else self.planned_end_ns
+
+    def files_at(self, fault: Fault, pids: Collection[int | None]) -> list[RowFile]:
+        """Task files of the processes that had these pids when the fault landed, and of none that had them before or after."""
+        boot = next((each for each in self.boots if each.boot == fault.boot), None)
+        if boot is None or fault.landed_ns is None:
+            return []
+        return [
+            file
+            for file in self.tasks.get(boot.boot, ())
+            if file.pid in pids
+            and file.created_ns <= fault.landed_ns <= (boot.worker_death_ns(file.pid, file.created_ns) or fault.landed_ns)
+        ]
 
     def death_ns(self, boot: int, pid: int, created_ns: int) -> int | None:
         """When the process of a boot that began a file then was dead: its own death if that is known, else its boot's.

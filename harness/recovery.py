@@ -91,11 +91,9 @@ def _until_ns(evidence: Evidence, over_ns: int) -> int:
 
 
 def _left(evidence: Evidence, fault: Fault, ended: Boot | None) -> tuple[int, int]:
-    files = evidence.tasks.get(fault.boot or 0, ())
     if ended is not None:
         # Not what workers had left that had ended before.
-        files = [file for file in files if ended.worker_death_ns(file.pid, file.created_ns) is None]
-    else:
-        pids = fault.receipt.get("replaced") or ([fault.receipt["pid"]] if fault.effect == "replaces" else [])
-        files = [file for file in files if file.pid in pids]
-    return left_in(files)
+        files = evidence.tasks.get(ended.boot, ())
+        return left_in([file for file in files if ended.worker_death_ns(file.pid, file.created_ns) is None])
+    pids = fault.receipt.get("replaced") or ([fault.receipt["pid"]] if fault.effect == "replaces" else [])
+    return left_in(evidence.files_at(fault, pids))

@@ -119,9 +119,9 @@ def wrong_predictions(evidence: Evidence, account: Account) -> tuple[list[str], 
             if said != was:
                 found.append(f"boot {boot.boot}: {who} {said:,} {what}, found {was:,}")
     for fault in evidence.faults:
-        for file in evidence.tasks.get(fault.boot or 0, ()):
-            if file.pid != fault.receipt.get("pid") or "queued" not in fault.receipt:
-                continue
+        if "queued" not in fault.receipt:
+            continue
+        for file in evidence.files_at(fault, (fault.receipt.get("pid"),)):
             for what, was in zip(("queued", "running"), left_in([file]), strict=True):
                 n_compared += 1
                 if fault.receipt[what] != was:
@@ -138,9 +138,7 @@ def after_death_of_workers(evidence: Evidence) -> list[str]:
         dead_ns = fault.receipt.get("dead_ns")
         if dead_ns is None or fault.receipt.get("signal") != "SIGKILL":
             continue
-        for file in evidence.tasks.get(fault.boot or 0, ()):
-            if file.pid != fault.receipt["pid"] or file.created_ns > dead_ns:
-                continue
+        for file in evidence.files_at(fault, (fault.receipt["pid"],)):
             late = sum(int(np.count_nonzero(latest_ns(rows) > np.uint64(dead_ns))) for rows in chunks(file))
             if late:
                 found.append(f"worker {file.pid} of boot {fault.boot}: {late:,} rows with an instant after its death")

@@ -23,7 +23,8 @@ def of_ends(facts: Facts) -> Iterator[FoundOut]:
             yield _too_slow(facts, boot)
         for pid in boot.dead_workers:
             files = facts.evidence.tasks.get(boot.boot, ())
-            queued, running = left_in([file for file in files if file.pid == pid])
+            theirs = [file for file in files if file.pid == pid and boot.worker_death_ns(pid, file.created_ns) is not None]
+            queued, running = left_in(theirs)
             with_it = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
             yield FoundOut(
                 "worker-died",

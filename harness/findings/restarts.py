@@ -15,7 +15,7 @@ from harness.findings.stretch import Stretch
 from harness.grouping import TaskState, op_of, positions
 from harness.model import Boot
 from harness.rowless import has_no_row
-from harness.rows import Outcome
+from harness.rows import Outcome, RowFile
 from harness.rowscan import left_in, left_keys
 from harness.wording import at_s, counted, duration_s, listed, per_second, roughly_s
 
@@ -42,15 +42,14 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
         crashes += _of_workers(facts, boot)
         # What processes left that had ended before is not that of the boot's own end; of themselves they are told of elsewhere.
         files = facts.evidence.tasks.get(boot.boot, ())
-        ended = [file for file in files if boot.worker_death_ns(file.pid, file.created_ns) is not None]
-        queued, running = left_in(ended)
+        queued, running = left_in([file for file in files if _ended_before(boot, file)])
         left = _Left(
             boot=boot,
             what=boot.signal or "its own death",
             at_s=facts.at_s(boot.signalled_ns or boot.reaped_ns),
             queued=max(count.queued_at_death - queued, 0),
             running=max(count.running_at_death - running, 0),
-            pids=frozenset(file.pid for file in files if boot.worker_death_ns(file.pid, file.created_ns) is None),
+            files=tuple(file for file in files if not _ended_before(boot, file)),
         )
         if not left.queued + left.running:
             continue
@@ -74,7 +73,12 @@ class _Left:
     at_s: float | None
     queued: int
     running: int
-    pids: frozenset[int]  # whose
+    files: tuple[RowFile, ...]  # of the processes that ended
+
+
+def _ended_before(boot: Boot, file: RowFile) -> bool:
+    """Whether the process that wrote it had ended while its boot went on."""
+    return boot.worker_death_ns(file.pid, file.created_ns) is not None
 
 
 def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
@@ -84,9 +88,11 @@ def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
         if fault.effect != "replaces" or fault.boot != boot.boot or fault.landed_ns is None:
             continue
         pids = {*fault.receipt.get("replaced", ()), fault.receipt.get("pid")}
-        queued, running = left_in([file for file in facts.evidence.tasks.get(boot.boot, ()) if file.pid in pids])
+        # One that was signalled and lived on until the end of the boot is told of with that.
+        files = tuple(file for file in facts.evidence.files_at(fault, pids) if _ended_before(boot, file))
+        queued, running = left_in(files)
         if queued + running:
-            found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running, frozenset(pids)))
+            found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running, files))
     return found
 
 
@@ -99,9 +105,8 @@ def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
     tasks, ops = account.tables.tasks, account.tables.ops
     chosen = np.zeros(len(tasks.first), np.bool_)
     for each in crashes:
-        theirs = [file for file in evidence.tasks.get(each.boot.boot, ()) if file.pid in each.pids]
         # Of a task that a later boot took over, what became of it there is what counts.
-        chosen |= np.isin(tasks.task_key, left_keys(theirs, evidence.run_tag)) & (tasks.boot[tasks.last] == each.boot.boot)
+        chosen |= np.isin(tasks.task_key, left_keys(each.files, evidence.run_tag)) & (tasks.boot[tasks.last] == each.boot.boot)
     chosen &= account.tables.effects.of(tasks.task_key) == 0
     chosen &= np.isin(tasks.task_state(), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
     op = op_of(tasks.task_key[chosen])

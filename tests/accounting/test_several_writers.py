@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.invariants import check
-from harness.model import Evidence
+from harness.model import Evidence, Fault
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile
+from harness.rowscan import left_in
 from harness.statistics import measure
 from harness.summary import build_summary
 from harness.timeline import busy_steps, pool_of, timeline
@@ -82,6 +84,42 @@ def test_what_a_process_does_that_has_the_number_of_a_dead_one_counts() -> None:
     assert timeline(again, account(again)).backlog_max.tolist() == timeline(other, account(other)).backlog_max.tolist()
     assert [flow.busy.tolist() for flow in usage_of(again).flows] == [flow.busy.tolist() for flow in usage_of(other).flows]
     assert build_summary(again, {}, {}).boots == build_summary(other, {}, {}).boots
+
+
+@pytest.mark.parametrize("on_its_own", [False, True])
+def test_what_a_worker_left_is_not_what_was_left_by_the_one_that_got_its_number(on_its_own: bool) -> None:
+    """One was killed or died, the next one has its number and is killed with the boot: each has left its own."""
+    plan = Plan(n_requests=400, gap_ms=10.0, pool=2, run_ms=30.0, seed=3, kills=(("SIGKILL", 3900.0),), restart_ms=50)
+    one = simulate(plan).evidence
+    (file,) = one.tasks[1]
+    dead_ns = START_NS + 2000 * MS
+    is_later = file.rows["accepted_ns"] > dead_ns
+    rows = np.array(file.rows[~is_later])
+    for name in ("flushed_ns", "started_ns", "finished_ns", "failed_ns", "dropped_ns"):
+        rows[name][rows[name] > dead_ns] = 0
+    first = dataclasses.replace(part(file, rows, 1, 0), created_ns=START_NS, closed_ns=0)
+    second = dataclasses.replace(part(file, file.rows[is_later], 1, 1), created_ns=dead_ns + 10 * MS)
+    queued, running = left_in([first])
+    receipt = {"pid": first.pid, "signal": "SIGKILL", "queued": queued, "running": running, "dead_ns": dead_ns}
+    fault = Fault("worker", 2.0, dead_ns - MS, 1, effect="replaces", ended_ns=dead_ns, receipt=receipt, text="worker@2s")
+
+    def told(pid: int) -> Evidence:
+        boot = dataclasses.replace(one.boots[0], worker_deaths=((first.pid, dead_ns),), predicted_queued=None)
+        boot = dataclasses.replace(boot, dead_workers=(first.pid,) if on_its_own else (), predicted_running=None)
+        return dataclasses.replace(
+            one,
+            tasks={**one.tasks, 1: [first, dataclasses.replace(second, pid=pid)]},
+            boots=[boot, *one.boots[1:]],
+            faults=one.faults if on_its_own else [fault, *one.faults],
+        )
+
+    again, other = (build_summary(told(pid), {}, {}) for pid in (first.pid, second.pid))
+    lost = {each.id: each.evidence for each in again.findings}
+    assert queued > 20
+    assert [each for each in again.invariants if each.id == "10" and not each.holds] == []
+    assert [each["queued"] for each in lost["restart-lost"]["restarts"]] == [queued, left_in([second])[0]][on_its_own:]
+    assert not on_its_own or lost["worker-died"]["queued"] == queued
+    assert (again.findings, again.faults) == (other.findings, other.faults)
 
 
 def with_sizes(evidence: Evidence, t_ns: np.ndarray, sizes: np.ndarray | int, boot: np.ndarray | int = 1) -> Evidence:
