@@ -39,6 +39,10 @@ _TRIES: Final = 2
 _SETTLED: Final = 1.2
 """Times as long as the load took to settle, it is given to settle: the next time it may take a little longer."""
 
+_LONG_ENOUGH: Final = 2.0
+"""Times the time it is given to settle, a stage lasts at least. More than a third has to be left (`growth_seen`), and tasks of equal
+length end in waves: for one such length after the first of them ended, as many end as came in, however many wait."""
+
 _SETTLING_TRIES: Final = 3
 _MOST_ABOVE: Final = 4
 _JUST_ABOVE: Final = 1.15
@@ -374,7 +378,8 @@ class Search:
         seconds = self._seconds(rate)
         if purpose == "confirm":
             seconds = max(self.options.confirm_s, 1.5 * seconds)
-        return Asked(rate, float(f"{seconds + _SETTLED * self.settling_s(rate):.2g}"), purpose)
+        settle_s = _SETTLED * self.settling_s(rate)
+        return Asked(rate, float(f"{max(seconds + settle_s, _LONG_ENOUGH * settle_s):.2g}"), purpose)
 
     def _seconds(self, rate: float) -> float:
         """Longer than asked for where little comes in, and where chance is so large that a stage of that length says little."""

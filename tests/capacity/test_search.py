@@ -62,6 +62,18 @@ def test_tasks_that_take_as_long_as_a_stage_get_longer_stages(run_s: float, spre
     assert max(each.settling_s for each in search.told) >= run_s - 1.0
 
 
+@pytest.mark.parametrize("run_s", [30.0, 40.0, 60.0])
+def test_tasks_that_take_several_times_as_long_as_a_stage_get_stages_that_show_a_whole_wave_of_ends(run_s: float) -> None:
+    """Shorter ones say nothing, or take a rate to hold at which as many wait all the time."""
+    server = Queue(np.random.default_rng(1), threads=int(100 * run_s), run_s=run_s, poisson=False, spread="constant")
+    search = searched(server)
+    answer = search.answer()
+    assert answer.state == "found"
+    assert answer.found == pytest.approx(server.capacity, rel=0.05)
+    assert 0.9 * server.capacity < (answer.low or 0.0) <= server.capacity <= (answer.high or math.inf)
+    assert sum(each.growth is None for each in search.told) == 1
+
+
 def test_a_load_that_never_settles_in_a_stage_is_not_searched_on() -> None:
     search = searched_with(lambda *_: {"growth": None, "settling_s": 60.0})
     assert len(search.told) == 3
