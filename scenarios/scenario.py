@@ -17,7 +17,7 @@ from server import EffectRows
 if TYPE_CHECKING:
     from fastapi import FastAPI
 else:
-    # FastAPI takes longer to import than all else together; a name there must be, or nobody could ask for the types of the fields.
+    # It takes longer to import than all else together; a name there must be, or nobody could ask for the types of the fields.
     FastAPI = Any
 
 __all__ = ["CannotStart", "Check", "Figure", "Plan", "Request", "Scenario", "Task", "Troubled", "World"]

@@ -40,8 +40,8 @@ _SETTLED: Final = 1.2
 """Times as long as the load took to settle, it is given to settle: the next time it may take a little longer."""
 
 _LONG_ENOUGH: Final = 2.0
-"""Times the time it is given to settle, a stage lasts at least. More than a third has to be left (`growth_seen`), and tasks of equal
-length end in waves: for one such length after the first of them ended, as many end as came in, however many wait."""
+"""Times the time it is given to settle, a stage lasts at least. More than a third has to be left (`growth_seen`), and tasks of
+equal length end in waves: for one such length after the first of them ended, as many end as came in, however many wait."""
 
 _SETTLING_TRIES: Final = 3
 _MOST_ABOVE: Final = 4

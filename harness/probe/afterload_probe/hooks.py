@@ -118,9 +118,9 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         kind = scope["type"]
         if kind not in ("http", "websocket"):
             return None
-        if loop is not None:
+        if loop is not None and (watched := found.loops.get(loop)) is not None:
             found.loop = loop
-            found.loops[loop].has_served = True
+            watched.has_served = True
         unit = current.get()
         if unit is not None and not unit.exchange.is_over and unit.exchange.is_of(scope):
             return None
