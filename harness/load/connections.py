@@ -27,6 +27,7 @@ __all__ = [
     "NO_RESEND",
     "NotConnectedError",
     "OneSendClientPool",
+    "can_reach",
     "connect",
     "exchange",
     "is_silent_and_open",
@@ -103,12 +104,13 @@ def connect(pool: ConnectionPool) -> Any:
     The library's own way raises the error of the first address. `localhost` has two of them: one that refuses at once, because
     the server does not listen there, would hide that the other one let its client wait until the time was up.
     """
-    errors: list[OSError] = []
-    for family, kind, protocol, _, address in pool._resolve():  # noqa: SLF001 - as the library's own way does
+    errors: list[tuple[Any, OSError]] = []
+    for each in pool._resolve():  # noqa: SLF001 - as the library's own way does
+        family, kind, protocol, _, address = each
         try:
             sock = pool._create_tcp_socket(family, kind, protocol)  # noqa: SLF001
         except OSError as error:
-            errors.append(error)
+            errors.append((each, error))
             continue
         try:
             sock.settimeout(pool.connection_timeout)
@@ -117,7 +119,7 @@ def connect(pool: ConnectionPool) -> Any:
             sock.settimeout(pool.network_timeout)
         except OSError as error:
             sock.close()
-            errors.append(error)
+            errors.append((each, error))
         except BaseException:
             sock.close()
             raise
@@ -126,13 +128,35 @@ def connect(pool: ConnectionPool) -> Any:
     raise tells_most(errors)
 
 
-def tells_most(errors: Sequence[OSError]) -> OSError:
-    """Of the errors of several addresses the one that says why there is no connection: whoever waited waited for one of them.
+def tells_most(errors: Sequence[tuple[Any, OSError]]) -> OSError:
+    """Of the errors of several addresses, as from `resolve`, the one that says why there is no connection.
 
-    Only where no address was even tried is it a limit of this machine: one without IPv6 has no local port for ::1.
+    Whoever waited waited for one of them. An address that was not asked because this machine had reached a limit may be the one
+    at which the server listens: that another one refuses says nothing then. One that this machine never reaches tells least.
     """
-    told = [RequestError.CONNECT_TIMED_OUT, RequestError.REFUSED, RequestError.NOT_CONNECTED, RequestError.OWN_LIMIT]
-    return min(errors, key=lambda error: told.index(why_not_connected(error)), default=OSError("there is no address"))
+    told = [RequestError.CONNECT_TIMED_OUT, RequestError.OWN_LIMIT, RequestError.REFUSED, RequestError.NOT_CONNECTED]
+
+    def place(found: tuple[Any, OSError]) -> int:
+        address, error = found
+        is_out_of_reach = error.errno == errno.EADDRNOTAVAIL and not can_reach(address)
+        return len(told) if is_out_of_reach else told.index(why_not_connected(error))
+
+    return min(errors, key=place, default=(None, OSError("there is no address")))[1]
+
+
+def can_reach(address: Any) -> bool:
+    """Whether this machine has an address of its own from which to reach one of `resolve`. Sends nothing.
+
+    Without IPv6 it has none for ::1, and connect() gives EADDRNOTAVAIL, as it does when no local port is left. UDP tells the two
+    apart: it needs the same address, and has ports of its own.
+    """
+    family, *_, where = address
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as trial:
+            trial.connect(where)
+    except OSError as error:
+        return error.errno != errno.EADDRNOTAVAIL
+    return True
 
 
 def why_not_connected(error: BaseException | None) -> RequestError:

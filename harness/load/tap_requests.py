@@ -61,12 +61,12 @@ def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
         found = known(host.strip("[]"), port)
         if len(found) < 2:
             return original(address, *args, **options)
-        errors: list[OSError] = []
-        for *_, (numeric, *_rest) in found:
+        errors: list[tuple[Any, OSError]] = []
+        for each in found:
             try:
-                return original((numeric, port), *args, **options)
+                return original((each[4][0], port), *args, **options)
             except OSError as error:
-                errors.append(error)
+                errors.append((each, error))
         raise tells_most(errors)
 
     return create_connection

@@ -8,13 +8,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from geventhttpclient.client import HTTPClient, HTTPClientPool
 from geventhttpclient.connectionpool import ConnectionPool
 from geventhttpclient.response import HTTPConnectionClosed
 
-from harness.load.connections import OneSendClientPool, exchange, resolve, tells_most
+from harness.load import connections
+from harness.load.connections import OneSendClientPool, can_reach, exchange, resolve, tells_most
 from harness.load.recorder import Answer
 from harness.load.template import Request
 from harness.rows import Outcome, RequestError
@@ -190,11 +192,68 @@ def test_what_the_generator_itself_could_not_do_is_not_said_of_the_server(
     assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.OWN_LIMIT)
 
 
-def test_a_machine_without_ipv6_is_not_out_of_ports() -> None:
-    """Where ::1 is no address of the machine, it has no port for it; that 127.0.0.1 refuses is the reason, in whatever order."""
-    unusable, refused = OSError(errno.EADDRNOTAVAIL, "no such address"), ConnectionRefusedError(errno.ECONNREFUSED, "refused")
-    assert refused is tells_most([unusable, refused])
-    assert refused is tells_most([refused, unusable])
+V6 = (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", 8123, 0, 0))
+V4 = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 8123))
+UNAVAILABLE = OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+LATE = TimeoutError("timed out")
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([(V6, UNAVAILABLE), (V4, REFUSED)], REFUSED),
+        ([(V6, REFUSED), (V4, UNAVAILABLE)], UNAVAILABLE),
+        ([(V6, OSError(errno.EAFNOSUPPORT, "no such family")), (V4, UNAVAILABLE)], UNAVAILABLE),
+        ([(V6, UNAVAILABLE), (V4, LATE)], LATE),
+    ],
+)
+def test_a_machine_without_ipv6_is_not_out_of_ports_and_one_that_is_blames_no_server(
+    monkeypatch: pytest.MonkeyPatch, errors: list[tuple[Any, OSError]], told: OSError
+) -> None:
+    """The kernel gives one error for both: no address to come from, and no port left."""
+    monkeypatch.setattr(connections, "can_reach", lambda address: address is V4)
+    assert told is tells_most(errors)
+    assert told is tells_most(errors[::-1])
+
+
+def test_whether_an_address_can_be_reached_is_told_without_a_tcp_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens there. Without an address of its own to come from the machine has none for UDP either."""
+    kinds: list[int] = []
+
+    class Nowhere(socket.socket):
+        def connect(self, _: object) -> None:
+            kinds.append(self.type)
+            raise UNAVAILABLE
+
+    assert can_reach(V4)
+    monkeypatch.setattr(socket, "socket", Nowhere)
+    assert not can_reach(V4)
+    assert kinds == [socket.SOCK_DGRAM]
+
+
+def test_what_a_server_is_not_asked_for_want_of_a_port_is_not_refused_by_its_other_address(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` has two addresses, of which the server listens on one: the other one refuses all along."""
+    port = serve(lambda _: Reply()).port
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        nobody = listener.getsockname()
+    both = [*resolve(*nobody), *resolve("127.0.0.1", port)]
+    connect = ConnectionPool._connect_socket
+
+    def without_a_port(pool: ConnectionPool, sock: Any, address: Any) -> Any:
+        if address == nobody:
+            return connect(pool, sock, address)
+        raise UNAVAILABLE
+
+    with contextlib.closing(OneSendClientPool(both, size=2, timeout_s=2.0)) as pool:
+        client = pool.get_client(f"http://localhost:{port}")
+        with monkeypatch.context() as patch:
+            patch.setattr(ConnectionPool, "_connect_socket", without_a_port)
+            answer = exchange(client, "POST", REQUEST)
+        assert (answer.outcome, answer.error) == (Outcome.REJ, RequestError.OWN_LIMIT)
+        assert exchange(client, "POST", REQUEST).outcome == Outcome.ACK
 
 
 def test_a_connection_that_the_server_closed_while_idle_is_not_used_again(serve: Serve, client_of: ClientOf) -> None:
