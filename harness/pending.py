@@ -21,7 +21,7 @@ from harness.settling import Load, Seen, Work, growth_seen
 from harness.slo import SloResult
 from harness.steps import Instants, Steps
 from harness.timeline import backlog_steps, busy_steps
-from harness.wording import duration_s, per_second
+from harness.wording import counted, duration_s, per_second
 
 __all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "UNSEEN", "bounded", "growth_in", "request_steps", "tasks_per_request", "unsettled"]
 
@@ -154,6 +154,10 @@ def _bounded(text: str, seen: Seen, evidence: Evidence, account: Account, noise:
     due = int(np.count_nonzero((due_ns >= looked_from_ns) & (due_ns < evidence.load_end_ns)))
     allowed = max(ALLOWED_SHARE * due, ALLOWED_RISE * growth.unit) / growth.seconds
     holds, why = _judged(growth, allowed, noise, allow_few=allow_few)
+    if holds is False and seen.n_hanging:
+        # Who knows that they only take long can tell by this why they are not taken for filling.
+        tasks = counted(seen.n_hanging, "task")
+        why = f"{tasks} begun in the first half of the load never ended, while others of their function ended far sooner"
     if holds and not (account.server_is_witness or account.inline):
         holds, why = None, UNSEEN
     # A slope of nothing has no sign.

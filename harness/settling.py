@@ -69,24 +69,27 @@ class Seen:
     growth: Growth | None
     settling_s: float  # after the warm-up: until the load had settled
     may_hang: bool = False  # some never ended, and whether they hang or take long is not known; so it is no filling for sure
+    n_hanging: int = 0  # of what was begun in the first half of the load, and is left out of that; 0: too few to matter
 
 
 def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:
     """`waiting`: of what is pending, that which has not been begun. `works`: all that takes its time once it has been."""
     found = [_first(work, load) for work in works]
-    firsts = [each for each, _ in found if len(each)]
+    firsts = [each.took_ns for each in found if len(each.took_ns)]
+    # Fewer would not have changed what 99 % took.
+    n_hanging = sum(each.n_hanging for each in found if each.n_hanging > (1 - _SHARE) * (len(each.took_ns) + each.n_hanging))
     settled_ns = load.began_ns + max((_most(each) for each in firsts), default=0)
     settling_s = max(settled_ns - load.from_ns, 0) / 1e9
     left_ns = load.until_ns - max(settled_ns, load.from_ns)
     if left_ns >= _LEAST_LEFT * (load.until_ns - load.from_ns):
-        return Seen(_growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit), settling_s)
+        return Seen(_growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit), settling_s, n_hanging=n_hanging)
     whole, queue = (_growth(each, load.from_ns, load.until_ns, unit) for each in (pending, waiting))
     if whole is None or whole.is_little or (queue is not None and queue.grows):
         return Seen(whole, 0.0)
     most_ns = (load.until_ns - load.began_ns) / 2
     if any(_takes_longer(each, most_ns) for each in firsts):
         return Seen(whole, 0.0)
-    return Seen(None, settling_s, any(may_hang for _, may_hang in found))
+    return Seen(None, settling_s, any(each.may_hang for each in found))
 
 
 def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | None:
@@ -94,17 +97,22 @@ def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | No
     return growth_of(of(edges), (until_ns - from_ns) / 1e9 / N_BINS, unit)
 
 
-def _first(work: Work, load: Load) -> tuple[Instants, bool]:
-    """How long what was begun in the first half of the load took, in the order in which it was: that was watched for longest.
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What was begun in the first half of the load: that was watched for longest."""
 
-    Without what is known to hang; and whether more of it may.
-    """
+    took_ns: Instants  # in the order in which they were begun, without what is known to hang
+    n_hanging: int
+    may_hang: bool  # others
+
+
+def _first(work: Work, load: Load) -> _First:
     half_ns = (load.began_ns + load.until_ns) // 2
     chosen = (work.begun_ns >= load.began_ns) & (work.begun_ns < half_ns)
     hanging, may_hang = _hanging(work, chosen, half_ns - load.began_ns)
     chosen &= ~hanging
     begun, ended = work.begun_ns[chosen], work.ended_ns[chosen]
-    return (ended - begun)[np.argsort(begun, kind="stable")], may_hang
+    return _First((ended - begun)[np.argsort(begun, kind="stable")], int(np.count_nonzero(hanging)), may_hang)
 
 
 def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDArray[np.bool_], bool]:

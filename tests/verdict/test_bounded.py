@@ -102,6 +102,7 @@ def test_tasks_that_hang_for_good_are_growth_and_fill_nothing_up(for_s: float, s
     slo = lasting(lambda random: np.where(random < share, np.inf, 0.05), for_s=for_s)
     assert slo.holds is False
     assert slo.value == pytest.approx(20 * share, rel=0.25)
+    assert "begun in the first half of the load never ended, while others of their function ended far sooner" in slo.why
 
 
 @pytest.mark.parametrize("drain_s", [0.5, 5.0, 60.0])
