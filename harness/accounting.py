@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import Tables, TaskState, chunks, denied, group, is_own, op_of, positions, states
 from harness.model import Boot, Evidence
-from harness.rowless import has_no_row
+from harness.rowless import denied_bounds, has_no_row
 from harness.rows import Gauge, Outcome, RowFile
 
 __all__ = ["Account", "BootAccount", "account"]
@@ -87,6 +87,9 @@ class Account:
     lost_queued: int  # of lost_high: never started
     lost_running: int  # of lost_high: interrupted
     lost_discarded: int  # of lost_high: put aside although acknowledged, so that each is a broken promise
+    lost_unknown: (
+        int  # of lost_high: put aside, and it is not known whether acknowledged. Inline: work behind requests without rows
+    )
     denied: int  # tasks that were put aside although acknowledged, with or without an effect
     broken_promises_low: int  # lost and acknowledged
     broken_promises_high: int
@@ -145,7 +148,7 @@ class _Losses:
     broken_running: int
     recovered: int
     discarded: int = 0  # without an effect, although acknowledged
-    lost_unknown: int = 0  # may be lost: operations without rows that may have been acknowledged
+    lost_unknown: int = 0  # may be lost: of operations without rows that may have been acknowledged
     broken_unknown: int = 0  # lost, and whether it was acknowledged is not known: there is no row of the request
 
 
@@ -165,15 +168,17 @@ def account(evidence: Evidence) -> Account:
     by_state = np.bincount(task_state, minlength=len(TaskState))
     n_effects = tables.effects.of(tables.tasks.task_key)
     with_effect = np.bincount(task_state[n_effects > 0], minlength=len(TaskState))
+    n_denied = 0
     if inline:
         losses = _losses_inline(evidence, tables)
     else:
-        losses = _losses(evidence, tables, task_state, n_effects, world_is_witness=world_is_witness)
+        surely, at_most = denied_bounds(evidence, op_of(tables.tasks.task_key), task_state, n_effects > 0)
+        n_denied = int(np.count_nonzero(denied(tables))) + surely
+        losses = _losses(evidence, tables, task_state, n_effects, (surely, at_most), world_is_witness=world_is_witness)
     acked = int(np.count_nonzero(outcome == Outcome.ACK)) + sum(each.acked for each in counted)
     unanswered = int(np.count_nonzero(outcome == Outcome.IND)) + sum(each.indeterminate for each in counted)
     n_counted = sum(each.sent for each in counted)
     unseen_acked, unseen = _unseen(evidence, acked, unanswered)
-    n_denied = 0 if inline else int(np.count_nonzero(denied(tables)))
     shown = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED)
     boots = _boots(evidence)
     return Account(
@@ -207,6 +212,7 @@ def account(evidence: Evidence) -> Account:
         lost_queued=losses.lost_queued,
         lost_running=losses.lost_running,
         lost_discarded=losses.discarded,
+        lost_unknown=losses.lost_unknown,
         denied=n_denied,
         broken_promises_low=losses.broken_queued + losses.broken_running_low + losses.discarded,
         broken_promises_high=losses.broken_queued
@@ -249,10 +255,14 @@ def _losses(
     tables: Tables,
     task_state: NDArray[np.uint8],
     n_effects: NDArray[np.int64],
+    denied_without_row: tuple[int, int],
     *,
     world_is_witness: bool,
 ) -> _Losses:
-    """Lost tasks from the server's rows and the world's. A world that is no witness leaves the interrupted ones open."""
+    """Lost tasks from the server's rows and the world's. A world that is no witness leaves the interrupted ones open.
+
+    `denied_without_row`: the bounds of what was put aside although a request without a row was acknowledged.
+    """
     ops = tables.ops
     op = op_of(tables.tasks.task_key)
     where, was_sent = positions(ops.op, op)
@@ -270,7 +280,7 @@ def _losses(
     broken_running = int(np.count_nonzero(running & acked))
     may_be_acked = has_no_row(evidence, op)
     put_aside = np.isin(task_state, (TaskState.REJECTED, TaskState.DISCARDED)) & ~has_effect
-    aside_unknown = int(np.count_nonzero(put_aside & may_be_acked))
+    surely, at_most = denied_without_row
     return _Losses(
         lost_queued=int(np.count_nonzero(queued)),
         lost_running_low=lost_running if world_is_witness else 0,
@@ -279,9 +289,9 @@ def _losses(
         broken_running_low=broken_running if world_is_witness else 0,
         broken_running=broken_running,
         recovered=int(np.count_nonzero(n_done >= n_tasks)),
-        discarded=int(np.count_nonzero(put_aside & acked)),
-        lost_unknown=aside_unknown,
-        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)) + aside_unknown,
+        discarded=int(np.count_nonzero(put_aside & acked)) + surely,
+        lost_unknown=at_most - surely,
+        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)) + at_most - surely,
     )
 
 

@@ -23,6 +23,8 @@ def headline(summary: Summary) -> str:
     discarded = tasks.lost_discarded
     if discarded == high:
         return f"{number}: acknowledged, and discarded by the server, which never ran {'it' if high == 1 else 'them'}."
+    if tasks.broken_promises_queued + tasks.broken_promises_running + discarded < high:
+        return f"{number}: {_perhaps(summary)}; how many of their requests had been acknowledged is not known."
     split = split_words(tasks.broken_promises_queued, tasks.broken_promises_running, discarded)
     return f"{number}: acknowledged, then lost{_culprits(summary)} ({split})."
 
@@ -31,6 +33,18 @@ def split_words(queued: int, running: int, discarded: int) -> str:
     """How many of what was lost were where."""
     words = f"{queued:,} queued, {running:,} running"
     return f"{words}, {discarded:,} discarded" if discarded else words
+
+
+def _perhaps(summary: Summary) -> str:
+    """What may be broken promises where requests have no rows. A restart has lost what it left, not what the server put aside."""
+    tasks = summary.tasks
+    words = []
+    if left := tasks.lost_queued + tasks.lost_running:
+        split = split_words(tasks.lost_queued, tasks.lost_running, 0)
+        words.append(f"{counted(left, 'task was', 'tasks were')} lost{_culprits(summary)} ({split})")
+    if aside := tasks.lost - left:
+        words.append(f"{counted(max(aside, tasks.discarded), 'task was', 'tasks were')} discarded by the server")
+    return listed(words)
 
 
 def _unseen(summary: Summary) -> str:

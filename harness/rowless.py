@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.model import Evidence
+from harness.grouping import TaskState
+from harness.model import CountedLoad, Evidence
 
-__all__ = ["has_no_row", "process_of"]
+__all__ = ["denied_bounds", "has_no_row", "process_of"]
+
+_TAKEN = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.NEVER_STARTED, TaskState.AWAITING)
+"""Of a task that the server took on, whatever became of it."""
 
 
 def process_of(evidence: Evidence, local_op: NDArray[np.unsignedinteger[Any]]) -> NDArray[np.int64]:
@@ -30,3 +34,47 @@ def has_no_row(evidence: Evidence, local_op: NDArray[np.unsignedinteger[Any]]) -
     is_without[[number for number in without if number < len(is_without)]] = True
     found: NDArray[np.bool_] = is_without[process_of(evidence, local_op)]
     return found
+
+
+def denied_bounds(
+    evidence: Evidence, local_op: NDArray[np.uint32], task_state: NDArray[np.uint8], has_effect: NDArray[np.bool_]
+) -> tuple[int, int]:
+    """Tasks that were put aside without effect although their request, which has no row, was acknowledged: at least, at most.
+
+    The arrays have the shape of the tasks. A request that was sent was acknowledged, rejected or left open, and histograms say
+    how many were: what was put aside for more requests than were rejected or left open is a broken promise.
+    """
+    without = has_no_row(evidence, local_op)
+    is_refused = task_state == TaskState.REJECTED
+    is_aside = (is_refused | (task_state == TaskState.DISCARDED)) & ~has_effect & without
+    if not is_aside.any():
+        return 0, 0
+    process, counts = process_of(evidence, local_op), {each.process: each for each in evidence.counted}
+    low = high = 0
+    for number in np.unique(process[is_aside]):
+        ours = process == number
+        owners, n_tasks = np.unique(local_op[is_aside & ours], return_counts=True)
+        n_discarded = len(np.unique(local_op[is_aside & ours & ~is_refused]))
+        n_low, n_high = 0, n_discarded
+        if (count := counts.get(int(number))) is not None:
+            taken = np.unique(local_op[ours & np.isin(task_state, _TAKEN)])
+            n_taken = len(np.setdiff1d(taken, owners, assume_unique=True)) if evidence.expectation.tasks_per_request else None
+            n_low, n_high = _acknowledged(count, len(owners) - n_discarded, n_discarded, n_taken)
+        by_size = np.sort(n_tasks)
+        low += int(by_size[:n_low].sum())
+        high += int(by_size[len(by_size) - n_high :].sum())
+    return low, high
+
+
+def _acknowledged(count: CountedLoad, n_refused: int, n_discarded: int, n_taken: int | None) -> tuple[int, int]:
+    """How many of one process's requests whose tasks were refused or discarded were acknowledged: at least, at most.
+
+    `n_taken` others have tasks that the server took on; None: nobody says that this app answers those with a 2xx.
+    """
+    low = max(n_refused + n_discarded - count.rejected - count.indeterminate, 0)
+    # Whom the server refuses it answers with a 503 of its own. An app can make something else of it: then too few were rejected.
+    high = max(n_refused - count.rejected, 0) + n_discarded
+    room = count.acked if n_taken is None else count.acked + count.indeterminate - n_taken
+    if room >= 0:  # less: requests were rejected although their tasks were taken on, and nothing follows
+        high = min(high, room)
+    return low, max(min(high, count.acked), low)

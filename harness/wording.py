@@ -12,6 +12,7 @@ __all__ = [
     "at_s",
     "bytes_of",
     "counted",
+    "counted_between",
     "duration_ms",
     "duration_s",
     "figure",
@@ -86,6 +87,11 @@ def per_second(rate: float, what: str = "") -> str:
 def counted(number: int, one: str, many: str | None = None) -> str:
     """`1 task`, `1,204 tasks`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def counted_between(low: int, high: int, one: str, many: str | None = None) -> str:
+    """`1 task`, or where it is not known how many, `between 0 and 12 tasks`."""
+    return counted(high, one, many) if low == high else f"between {low:,} and {counted(high, one, many)}"
 
 
 def figure(value: float | None, unit: str, none: str = "none", never: str = "never ended") -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
-from harness.wording import counted, duration_ms, listed
+from harness.wording import counted_between, duration_ms, listed
 
 __all__ = ["of_moving"]
 
@@ -19,11 +19,13 @@ def of_moving(facts: Facts, found: Sequence[FoundOut]) -> Iterator[FoundOut]:
     """Only what the run has shown is a reason: the other findings are given."""
     by_id = {each.id: each for each in found}
     reasons: list[str] = []
-    broken = facts.account.broken_promises - facts.account.lost_discarded
-    if not facts.account.server_is_witness or facts.account.inline:
+    account = facts.account
+    known = account.broken_promises_queued + account.broken_promises_running
+    broken = account.broken_promises - account.lost_discarded - account.lost_unknown
+    if not account.server_is_witness or account.inline:
         return
     if broken and by_id.keys() & {"restart-lost", "grace-too-short", "stops-without-draining", "stopped-too-slowly"}:
-        reasons.append(f"{counted(broken, 'promise was', 'promises were')} broken by a restart")
+        reasons.append(f"{counted_between(known, broken, 'promise was', 'promises were')} broken by a restart")
     limit = by_id["pool-saturated"].evidence["limit"] if "pool-saturated" in by_id else None
     if "backlog-grows" in by_id and limit in {"gil", "cores"}:
         reasons.append("the work needs more than this process can compute")

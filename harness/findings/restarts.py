@@ -17,7 +17,7 @@ from harness.model import Boot
 from harness.rowless import has_no_row
 from harness.rows import Outcome, RowFile
 from harness.rowscan import left_in, left_keys
-from harness.wording import at_s, counted, duration_s, listed, per_second, roughly_s
+from harness.wording import at_s, counted, counted_between, duration_s, listed, per_second, roughly_s
 
 __all__ = ["of_restarts"]
 
@@ -96,12 +96,17 @@ def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
     return found
 
 
-def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
-    """Tasks that these cost, and how many of them had been acknowledged. What an orderly end gave up is told of with that."""
+def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int, int]:
+    """Tasks that these cost, and how many of them had been acknowledged: as is known from rows of requests, and at most.
+
+    What an orderly end gave up is told of with that.
+    """
     account, evidence = facts.account, facts.evidence
     left = sum(each.queued_at_death + each.running_at_death for each in account.boots)
     if sum(each.queued + each.running for each in crashes) == left:
-        return account.lost - account.lost_discarded, account.broken_promises - account.lost_discarded
+        aside = account.lost_discarded + account.lost_unknown
+        known = account.broken_promises_queued + account.broken_promises_running
+        return account.lost - aside, known, account.broken_promises - aside
     tasks, ops = account.tables.tasks, account.tables.ops
     chosen = np.zeros(len(tasks.first), np.bool_)
     for each in crashes:
@@ -111,19 +116,20 @@ def _lost_by(facts: Facts, crashes: list[_Left]) -> tuple[int, int]:
     chosen &= np.isin(tasks.task_state(), (TaskState.NEVER_STARTED, TaskState.INTERRUPTED))
     op = op_of(tasks.task_key[chosen])
     where, was_sent = positions(ops.op, op)
-    acked = has_no_row(facts.evidence, op)
-    acked[was_sent] |= ops.outcome[where[was_sent]] == Outcome.ACK
-    return len(op), int(np.count_nonzero(acked))
+    acked = np.zeros(len(op), np.bool_)
+    acked[was_sent] = ops.outcome[where[was_sent]] == Outcome.ACK
+    known = int(np.count_nonzero(acked))
+    return len(op), known, known + int(np.count_nonzero(~acked & has_no_row(evidence, op)))
 
 
 def _crashed(facts: Facts, crashes: list[_Left]) -> FoundOut:
-    lost, broken = _lost_by(facts, crashes)
+    lost, known, broken = _lost_by(facts, crashes)
     queued, running = sum(each.queued for each in crashes), sum(each.running for each in crashes)
     who = [f"{each.what} at {at_s(each.at_s)}" for each in crashes]
     shown = who[:_MOST_SHOWN] + ([f"{len(who) - _MOST_SHOWN} more"] if len(who) > _MOST_SHOWN else [])
     text = (
         f"What a process holds in memory ends with it: {listed(shown)} left {_split(queued, running)} behind;"
-        f" {counted(broken, 'acknowledged task was', 'acknowledged tasks were')} never done."
+        f" {counted_between(known, broken, 'acknowledged task was', 'acknowledged tasks were')} never done."
     )
     main = facts.main
     pending = np.concatenate([np.zeros(0), *(each.pending for each in facts.stretches)])

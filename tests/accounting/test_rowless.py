@@ -1,0 +1,141 @@
+"""What is known of the work behind requests that came back as histograms: what the server refused is no promise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.accounting import account
+from harness.headline import headline
+from harness.model import Counted, CountedLoad, Evidence, Expectation
+from harness.rows import Gauge, Outcome, RowFile
+from harness.schema import Summary
+from harness.summary import build_summary
+
+from .test_accounting_truth import runs
+from .world import Plan, Run, simulate
+
+NONE = Counted(np.empty(0, np.int64), np.empty(0, np.int64), 0)
+
+
+def as_histograms(evidence: Evidence, processes: Collection[int] = (0,)) -> Evidence:
+    """The same run, of which some load processes have handed back numbers alone."""
+    counted = []
+    for number in processes:
+        outcome = np.asarray(evidence.requests[number].rows["outcome"])
+        acked, rejected = (int(np.count_nonzero(outcome == each)) for each in (Outcome.ACK, Outcome.REJ))
+        open_ = len(outcome) - acked - rejected
+        counted.append(
+            CountedLoad(number, len(outcome), acked, rejected, open_, 0, len(outcome), rejected, NONE, NONE, NONE, NONE)
+        )
+    rest = [file for number, file in enumerate(evidence.requests) if number not in processes]
+    return dataclasses.replace(evidence, requests=rest, counted=counted, n_load_processes=len(evidence.requests))
+
+
+def run(**changes: Any) -> Evidence:
+    return simulate(Plan(**{"n_requests": 300, "gap_ms": 10, "pool": 2, "run_ms": 5, "seed": 2, **changes})).evidence
+
+
+def seen(file: RowFile) -> RowFile:
+    """Its process told of enough requests."""
+    return dataclasses.replace(file, gauges=(*file.gauges[: Gauge.REQUESTS], 10_000, *file.gauges[Gauge.REQUESTS + 1 :]))
+
+
+def of_ones_own(evidence: Evidence) -> Evidence:
+    """The same of an app of which nobody says what a request owes."""
+    tasks = {boot: [seen(file) for file in files] for boot, files in evidence.tasks.items()}
+    return dataclasses.replace(
+        evidence, expectation=Expectation(tasks_per_request=0, effects_per_request=0), effects=[], tasks=tasks
+    )
+
+
+def told(evidence: Evidence, *slos: str) -> Summary:
+    return build_summary(evidence, {"scenario": "email", "slos": list(slos)}, {})
+
+
+def bounds(summary: Summary) -> tuple[int, int, int, int]:
+    tasks = summary.tasks
+    return tasks.lost_low, tasks.lost, tasks.broken_promises_low, tasks.broken_promises
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(run=runs(), chosen=st.sets(st.integers(0, 2), min_size=1))
+def test_the_truth_lies_within_the_bounds_whoever_handed_back_histograms(run: Run, chosen: set[int]) -> None:
+    """Lost tasks and broken promises, against the account of the same run with all rows."""
+    exact = account(run.evidence)
+    found = account(as_histograms(run.evidence, sorted(each for each in chosen if each < len(run.evidence.requests))))
+
+    assert found.lost_low <= exact.lost_low
+    assert found.lost_high >= exact.lost_high
+    assert found.broken_promises_low <= exact.broken_promises_low
+    assert found.broken_promises_high >= exact.broken_promises_high
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 1 << 30), discard=st.floats(0, 0.5), kill_ms=st.integers(100, 600))
+def test_of_an_app_that_answers_whatever_it_likes_the_truth_lies_within_the_bounds(
+    seed: int, discard: float, kill_ms: int
+) -> None:
+    """Each answer goes to another request: rejected ones have work that is done, acknowledged ones have none."""
+    evidence = run(n_requests=60, discard=discard, kills=(("SIGKILL", kill_ms),), seed=seed, run_ms=25, processes=2)
+    for file in evidence.requests:
+        file.rows["outcome"] = np.random.default_rng(seed).permutation(file.rows["outcome"])
+    exact, found = account(of_ones_own(evidence)), account(of_ones_own(as_histograms(evidence)))
+
+    assert found.lost_low <= exact.lost_low <= exact.lost_high <= found.lost_high
+    assert found.broken_promises_low <= exact.broken_promises_low
+    assert found.broken_promises_high >= exact.broken_promises_high
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"queue_limit": 10, "run_ms": 40}, {"discard": 0.05}, {"discard": 0.05, "kills": (("SIGKILL", 1500),), "seed": 3}],
+    ids=["refused", "raised", "raised, and killed"],
+)
+def test_work_that_was_refused_is_no_promise_also_without_rows_of_the_requests(changes: dict[str, Any]) -> None:
+    """As many requests were acknowledged as have work that was taken on: none is left for what was put aside."""
+    rows = told(run(**changes), "lost==0")
+    histograms = told(as_histograms(run(**changes)), "lost==0")
+
+    assert rows.tasks.rejected + rows.tasks.discarded > 5
+    assert bounds(histograms)[:2] == bounds(rows)[:2]
+    assert [slo.holds for slo in histograms.slos] == [slo.holds for slo in rows.slos]
+    if not rows.tasks.lost:
+        assert histograms.verdict == rows.verdict == "PASS"
+        assert headline(histograms) == headline(rows)
+
+
+def test_what_was_put_aside_for_more_requests_than_were_rejected_is_a_broken_promise_also_without_rows() -> None:
+    """The response had a background of its own: nobody was rejected, and nobody was left without an answer."""
+    rows, histograms = (told(each, "broken_promises==0") for each in (run(deny=0.1), as_histograms(run(deny=0.1))))
+
+    assert bounds(histograms) == bounds(rows)
+    assert rows.tasks.broken_promises > 10
+    assert histograms.tasks.lost_discarded == rows.tasks.lost_discarded
+    assert histograms.tasks.never_done == rows.tasks.never_done
+    assert (histograms.slos[0].holds, headline(histograms)) == (False, headline(rows))
+
+
+def test_of_an_app_of_ones_own_discarded_work_is_an_interval_and_no_restart_is_blamed_for_it() -> None:
+    """It may answer 400 to a request whose tasks it runs: numbers do not tell whom it rejected."""
+    summary = told(of_ones_own(as_histograms(run(discard=0.1, run_ms=15, kills=(("SIGKILL", 1500),)))))
+    tasks = summary.tasks
+    found = {each.id: each for each in summary.findings}
+
+    left = tasks.lost_queued + tasks.lost_running
+    assert (tasks.broken_promises_low, tasks.broken_promises) == (0, left + tasks.discarded)
+    assert tasks.discarded > 20 > left > 1
+    assert found["restart-lost"].evidence["broken_promises"] == left
+    assert f"between 0 and {left} acknowledged tasks were never done" in found["restart-lost"].text
+    assert f"between 0 and {left} promises were broken by a restart" in found["move-to-queue"].text
+    words = headline(summary)
+    assert words.startswith(
+        f"Between 0 and {left + tasks.discarded} broken promises: {left} tasks were lost by SIGKILL at 1.5 s ("
+    )
+    assert f") and {tasks.discarded} tasks were discarded by the server; how many of their requests had been" in words
