@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import NEVER_NS
 from harness.live.columns import FOREIGN, Renumbered, Requests, Works
+from harness.live.drops import REMEMBERED_NS, Back, Drops
 from harness.rows import DropReason, Outcome
 
 __all__ = ["Batch", "Changes", "Deaths"]
@@ -46,6 +47,8 @@ class Batch:
     queue_ends: Instants  # when tasks were queued no more, of all that did
     busy_ends: Instants
     busy_ends_of: Positions
+    back: Back  # dropped by `from_ns`, as had been told, and no more: open again
+    anew_from_ns: int  # how the backlog changed since then may have to be told anew; NEVER_NS: it will not
 
     def still(self, requests: Renumbered, works: Renumbered) -> Batch:
         """Without what changed: what waits and what is open may be asked for again, when the columns have let others go."""
@@ -73,6 +76,8 @@ class Batch:
             queue_ends=none,
             busy_ends=none,
             busy_ends_of=none,
+            back=Back.none(),
+            anew_from_ns=self.anew_from_ns,
         )
 
 
@@ -97,8 +102,13 @@ class Changes:
         self._has_left = np.empty(0, np.bool_)
         self._has_ended = np.empty(0, np.bool_)
         self._aside = np.empty(0, np.int64)  # refused, and it is not known yet what their request was answered
-        self.is_late = False
-        """Something has been found to have happened earlier than what had been told: everything has to be told again."""
+        self._drops = Drops(requests, works)
+        self._is_late = False
+
+    @property
+    def is_late(self) -> bool:
+        """Something has been found to have happened earlier than what had been told, or not at all: all has to be told again."""
+        return self._is_late or self._drops.are_taken_back
 
     def until(self, until_ns: int) -> Batch:
         """What changed since, up to an instant that is later than the last one."""
@@ -124,6 +134,7 @@ class Changes:
         self._waiting, self._later_requests = requests.of(self._waiting), requests.of(self._later_requests)
         self._alive, self._later_works = works.of(self._alive), works.of(self._later_works)
         self._aside = works.of(self._aside)
+        self._drops.keep(works)
 
     def _of_requests(self, since: int, until_ns: int) -> tuple[Positions, Positions, Positions]:
         of = self._requests
@@ -166,9 +177,12 @@ class Changes:
 
     def _of_works(self, since: int, until_ns: int, known: tuple[Positions, Positions, Positions, Positions]) -> Batch:
         of, (sent, answered, waiting, accepted) = self._works, known
-        alive = np.concatenate([self._alive, accepted])
+        back = self._back(since)
+        # Those that were given up are still here.
+        stays = ~np.isin(self._alive, back.positions)
+        alive = np.concatenate([self._alive[stays], back.positions, accepted])
         flags = [
-            np.concatenate([told, np.zeros(len(accepted), np.bool_)])
+            np.concatenate([told[stays], np.zeros(len(back) + len(accepted), np.bool_)])
             for told in (self._has_started, self._has_ended_queue, self._has_ended_busy, self._has_left, self._has_ended)
         ]
         began, dead_ns = of.accepted.now[alive], self._deaths[of.file.now[alive]]
@@ -215,6 +229,10 @@ class Changes:
         is_skipped, is_cancelled = np.isin(reason, (DropReason.SKIPPED, DropReason.CANCELLED)), reason == DropReason.CANCELLED
         has_failed = has_ended & (finished == NEVER_NS) & (failed != NEVER_NS)
         refused = alive[is_aside & ~is_skipped]
+        # Admission says no for good; and of a boot that is dead nobody takes anything back.
+        may_return = has_left & (dropped != NEVER_NS) & (ended == NEVER_NS) & (reason != DropReason.REJECTED)
+        may_return &= ~self._is_over(alive)
+        self._drops.tell(alive[may_return], left[may_return])
         return Batch(
             from_ns=since,
             until_ns=until_ns,
@@ -242,7 +260,17 @@ class Changes:
             queue_ends=queue_left[queue_ended],
             busy_ends=busy_left[busy_ended],
             busy_ends_of=alive[busy_ended],
+            back=back,
+            anew_from_ns=self._drops.from_ns(until_ns),
         )
+
+    def _back(self, since: int) -> Back:
+        """Those whose drop has been taken back. If that cannot be told of one, everything has to be told again."""
+        back = self._drops.take_back(self._aside)
+        self._aside = self._aside[~np.isin(self._aside, back.positions)]
+        is_dead = self._deaths[self._works.file.now[back.positions]] != NEVER_NS
+        self._is_late |= bool((is_dead | (back.left_ns < since - REMEMBERED_NS)).any())
+        return back
 
     def _is_over(self, positions: Positions) -> NDArray[np.bool_]:
         of_boot: NDArray[np.bool_] = self._over[self._works.file.now[positions]]
@@ -250,4 +278,4 @@ class Changes:
 
     def _notice(self, instants_ns: Instants, since: int) -> None:
         if since >= 0 and bool((instants_ns <= since).any()):
-            self.is_late = True
+            self._is_late = True

@@ -76,6 +76,7 @@ class Binned:
         self._grow(int((batch.until_ns - self.base_ns) // self.bin_ns) + 1)
         self._count_requests(batch)
         self._count_works(batch)
+        self._take_back(batch)
         self._levels(batch)
         self._quantiles(batch, nobody_waits=nobody_waits)
         self._until_ns = batch.until_ns
@@ -167,7 +168,9 @@ class Binned:
     def _is_early(self, batch: Batch) -> bool:
         request = self._works.request.now[batch.accepted]
         due = self._requests.due.now
-        return bool((due[batch.sent] < self.base_ns).any() or (due[request[request >= 0]] < self.base_ns).any())
+        returned = self._works.request.now[batch.back.positions]
+        of_tasks = np.concatenate([request[request >= 0], returned[returned >= 0]])
+        return bool((due[batch.sent] < self.base_ns).any() or (due[of_tasks] < self.base_ns).any())
 
     def _known(self, bins: NDArray[np.int32], n: int) -> NDArray[np.int32]:
         """Of the first ones; -1 of those that have none yet."""
@@ -283,7 +286,7 @@ class Binned:
             ("backlog", self._backlog, of.accepted.now[batch.accepted], batch.queue_ends),
             ("busy", self._busy, of.started.now[batch.started], batch.busy_ends),
         ):
-            found = level.advance(starts, ends, since, until, edges)
+            found = level.advance(starts, ends, since, until, edges, batch.anew_from_ns if name == "backlog" else NEVER_NS)
             bins = self._bin(found.begin_ns)
             inside = bins >= 0
             np.maximum.at(self._counts[f"{name}_max"], bins[inside], found.count[inside])
@@ -296,6 +299,27 @@ class Binned:
                 lengths = found.end_ns - found.begin_ns
                 np.add.at(self._counts["busy_area"], bins[inside], (found.count * lengths)[inside])
         self._oldest_at(batch, np.append(edges[edges > self.base_ns], until))
+
+    def _take_back(self, batch: Batch) -> None:
+        """Tasks that were dropped, as had been counted, were queued after all."""
+        back = batch.back
+        if not len(back):
+            return
+        request = self._works.request.now[back.positions]
+        known = request >= 0
+        self._add("unsettled", self._due_bin(back.positions[known]))
+        self._add("lost", self._due_bin(back.positions[known & (back.is_lost | back.is_denied)]), -1)
+        self._add("undone", self._due_bin(back.positions[known & (back.is_skipped | back.is_denied)]), -1)
+        begin_ns, count = self._backlog.reopen(back.left_ns)
+        inside = begin_ns >= self.base_ns
+        np.maximum.at(self._counts["backlog_max"], self._bin(begin_ns[inside]), count[inside])
+        first = max((int(back.left_ns.min()) - self.base_ns - 1) // self.bin_ns, 0)
+        last = (self._until_ns - self.base_ns) // self.bin_ns
+        ends = self.edges(first, last - first)[1:] if last > first else np.empty(0, np.int64)
+        self._counts["backlog_end"][first:last] += np.searchsorted(np.sort(back.left_ns), ends, side="right")
+        left, still = back.left_ns[known], np.full(int(np.count_nonzero(known)), NEVER_NS)
+        oldest = self._oldest[first:last]
+        np.fmax(oldest, oldest_at(self._requests.due.now[request[known]], left, still, ends), out=oldest)
 
     def _oldest_at(self, batch: Batch, instants_ns: NDArray[np.int64]) -> None:
         positions = np.concatenate([batch.left, batch.open])
@@ -326,7 +350,8 @@ class Binned:
         dirty = np.zeros(len(self._oldest), np.bool_)
         request = self._works.request.now
         left = batch.left[(request[batch.left] >= 0) & batch.left_lost]
-        for positions in (batch.finished[request[batch.finished] >= 0], left, batch.denied):
+        back = batch.back.positions[(batch.back.is_lost & (request[batch.back.positions] >= 0)) | batch.back.is_denied]
+        for positions in (batch.finished[request[batch.finished] >= 0], left, batch.denied, back):
             dirty[self._work_bin[positions]] = True
         self.is_missed |= bool((dirty & self._is_sealed).any())
         chosen = self._in_dirty(dirty, self._work_bin, self._first_work)

@@ -22,7 +22,7 @@ from harness.live.figures import RATE_NS, Figures, Left, Recent, edges_of
 from harness.live.frame import Look, SideState, TaskStatus
 from harness.live.meters import Level, Saturation, SortedValues
 from harness.live.picking import ended_positions
-from harness.live.seconds import Seconds
+from harness.live.seconds import SECOND_NS, Seconds
 from harness.live.sides import client_states, work_states
 from harness.live.standing import Standing
 from harness.live.ticking import Ticking
@@ -88,6 +88,9 @@ class Ledger:
         self._durations(batch)
         self._losses(batch)
         self._remember(batch)
+        if len(batch.back):
+            # Before it nothing has changed; from then on the backlog was another, and so may the state have been.
+            del self._work[max((int(batch.back.left_ns.min()) - self.standing.load_start_ns - 1) // SECOND_NS, 0) :]
         self.until_ns = until_ns
 
     def seconds(self) -> Seconds:
@@ -254,8 +257,13 @@ class Ledger:
         ):
             counts[name] += int(np.count_nonzero(request[positions] != _FOREIGN))
         starts = self._works.accepted.now[batch.accepted]
-        found = self._backlog.advance(starts, batch.queue_ends, batch.from_ns, batch.until_ns, np.empty(0, np.int64))
-        self._backlog_max = max(self._backlog_max, found.highest())
+        for name, chosen in (("skipped", batch.back.is_skipped), ("refused", batch.back.is_refused)):
+            counts[name] -= int(np.count_nonzero(request[batch.back.positions[chosen]] != _FOREIGN))
+        _, reopened = self._backlog.reopen(batch.back.left_ns)
+        found = self._backlog.advance(
+            starts, batch.queue_ends, batch.from_ns, batch.until_ns, np.empty(0, np.int64), batch.anew_from_ns
+        )
+        self._backlog_max = max(self._backlog_max, found.highest(), int(reopened.max(initial=0)))
         boots = np.array(self.standing.boot_of or (0,))
         for boot, saturation in self._saturations.items():
             started, ended = (
@@ -294,6 +302,7 @@ class Ledger:
         lost = batch.left[batch.left_lost & (works.request.now[batch.left] >= 0)]
         if not len(lost) + len(batch.denied) + sum(len(known) for known in self._lost.values()):
             return
+        self._lost = {name: known[~np.isin(known, batch.back.positions)] for name, known in self._lost.items()}
         arrived = effects.arrived.now <= batch.until_ns
         new = effects.key.now[arrived & (effects.arrived.now > batch.from_ns)]
         self._lost = {name: known[~np.isin(works.key.now[known], new)] for name, known in self._lost.items()}

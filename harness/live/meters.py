@@ -109,13 +109,20 @@ class Level:
 
     def __init__(self) -> None:
         self.count = 0
+        self._begin_ns, self._counts = np.empty(0, np.int64), np.empty(0, np.int64)  # as it was lately
 
     def advance(
-        self, starts_ns: NDArray[np.int64], ends_ns: NDArray[np.int64], from_ns: int, until_ns: int, edges_ns: NDArray[np.int64]
+        self,
+        starts_ns: NDArray[np.int64],
+        ends_ns: NDArray[np.int64],
+        from_ns: int,
+        until_ns: int,
+        edges_ns: NDArray[np.int64],
+        anew_from_ns: int = NEVER_NS,
     ) -> Stretches:
         """The count in [from, until], with what began and ended in (from, until]; cut at `edges_ns`, of which none is outside.
 
-        The last stretch is the instant `until` itself.
+        The last stretch is the instant `until` itself. `anew_from_ns`: what is remembered for `reopen`.
         """
         instants = np.concatenate([[from_ns], starts_ns, ends_ns, edges_ns])
         changes = np.concatenate(
@@ -127,7 +134,20 @@ class Level:
         last = np.append(instants[1:] != instants[:-1], True)
         begin, count = instants[last], counts[last]
         self.count = int(count[-1])
+        begins, counts = np.concatenate([self._begin_ns, begin]), np.concatenate([self._counts, count])
+        is_wanted = begins >= anew_from_ns
+        self._begin_ns, self._counts = begins[is_wanted], counts[is_wanted]
         return Stretches(begin, np.append(begin[1:], until_ns), count)
+
+    def reopen(self, ended_ns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Intervals that were counted to have ended then have not. Returns what changes: from when on, and what it was then.
+
+        Of instants that are not remembered nothing is returned.
+        """
+        self.count += len(ended_ns)
+        self._counts = self._counts + np.searchsorted(np.sort(ended_ns), self._begin_ns, side="right")
+        is_changed = self._begin_ns >= ended_ns.min(initial=NEVER_NS)
+        return self._begin_ns[is_changed], self._counts[is_changed]
 
 
 class Saturation:

@@ -49,6 +49,7 @@ class Ticking:
         if more > 0:
             self._counts = {name: np.append(of, np.zeros(more, np.int64)) for name, of in self._counts.items()}
             self._figures = {name: np.append(of, np.full(more, np.nan)) for name, of in self._figures.items()}
+        self._take_back(batch, before)
         edges = self._start_ns + SECOND_NS * np.arange(before + 1, self._n + 1, dtype=np.int64)
         self._of_requests(batch, edges)
         self._of_works(batch, edges)
@@ -59,6 +60,23 @@ class Ticking:
         n = self._n
         known: dict[str, Any] = {name: of[:n] for name, of in (self._counts | self._figures).items()}
         return Seconds(**known)
+
+    def _take_back(self, batch: Batch, n: int) -> None:
+        """Of the first `n` seconds: tasks that were queued after all."""
+        back = batch.back
+        if not len(back):
+            return
+        request = self._works.request.now[back.positions]
+        known = request >= 0
+        self._add("lost", back.left_ns[known & back.is_lost], -1)
+        self._add("lost", back.denied_ns, -1)
+        self._backlog.reopen(back.left_ns)
+        first = max(-((self._start_ns - int(back.left_ns.min())) // SECOND_NS), 1)
+        edges = self._start_ns + SECOND_NS * np.arange(first, n + 1, dtype=np.int64)
+        self._counts["backlog"][first - 1 : n] += np.searchsorted(np.sort(back.left_ns), edges, side="right")
+        left, still = back.left_ns[known], np.full(int(np.count_nonzero(known)), NEVER_NS)
+        oldest = self._figures["oldest_ms"][first - 1 : n]
+        np.fmax(oldest, oldest_at(self._requests.due.now[request[known]], left, still, edges), out=oldest)
 
     def _of_requests(self, batch: Batch, edges: Instants) -> None:
         of = self._requests
@@ -103,9 +121,9 @@ class Ticking:
             self._requests.due.now[request[positions]], of.accepted.now[positions], until, edges
         )
 
-    def _add(self, name: str, at_ns: Instants) -> None:
+    def _add(self, name: str, at_ns: Instants, by: int = 1) -> None:
         seconds = (at_ns - self._start_ns) // SECOND_NS
-        np.add.at(self._counts[name], seconds[seconds >= 0], 1)
+        np.add.at(self._counts[name], seconds[seconds >= 0], by)
 
     def _p95(
         self, name: str, rest: tuple[Instants, Instants], at_ns: Instants, took_ns: Instants, n_over: int

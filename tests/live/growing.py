@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from harness.live.ledger import Ledger
 from harness.live.shelf import Shelf
 from harness.live.standing import standing_of
 from harness.model import Boot, Evidence
-from harness.rows import Kind, RowFile
+from harness.rows import DropReason, Kind, RowFile
 from harness.rows.layout import GAUGES_OFFSET, HEADER_BYTES, MAGIC, VERSION, HeaderField
 
 _LOOK = Look(0.0, 1.0, 0.5)
@@ -23,6 +25,54 @@ _INSTANTS = {
     Kind.REQUESTS: ("done_ns",),
     Kind.TASKS: ("flushed_ns", "started_ns", "finished_ns", "failed_ns", "dropped_ns"),
 }
+
+
+class Dropped(NamedTuple):
+    """A task was dropped, which was taken back: before that its row says so, and afterwards only the reason stays."""
+
+    boot: int
+    file: int  # of its boot
+    row: int
+    dropped_ns: int
+    back_ns: int
+    reason: int
+
+
+_REASONS = (DropReason.DISCARDED, DropReason.DISCARDED, DropReason.SKIPPED, DropReason.CANCELLED, DropReason.ABANDONED)
+
+
+def drops_of(evidence: Evidence, share: float, seed: int, most_ns: int = 400_000_000) -> list[Dropped]:
+    """Such a share of the tasks that waited was dropped meanwhile; of those that never started, within `most_ns`."""
+    random, found = Random(seed), []
+    died_ns = {boot.boot: boot.signalled_ns or 0 for boot in evidence.boots}
+    for boot, files in evidence.tasks.items():
+        for number, file in enumerate(files):
+            for place in np.flatnonzero((file.rows["op"] != 0) & (file.rows["dropped_ns"] == 0)).tolist():
+                row = file.rows[place]
+                accepted_ns = int(row["accepted_ns"])
+                until_ns = int(row["started_ns"]) or min(accepted_ns + most_ns, died_ns[boot] or accepted_ns + most_ns)
+                if until_ns - accepted_ns > 10 and random.random() < share:
+                    dropped_ns, back_ns = sorted(random.sample(range(accepted_ns, until_ns), 2))
+                    found.append(Dropped(boot, number, place, dropped_ns, back_ns, random.choice(_REASONS)))
+    return found
+
+
+def as_read_at(evidence: Evidence, drops: Sequence[Dropped], read_ns: int) -> Evidence:
+    """What the rows say of drops when they are read at the instant."""
+    if not drops:
+        return evidence
+    tasks = {
+        boot: [dataclasses.replace(file, rows=np.array(file.rows)) for file in files] for boot, files in evidence.tasks.items()
+    }
+    for each in drops:
+        row = tasks[each.boot][each.file].rows[each.row : each.row + 1]
+        if not row["failed_ns"][0]:
+            row["reason"] = each.reason
+        if each.dropped_ns <= read_ns < each.back_ns:
+            row["dropped_ns"] = each.dropped_ns
+            row["started_ns"] = row["finished_ns"] = row["failed_ns"] = 0
+            row["reason"] = each.reason
+    return dataclasses.replace(evidence, tasks=tasks)
 
 
 def files_of(evidence: Evidence) -> Iterator[tuple[str, RowFile]]:
@@ -39,7 +89,7 @@ def files_of(evidence: Evidence) -> Iterator[tuple[str, RowFile]]:
 
 
 def write_as_at(folder: Path, evidence: Evidence, at_ns: int) -> None:
-    """What the files would hold if everything later than the instant had not happened. Nothing is ever taken back."""
+    """What the files would hold if everything later than the instant had not happened. Of drops see `as_read_at`."""
     for name, file in files_of(evidence):
         if file.created_ns <= at_ns:
             (folder / name).write_bytes(_bytes(file, at_ns))
@@ -120,8 +170,9 @@ def known_at(evidence: Evidence, at_ns: int, told_ns: int = 0) -> Evidence:
 class Followed:
     """A run that grows on the disk, read by a shelf and told by ledgers, as the history does it."""
 
-    def __init__(self, folder: Path, evidence: Evidence, folding: Folding | None = None) -> None:
+    def __init__(self, folder: Path, evidence: Evidence, folding: Folding | None = None, drops: Sequence[Dropped] = ()) -> None:
         self.folder, self._evidence = folder, evidence
+        self._drops = drops
         self.shelf = Shelf(folder)
         self.ledger: Ledger | None = None
         self.folding = folding
@@ -130,9 +181,13 @@ class Followed:
 
     def read(self, at_ns: int) -> None:
         """The files as they are at the instant."""
-        write_as_at(self.folder, self._evidence, at_ns)
+        write_as_at(self.folder, as_read_at(self._evidence, self._drops, at_ns), at_ns)
         self._read_ns = at_ns
         self._refresh()
+
+    def as_read(self, evidence: Evidence) -> Evidence:
+        """With what its rows said of drops when they were read last."""
+        return as_read_at(evidence, self._drops, self._read_ns)
 
     def _refresh(self) -> None:
         known = known_at(self._evidence, self._read_ns)

@@ -25,7 +25,7 @@ from harness.rows.layout import GAUGE_SAMPLE
 from tests.accounting.memory import row_file, with_task_rows
 from tests.accounting.test_several_writers import spread
 from tests.accounting.world import MS, START_NS, Plan, simulate
-from tests.live.growing import Followed, files_of, known_at
+from tests.live.growing import Dropped, Followed, drops_of, files_of, known_at
 from tests.live.same import differences
 
 _END_MS = 12_000
@@ -112,7 +112,7 @@ def check(
     followed: Followed, evidence: Evidence, at_ns: int, bin_s: float, told_ns: int, *, is_newest: bool = True, back_s: float = 2.0
 ) -> None:
     """The ledger at the instant against all rows cut at it."""
-    known = known_at(evidence, at_ns, told_ns)
+    known = known_at(followed.as_read(evidence), at_ns, told_ns)
     whole = cut(known, at_ns)
     at_s = (at_ns - START_NS) / 1e9
     look = Look(at_s - back_s, at_s + 1.0, bin_s)
@@ -156,6 +156,90 @@ def test_what_is_kept_up_to_date_is_what_all_rows_say(
                 followed.read(at_ns + ahead_ms * MS)
             check(followed, evidence, at_ns, bin_s, told_ms * MS, is_newest=at_ns == newest)
         followed.shelf.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    plan=plans,
+    share=st.sampled_from([0.1, 0.5, 1.0]),
+    every_ms=st.sampled_from([10, 70, 330, 900]),
+    ahead_ms=st.sampled_from([0, 0, 100]),
+    bins=st.lists(st.sampled_from([0.02, 0.1, 0.5, 2.0]), min_size=1, max_size=2),
+    young_ms=st.sampled_from([None, 0, 100, 2_000]),
+)
+def test_a_drop_that_is_taken_back_is_as_if_it_had_never_been(
+    plan: Plan, share: float, every_ms: int, ahead_ms: int, bins: list[float], young_ms: int | None
+):
+    """Whatever it was told to be, and whatever becomes of the task then; in the bins and seconds that are over as well."""
+    evidence = with_samples(simulate(plan).evidence, plan.pool)
+    drops = drops_of(evidence, share, plan.seed)
+    last_ns = max([START_NS, *instants_of(evidence)]) + 2 * every_ms * MS
+    with tempfile.TemporaryDirectory() as folder:
+        followed = Followed(Path(folder), evidence, folding(young_ms), drops)
+        for number, at_ns in enumerate(range(START_NS, last_ns, max(every_ms * MS, (last_ns - START_NS) // 60))):
+            followed.read(at_ns + ahead_ms * MS)
+            check(followed, evidence, at_ns, bins[number % len(bins)], 0, back_s=20.0)
+        followed.shelf.close()
+
+
+def taken_back(n_requests: int, every: int, after_ms: int) -> tuple[Evidence, list[Dropped]]:
+    """Of a run without a queue: of each so many tasks one is dropped and taken back so much later, when it runs."""
+    plan = Plan(n_requests=n_requests, gap_ms=20.0, pool=2, run_ms=3.0, n_effects=0, ends_alive=True)
+
+    def edit(rows: np.ndarray) -> None:
+        chosen = np.argsort(rows["accepted_ns"])[::every]
+        for name in ("started_ns", "finished_ns"):
+            rows[name][chosen] += np.uint64(after_ms * MS)
+
+    evidence = with_task_rows(simulate(plan).evidence, 1, edit, gauges=False)
+    rows = evidence.tasks[1][0].rows
+    return evidence, [
+        Dropped(1, 0, place, int(rows["accepted_ns"][place]) + 1, int(rows["started_ns"][place]) - 1, DropReason.DISCARDED)
+        for place in np.argsort(rows["accepted_ns"])[::every].tolist()
+    ]
+
+
+def test_a_drop_that_is_taken_back_breaks_no_promise(tmp_path: Path):
+    """The response has a background of its own, which calls the tasks by hand: they are lost only until it does."""
+    evidence, drops = taken_back(200, 20, 300)
+    followed, n_lost = Followed(tmp_path, evidence, drops=drops), []
+    for at_ms in range(0, 5_000, 90):
+        at_ns = START_NS + at_ms * MS
+        followed.read(at_ns)
+        check(followed, evidence, at_ns, 0.1, 0)
+        ledger, light = followed.tell(at_ns, known_at(evidence, at_ns))
+        figures = ledger.figures(cut(light, at_ns), Look(0.0, 5.0, 0.5))
+        n_lost.append(figures.lost_discarded)
+    assert max(n_lost) > 0 == n_lost[-1]
+    assert (figures.finished, figures.refused, int(figures.lost.sum())) == (account(evidence).finished, 0, 0)
+    assert figures.finished >= 199
+
+
+def test_a_drop_that_is_taken_back_after_more_than_a_minute_has_everything_told_again(tmp_path: Path):
+    """How the backlog changed is not remembered for so long."""
+    evidence, drops = taken_back(40, 20, 61_500)
+    followed, n_begun = Followed(tmp_path, evidence, drops=drops), []
+    for at_ms in (500, 1_500, 61_000, 62_500, 63_000):
+        followed.read(START_NS + at_ms * MS)
+        check(followed, evidence, START_NS + at_ms * MS, 0.1, 0, back_s=70.0)
+        n_begun.append(followed.n_begun)
+    assert n_begun == [1, 1, 1, 2, 2]
+
+
+def test_drops_that_are_taken_back_do_not_have_everything_read_again(tmp_path: Path):
+    """An app that does so with each of its requests can be watched for as long as any other."""
+    evidence, drops = taken_back(700, 1, 300)
+    followed, look, n_rows = Followed(tmp_path, evidence, folding(1_000), drops), Look(0.0, 15.0, 0.5), []
+    for at_ms in range(0, 14_000, 250):
+        at_ns = START_NS + at_ms * MS
+        followed.read(at_ns)
+        ledger, light = followed.tell(at_ns, known_at(evidence, at_ns), look)
+        ledger.figures(cut(light, at_ns), look)
+        followed.fold(ledger, cut(light, at_ns))
+        n_rows.append(followed.shelf.n_rows)
+    assert followed.n_folded > 3
+    assert (followed.n_begun, followed.n_read_again) == (1, 0)
+    assert max(n_rows) == max(n_rows[:20]) < 500 < ledger.figures(cut(light, at_ns), look).finished
 
 
 def test_a_ledger_is_begun_anew_only_where_the_past_has_changed(tmp_path: Path):
