@@ -128,7 +128,7 @@ def figures_at(
     run = spans.run_ns[spans.run_ns != NONE_NS]
     whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
-    never_due_ns = work.due_ns[work.is_lost | (work.denied_ns != NEVER_NS)]
+    never_due_ns = work.due_ns[_is_never_done(result, work)]
     answered, finished = ~ops.refused & ~is_waited_for, spans.done_ns != NONE_NS
     return Figures(
         attempted=result.n_attempted,
@@ -276,6 +276,17 @@ def _is_put_aside(rows: Rows) -> NDArray[np.bool_]:
     is_aside: NDArray[np.bool_] = (rows["dropped_ns"] != 0) & (rows["finished_ns"] == 0) & (rows["failed_ns"] == 0)
     is_aside &= (rows["reason"] == DropReason.REJECTED) | (rows["reason"] == DropReason.DISCARDED)
     return is_aside
+
+
+def _is_never_done(result: Account, work: Works) -> NDArray[np.bool_]:
+    """Which were lost or denied; a task that a later boot took up again counts by its last row, and not if any row finished."""
+    is_never: NDArray[np.bool_] = work.is_lost | (work.denied_ns != NEVER_NS)
+    tasks = result.tables.tasks
+    if len(tasks.first) != len(tasks.key):
+        where, _ = positions(tasks.task_key, work.key)
+        is_last = work.boot == tasks.boot[tasks.last][where]
+        is_never &= is_last & (tasks.task_state() != TaskState.FINISHED)[where]
+    return is_never
 
 
 def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:

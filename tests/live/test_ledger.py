@@ -22,6 +22,8 @@ from harness.live.standing import is_plain
 from harness.model import Evidence, Fault, Steered
 from harness.rows import DropReason, Gauge, Kind, RowFile
 from harness.rows.layout import GAUGE_SAMPLE
+from harness.series import done_or_never, series
+from harness.spans import task_spans
 from tests.accounting.memory import row_file, with_task_rows
 from tests.accounting.test_several_writers import spread
 from tests.accounting.world import MS, START_NS, Plan, simulate
@@ -313,6 +315,17 @@ def test_rows_that_cannot_be_kept_up_to_date_are_noticed(tmp_path: Path, what: s
     followed.read(START_NS + _END_MS * MS)
     known = known_at(evidence, START_NS + _END_MS * MS)
     assert is_plain(known, followed.shelf.requests, followed.shelf.works) is is_plain_then
+
+
+def test_a_task_that_a_later_boot_has_done_is_not_lost_in_its_bin():
+    """The chart says what the report says: nothing was lost, and the percentiles are those of what was done."""
+    plan = Plan(n_requests=400, gap_ms=10.0, pool=2, seed=2, run_ms=30.0, requeue=True, kills=(("SIGKILL", 1500.0),))
+    evidence = simulate(plan).evidence
+    found, at_ns = account(evidence), evidence.load_end_ns + 60_000 * MS
+    edges, spans = edges_of(START_NS, 0.0, 4.0, 0.5, at_ns), task_spans(found.tables)
+    shown = figures_at(evidence, at_ns, edges, is_over=True)
+    assert (found.lost, int(shown.lost.sum())) == (0, 0)
+    np.testing.assert_array_equal(shown.series.done_ms, done_or_never(series(evidence, found, edges, spans), spans))
 
 
 def test_a_row_that_is_read_before_its_reason_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
