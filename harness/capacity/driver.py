@@ -85,9 +85,13 @@ class Driver:
         path = folder / "stages" / f"{number:02d}-{asked.rate:g}"
         # Left by a search that was killed in the middle of it.
         shutil.rmtree(path, ignore_errors=True)
-        settling_s = self.search.settling_s(asked.rate)
         progress = StageProgress(
-            asked.rate, plan.warm_up_s, plan.for_s, self.tell, settling_s=settling_s, may_end=not plan.faults
+            asked.rate,
+            plan.warm_up_s,
+            plan.for_s,
+            self.tell,
+            settling_s=self.search.settling_s(asked.rate),
+            may_end=not plan.faults and self.search.knows_settling(asked.rate),
         )
         began = time.monotonic()
         outcome = run_session(plan, self._described, out=path, progress=progress)

@@ -74,7 +74,7 @@ class Measured(Record):
     purpose: Literal["bracket", "bisect", "repeat", "confirm", "above", "fault"]
     rate: float = Field(description="requests that were due per second")
     seconds: float = Field(description="of load after the warm-up; of a hopeless stage, until it was ended")
-    ended_early: bool = Field(default=False, description="hopeless: what was pending grew and grew")
+    ended_early: bool = Field(default=False, description="hopeless: what waited grew and grew")
     growth: GrowthSeen | None = Field(description="null: the stage was too short for the load to settle")
     settling_s: float = Field(
         default=0.0,

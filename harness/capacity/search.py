@@ -41,7 +41,7 @@ _SETTLED: Final = 1.2
 
 _LONG_ENOUGH: Final = 2.0
 """Times the time it is given to settle, a stage lasts at least. More than a third has to be left (`growth_seen`), and tasks of
-equal length end in waves: for one such length after the first of them ended, as many end as came in, however many wait."""
+equal length end in waves: for one such length after the first has ended, as many end as came in, however many wait."""
 
 _SETTLING_TRIES: Final = 3
 _MOST_ABOVE: Final = 4
@@ -343,6 +343,10 @@ class Search:
         last = self.told[-1]
         n_unsettled = sum(each.rate == last.rate and self._is_unsettled(each) for each in self.told)
         return self._is_unsettled(last) and n_unsettled >= _SETTLING_TRIES
+
+    def knows_settling(self, rate: float) -> bool:
+        """Whether a stage at about this rate, or below it, has told: before that, what fills up looks like what grows."""
+        return any(each.growth is not None and not each.generator and each.rate < rate * NARROW for each in self.told)
 
     def settling_s(self, rate: float) -> float:
         """How long after the warm-up the load takes to settle, by what was seen at lower rates, or else at any."""

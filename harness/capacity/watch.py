@@ -1,4 +1,8 @@
-"""Watches a stage while it goes on: says how it stands, and ends it early when what is pending grows beyond doubt."""
+"""Watches a stage while it goes on: says how it stands, and ends it early when what waits grows beyond doubt.
+
+What waits is what has no answer and what has not been started. Tasks that run are left out: more of them may be what fills up,
+and how many there are goes up and down with chance for as long as each takes, which may be longer than what is looked at here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ _N_BINS: Final = 40
 
 
 class Hopeless(RunError):
-    """Ends a stage whose backlog grows and grows: what it could still show is known."""
+    """Ends a stage in which what waits grows and grows: what it could still show is known."""
 
 
 class StageProgress(Progress):
@@ -32,7 +36,7 @@ class StageProgress(Progress):
     def __init__(
         self, rate: float, warm_up_s: float, for_s: float, tell: Callable[[str], None], *, settling_s: float, may_end: bool
     ) -> None:
-        """`settling_s`: for so long after the warm-up what is pending is expected to fill up."""
+        """`settling_s`: for so long after the warm-up what waits for an answer is expected to fill up."""
         super().__init__()
         self._rate = rate
         self._from_s, self._for_s = warm_up_s + settling_s, for_s
@@ -40,7 +44,7 @@ class StageProgress(Progress):
         self._may_end = may_end
         self._next_look_s = 0.0
         self._at_s: list[float] = []
-        self._pending: list[int] = []
+        self._waiting: list[int] = []
         self._alarms = 0
         self.notes: list[str] = []
         """What the session had to say."""
@@ -55,10 +59,10 @@ class StageProgress(Progress):
 
     def standing(self, now: Standing) -> None:
         """Raises Hopeless if the rest of the stage is not worth its time."""
-        pending = max(now.sent - now.answered, 0) + (now.queued or 0) + max(now.running, 0)
+        waiting = max(now.sent - now.answered, 0) + (now.queued or 0)
         if now.phase == "load" and self._from_s <= now.at_s <= self._for_s:
             self._at_s.append(now.at_s)
-            self._pending.append(pending)
+            self._waiting.append(waiting)
             self._look(now.at_s)
         # Elsewhere than in a terminal the lines of the search are enough.
         if self._renews:
@@ -78,9 +82,9 @@ class StageProgress(Progress):
         if not self._from_s + _LEAST_S <= at_s <= self._for_s - 1.0:
             return
         edges = np.linspace(self._at_s[0], at_s, _N_BINS)
-        growth = growth_of(np.interp(edges, self._at_s, self._pending), float(edges[1] - edges[0]))
-        is_alarm = growth is not None and growth.rise >= _LEAST_RISE and growth.low >= _LEAST_SHARE * self._rate
+        growth = growth_of(np.interp(edges, self._at_s, self._waiting), float(edges[1] - edges[0]))
+        is_alarm = growth is not None and growth.rise >= _LEAST_RISE and growth.surely.low >= _LEAST_SHARE * self._rate
         self._alarms = self._alarms + 1 if is_alarm else 0
         if self._alarms >= _TIMES:
             self.ended_ns = time.monotonic_ns()
-            raise Hopeless("the stage was ended: what is pending grows and grows")
+            raise Hopeless("the stage was ended: what waits grows and grows")

@@ -6,17 +6,29 @@ import dataclasses
 import heapq
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked, Options, Search
+from harness.capacity.watch import Hopeless, StageProgress
 from harness.growth import Growth
+from harness.progress import Standing
 from harness.settling import Load, Work, growth_seen
 from harness.steps import Steps
 
+Kind = Literal["threads", "async", "answers"]
+"""Where work is done: in threads; as tasks that are all begun at once; before the answer."""
+
 S = 1_000_000_000
 WARM_UP_S = 1.0
+_LOOK_S = 0.1
+_GRACE_S = 1.0
+"""What runs is waited for so long when a stage has been ended early, and `_HORIZON_S` longer when it has not."""
+_HORIZON_S = 10.0
+_LEAST_TO_END = 20
+"""That are pending: of fewer the watcher ends no stage, and it is not asked, as that would take most of the time."""
 
 
 @dataclass
@@ -33,38 +45,77 @@ class Queue:
     generator_per_s: float = math.inf  # the load generator cannot send more
     done_p95_limit_s: float | None = None
     tasks_per_request: float = 1.0
+    kind: Kind = "threads"
 
     @property
     def capacity(self) -> float:
         """Requests per second."""
         return self.threads / self.run_s / self.tasks_per_request
 
-    def stage(self, asked: Asked, number: int) -> Measured:
-        end_s = asked.seconds + WARM_UP_S
+    def stage(self, asked: Asked, number: int, search: Search | None = None) -> Measured:
+        """`search`: what is known by then, as it is watched and may be ended early; None: it is not watched."""
+        warm_ns, end_s = round(WARM_UP_S * S), asked.seconds + WARM_UP_S
         arrive, begin, end = self._serve(asked.rate, end_s)
+        if self.kind != "threads":
+            begin = arrive
+        ended_s = None if search is None else self._ended_early_s(asked, search, arrive, begin, end)
+        until_s = end_s if ended_s is None else ended_s
+        # What becomes of the tasks is known until they are waited for no longer.
+        known_s = until_s + (_GRACE_S if ended_s is not None else _GRACE_S + _HORIZON_S)
+        kept = arrive < until_s
+        arrive, begin, end = arrive[kept], begin[kept], end[kept]
         each = self.tasks_per_request
-        arrive_ns, begin_ns, end_ns = ((at_s * S).astype(np.int64) for at_s in (arrive, begin, end))
+        arrive_ns, begin_ns, end_ns = ((np.minimum(at_s, known_s) * S).astype(np.int64) for at_s in (arrive, begin, end))
         pending, waiting = (Steps(arrive_ns, np.sort(until_ns)) for until_ns in (end_ns, begin_ns))
+        is_seen = (end if self.kind == "answers" else begin) < known_s
         seen = growth_seen(
             lambda edges: pending.mean_in(edges) / each,
             lambda edges: waiting.mean_in(edges) / each,
-            [Work(begin_ns, end_ns)],
-            Load(0, round(WARM_UP_S * S), round(end_s * S)),
+            [Work(begin_ns[is_seen], end_ns[is_seen])],
+            Load(0, warm_ns, round(until_s * S)),
             max(1.0, 1 / each),
         )
+        seconds = until_s - WARM_UP_S
         growth = seen.growth
-        ended_per_s = np.count_nonzero((end > WARM_UP_S) & (end < end_s)) / asked.seconds / each
+        ended_per_s = np.count_nonzero((end > WARM_UP_S) & (end < until_s)) / seconds / each
         return Measured(
             number=number,
             purpose=asked.purpose,
             rate=asked.rate,
-            seconds=asked.seconds,
+            seconds=seconds,
+            ended_early=ended_s is not None,
             growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
             settling_s=seen.settling_s,
             limits=self._limits(arrive, end),
             generator="it was late" if asked.rate > self.generator_per_s else "",
             could_per_s=self._could(asked.rate, growth, ended_per_s),
         )
+
+    def _ended_early_s(self, asked: Asked, search: Search, *when: np.ndarray) -> float | None:
+        """When the watcher of a stage has seen enough of it; None: it has not."""
+        end_s = asked.seconds + WARM_UP_S
+        progress = StageProgress(
+            asked.rate,
+            WARM_UP_S,
+            end_s,
+            lambda _: None,
+            settling_s=search.settling_s(asked.rate),
+            may_end=search.knows_settling(asked.rate),
+        )
+        at = np.arange(0.0, end_s, _LOOK_S)
+        sent, begun, ended = (np.searchsorted(np.sort(each), at, side="right") for each in when)
+        answered = ended if self.kind == "answers" else sent
+        queued = sent - begun
+        running = answered - queued - ended
+        if np.max(sent - ended) < _LEAST_TO_END:
+            return None
+        shown = np.column_stack([sent, answered, queued, running]).tolist()
+        for at_s, numbers in zip(at.tolist(), shown, strict=True):
+            try:
+                progress.standing(Standing(at_s, "load", *numbers, pool_busy=0, pool_size=0, up=True))
+            except Hopeless:
+                return at_s
+        return None
 
     def _serve(self, rate: float, end_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """When each came in, was begun and ended."""
@@ -119,5 +170,5 @@ def searched(server: Queue, **options: float) -> Search:
     """The whole search against it."""
     search = Search(Options(**{"start": server.capacity / 8, **options}))  # type: ignore[arg-type]
     while (asked := search.next()) is not None:
-        search.tell(server.stage(asked, len(search.told) + 1))
+        search.tell(server.stage(asked, len(search.told) + 1, search))
     return search

@@ -8,20 +8,25 @@ from harness.capacity.watch import Hopeless, StageProgress
 from harness.progress import Standing
 
 
-def watched(*, settling_s: float, queue_per_s: float = 0.0) -> None:
-    """20 requests/s, answered at once; their tasks take 5 s, and some more of them wait every second. Raises Hopeless."""
+def watched(*, settling_s: float = 0.0, tasks_s: float = 0.0, answers_s: float = 0.0, queue_per_s: float = 0.0) -> None:
+    """20 requests/s, answered after `answers_s`; their tasks take `tasks_s`, and some more wait every second. Raises Hopeless."""
     progress = StageProgress(20.0, 1.0, 20.0, lambda text: None, settling_s=settling_s, may_end=True)
     for at_s in (tenth / 10 for tenth in range(200)):
-        sent, queued = int(20 * at_s), int(queue_per_s * at_s)
-        progress.standing(Standing(at_s, "load", sent, sent, queued, running=min(sent, 100), pool_busy=0, pool_size=400, up=True))
+        sent, answered, ended = (int(20 * max(at_s - later_s, 0.0)) for later_s in (0.0, answers_s, tasks_s))
+        queued = int(queue_per_s * at_s)
+        progress.standing(Standing(at_s, "load", sent, answered, queued, sent - ended, pool_busy=0, pool_size=400, up=True))
 
 
-def test_what_fills_up_is_not_ended_once_it_is_known_for_how_long() -> None:
-    watched(settling_s=4.0)
+def test_tasks_that_run_are_never_ended_however_many_there_are() -> None:
+    watched(tasks_s=30.0)
+
+
+def test_answers_that_fill_up_are_not_ended_once_it_is_known_for_how_long() -> None:
+    watched(answers_s=5.0, settling_s=4.0)
     with pytest.raises(Hopeless):
-        watched(settling_s=0.0)
+        watched(answers_s=5.0)
 
 
 def test_what_grows_after_it_has_filled_up_is_ended_early() -> None:
     with pytest.raises(Hopeless):
-        watched(settling_s=4.0, queue_per_s=10.0)
+        watched(tasks_s=5.0, settling_s=4.0, queue_per_s=10.0)
