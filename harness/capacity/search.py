@@ -15,9 +15,18 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from harness.capacity.schema import Answer, Cause, Measured, State
-from harness.capacity.standing import Standing, grown, growth_at, limits_standing, standing, surely_broken, unclear, usable_of
+from harness.capacity.standing import (
+    Standing,
+    grown,
+    growth_at,
+    limits_standing,
+    standing,
+    surely_broken,
+    unclear,
+    untold,
+    usable_of,
+)
 from harness.growth import WIDTH
-from harness.pending import unsettled
 
 __all__ = ["Asked", "Options", "Purpose", "Search", "nice"]
 
@@ -153,7 +162,7 @@ class Search:
             low, shown_low, confirmed = None, None, False
         if self.told and self._never_settles():
             last = self.told[-1]
-            state, why = state if low else "unclear", f"at {last.rate:g}/s, {unsettled(last.settling_s, may_hang=last.may_hang)}"
+            state, why = state if low else "unclear", f"at {last.rate:g}/s, {untold(last)}"
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),

@@ -7,8 +7,9 @@ from enum import IntEnum
 
 from harness.capacity.schema import GrowthSeen, Measured
 from harness.growth import Growth, pooled
+from harness.pending import unsettled
 
-__all__ = ["Standing", "grown", "growth_at", "limits_standing", "standing", "surely_broken", "unclear", "usable_of"]
+__all__ = ["Standing", "grown", "growth_at", "limits_standing", "standing", "surely_broken", "unclear", "untold", "usable_of"]
 
 
 class Standing(IntEnum):
@@ -104,6 +105,11 @@ def surely_broken(results: Sequence[Measured]) -> bool:
 def usable_of(results: Sequence[Measured]) -> list[Measured]:
     """Those that say something of the server. Without growth, only that it does not hold."""
     return [each for each in results if each.died or (not each.generator and (each.growth is not None or _is_bad(each)))]
+
+
+def untold(result: Measured) -> str:
+    """Why a stage without growth says nothing of it."""
+    return unsettled(result.settling_s, may_hang=result.may_hang) if result.settling_s else "there is no load to look at"
 
 
 def growth_at(results: Sequence[Measured]) -> Growth | None:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.capacity.schema import Answer, Measured
-from harness.capacity.standing import grown, usable_of
-from harness.pending import unsettled
+from harness.capacity.standing import grown, untold, usable_of
 from harness.wording import per_second
 
 __all__ = ["in_words", "interval", "noise_in_words", "rate_of", "stage_in_words"]
@@ -60,10 +59,10 @@ def stage_in_words(result: Measured) -> str:
     """One stage in one line."""
     if result.generator:
         return f"says nothing: {result.generator}"
-    if not usable_of([result]):
-        return f"says nothing: {unsettled(result.settling_s, may_hang=result.may_hang)}"
     if result.purpose == "fault":
         return f"lost {result.lost or 0:,} tasks"
+    if not usable_of([result]):
+        return f"says nothing: {untold(result)}"
     growth = result.growth
     said = [f"{each.text} is broken" for each in result.limits if each.holds is False]
     if result.died:

@@ -146,6 +146,19 @@ def test_a_stage_that_holds_is_not_told_to_grow() -> None:
     assert stage_in_words(result) == "holds"
 
 
+@pytest.mark.parametrize("settling_s", [0.0, 5.0])
+def test_a_stage_with_a_fault_says_what_was_lost_also_where_the_load_had_not_settled(settling_s: float) -> None:
+    result = Measured(number=1, purpose="fault", rate=20.0, seconds=1.0, growth=None, settling_s=settling_s, lost=90)
+    assert stage_in_words(result) == "lost 90 tasks"
+
+
+def test_a_stage_without_a_load_after_its_warm_up_is_not_told_to_warm_up_for_longer() -> None:
+    result = Measured(number=1, purpose="bisect", rate=20.0, seconds=0.0, growth=None)
+    assert stage_in_words(result) == "says nothing: there is no load to look at"
+    unsettled = stage_in_words(result.model_copy(update={"settling_s": 5.0}))
+    assert "warm up for 5.00 s more" in unsettled
+
+
 def test_a_generator_that_shed_what_it_could_not_send_says_nothing_of_the_server() -> None:
     found = stage(rate=400.0, run_ms=5.0, report={"shed": 40, "overdue": 40})
     assert "could not be sent in time" in found.generator
