@@ -54,13 +54,14 @@ def cause_of(result: Measured, stretch: Stretch | None, cores: int, summary: Sum
     broken = [each for each in result.limits if each.holds is False]
     if broken and not (result.growth is not None and grown(result.growth).grows):
         first = broken[-1]
+        # Where nobody could tell, because it still filled up, nothing is said of it.
+        bounded = " while the backlog stays bounded" if result.growth is not None else ""
         if first.text.startswith("failing"):
             share_of = f"{first.value or 0.0:.0f} % of the requests (5xx, 429, or no answer)"
-            text = f"the server fails {share_of} while the backlog stays bounded"
-            return Cause(kind="responses", text=text, evidence={"failing_percent": first.value})
-        return Cause(
-            kind="responses", text=f"{first.text} is broken while the backlog stays bounded", evidence={"value": first.value}
-        )
+            return Cause(
+                kind="responses", text=f"the server fails {share_of}{bounded}", evidence={"failing_percent": first.value}
+            )
+        return Cause(kind="responses", text=f"{first.text} is broken{bounded}", evidence={"value": first.value})
     return _unknown(result, cores, summary)
 
 

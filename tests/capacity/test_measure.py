@@ -314,6 +314,18 @@ def test_what_gives_way_is_told_from_the_gauges(kind: str, cpu: float, load: flo
     assert cause_of(result, stretch(cpu, load), 2, summary).kind == kind
 
 
+@pytest.mark.parametrize("text", ["p99<50ms", "failing<=1%"])
+def test_the_backlog_is_said_to_stay_bounded_only_where_that_could_be_told(text: str) -> None:
+    summary = build_summary(Simulated(Setup(seed=1)).evidence(), {}, {})
+    broken = LimitSeen(text=text, holds=False, sure=True, value=90.0, limit=50.0, unit="")
+    steady = GrowthSeen(per_s=0.0, low=-1.0, high=1.0, seconds=8.0, mean=4.0)
+    told = Measured(number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=steady, limits=(broken,))
+    untold = told.model_copy(update={"growth": None, "settling_s": 7.0})
+    of_told, of_untold = (cause_of(each, None, 2, summary) for each in (told, untold))
+    assert (of_told.kind, of_untold.kind) == ("responses", "responses")
+    assert of_told.text == f"{of_untold.text} while the backlog stays bounded"
+
+
 def test_where_no_gauge_is_at_its_end_what_they_show_is_said() -> None:
     run = Simulated(Setup(seed=1))
     run.machine(other=0.5)
