@@ -85,13 +85,15 @@ def test_every_run_has_its_figures_and_each_server_was_a_fresh_one(real: Real) -
 
 
 def test_rows_are_gone_after_their_figures_were_taken_and_the_run_says_so(real: Real, call: Call) -> None:
-    for run in real.finished.runs:
+    """Those of a run that could not be used, as on a busy machine, are kept: whoever wants to know why looks into them."""
+    used = [run for run in real.finished.runs if run.is_usable]
+    for run in used:
         path = real.path / run.directory
         assert not list(path.glob("*.rows"))
         assert (path / "summary.json").is_file()
         assert (path / "report.html").is_file()
         assert RunDir(path).dropped.is_file()
-    path = real.path / real.finished.runs[0].directory
+    path = real.path / used[0].directory
     before = (path / "summary.json").read_bytes()
     done = call("report", str(path))
     assert done.status == 2
