@@ -100,10 +100,13 @@ class Search:
             return self._stage(options.start, "bracket")
         if self.told[-1].generator and self._n_failed(self.told[-1].rate) < _TRIES:
             return self._again(self.told[-1])
-        if self._is_unsettled(self.told[-1]):
+        if self._is_unsettled(self.told[-1]) and self._n_unsettled(self.told[-1].rate) < _SETTLING_TRIES:
             # Longer, for now it is known how long the load takes to settle.
-            return None if self._never_settles() else self._again(self.told[-1])
+            return self._again(self.told[-1])
         low, high = self._low(), self._high()
+        if self._never_settles() is not None:
+            # What holds below it is still to be confirmed.
+            return None if low is None else self._confirm(low)
         if low is None and high is None:
             # Not even the first one could be sent.
             return None if self.told[-1].rate / _UP < LEAST_PER_S else self._stage(self.told[-1].rate / _UP, "bracket")
@@ -160,9 +163,9 @@ class Search:
             why = f"at {low:g}/s, where nothing was seen to give way, {why}"
             state = "unclear" if state in {"found", "at least"} else state
             low, shown_low, confirmed = None, None, False
-        if self.told and self._never_settles():
-            last = self.told[-1]
-            state, why = state if low else "unclear", f"at {last.rate:g}/s, {untold(last)}"
+        last = self._never_settles()
+        if last is not None and (low is None or (state == "unfinished" and self.next() is None)):
+            state, why = "unclear", f"at {last.rate:g}/s, {untold(last)}"
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),
@@ -290,16 +293,23 @@ class Search:
         """The gap is narrow enough: is it true on either side?"""
         if (doubtful := self._doubtful(low, high)) is not None:
             return self._stage(doubtful, "repeat")
-        n_confirmed = sum(each.purpose == "confirm" for each in self.told)
-        if not self._is_confirmed(low) and n_confirmed < _MOST_CONFIRMED:
-            return self._stage(low, "confirm")
+        if (asked := self._confirm(low)) is not None:
+            return asked
         # One server that had a bad moment is no limit: another one has to fail there too.
         if len(self._by_rate()[high]) < 2:
             return self._stage(high, "repeat")
         return self._above(low, high)
 
+    def _confirm(self, low: float) -> Asked | None:
+        """A longer stage, unless there was one, or too many of them came to nothing."""
+        n_confirmed = sum(each.purpose == "confirm" for each in self.told)
+        return None if self._is_confirmed(low) or n_confirmed >= _MOST_CONFIRMED else self._stage(low, "confirm")
+
     def _above(self, low: float, high: float) -> Asked | None:
         """Where that was not so, or not for sure, and what is shown not to hold is far above: a stage between."""
+        if self._is_unsettled(self.told[-1]):
+            # It is no better further up.
+            return None
         shown, within = self._shown_high(low), self.options.within
         narrow = high * (1 + within) ** 2
         n_above = sum(each.purpose == "above" for each in self.told)
@@ -347,11 +357,15 @@ class Search:
         """It says nothing, and not for want of requests."""
         return not result.generator and not usable_of([result])
 
-    def _never_settles(self) -> bool:
-        """However long the stages at the last rate were."""
-        last = self.told[-1]
-        n_unsettled = sum(each.rate == last.rate and self._is_unsettled(each) for each in self.told)
-        return self._is_unsettled(last) and n_unsettled >= _SETTLING_TRIES
+    def _n_unsettled(self, rate: float) -> int:
+        return sum(each.rate == rate and self._is_unsettled(each) for each in self.told)
+
+    def _never_settles(self) -> Measured | None:
+        """The last stage at the lowest rate of which nothing is known, below all that are too high."""
+        known, high = self._standings(), self._high() or math.inf
+        empty = [each for each in self.told if each.rate < high and each.rate not in known]
+        found = [each for each in empty if self._n_unsettled(each.rate) >= _SETTLING_TRIES]
+        return min(reversed(found), key=lambda each: each.rate, default=None)
 
     def knows_settling(self, rate: float) -> bool:
         """Whether a stage at about this rate, or below it, has told: before that, what fills up looks like what grows."""

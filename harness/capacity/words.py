@@ -42,8 +42,10 @@ def in_words(answer: Answer) -> str:
         return f"It holds {found}, and more could not be asked of it. {held}{why}"
     low = "nothing" if answer.low is None else rate_of(answer.low)
     between = f"between {low} and {rate_of(answer.high)}" if answer.high is not None else f"at least {low}"
-    unfinished = f" The search was not finished{': ' if answer.why else ''}{answer.why}." if answer.state == "unfinished" else ""
-    return f"The capacity is {between}; {held}{unfinished}{why}"
+    end = " The search was not finished." if answer.state == "unfinished" else ""
+    if answer.why:
+        end = f" Whether more than that holds cannot be told: {answer.why}."
+    return f"The capacity is {between}; {held}{end}{why}"
 
 
 def noise_in_words(stages: Sequence[Measured]) -> str:

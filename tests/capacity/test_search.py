@@ -112,11 +112,35 @@ def test_a_load_that_never_settles_in_a_stage_is_not_searched_on() -> None:
 
 
 def test_a_rate_at_which_the_load_does_not_settle_leaves_what_holds_below_it() -> None:
+    """That is confirmed, and the search is over: to go on later would do nothing."""
     search = searched_with(lambda asked, _: {"growth": None, "settling_s": 60.0} if asked.rate > 80 else {})
     answer = search.answer()
-    assert answer.state == "unfinished"
-    assert answer.found == 50.0
-    assert "The search was not finished: at 110/s, what comes in takes so long" in in_words(answer)
+    assert (answer.state, answer.found, answer.confirmed) == ("unclear", 50.0, True)
+    assert "50/s held a longer stage. Whether more than that holds cannot be told: at 110/s, what comes in" in in_words(answer)
+    assert Search(search.options, search.told).next() is None
+    before = Search(search.options, search.told[:-1])
+    assert (before.answer().state, before.answer().why) == ("unfinished", "")
+    assert before.next() is not None
+
+
+def test_what_does_not_settle_beside_a_capacity_that_was_found_is_no_matter() -> None:
+    """The stages above it, which look for an upper end."""
+    search = searched_with(lambda asked, _: {"growth": None, "settling_s": 60.0} if asked.purpose == "above" else {})
+    assert search.answer().state == "found"
+    assert search.answer().why == ""
+
+
+def test_a_rate_that_does_not_hold_after_all_below_one_that_never_settles_is_searched_below() -> None:
+    broken = LimitSeen(text="p99<9ms", holds=False, sure=True, value=90.0, limit=9.0, unit="ms")
+
+    def change(asked: Asked, _: Measured) -> dict[str, object]:
+        if asked.rate > 80:
+            return {"growth": None, "settling_s": 60.0}
+        return {"limits": (broken,)} if asked.purpose == "confirm" and asked.rate > 30 else {}
+
+    search = searched_with(change)
+    assert search.answer().why == ""
+    assert min(each.rate for each in search.told) < 50.0
 
 
 def test_a_stage_that_shows_no_growth_and_breaks_a_limit_does_not_hold() -> None:
