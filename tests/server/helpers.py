@@ -95,8 +95,8 @@ def stub(text: str) -> str:
 
     Its `print` writes a line at once: Python's own does so piece by piece, between which another thread writes.
     """
-    whole_line = "print = lambda *parts, flush=True: os.write(1, (' '.join(map(str, parts)) + '\\n').encode())"
-    return f"import asyncio, os, sys, threading, time; {whole_line}\nfrom server import *\napp = FastAPI()\n{text}"
+    whole_line = "def print(*parts, flush=True): os.write(1, (' '.join(map(str, parts)) + '\\n').encode())"
+    return f"import asyncio, os, sys, threading, time; from server import *\n{whole_line}\napp = FastAPI()\n{text}"
 
 
 def general_stub(text: str) -> str:
