@@ -19,6 +19,7 @@ from harness.model import Evidence
 from harness.rows import Outcome
 from harness.settling import Load, Seen, Work, growth_seen
 from harness.slo import SloResult
+from harness.statistics import measured_from_ns
 from harness.steps import Instants, Steps
 from harness.timeline import backlog_steps, busy_steps
 from harness.wording import counted, duration_s, per_second
@@ -56,22 +57,16 @@ def growth_in(
 
     `steps` (backlog, busy) are worked out unless given. `began_ns`: when what was pending began to fill up; None: with the load.
     """
-    return _worse(*_growths_in(evidence, account, from_ns, until_ns, steps, began_ns))
+    load = Load(evidence.load_start_ns if began_ns is None else began_ns, from_ns, until_ns)
+    return _worse(*_growths_in(evidence, account, load, steps))
 
 
-def _growths_in(
-    evidence: Evidence,
-    account: Account,
-    from_ns: int,
-    until_ns: int,
-    steps: tuple[Steps, Steps] | None = None,
-    began_ns: int | None = None,
-) -> list[Seen]:
+def _growths_in(evidence: Evidence, account: Account, load: Load, steps: tuple[Steps, Steps] | None = None) -> list[Seen]:
     """Of all that is pending; and of the requests that wait for an answer alone, where not each of them leaves a task.
 
     A task then stands for many requests, and so does chance. Of requests that wait, each is one.
     """
-    if until_ns <= from_ns:
+    if load.until_ns <= load.from_ns:
         return [Seen(None, 0.0)]
     requests, (backlog, busy) = request_steps(account), steps or (backlog_steps(evidence), busy_steps(evidence))
     # A request that leaves three tasks is pending as one while all of them are.
@@ -87,7 +82,6 @@ def _growths_in(
         return np.zeros(len(edges) - 1)
 
     answered, run = _answered(account), _run(evidence, account)
-    load = Load(evidence.load_start_ns if began_ns is None else began_ns, from_ns, until_ns)
     seen = [growth_seen(pending, waiting, (answered, run), load, max(1.0, 1 / each))]
     if each < 1:
         seen.append(growth_seen(requests.mean_in, nothing, (answered,), load))
@@ -136,11 +130,8 @@ def tasks_per_request(account: Account, backlog: Steps) -> float:
 
 def bounded(text: str, evidence: Evidence, account: Account, *, noise: str = "", allow_few: bool = False) -> SloResult:
     """Whether what is pending stays bounded: `text` is the limit as it was written, `noise` what may have made it grow."""
-    from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
-    found = [
-        _bounded(text, seen, evidence, account, noise, allow_few=allow_few)
-        for seen in _growths_in(evidence, account, from_ns, evidence.load_end_ns)
-    ]
+    load = Load(evidence.load_start_ns, measured_from_ns(evidence), evidence.load_end_ns)
+    found = [_bounded(text, seen, evidence, account, noise, allow_few=allow_few) for seen in _growths_in(evidence, account, load)]
     # The first of them is that of all that is pending.
     return next((each for holds in (False, None) for each in found if each.holds is holds), found[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.live.cutting import cut
-from harness.live.figures import edges_of, figures_at
+from harness.live.figures import Figures, edges_of, figures_at
 from harness.live.folding import Folding
 from harness.live.frame import Look
 from harness.live.rowtail import RowTail
@@ -228,20 +229,27 @@ def test_a_drop_that_is_taken_back_after_more_than_a_minute_has_everything_told_
     assert n_begun == [1, 1, 1, 2, 2]
 
 
-def test_drops_that_are_taken_back_do_not_have_everything_read_again(tmp_path: Path):
-    """An app that does so with each of its requests can be watched for as long as any other."""
-    evidence, drops = taken_back(700, 1, 300)
-    followed, look, n_rows = Followed(tmp_path, evidence, folding(1_000), drops), Look(0.0, 15.0, 0.5), []
-    for at_ms in range(0, 14_000, 250):
+def pictures(followed: Followed, evidence: Evidence, look: Look, until_ms: int) -> Iterator[Figures]:
+    """Four a second, as a screen asks for them; what is over is let go of after each."""
+    for at_ms in range(0, until_ms, 250):
         at_ns = START_NS + at_ms * MS
         followed.read(at_ns)
         ledger, light = followed.tell(at_ns, known_at(evidence, at_ns), look)
-        ledger.figures(cut(light, at_ns), look)
+        figures = ledger.figures(cut(light, at_ns), look)
         followed.fold(ledger, cut(light, at_ns))
+        yield figures
+
+
+def test_drops_that_are_taken_back_do_not_have_everything_read_again(tmp_path: Path):
+    """An app that does so with each of its requests can be watched for as long as any other."""
+    evidence, drops = taken_back(700, 1, 300)
+    followed, n_rows, finished = Followed(tmp_path, evidence, folding(1_000), drops), [], 0
+    for figures in pictures(followed, evidence, Look(0.0, 15.0, 0.5), 14_000):
         n_rows.append(followed.shelf.n_rows)
+        finished = figures.finished
     assert followed.n_folded > 3
     assert (followed.n_begun, followed.n_read_again) == (1, 0)
-    assert max(n_rows) == max(n_rows[:20]) < 500 < ledger.figures(cut(light, at_ns), look).finished
+    assert max(n_rows) == max(n_rows[:20]) < 500 < finished
 
 
 def test_a_ledger_is_begun_anew_only_where_the_past_has_changed(tmp_path: Path):
@@ -265,15 +273,8 @@ def test_a_pool_of_several_processes_that_has_changed_is_not_read_again_for_ever
     samples["pool_size"][samples["t_ns"] > START_NS + 4000 * MS] = 2
     samples["pool_busy"] = 1
     evidence = dataclasses.replace(evidence, gauges=dataclasses.replace(evidence.gauges, rows=samples))
-    followed, look = Followed(tmp_path, evidence, folding(500)), Look(0.0, 10.0, 0.1)
-    begun = []
-    for at_ms in range(0, 6000, 250):
-        at_ns = START_NS + at_ms * MS
-        followed.read(at_ns)
-        ledger, light = followed.tell(at_ns, known_at(evidence, at_ns), look)
-        ledger.figures(cut(light, at_ns), look)
-        followed.fold(ledger, cut(light, at_ns))
-        begun.append(followed.n_begun)
+    followed = Followed(tmp_path, evidence, folding(500))
+    begun = [followed.n_begun for _ in pictures(followed, evidence, Look(0.0, 10.0, 0.1), 6000)]
     assert followed.n_folded > 3
     assert begun[-1] == begun[2]
 
