@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import random
 import socket
 from pathlib import Path
 
@@ -19,7 +19,9 @@ _LOWEST, _HIGHEST = 10_000, 65_535
 _ENOUGH = 500
 _STRIDE = 61  # prime
 
-_taken = itertools.count()
+_NAMESPACE = Path("/proc/self/ns/pid")
+
+_given: set[int] = set()
 
 
 def free_port(host: str = HOST, ephemeral: tuple[int, int] | None = None) -> int:
@@ -28,7 +30,8 @@ def free_port(host: str = HOST, ephemeral: tuple[int, int] | None = None) -> int
     A server listens on it a second later, and again after each fault. In that time the kernel may give a port of its `ephemeral`
     range (the lowest and the highest; by default as it is set) to anybody who asks for any port, and to connections. So it is
     one that somebody must ask for by number; which one is told by the number of this process, so that others who look for one
-    at the same time, which cannot see what is not listened on yet, look at others.
+    at the same time, which cannot see what is not listened on yet, look at others. In containers that share the host's network
+    many have the same number: there it is told by what they are numbered in as well.
     """
     low, high = ephemeral or ephemeral_ports()
     # Those above are used by hardly anybody; below there are databases, and the nodes of Kubernetes.
@@ -36,15 +39,25 @@ def free_port(host: str = HOST, ephemeral: tuple[int, int] | None = None) -> int
     if len(ports) < _ENOUGH:
         ports = range(_LOWEST, low)
     if len(ports) >= _ENOUGH:
-        first = os.getpid() * _STRIDE + next(_taken)
-        for place in range(len(ports)):
-            port = ports[(first + place) % len(ports)]
+        first = os.getpid() * _STRIDE + random.Random(_namespace()).randrange(len(ports))
+        in_turn = [ports[(first + place) % len(ports)] for place in range(len(ports))]
+        # Those that this process has given away come last: somebody may be about to listen on them.
+        for port in sorted(in_turn, key=_given.__contains__):
             if is_free(port, host):
+                _given.add(port)
                 return port
     with socket.socket() as probe:
         probe.bind((host, 0))
         found: int = probe.getsockname()[1]
         return found
+
+
+def _namespace() -> int:
+    """Of the numbers of processes; 0: the system does not say."""
+    try:
+        return _NAMESPACE.stat().st_ino
+    except OSError:
+        return 0
 
 
 def require_free(port: int, host: str = HOST) -> None:

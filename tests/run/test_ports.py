@@ -29,13 +29,34 @@ def _three(_: int) -> list[int]:
     return [free_port() for _ in range(3)]
 
 
-def test_one_that_is_listened_on_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.ports._taken", iter([0, 0, 0]))
+def test_one_that_is_listened_on_is_left_out_and_none_is_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.ports._given", set())
     first = free_port()
+    monkeypatch.setattr("harness.ports._given", set())
     with socket.create_server((HOST, first)):
         assert not is_free(first)
-        assert free_port() not in {first, 0}
+        found = [free_port() for _ in range(3)]
+    assert len({first, *found}) == 4
+    monkeypatch.setattr("harness.ports._given", set())
     assert free_port() == first
+
+
+def test_when_all_have_been_given_away_one_that_is_free_is_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.ports._given", set())
+    ports = [free_port(ephemeral=(15_000, 65_000)) for _ in range(535)]
+    assert free_port(ephemeral=(15_000, 65_000)) in ports
+    assert len(set(ports)) > 500  # all that nobody listens on
+
+
+def test_containers_on_one_network_look_at_different_ports_although_their_processes_have_the_same_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for number in range(4_026_531_836, 4_026_531_846):
+        monkeypatch.setattr("harness.ports._namespace", lambda number=number: number)
+        monkeypatch.setattr("harness.ports._given", set())
+        found.append(free_port())
+    assert len(set(found)) == 10
 
 
 @pytest.mark.parametrize(
