@@ -68,8 +68,13 @@ async def serve():
 async def wind_down():
     for task in kept: task.cancel()
     await asyncio.gather(*kept, return_exceptions=True)
+async def warm():
+    async def receive(): return {"type": "http.request"}
+    async def send(message): pass
+    await app({"type": "http", "method": "GET", "path": "/warm", "query_string": b"", "headers": []}, receive, send)
 loop = asyncio.new_event_loop()
 loop.run_until_complete(start())
+if sys.argv[2:] == ["warm"]: loop.run_until_complete(warm())
 loop.run_until_complete(serve())
 loop.run_until_complete(wind_down())
 """
@@ -118,10 +123,11 @@ def test_a_handler_that_tries_to_run_its_own_loop_has_not_ended_it(served: Probe
 
 
 @pytest.mark.parametrize("pure", ["", "1"], ids=["compiled", "pure"])
+@pytest.mark.parametrize("before", ["", "warm"])
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-def test_a_loop_is_wound_down_by_the_run_after_the_one_in_which_it_served(start: Start, kind: str, pure: str):
-    """Not by the run that serves, after one that has only started the app; whatever it is that the app is asked."""
-    program = start([sys.executable, "-c", THREE_RUNS, kind], env={"AFTERLOAD_PROBE_PURE": pure})
+def test_a_loop_is_wound_down_by_the_run_after_the_one_in_which_it_served(start: Start, kind: str, before: str, pure: str):
+    """Not by the run that serves, after one that has only started the app or warmed it up, whatever the app is asked."""
+    program = start([sys.executable, "-c", THREE_RUNS, kind, *before.split()], env={"AFTERLOAD_PROBE_PURE": pure})
     assert program.wait_end() == 0, program.log.read_text()
     tasks = program.tasks()
     assert [(task.reason, bool(task.failed), bool(task.dropped)) for task in tasks] == [

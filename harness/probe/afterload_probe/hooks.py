@@ -121,6 +121,7 @@ def _enter(scope: Any, send: Any) -> Exchange | None:
         if loop is not None and (watched := found.loops.get(loop)) is not None:
             found.loop = loop
             watched.has_served = True
+            found.serves(loop)
         unit = current.get()
         if unit is not None and not unit.exchange.is_over and unit.exchange.is_of(scope):
             return None
@@ -138,7 +139,7 @@ def _until_shutdown(receive: Any) -> Any:
     async def received() -> Any:
         message = await receive()
         if message["type"] == "lifespan.shutdown" and process.current is not None:
-            process.current.ending_loop = running_loop()
+            process.current.ends(running_loop())
         return message
 
     return received

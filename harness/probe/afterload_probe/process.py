@@ -16,7 +16,7 @@ from importlib import metadata
 
 from . import accelerator
 from .notes import Notes
-from .rows import Page, counter
+from .rows import Gauge, Page, counter
 from .sampler import Sampler, running_loop
 
 __all__ = ["Process", "begin", "trouble", "unhooked"]
@@ -60,7 +60,7 @@ class Process:
             sheet.belongs_to(self, self.untagged)
         self.words = self.page.words
         self.loop: AbstractEventLoop | None = None  # one that is watched and has served
-        self.ending_loop: AbstractEventLoop | None = None  # one whose server has told the app to end, or that is being wound down
+        self._ending: tuple[AbstractEventLoop | None, int] = (None, 0)
         self.sampler = Sampler(self, int(_pool) if _pool.isdecimal() else 0)
         self.loops = self.sampler.loops
         versions = {name: version for name in _PACKAGES if (version := _version(name))}
@@ -78,6 +78,15 @@ class Process:
         sheet = self.page.sheet
         return self.n_answered + (0 if sheet is None else int(sheet.answered))
 
+    def ends(self, loop: AbstractEventLoop | None) -> None:
+        """Its server has told the app to end, or it is run once more after it has served: unless requests come in yet."""
+        self._ending = loop, self.words[Gauge.REQUESTS]
+
+    def serves(self, loop: AbstractEventLoop) -> None:
+        """Something came in: what looked like its end was none, but the end of a warm-up in which the app was asked by itself."""
+        if loop is self._ending[0]:
+            self._ending = (None, 0)
+
     def is_ending(self, error: BaseException) -> bool:
         """Whether a request that this has cancelled goes with its process. If not, it was the app that cancelled it."""
         # Servers cancel requests before they tell the app, when their patience is at an end.
@@ -92,7 +101,8 @@ class Process:
         loop = running_loop()
         if loop is None:
             return isinstance(error, GeneratorExit)  # closed by nobody: its loop is gone
-        return loop is self.ending_loop
+        # Requests that took the short way have not been told to `serves`.
+        return (loop, self.words[Gauge.REQUESTS]) == self._ending
 
     def close(self) -> None:
         """The interpreter ends."""

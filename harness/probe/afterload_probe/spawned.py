@@ -85,7 +85,7 @@ def _hook_end(kind: type[AbstractEventLoop]) -> None:
             # One that has only started the app is about to serve: Granian runs it once for each. And one that runs refuses to be
             # run: code that is called with a loop and without one tries it all the same.
             if watched is not None and watched.has_served and not self.is_running():
-                found.ending_loop = self
+                found.ends(self)
         return original(self, *args, **kwargs)
 
     try:
