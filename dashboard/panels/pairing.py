@@ -39,7 +39,7 @@ class Delta:
     unit: str  # ms, /s, or "" of a count
     a: float | None
     b: float | None
-    is_better_lower: bool = True
+    is_better_lower: bool | None = True  # None: neither is better
     id: str = ""  # of the figure in a comparison; empty: it is in none
     figure: FigureRecord | None = None  # with an interval for what chance does within the two runs; None: not known (yet)
 
@@ -58,13 +58,16 @@ def deltas(a: Frame, b: Frame, contrast: ContrastRecord | None = None) -> Sequen
     def server(frame: Frame, value: float | None) -> float | None:
         return value if frame.about.has_server_witness else None
 
+    sent = a.totals.attempted, b.totals.attempted
+    # Whoever was sent more has more to do.
+    is_more_better = False if max(sent) <= (1 + _SAME) * min(sent) else None
     found = [
         Delta("response p95", "ms", a.totals.response_p95_ms, b.totals.response_p95_ms, id="p95"),
         Delta("done p95", "ms", server(a, a.totals.done_p95_ms), server(b, b.totals.done_p95_ms), id="done_p95"),
         Delta("most queued", "", server(a, a.totals.backlog_max), server(b, b.totals.backlog_max), id="backlog"),
         Delta("lost", "", server(a, _lost(a)), server(b, _lost(b))),
         # Not per second: to the end of a recording belongs the time in which nothing was asked of the server any more.
-        Delta("finished", "tasks", server(a, a.totals.finished), server(b, b.totals.finished), is_better_lower=False),
+        Delta("finished", "tasks", server(a, a.totals.finished), server(b, b.totals.finished), is_better_lower=is_more_better),
     ]
     return [replace(delta, figure=figures.get(delta.id)) for delta in found]
 
@@ -172,14 +175,15 @@ def _change(delta: Delta) -> Line:
     if delta.a == delta.b or (delta.ratio is not None and abs(delta.ratio - 1) < _SAME):
         return line(("   = about the same", "muted"))
     higher = delta.b > delta.a
-    role: Role = "bad" if higher == delta.is_better_lower else "good"
+    role: Role = "muted" if delta.is_better_lower is None else "bad" if higher == delta.is_better_lower else "good"
     if math.isinf(delta.a) or math.isinf(delta.b):
         size = f"never in {'B' if higher else 'A'}:"
     elif delta.ratio is None:
         size = f"{'+' if higher else '-'}{_value(delta, abs(delta.b - delta.a))}"
     else:
         size = f"×{delta.ratio:.2f}"
-    return line((f"   {'▲' if higher else '▼'} {size} {'worse' if role == 'bad' else 'better'}", role))
+    word = {"bad": " worse", "good": " better"}.get(role, "")
+    return line((f"   {'▲' if higher else '▼'} {size}{word}", role))
 
 
 _WORD = {"equal": "about the same"}
@@ -190,9 +194,13 @@ def _told(figure: FigureRecord) -> Line:
     if figure.scale == "never" and figure.direction:
         role: Role = "bad" if figure.direction == "worse" else "good"
         return line((f"   {'▲' if role == 'bad' else '▼'} never in {'B' if figure.never_other else 'A'}: lost", role))
-    if figure.scale != "ratio" or figure.estimate is None or figure.low is None or figure.high is None:
+    if figure.scale == "never" and figure.never_base and figure.never_other:
+        # The values beside it are of what was done.
+        return line(("   = never in both: lost", "muted"))
+    if figure.scale != "ratio" or figure.estimate is None or figure.low is None:
         return ()
-    size = f"×{figure.estimate:.2f} ({figure.low:.2f} to {figure.high:.2f})"
+    high = "never" if figure.high is None else f"{figure.high:.2f}"
+    size = f"×{figure.estimate:.2f} ({figure.low:.2f} to {high})"
     if not figure.direction or figure.decision not in {"seen", "different"}:
         # That it may be chance, or is too small to matter, is no proof that it is.
         return line((f"   {'=' if figure.decision == 'equal' else '?'} {size} {_WORD.get(figure.decision, 'unclear')}", "muted"))

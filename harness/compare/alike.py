@@ -39,7 +39,7 @@ def labels_of(summaries: Sequence[Summary], names: Sequence[str]) -> list[str]:
     """What tells the runs apart: the keys in which they differ, else their names."""
     keys = [key for key in differing_keys(summaries) if key not in _THE_APP]
     flat = [_flat(summary.plan) for summary in summaries]
-    labels = [" ".join(f"{key.removeprefix('settings.')}={_shown(plan.get(key))}" for key in keys) for plan in flat]
+    labels = [" ".join(f"{key.removeprefix('settings.')}={_set(plan, key)}" for key in keys) for plan in flat]
     if len(set(labels)) == len(labels) and all(labels) and max(map(len, labels)) <= 60:
         return labels
     return list(names)
@@ -116,6 +116,11 @@ def _what_differs(environments: Sequence[Mapping[str, Any]]) -> str:
 def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
     settings = {f"settings.{name}": value for name, value in (plan.get("settings") or {}).items()}
     return {**{key: value for key, value in plan.items() if key != "settings"}, **settings}
+
+
+def _set(plan: Mapping[str, Any], key: str) -> str:
+    """What a plan says of a key; one that does not name a setting takes what the scenario has."""
+    return "default" if key.startswith("settings.") and plan.get(key) is None else _shown(plan.get(key))
 
 
 def _shown(value: Any) -> str:

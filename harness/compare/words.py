@@ -69,13 +69,15 @@ def change(effect: Effect) -> str:
 
 
 def interval(effect: Effect) -> str:
-    """`1.08 to 1.12`; empty: there is none."""
+    """`1.08 to 1.12`, `0.90 to never`; empty: there is none."""
     if math.isnan(effect.low):
         return ""
+    # A record has no number for what never ends.
+    is_endless = not math.isfinite(effect.high)
     if effect.scale == "ratio":
-        digits = 3 if max(abs(effect.low - 1), abs(effect.high - 1)) < 0.02 else 2
-        return f"{_number(effect.low, digits)} to {_number(effect.high, digits)}"
-    return f"{signed(effect.low)} to {signed(effect.high)}"
+        digits = 3 if not is_endless and max(abs(effect.low - 1), abs(effect.high - 1)) < 0.02 else 2
+        return f"{_number(effect.low, digits)} to {'never' if is_endless else _number(effect.high, digits)}"
+    return f"{signed(effect.low)} to {'never' if is_endless else signed(effect.high)}"
 
 
 def ratio(value: float) -> str:

@@ -16,6 +16,7 @@ from harness.compare.contrasts import contrasts_of, of_one_run_each
 from harness.compare.designs import balanced_blocks, order_of, orders
 from harness.compare.drifts import drift_of
 from harness.compare.effects import Effect, blocks_needed, holm, paired, unpaired
+from harness.compare.words import interval
 
 INF = math.inf
 
@@ -121,6 +122,14 @@ def test_what_never_ends_in_either_is_equal_and_no_test() -> None:
     (contrast,) = contrasts_of({(1, "done_p95"): found}, 0.05)
     assert contrast.decision == "equal"
     assert math.isnan(contrast.p) or contrast.p == 1.0
+
+
+@pytest.mark.parametrize("high", [math.inf, math.nan])
+def test_an_interval_that_goes_up_to_never_says_so(high: float) -> None:
+    """In a record it has no number."""
+    found = Effect("ratio", 5, 1.4, 4.2, 2.99, 0.9, high, 0.4, 0.2)
+    assert interval(found) == "0.90 to never"
+    assert interval(Effect("difference", 5, 0.0, 4.2, 4.2, -1.0, high, 0.4, 0.2)) == "-1 to never"
 
 
 def test_of_two_blocks_nothing_is_concluded() -> None:

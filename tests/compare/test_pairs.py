@@ -138,6 +138,8 @@ def test_runs_are_called_by_what_differs_in_their_plans(slow: Judged) -> None:
     assert differing_keys(summaries) == ["tasks", "settings.delay"]
     assert labels_of(summaries, ["a", "b"])[1] == "tasks=async delay=50ms"
     assert labels_of([slow.summary, slow.summary], ["a", "b"]) == ["a", "b"]
+    # What a plan does not name is what the scenario has, not nothing.
+    assert labels_of([summaries[0], changed(slow, settings={}).summary], ["a", "b"]) == ["delay=100ms", "delay=default"]
 
 
 def test_what_is_not_alike_is_named(slow: Judged) -> None:

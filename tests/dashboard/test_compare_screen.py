@@ -171,6 +171,7 @@ def test_better_and_worse_are_told_by_shape_word_and_colour():
         Delta("finished", "/s", 40.0, 80.0, is_better_lower=False),
         Delta("response p95", "ms", 10.0, 10.1),
         Delta("most queued", "", None, 3),
+        Delta("finished", "tasks", 40.0, 80.0, is_better_lower=None),
     ]
     lines = delta_lines(rows, ("A", "B"), 100)[1:]
     text = [plain(one) for one in lines]
@@ -179,7 +180,15 @@ def test_better_and_worse_are_told_by_shape_word_and_colour():
     assert "▲ ×2.00 better" in text[2]
     assert "about the same" in text[3]
     assert text[4].count("–") == 2
-    assert [one[-1][1] for one in lines] == ["bad", "good", "good", "muted", "muted"]
+    assert text[5].endswith("▲ ×2.00")
+    assert [one[-1][1] for one in lines] == ["bad", "good", "good", "muted", "muted", "muted"]
+
+
+def test_that_more_gets_done_of_more_that_was_asked_is_no_better(scissors, healthy):
+    a, b = (frame_of(run, LOOK, 50.0) for run in (scissors, healthy))
+    for sent, is_better_lower in ((a.totals.attempted, False), (2 * a.totals.attempted, None)):
+        other = replace(b, totals=replace(b.totals, attempted=sent))
+        assert [each.is_better_lower for each in deltas(a, other) if each.name == "finished"] == [is_better_lower]
 
 
 def test_what_a_crashed_run_has_lost_is_not_compared_for_nobody_knows(scissors, healthy):
@@ -224,3 +233,7 @@ def test_an_interval_that_holds_one_shows_nothing():
         }
     )
     assert "never in B" in plain(delta_lines([replace(delta, figure=never)], ("A", "B"), 100)[1])
+    both = never.model_copy(update={"decision": "equal", "direction": "", "never_base": 1})
+    assert "= never in both: lost" in plain(delta_lines([replace(delta, figure=both)], ("A", "B"), 100)[1])
+    endless = base.model_copy(update={"high": None})
+    assert "? ×1.30 (0.90 to never) unclear" in plain(delta_lines([replace(delta, figure=endless)], ("A", "B"), 100)[1])
