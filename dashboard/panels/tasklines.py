@@ -137,6 +137,8 @@ def _instants(task: TaskLine, outlook: str) -> Iterator[Line]:
         )
     missing = [name for name, at_s, _ in known if at_s is None and name not in unseen]
     if task.status is TaskStatus.LOST:
+        # It ran, and its end is that of its server.
+        missing += ["finished"] if has_run else []
         yield line(("  never    ", "bad"), f"{', '.join(missing) or 'finished'}: {task.detail or 'its server died'}")
         missing = []
     # What was skipped, refused or discarded is not run any more; its answer may still be on its way.

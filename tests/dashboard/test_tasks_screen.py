@@ -234,6 +234,8 @@ def test_of_a_task_whose_request_nobody_told_of_nothing_is_said_of_the_request()
         "  never    finished: running when its process died",
         "  unknown  due, sent, answered",
     ]
+    unanswered = replace(lost, due_s=1.0, sent_s=1.0)
+    assert plain([*life_lines(unanswered, 100, "never")][-1]) == "  never    answered, finished: running when its process died"
 
 
 @pytest.mark.anyio
