@@ -50,7 +50,8 @@ def _refuse_lost(context: click.Context) -> None:
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is click.core.ParameterSource.COMMANDLINE:
-            name = parameter.opts[0]
-            raise click.UsageError(
-                f"{name} belongs behind the command: afterload {context.invoked_subcommand} {name} ...", context
-            )
+            name, command = parameter.opts[0], context.invoked_subcommand or ""
+            invoked = context.command.get_command(context, command) if isinstance(context.command, click.Group) else None
+            if invoked is not None and any(name in each.opts for each in invoked.params):
+                raise click.UsageError(f"{name} belongs behind the command: afterload {command} {name} ...", context)
+            raise click.UsageError(f"{name} is of the screen, and afterload {command} has none: leave it out", context)

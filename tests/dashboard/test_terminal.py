@@ -285,12 +285,22 @@ def test_a_run_that_is_not_there_is_no_screen(command: str, here: Path, capsys: 
     assert "afterload run email makes one" in told
 
 
-def test_options_of_the_screen_belong_behind_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["replay"], "--fps belongs behind the command: afterload replay --fps ..."),
+        (["run", "email"], "--fps is of the screen, and afterload run has none: leave it out"),
+    ],
+)
+def test_options_of_the_screen_before_a_command_are_refused(
+    command: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where they belong, if anywhere: what is advised is taken."""
     with pytest.raises(SystemExit) as ended:
-        main(["--fps", "2", "runs"], prog_name="afterload")
+        main(["--fps", "2", *command], prog_name="afterload")
 
     assert ended.value.code == 2
-    assert "--fps belongs behind the command: afterload runs --fps ..." in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 def test_commands_without_a_screen_do_not_import_it() -> None:
