@@ -36,6 +36,7 @@ from harness.model import (
 )
 from harness.rows import Gauge, Kind, NotBegun, RowFile, RowFileError, read_rows
 from harness.rundir import EventLog, RunDir
+from harness.scenario import is_file
 from harness.schema import Summary
 from harness.steered import load_changes_in, steered_in
 from harness.summary import Judged, judge_evidence
@@ -124,6 +125,7 @@ def evidence_of(
         expectation=Expectation(
             **scenario["expects"],
             idle=frozenset(each["name"] for each in scenario["traffic"] if not each.get("has_tasks", True)),
+            answers_are_known=plan.get("scenario") is not None and not is_file(plan["scenario"]),
         ),
         requests=[file for file in files if file.kind is Kind.REQUESTS],
         tasks=tasks,

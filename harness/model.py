@@ -139,6 +139,7 @@ class Expectation:
     effects_per_request: int  # 0: the world is no witness here
     most_effects_per_start: int = 1  # more where a task does again what may have arrived
     idle: frozenset[str] = frozenset()  # names of requests that have neither tasks nor effects
+    answers_are_known: bool = False  # of bundled scenarios: 2xx to all whose tasks were taken on, and to none that was refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,11 @@ def denied_bounds(
     """Tasks that were put aside without effect although their request, which has no row, was acknowledged: at least, at most.
 
     The arrays have the shape of the tasks. A request that was sent was acknowledged, rejected or left open, and histograms say
-    how many were: what was put aside for more requests than were rejected or left open is a broken promise.
+    how many were: what was put aside for more requests than were rejected or left open is a broken promise. At most all of it is,
+    for an app of one's own, or what stands in front of it, may answer 200 to a request whose tasks were refused, and 504 to one
+    whose tasks run. A bundled scenario does neither.
     """
+    is_known = evidence.expectation.answers_are_known
     without = has_no_row(evidence, local_op)
     is_refused = task_state == TaskState.REJECTED
     is_aside = (is_refused | (task_state == TaskState.DISCARDED)) & ~has_effect & without
@@ -55,10 +58,10 @@ def denied_bounds(
         ours = process == number
         owners, n_tasks = np.unique(local_op[is_aside & ours], return_counts=True)
         n_discarded = len(np.unique(local_op[is_aside & ours & ~is_refused]))
-        n_low, n_high = 0, n_discarded
+        n_low, n_high = 0, n_discarded if is_known else len(owners)
         if (count := counts.get(int(number))) is not None:
             taken = np.unique(local_op[ours & np.isin(task_state, _TAKEN)])
-            n_taken = len(np.setdiff1d(taken, owners, assume_unique=True)) if evidence.expectation.tasks_per_request else None
+            n_taken = len(np.setdiff1d(taken, owners, assume_unique=True)) if is_known else None
             n_low, n_high = _acknowledged(count, len(owners) - n_discarded, n_discarded, n_taken)
         by_size = np.sort(n_tasks)
         low += int(by_size[:n_low].sum())
@@ -69,12 +72,12 @@ def denied_bounds(
 def _acknowledged(count: CountedLoad, n_refused: int, n_discarded: int, n_taken: int | None) -> tuple[int, int]:
     """How many of one process's requests whose tasks were refused or discarded were acknowledged: at least, at most.
 
-    `n_taken` others have tasks that the server took on; None: nobody says that this app answers those with a 2xx.
+    `n_taken` others have tasks that the server took on; None: it is not known how this app answers whom.
     """
-    low = max(n_refused + n_discarded - count.rejected - count.indeterminate, 0)
-    # Whom the server refuses it answers with a 503 of its own. An app can make something else of it: then too few were rejected.
-    high = max(n_refused - count.rejected, 0) + n_discarded
-    room = count.acked if n_taken is None else count.acked + count.indeterminate - n_taken
-    if room >= 0:  # less: requests were rejected although their tasks were taken on, and nothing follows
-        high = min(high, room)
+    low, high = max(n_refused + n_discarded - count.rejected - count.indeterminate, 0), n_refused + n_discarded
+    if n_taken is not None:
+        room = count.acked + count.indeterminate - n_taken
+        # Where fewer were rejected than refused, or more than were not taken on, answers are not as they are known to be.
+        if n_refused <= count.rejected + count.indeterminate and room >= 0:
+            high = min(n_discarded, room)
     return low, max(min(high, count.acked), low)

@@ -21,6 +21,7 @@ __all__ = [
     "describe_scenario",
     "entry_of",
     "introduce_scenarios",
+    "is_file",
     "keep_source",
     "new_scenario",
     "traffic_of",
@@ -49,7 +50,7 @@ def entry_of(plan: Plan, addresses: dict[str, str], tasks: str | None = None) ->
     """
     name = _name(plan)
     entry = {
-        "name": str(Path(name).resolve()) if _is_file(name) else name,
+        "name": str(Path(name).resolve()) if is_file(name) else name,
         "tasks": tasks or plan.tasks,
         "world": addresses,
         "settings": plan.settings,
@@ -60,8 +61,13 @@ def entry_of(plan: Plan, addresses: dict[str, str], tasks: str | None = None) ->
 
 def keep_source(plan: Plan, rundir: RunDir) -> None:
     """Copies the file of somebody's own scenario into the run directory: it will have changed when the figures are looked at."""
-    if plan.scenario is not None and _is_file(plan.scenario):
+    if plan.scenario is not None and is_file(plan.scenario):
         shutil.copy(plan.scenario, rundir.path)
+
+
+def is_file(name: str) -> bool:
+    """True if a scenario of that name is a file of somebody's own; else it is bundled."""
+    return name.endswith(".py") or "/" in name
 
 
 def traffic_of(plan: Plan, rundir: RunDir) -> list[dict[str, Any]]:
@@ -95,10 +101,6 @@ def new_scenario(path: Path) -> None:
 def _name(plan: Plan) -> str:
     assert plan.scenario is not None, "a command has no scenario"
     return plan.scenario
-
-
-def _is_file(name: str) -> bool:
-    return name.endswith(".py") or "/" in name
 
 
 def _given(settings: dict[str, str], seed: int) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import account
+from harness.evidence import evidence_of
 from harness.headline import headline
 from harness.model import Counted, CountedLoad, Evidence, Expectation
 from harness.rows import Gauge, Outcome, RowFile
@@ -19,7 +20,7 @@ from harness.schema import Summary
 from harness.summary import build_summary
 
 from .test_accounting_truth import runs
-from .world import Plan, Run, simulate
+from .world import START_NS, Plan, Run, simulate
 
 NONE = Counted(np.empty(0, np.int64), np.empty(0, np.int64), 0)
 
@@ -55,6 +56,11 @@ def of_ones_own(evidence: Evidence) -> Evidence:
     )
 
 
+def of_a_bundled_scenario(evidence: Evidence) -> Evidence:
+    """The same of an app that is known to answer with a 2xx whenever it takes work on, and never when it refuses it."""
+    return dataclasses.replace(evidence, expectation=dataclasses.replace(evidence.expectation, answers_are_known=True))
+
+
 def told(evidence: Evidence, *slos: str) -> Summary:
     return build_summary(evidence, {"scenario": "email", "slos": list(slos)}, {})
 
@@ -83,14 +89,54 @@ def test_of_an_app_that_answers_whatever_it_likes_the_truth_lies_within_the_boun
     seed: int, discard: float, kill_ms: int
 ) -> None:
     """Each answer goes to another request: rejected ones have work that is done, acknowledged ones have none."""
-    evidence = run(n_requests=60, discard=discard, kills=(("SIGKILL", kill_ms),), seed=seed, run_ms=25, processes=2)
+    kills = (("SIGKILL", kill_ms),)
+    evidence = run(n_requests=60, discard=discard, queue_limit=5, kills=kills, seed=seed, run_ms=25, processes=2)
     for file in evidence.requests:
         file.rows["outcome"] = np.random.default_rng(seed).permutation(file.rows["outcome"])
-    exact, found = account(of_ones_own(evidence)), account(of_ones_own(as_histograms(evidence)))
 
-    assert found.lost_low <= exact.lost_low <= exact.lost_high <= found.lost_high
-    assert found.broken_promises_low <= exact.broken_promises_low
-    assert found.broken_promises_high >= exact.broken_promises_high
+    # Also where a scenario of one's own says what it owes.
+    for of in (of_ones_own, dataclasses.replace):
+        exact, without = account(of(evidence)), dataclasses.replace(of(evidence), requests=evidence.requests[1:])
+        lost_machine = dataclasses.replace(without, lost_rows_of=frozenset({0}), n_load_processes=2)
+        for found in (account(of(as_histograms(evidence))), account(lost_machine)):
+            assert found.lost_low <= exact.lost_low <= exact.lost_high <= found.lost_high
+            assert found.broken_promises_low <= exact.broken_promises_low
+            assert found.broken_promises_high >= exact.broken_promises_high
+
+
+@pytest.mark.parametrize(("n_timed_out", "low", "holds"), [(20, 14, False), (34, 0, None)])
+def test_promises_are_not_kept_because_others_got_a_504_though_their_tasks_ran(
+    n_timed_out: int, low: int, holds: bool | None
+) -> None:
+    """A gateway of somebody's own gave up: as many were rejected as have tasks that were put aside, and they are not the same."""
+    evidence = run(deny=0.1)
+    requests, tasks = evidence.requests[0].rows, evidence.tasks[1][0].rows
+    is_done = np.isin(requests["op"], tasks["op"][tasks["finished_ns"] != 0])
+    requests["outcome"][np.flatnonzero(is_done)[:n_timed_out]] = Outcome.REJ
+    rows, histograms = (told(each, "broken_promises==0") for each in (evidence, as_histograms(evidence)))
+
+    assert bounds(rows) == (34, 34, 34, 34)
+    assert bounds(histograms) == (low, 34, low, 34)
+    assert (rows.slos[0].holds, histograms.slos[0].holds) == (False, holds)
+
+
+@pytest.mark.parametrize(
+    ("plan", "are_known"),
+    [
+        ({"scenario": "email", "engine": "rust"}, True),
+        ({"scenario": "webhook", "engine": "granian"}, True),
+        ({"scenario": "./orders.py", "engine": "rust"}, False),
+        ({"command": ["uvicorn", "main:app"]}, False),
+        ({"command": ["uvicorn", "main:app"], "locustfile": "users.py"}, False),
+    ],
+)
+def test_only_of_bundled_scenarios_it_is_known_whom_they_answer_with_a_2xx(plan: dict[str, Any], are_known: bool) -> None:
+    scenario = {"name": "orders", "expects": {"tasks_per_request": 1, "effects_per_request": 1}, "traffic": []}
+    found = evidence_of(
+        [{"event": "run", "run_tag": 1, "t_ns": START_NS}], {**plan, "for_s": 5.0, "warm_up_s": 1.0}, scenario, []
+    )
+
+    assert found.expectation.answers_are_known is are_known
 
 
 @pytest.mark.parametrize(
@@ -100,8 +146,8 @@ def test_of_an_app_that_answers_whatever_it_likes_the_truth_lies_within_the_boun
 )
 def test_work_that_was_refused_is_no_promise_also_without_rows_of_the_requests(changes: dict[str, Any]) -> None:
     """As many requests were acknowledged as have work that was taken on: none is left for what was put aside."""
-    rows = told(run(**changes), "lost==0")
-    histograms = told(as_histograms(run(**changes)), "lost==0")
+    evidence = of_a_bundled_scenario(run(**changes))
+    rows, histograms = (told(each, "lost==0") for each in (evidence, as_histograms(evidence)))
 
     assert rows.tasks.rejected + rows.tasks.discarded > 5
     assert bounds(histograms)[:2] == bounds(rows)[:2]
