@@ -132,9 +132,14 @@ class Account:
 
     @property
     def never_done(self) -> int:
-        """Accepted tasks that will never finish: failed, skipped, interrupted, never started, denied. Inline: lost operations."""
+        """Accepted tasks that will never finish, at most: with those that were put aside and perhaps acknowledged."""
+        return self.lost_high if self.inline else self.never_done_low + self.lost_unknown
+
+    @property
+    def never_done_low(self) -> int:
+        """At least: failed, skipped, interrupted, never started, denied. Inline: lost operations."""
         if self.inline:
-            return self.lost_high
+            return self.lost_low
         return self.failed + self.skipped + self.interrupted + self.never_started + self.denied
 
 

@@ -35,6 +35,7 @@ __all__ = ["evaluate"]
 _INTERVALS: Final[dict[tuple[str, ...], tuple[str, ...]]] = {
     ("tasks", "lost"): ("tasks", "lost_low"),
     ("tasks", "broken_promises"): ("tasks", "broken_promises_low"),
+    ("tasks", "never_done"): ("tasks", "never_done_low"),
 }
 _OF_THE_WORLD: Final = frozenset(
     {"duplicated", "recovered", "effects", "effects_finished", "effects_failed", "effects_interrupted"}
@@ -321,10 +322,10 @@ class _Judge:
         if number is None:
             return nothing(f"{what.name} is null")
         number *= 100.0 if what.unit == "%" else 1.0
+        value = self._seen(what, number)
         if (low := _INTERVALS.get(path)) is not None:
             least = float(read(self._summary, low) or 0.0)
-            return Value(number, least, number, "" if least == number else "a witness is missing")
-        value = self._seen(what, number)
+            return dataclasses.replace(value, low=least, why=value.why or ("" if least == number else "a witness is missing"))
         if path == ("requests", "achieved_per_s"):
             return self._in_noise(value, None, high=max(number, self._summary.requests.offered_per_s or 0.0))
         return self._in_noise(value, None, low=0.0) if path[-1] in _SLOWED else value

@@ -114,7 +114,12 @@ class Tasks(Record):
     cancelled_running: int = Field(default=0, description="of failed: the app itself cancelled them, they did not raise")
     cancelled_queued: int = Field(default=0, description="of skipped: the app itself cancelled them before they started")
     never_done: int = Field(
-        description="failed, skipped, interrupted, never started, or put aside though acknowledged; inline: lost"
+        description="at most: failed, skipped, interrupted, never started, or put aside though acknowledged; inline: lost"
+    )
+    never_done_low: int = Field(
+        # A summary of an earlier version tells of one number.
+        default_factory=lambda known: int(known.get("never_done", 0)),
+        description="at least; other than `never_done` where it is not known whether what was put aside was acknowledged",
     )
     lost: int = Field(description="at most; of an unseen request, whatever it left behind counts as one")
     lost_low: int = Field(description="at least; other than `lost` where a witness was missing")

@@ -214,6 +214,7 @@ def _tasks(result: Account, statistics: Statistics, over_time: Timeline) -> Task
         cancelled_running=result.cancelled_running,
         cancelled_queued=result.cancelled_queued,
         never_done=result.never_done,
+        never_done_low=result.never_done_low,
         lost=result.lost,
         lost_low=result.lost_low,
         lost_queued=result.lost_queued,

@@ -15,7 +15,7 @@ from harness.headline import headline, left_by, rejected_words, split_words
 from harness.schema import BootSummary, Durations, Summary, Tasks
 from harness.slotext import reasons_beside_limits, slo_heading, slo_table
 from harness.textchart import ASCII, BLOCKS, Columns, Glyphs, bars, columns_of, marks_row, nice_ceiling, strip, time_axis
-from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed, most_busy
+from harness.wording import at_s, counted, duration_ms, duration_s, lines_of, listed, most_busy, number_between
 
 __all__ = ["render"]
 
@@ -116,11 +116,12 @@ def _limits(summary: Summary, page: _Page) -> Iterator[str]:
 
 def _latency(summary: Summary, page: _Page) -> Iterator[str]:
     response, done = summary.requests.response_ms, summary.tasks.done_ms
-    names = ("p50", "p95", "p99", "max")
+    names, tasks = ("p50", "p95", "p99", "max"), summary.tasks
+    never_done = f"{number_between(tasks.never_done_low, tasks.never_done)} never done" if tasks.never_done else ""
     yield page.paint("title", f"{'':<24}" + "".join(f"{name:>10}" for name in names))
     rows: tuple[tuple[str, Durations, str, Role], ...] = (
         ("the client waits for", response, f"{response.n_never:,} never answered" if response.n_never else "", "client"),
-        ("the work is done after", done, f"{summary.tasks.never_done:,} never done" if summary.tasks.never_done else "", "work"),
+        ("the work is done after", done, never_done, "work"),
     )
     for label, durations, never, role in rows:
         empty = page.glyphs.none if durations.n == 0 else "never"
@@ -320,11 +321,10 @@ def _scenario(summary: Summary, page: _Page) -> Iterator[str]:
 
 
 def _lost_words(tasks: Tasks) -> str:
-    lost = f"{tasks.lost:,}" if tasks.lost == tasks.lost_low else f"{tasks.lost_low:,} to {tasks.lost:,}"
+    lost = number_between(tasks.lost_low, tasks.lost)
     if not tasks.lost:
         return lost
-    low = tasks.broken_promises_low
-    broken = f"{low:,}" if low == tasks.broken_promises else f"{low:,} to {tasks.broken_promises:,}"
+    broken = number_between(tasks.broken_promises_low, tasks.broken_promises)
     known = tasks.lost_queued + tasks.lost_running + tasks.lost_discarded
     parts = split_words(tasks.lost_queued, tasks.lost_running, tasks.lost_discarded)
     split = f" ({parts})" if known and not tasks.inline else ""

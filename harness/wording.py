@@ -19,6 +19,7 @@ __all__ = [
     "lines_of",
     "listed",
     "most_busy",
+    "number_between",
     "per_second",
     "roughly_s",
     "share",
@@ -92,6 +93,11 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def counted_between(low: int, high: int, one: str, many: str | None = None) -> str:
     """`1 task`, or where it is not known how many, `between 0 and 12 tasks`."""
     return counted(high, one, many) if low == high else f"between {low:,} and {counted(high, one, many)}"
+
+
+def number_between(low: int, high: int) -> str:
+    """`1,204`, or where it is not known how many, `0 to 12`."""
+    return f"{high:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def figure(value: float | None, unit: str, none: str = "none", never: str = "never ended") -> str:

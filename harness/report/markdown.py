@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from harness.headline import headline, rejected_words
 from harness.schema import Durations, Summary
 from harness.slotext import slo_lines
-from harness.wording import at_s, counted, duration_ms, duration_s, most_busy
+from harness.wording import at_s, counted, duration_ms, duration_s, most_busy, number_between
 
 __all__ = ["markdown", "plain_text"]
 
@@ -48,14 +48,14 @@ def _parts(summary: Summary, name: str) -> Iterator[str]:
 def _durations(summary: Summary) -> Iterator[str]:
     yield "| | p50 | p95 | p99 | max | n | never |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
-    rows: tuple[tuple[str, Durations, int], ...] = (
-        ("the client waits for", summary.requests.response_ms, summary.requests.response_ms.n_never),
-        ("the work is done after", summary.tasks.done_ms, summary.tasks.never_done),
+    rows: tuple[tuple[str, Durations, str], ...] = (
+        ("the client waits for", summary.requests.response_ms, f"{summary.requests.response_ms.n_never:,}"),
+        ("the work is done after", summary.tasks.done_ms, number_between(summary.tasks.never_done_low, summary.tasks.never_done)),
     )
     for title, each, never in rows:
         none = "–" if not each.n else "never"
         cells = [duration_ms(value, none) for value in (each.p50, each.p95, each.p99, each.max)]
-        yield f"| {title} | {' | '.join(cells)} | {each.n:,} | {never:,} |"
+        yield f"| {title} | {' | '.join(cells)} | {each.n:,} | {never} |"
 
 
 def _facts(summary: Summary) -> Iterator[str]:

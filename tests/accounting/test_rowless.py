@@ -15,9 +15,11 @@ from harness.accounting import account
 from harness.evidence import evidence_of
 from harness.headline import headline
 from harness.model import Counted, CountedLoad, Evidence, Expectation
+from harness.report.markdown import markdown
 from harness.rows import Gauge, Outcome, RowFile
 from harness.schema import Summary
 from harness.summary import build_summary
+from harness.text import render
 
 from .test_accounting_truth import runs
 from .world import START_NS, Plan, Run, simulate
@@ -73,7 +75,7 @@ def bounds(summary: Summary) -> tuple[int, int, int, int]:
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(run=runs(), chosen=st.sets(st.integers(0, 2), min_size=1))
 def test_the_truth_lies_within_the_bounds_whoever_handed_back_histograms(run: Run, chosen: set[int]) -> None:
-    """Lost tasks and broken promises, against the account of the same run with all rows."""
+    """Lost tasks, broken promises and what was never done, against the account of the same run with all rows."""
     exact = account(run.evidence)
     found = account(as_histograms(run.evidence, sorted(each for each in chosen if each < len(run.evidence.requests))))
 
@@ -81,6 +83,7 @@ def test_the_truth_lies_within_the_bounds_whoever_handed_back_histograms(run: Ru
     assert found.lost_high >= exact.lost_high
     assert found.broken_promises_low <= exact.broken_promises_low
     assert found.broken_promises_high >= exact.broken_promises_high
+    assert found.never_done_low <= exact.never_done_low <= exact.never_done <= found.never_done
 
 
 @settings(deadline=None, max_examples=50)
@@ -102,6 +105,7 @@ def test_of_an_app_that_answers_whatever_it_likes_the_truth_lies_within_the_boun
             assert found.lost_low <= exact.lost_low <= exact.lost_high <= found.lost_high
             assert found.broken_promises_low <= exact.broken_promises_low
             assert found.broken_promises_high >= exact.broken_promises_high
+            assert found.never_done_low <= exact.never_done_low <= exact.never_done <= found.never_done
 
 
 @pytest.mark.parametrize(("n_timed_out", "low", "holds"), [(20, 14, False), (34, 0, None)])
@@ -185,3 +189,35 @@ def test_of_an_app_of_ones_own_discarded_work_is_an_interval_and_no_restart_is_b
         f"Between 0 and {left + tasks.discarded} broken promises: {left} tasks were lost by SIGKILL at 1.5 s ("
     )
     assert f") and {tasks.discarded} tasks were discarded by the server; how many of their requests had been" in words
+
+
+@pytest.mark.parametrize(("slo", "holds"), [("never_done==0", None), ("never_done<=26", True), ("never_done<27", True)])
+def test_work_that_may_have_been_promised_may_never_be_done(slo: str, holds: bool | None) -> None:
+    """The headline says that between 0 and 26 promises were broken, and so does every other word and limit."""
+    summary = told(as_histograms(run(deny=0.1, unconnected=0.2)), slo)
+
+    assert headline(summary).startswith("Between 0 and 26 broken promises")
+    assert (summary.tasks.never_done_low, summary.tasks.never_done) == (0, 26)
+    assert (summary.slos[0].low, summary.slos[0].high, summary.slos[0].holds) == (0, 26, holds)
+    assert "0 to 26 never done" in render(summary, width=140)
+    assert "| 0 to 26 |" in markdown(summary, "run")
+
+
+def test_of_a_run_with_all_rows_and_of_an_older_summary_it_is_known_how_much_was_never_done() -> None:
+    summary = told(run(deny=0.1, unconnected=0.2), "never_done==26")
+    old = summary.model_dump()
+    del old["tasks"]["never_done_low"]
+
+    assert (summary.tasks.never_done_low, summary.tasks.never_done, summary.slos[0].holds) == (26, 26, True)
+    assert Summary.model_validate(old).tasks == summary.tasks
+
+
+def test_where_not_all_requests_were_seen_what_was_never_done_has_no_upper_bound() -> None:
+    evidence = dataclasses.replace(run(n_effects=0, run_ms=15, kills=(("SIGKILL", 1500),)), expectation=Expectation(0, 0))
+    summary = told(evidence, "never_done<1000", "never_done<1")
+
+    assert summary.tasks.never_done > 0
+    assert [(slo.holds, slo.low, slo.high) for slo in summary.slos] == [
+        (None, summary.tasks.never_done_low, None),
+        (False, summary.tasks.never_done_low, None),
+    ]
