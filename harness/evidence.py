@@ -321,10 +321,13 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
 
 
 def _explained(boot: Boot) -> Boot:
-    """Processes that ended when the whole boot did, because of what was done to one of them, have not ended on their own."""
-    if boot.signalled_pid is None or boot.signalled_ns is None:
+    """Processes that ended when the whole boot did have not ended before it, nor on their own: it may have ended because of what
+    was done to one of them.
+    """
+    over_ns = boot.reaped_ns if boot.signalled_pid is None else boot.signalled_ns
+    if over_ns is None:
         return boot
-    late = {pid for pid, dead_ns in boot.worker_deaths if dead_ns >= boot.signalled_ns}
+    late = {pid for pid, dead_ns in boot.worker_deaths if dead_ns >= over_ns}
     return replace(
         boot,
         dead_workers=tuple(pid for pid in boot.dead_workers if pid not in late),

@@ -22,7 +22,7 @@ def boot_summary(evidence: Evidence, boot: Boot, result: Account) -> BootSummary
         else boot.predicted_queued + boot.predicted_running
     )
     files = evidence.tasks.get(boot.boot, ())
-    before = left_in([file for file in files if boot.worker_death_ns(file.pid, file.created_ns) is not None])
+    before = left_in([file for file in files if boot.ended_before(file)])
     return BootSummary(
         boot=boot.boot,
         pid=boot.pid,

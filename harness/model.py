@@ -69,6 +69,10 @@ class Boot:
         """When the process that began a file then had ended while the boot went on; None: it had not. A pid may come again."""
         return min((dead_ns for dead, dead_ns in self.worker_deaths if dead == pid and dead_ns >= created_ns), default=None)
 
+    def ended_before(self, file: RowFile) -> bool:
+        """Whether the process that wrote it had ended while its boot went on."""
+        return self.worker_death_ns(file.pid, file.created_ns) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -309,6 +313,17 @@ class Evidence:
             if file.pid in pids
             and file.created_ns <= fault.landed_ns <= (boot.worker_death_ns(file.pid, file.created_ns) or fault.landed_ns)
         ]
+
+    def ended_by(self, fault: Fault) -> list[RowFile]:
+        """Task files of the processes that a fault ended while their boot went on.
+
+        What one left that was signalled and lived on until its boot ended was left by that end.
+        """
+        boot = next((each for each in self.boots if each.boot == fault.boot), None)
+        if boot is None or fault.effect not in {"replaces", "asks"}:
+            return []
+        pids = {*fault.receipt.get("replaced", ()), *([fault.receipt.get("pid")] if fault.effect == "replaces" else ())}
+        return [file for file in self.files_at(fault, pids) if boot.ended_before(file)]
 
     def death_ns(self, boot: int, pid: int, created_ns: int) -> int | None:
         """When the process of a boot that began a file then was dead: its own death if that is known, else its boot's.

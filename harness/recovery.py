@@ -93,7 +93,5 @@ def _until_ns(evidence: Evidence, over_ns: int) -> int:
 def _left(evidence: Evidence, fault: Fault, ended: Boot | None) -> tuple[int, int]:
     if ended is not None:
         # Not what workers had left that had ended before.
-        files = evidence.tasks.get(ended.boot, ())
-        return left_in([file for file in files if ended.worker_death_ns(file.pid, file.created_ns) is None])
-    pids = fault.receipt.get("replaced") or ([fault.receipt["pid"]] if fault.effect == "replaces" else [])
-    return left_in(evidence.files_at(fault, pids))
+        return left_in([file for file in evidence.tasks.get(ended.boot, ()) if not ended.ended_before(file)])
+    return left_in(evidence.ended_by(fault))

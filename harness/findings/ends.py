@@ -23,7 +23,7 @@ def of_ends(facts: Facts) -> Iterator[FoundOut]:
             yield _too_slow(facts, boot)
         for pid in boot.dead_workers:
             files = facts.evidence.tasks.get(boot.boot, ())
-            theirs = [file for file in files if file.pid == pid and boot.worker_death_ns(pid, file.created_ns) is not None]
+            theirs = [file for file in files if file.pid == pid and boot.ended_before(file)]
             queued, running = left_in(theirs)
             with_it = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
             yield FoundOut(

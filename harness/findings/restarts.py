@@ -42,14 +42,14 @@ def of_restarts(facts: Facts) -> Iterator[FoundOut]:
         crashes += _of_workers(facts, boot)
         # What processes left that had ended before is not that of the boot's own end; of themselves they are told of elsewhere.
         files = facts.evidence.tasks.get(boot.boot, ())
-        queued, running = left_in([file for file in files if _ended_before(boot, file)])
+        queued, running = left_in([file for file in files if boot.ended_before(file)])
         left = _Left(
             boot=boot,
             what=boot.signal or "its own death",
             at_s=facts.at_s(boot.signalled_ns or boot.reaped_ns),
             queued=max(count.queued_at_death - queued, 0),
             running=max(count.running_at_death - running, 0),
-            files=tuple(file for file in files if not _ended_before(boot, file)),
+            files=tuple(file for file in files if not boot.ended_before(file)),
         )
         if not left.queued + left.running:
             continue
@@ -76,20 +76,11 @@ class _Left:
     files: tuple[RowFile, ...]  # of the processes that ended
 
 
-def _ended_before(boot: Boot, file: RowFile) -> bool:
-    """Whether the process that wrote it had ended while its boot went on."""
-    return boot.worker_death_ns(file.pid, file.created_ns) is not None
-
-
 def _of_workers(facts: Facts, boot: Boot) -> list[_Left]:
     """Of processes that were ended on purpose while the boot went on, by fault."""
     found = []
     for fault in facts.evidence.faults:
-        if fault.effect != "replaces" or fault.boot != boot.boot or fault.landed_ns is None:
-            continue
-        pids = {*fault.receipt.get("replaced", ()), fault.receipt.get("pid")}
-        # One that was signalled and lived on until the end of the boot is told of with that.
-        files = tuple(file for file in facts.evidence.files_at(fault, pids) if _ended_before(boot, file))
+        files = tuple(facts.evidence.ended_by(fault)) if fault.boot == boot.boot else ()
         queued, running = left_in(files)
         if queued + running:
             found.append(_Left(boot, f"the fault {fault}", facts.at_s(fault.landed_ns), queued, running, files))

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.accounting import account
+from harness.evidence import evidence_of
+from harness.headline import headline
 from harness.invariants import check
 from harness.model import Evidence, Fault
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile
@@ -120,6 +122,39 @@ def test_what_a_worker_left_is_not_what_was_left_by_the_one_that_got_its_number(
     assert [each["queued"] for each in lost["restart-lost"]["restarts"]] == [queued, left_in([second])[0]][on_its_own:]
     assert not on_its_own or lost["worker-died"]["queued"] == queued
     assert (again.findings, again.faults) == (other.findings, other.faults)
+
+
+def test_what_a_worker_held_that_was_asked_to_end_and_lived_on_is_what_the_end_of_its_boot_lost() -> None:
+    """SIGTERM to one of two workers; half a second later both still work, and SIGKILL ends them: told once, and of SIGKILL."""
+    plan = Plan(n_requests=300, gap_ms=10.0, pool=2, run_ms=40.0, seed=2, kills=(("SIGKILL", 1500.0),))
+    killed = spread(simulate(plan).evidence, 2, 1)
+    receipt = {"pid": killed.tasks[1][0].pid, "signal": "SIGTERM"}
+    fault = Fault("worker", 1.0, START_NS + 1000 * MS, 1, effect="replaces", receipt=receipt, text="worker=term@1s")
+    summary = build_summary(dataclasses.replace(killed, faults=[fault, *killed.faults]), {}, {})
+    boot = summary.boots[0]
+
+    assert left_in(killed.tasks[1][:1])[0] > 20
+    assert [(each.left_queued, each.left_running) for each in summary.faults] == [
+        (0, 0),
+        (boot.queued_at_death, boot.running_at_death),
+    ]
+    assert "then lost by SIGKILL at 1.5 s (" in headline(summary)
+
+
+def test_a_worker_whose_end_is_seen_when_its_boot_has_been_reaped_ended_with_its_boot() -> None:
+    """The one of which it was seen before did not."""
+    run = {"event": "run", "run_tag": 1, "t_ns": START_NS}
+    events = [
+        {"event": "boot_spawned", "boot": 1, "pid": 1, "spawned_ns": 1},
+        {"event": "worker_ended", "boot": 1, "pid": 7, "ended_ns": 10},
+        {"event": "boot_signalled", "boot": 1, "signal": "SIGKILL", "fault": True, "signalled_ns": 20},
+        {"event": "boot_reaped", "boot": 1, "reaped_ns": 30, "exit_status": -9, "forced": False, "served_to_the_end": False},
+        {"event": "worker_ended", "boot": 1, "pid": 8, "ended_ns": 31},
+    ]
+    scenario = {"name": "own", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
+    (boot,) = evidence_of([run, *events], {"for_s": 5.0, "warm_up_s": 1.0}, scenario, []).boots
+
+    assert (boot.worker_death_ns(7, 1), boot.worker_death_ns(8, 1)) == (10, None)
 
 
 def with_sizes(evidence: Evidence, t_ns: np.ndarray, sizes: np.ndarray | int, boot: np.ndarray | int = 1) -> Evidence:
