@@ -279,14 +279,23 @@ def _is_put_aside(rows: Rows) -> NDArray[np.bool_]:
 
 
 def _is_never_done(result: Account, work: Works) -> NDArray[np.bool_]:
-    """Which were lost or denied; a task that a later boot took up again counts by its last row, and not if any row finished."""
+    """Which were lost or denied, each task once."""
     is_never: NDArray[np.bool_] = work.is_lost | (work.denied_ns != NEVER_NS)
+    return is_never & _tells(result, work)
+
+
+def _tells(result: Account, work: Works) -> NDArray[np.bool_]:
+    """Which rows say what became of their task, if it is not done: the last one of each, whichever process wrote it."""
     tasks = result.tables.tasks
+    found = np.ones(len(work.key), np.bool_)
     if len(tasks.first) != len(tasks.key):
+        # Rows are in the order of the files, as those of the table are before they are sorted by task.
+        order = np.argsort(work.key, kind="stable")
+        key = work.key[order]
+        found[order[:-1]] = key[1:] != key[:-1]
         where, _ = positions(tasks.task_key, work.key)
-        is_last = work.boot == tasks.boot[tasks.last][where]
-        is_never &= is_last & (tasks.task_state() != TaskState.FINISHED)[where]
-    return is_never
+        found &= (tasks.task_state() != TaskState.FINISHED)[where]
+    return found
 
 
 def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:

@@ -329,6 +329,28 @@ def test_a_task_that_a_later_boot_has_done_is_not_lost_in_its_bin():
     np.testing.assert_array_equal(shown.series.done_ms, done_or_never(series(evidence, found, edges, spans), spans))
 
 
+@pytest.mark.parametrize(("is_done", "n_lost"), [(False, 26), (True, 2)])
+def test_a_task_that_is_twice_in_one_boot_is_lost_once_and_by_its_last_row(is_done: bool, n_lost: int):
+    """Its request was sent again to the same boot: the chart says what the report says."""
+    plan = Plan(n_requests=400, gap_ms=10.0, pool=2, seed=2, run_ms=30.0, n_effects=0, kills=(("SIGKILL", 1500.0),))
+
+    def again(rows: np.ndarray) -> np.ndarray:
+        later = rows[(rows["started_ns"] == 0) & (rows["dropped_ns"] == 0)].copy()
+        assert len(later) == 24
+        later["accepted_ns"] += 1000
+        if is_done:
+            later["started_ns"], later["failed_ns"] = later["accepted_ns"] + 1000, later["accepted_ns"] + 2000
+        return np.concatenate([rows, later])
+
+    evidence = with_task_rows(simulate(plan).evidence, 1, again)
+    found, at_ns = account(evidence), evidence.load_end_ns + 60_000 * MS
+    edges, spans = edges_of(START_NS, 0.0, 4.0, 0.5, at_ns), task_spans(found.tables)
+    shown = figures_at(evidence, at_ns, edges, is_over=True)
+
+    assert (found.lost, int(spans.is_left.sum()), int(shown.lost.sum())) == (n_lost,) * 3
+    np.testing.assert_array_equal(shown.series.done_ms, done_or_never(series(evidence, found, edges, spans), spans))
+
+
 def test_a_row_that_is_read_before_its_reason_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The app cancelled the task: the reason is stored before the instant, and a reader may still see the instant alone."""
     plan = Plan(n_requests=60, gap_ms=20.0, cancel=0.5)
