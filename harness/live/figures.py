@@ -39,7 +39,7 @@ class Left(NamedTuple):
 
     queued: int
     running: int
-    lost: int  # of both: those of this run without an effect
+    lost: int  # of both: those of this run without an effect, but for what a later boot took up again
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,13 +300,14 @@ def _tells(result: Account, work: Works) -> NDArray[np.bool_]:
 
 def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:
     """Queued and running ones that were lost, and left no effect; and the boot of each."""
-    order = np.argsort(work.key[work.is_lost], kind="stable")
-    without = result.tables.effects.of(work.key[work.is_lost][order]) == 0
-    has_started = (work.started_ns[work.is_lost] != 0)[order]
-    boots: list[int] = work.boot[work.is_lost][order][without].tolist()
+    chosen = np.flatnonzero(work.is_lost & _tells(result, work))
+    chosen = chosen[np.argsort(work.key[chosen], kind="stable")]
+    chosen = chosen[result.tables.effects.of(work.key[chosen]) == 0]
+    boots: list[int] = work.boot[chosen].tolist()
     if result.inline or result.accepted_rows != result.accepted:
         return result.lost_queued, result.lost_running, boots
-    return int(np.count_nonzero(without & ~has_started)), int(np.count_nonzero(without & has_started)), boots
+    has_started = work.started_ns[chosen] != 0
+    return int(np.count_nonzero(~has_started)), int(np.count_nonzero(has_started)), boots
 
 
 def _recent(evidence: Evidence, result: Account, spans: TaskSpans, at_ns: int) -> Recent:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.accounting import account
 from harness.live.cutting import cut
-from harness.live.figures import Figures, edges_of, figures_at
+from harness.live.figures import Figures, Left, edges_of, figures_at
 from harness.live.folding import Folding
 from harness.live.frame import Look
 from harness.live.rowtail import RowTail
@@ -327,6 +327,17 @@ def test_a_task_that_a_later_boot_has_done_is_not_lost_in_its_bin():
     shown = figures_at(evidence, at_ns, edges, is_over=True)
     assert (found.lost, int(shown.lost.sum())) == (0, 0)
     np.testing.assert_array_equal(shown.series.done_ms, done_or_never(series(evidence, found, edges, spans), spans))
+
+
+def test_a_kill_is_not_said_to_have_lost_what_a_later_boot_has_done():
+    """Nobody looked at what arrived in the world: the mark at the kill says what was left, and the summary that none is lost."""
+    plan = Plan(n_requests=400, gap_ms=10.0, pool=2, seed=2, run_ms=30.0, requeue=True, n_effects=0, kills=(("SIGKILL", 1500.0),))
+    evidence = simulate(plan).evidence
+    at_ns = evidence.load_end_ns + 60_000 * MS
+    shown = figures_at(evidence, at_ns, edges_of(START_NS, 0.0, 4.0, 0.5, at_ns), is_over=True)
+
+    assert account(evidence).lost == 0
+    assert dict(shown.left) == {1: Left(24, 2, lost=0), 2: Left(0, 0, lost=0)}
 
 
 @pytest.mark.parametrize(("is_done", "n_lost"), [(False, 26), (True, 2)])
