@@ -267,6 +267,7 @@ def _planned(plan: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]]) -> list[Boot]:
     boots: dict[int, Boot] = {}
+    own_deaths: dict[int, list[tuple[int, int]]] = {}
     for event in events:
         number = int(event.get("boot") or 0)
         if event["event"] == "boot_spawned":
@@ -309,30 +310,27 @@ def _boots(events: list[dict[str, Any]], tasks: Mapping[int, Sequence[RowFile]])
                     orphans_served=event["orphans_served"],
                 )
             case "worker_died":
-                boots[number] = replace(
-                    boots[number],
-                    dead_workers=(*boots[number].dead_workers, event["pid"]),
-                    worker_deaths=(*boots[number].worker_deaths, (event["pid"], event["t_ns"])),
-                )
+                own_deaths.setdefault(number, []).append((event["pid"], event["t_ns"]))
             case "worker_ended":
                 deaths = (*boots[number].worker_deaths, (event["pid"], event["ended_ns"]))
                 boots[number] = replace(boots[number], worker_deaths=deaths)
-    return [_with_its_words(_explained(boot), tasks.get(number, ())) for number, boot in boots.items()]
+    return [
+        _with_its_words(_with_deaths(boot, own_deaths.get(number, ())), tasks.get(number, ())) for number, boot in boots.items()
+    ]
 
 
-def _explained(boot: Boot) -> Boot:
-    """Processes that ended when the whole boot did have not ended before it, nor on their own: it may have ended because of what
-    was done to one of them.
+def _with_deaths(boot: Boot, own: Sequence[tuple[int, int]]) -> Boot:
+    """With the processes that ended on their own (pid and time) among those that ended while the boot went on.
+
+    Those that ended when the whole boot did are neither: it may have ended because of what was done to one of them. A pid may
+    come again, so that it does not say which of them it was.
     """
     over_ns = boot.reaped_ns if boot.signalled_pid is None else boot.signalled_ns
-    if over_ns is None:
-        return boot
-    late = {pid for pid, dead_ns in boot.worker_deaths if dead_ns >= over_ns}
-    return replace(
-        boot,
-        dead_workers=tuple(pid for pid in boot.dead_workers if pid not in late),
-        worker_deaths=tuple(each for each in boot.worker_deaths if each[0] not in late),
-    )
+
+    def before(deaths: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+        return tuple(each for each in deaths if over_ns is None or each[1] < over_ns)
+
+    return replace(boot, dead_workers=tuple(pid for pid, _ in before(own)), worker_deaths=before([*boot.worker_deaths, *own]))
 
 
 def _with_its_words(boot: Boot, files: Sequence[RowFile]) -> Boot:

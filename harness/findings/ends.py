@@ -21,10 +21,13 @@ def of_ends(facts: Facts) -> Iterator[FoundOut]:
         # A run that was interrupted does not wait as long as a server may take.
         if boot.forced and boot.signal in {"SIGTERM", "SIGINT"} and not facts.evidence.interrupted_by:
             yield _too_slow(facts, boot)
+        # What a fault ended is told of with that, also if it had the pid of one that had ended on its own.
+        by_faults = {id(file) for fault in facts.evidence.faults for file in facts.evidence.ended_by(fault)}
+        files = facts.evidence.tasks.get(boot.boot, ())
         for pid in boot.dead_workers:
-            files = facts.evidence.tasks.get(boot.boot, ())
-            theirs = [file for file in files if file.pid == pid and boot.ended_before(file)]
-            queued, running = left_in(theirs)
+            queued, running = left_in(
+                file for file in files if file.pid == pid and boot.ended_before(file) and id(file) not in by_faults
+            )
             with_it = f", with {queued:,} queued and {running:,} running tasks" if queued + running else ""
             yield FoundOut(
                 "worker-died",

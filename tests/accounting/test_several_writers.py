@@ -13,7 +13,7 @@ from harness.accounting import account
 from harness.evidence import evidence_of
 from harness.headline import headline
 from harness.invariants import check
-from harness.model import Evidence, Fault
+from harness.model import Boot, Evidence, Fault
 from harness.rows import ROW_TYPES, Gauge, Kind, RowFile
 from harness.rowscan import left_in
 from harness.statistics import measure
@@ -124,6 +124,35 @@ def test_what_a_worker_left_is_not_what_was_left_by_the_one_that_got_its_number(
     assert (again.findings, again.faults) == (other.findings, other.faults)
 
 
+def test_what_a_fault_ended_that_had_the_number_of_one_that_died_is_told_with_the_fault_alone() -> None:
+    """The first died on its own with 3 queued tasks; its successor, of the same pid, was killed with 11, and the boot went on."""
+    one = run_without_faults()
+    (file,) = one.tasks[1]
+    died_ns, killed_ns = START_NS + 1000 * MS, START_NS + 2000 * MS
+    files = []
+    for from_ns, until_ns, n_left, pid in ((0, died_ns, 3, 7), (died_ns, killed_ns, 11, 7), (killed_ns, 1 << 62, 0, 9)):
+        rows = file.rows[(file.rows["accepted_ns"] >= from_ns) & (file.rows["accepted_ns"] < until_ns - 50 * MS)]
+        rows = rows[np.argsort(rows["accepted_ns"])]
+        for name in ("flushed_ns", "started_ns", "finished_ns"):
+            rows[name][len(rows) - n_left :] = 0
+        created_ns = max(from_ns, START_NS - 10 * MS) + MS
+        files.append(dataclasses.replace(file, rows=rows, claimed=len(rows), pid=pid, created_ns=created_ns))
+    boot = dataclasses.replace(one.boots[0], dead_workers=(7,), worker_deaths=((7, died_ns), (7, killed_ns)))
+    receipt = {"pid": 7, "signal": "SIGKILL", "replaced": [7], "serving": [9]}
+    fault = Fault("worker", 2.0, killed_ns - MS, 1, effect="replaces", receipt=receipt, text="worker@2s")
+    summary = build_summary(dataclasses.replace(one, tasks={1: files}, boots=[boot], faults=[fault]), {}, {})
+    found = {each.id: each.evidence for each in summary.findings}
+
+    assert [left_in([each]) for each in files] == [(3, 0), (11, 0), (0, 0)]
+    assert found["worker-died"]["queued"] == 3
+    assert [each["queued"] for each in found["restart-lost"]["restarts"]] == [11]
+    assert summary.faults[0].left_queued == 11
+
+
+def run_without_faults() -> Evidence:
+    return simulate(Plan(n_requests=300, gap_ms=10.0, pool=2, run_ms=5.0, seed=2)).evidence
+
+
 def test_what_a_worker_held_that_was_asked_to_end_and_lived_on_is_what_the_end_of_its_boot_lost() -> None:
     """SIGTERM to one of two workers; half a second later both still work, and SIGKILL ends them: told once, and of SIGKILL."""
     plan = Plan(n_requests=300, gap_ms=10.0, pool=2, run_ms=40.0, seed=2, kills=(("SIGKILL", 1500.0),))
@@ -141,20 +170,41 @@ def test_what_a_worker_held_that_was_asked_to_end_and_lived_on_is_what_the_end_o
     assert "then lost by SIGKILL at 1.5 s (" in headline(summary)
 
 
+def boot_of(*events: dict[str, object]) -> Boot:
+    run = {"event": "run", "run_tag": 1, "t_ns": START_NS}
+    scenario = {"name": "own", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
+    spawned = {"event": "boot_spawned", "pid": 1, "spawned_ns": 1}
+    told = [{"boot": 1, **event} for event in (spawned, *events)]
+    (boot,) = evidence_of([run, *told], {"for_s": 5.0, "warm_up_s": 1.0}, scenario, []).boots
+    return boot
+
+
+REAPED = {"event": "boot_reaped", "reaped_ns": 30, "exit_status": -9, "forced": False, "served_to_the_end": False}
+
+
 def test_a_worker_whose_end_is_seen_when_its_boot_has_been_reaped_ended_with_its_boot() -> None:
     """The one of which it was seen before did not."""
-    run = {"event": "run", "run_tag": 1, "t_ns": START_NS}
-    events = [
-        {"event": "boot_spawned", "boot": 1, "pid": 1, "spawned_ns": 1},
-        {"event": "worker_ended", "boot": 1, "pid": 7, "ended_ns": 10},
-        {"event": "boot_signalled", "boot": 1, "signal": "SIGKILL", "fault": True, "signalled_ns": 20},
-        {"event": "boot_reaped", "boot": 1, "reaped_ns": 30, "exit_status": -9, "forced": False, "served_to_the_end": False},
-        {"event": "worker_ended", "boot": 1, "pid": 8, "ended_ns": 31},
-    ]
-    scenario = {"name": "own", "expects": {"tasks_per_request": 0, "effects_per_request": 0}, "traffic": []}
-    (boot,) = evidence_of([run, *events], {"for_s": 5.0, "warm_up_s": 1.0}, scenario, []).boots
+    boot = boot_of(
+        {"event": "worker_ended", "pid": 7, "ended_ns": 10},
+        {"event": "boot_signalled", "signal": "SIGKILL", "fault": True, "signalled_ns": 20},
+        REAPED,
+        {"event": "worker_ended", "pid": 8, "ended_ns": 31},
+    )
 
     assert (boot.worker_death_ns(7, 1), boot.worker_death_ns(8, 1)) == (10, None)
+
+
+def test_a_worker_died_on_its_own_though_the_end_of_its_boot_began_with_another_one_of_its_number() -> None:
+    boot = boot_of(
+        {"event": "worker_died", "pid": 7, "t_ns": 10},
+        {"event": "worker_ended", "pid": 7, "ended_ns": 21},
+        {"event": "worker_died", "pid": 8, "t_ns": 22},
+        {"event": "boot_signalled", "signal": "SIGKILL", "fault": True, "signalled_ns": 20, "pid": 7},
+        REAPED,
+    )
+
+    assert boot.dead_workers == (7,)
+    assert (boot.worker_death_ns(7, 1), boot.worker_death_ns(7, 12), boot.worker_death_ns(8, 1)) == (10, None, None)
 
 
 def with_sizes(evidence: Evidence, t_ns: np.ndarray, sizes: np.ndarray | int, boot: np.ndarray | int = 1) -> Evidence:
