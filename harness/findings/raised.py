@@ -9,10 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.accounting import Account
 from harness.findings.facts import Facts
 from harness.findings.finding import FoundOut
-from harness.grouping import TaskState, chunks, denied, is_cancelled, is_own
+from harness.grouping import TaskState, chunks, denied, is_cancelled, is_own, op_of
 from harness.model import Evidence
+from harness.rowless import has_no_row
 from harness.rows import DropReason, RowFile, Rows, TaskKind
 from harness.wording import counted, listed
 
@@ -71,12 +73,13 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
             " cancels: `cancel()`, a time-out round a task or its request, a middleware that gives up what no client waits for.",
         )
     # A task that the server refused is none of them, unless its request was acknowledged all the same.
-    tables = account.tables
-    n_refused = 0 if account.inline else int(np.count_nonzero(denied(tables) & (tables.tasks.task_state() == TaskState.REJECTED)))
-    if n_discarded := account.discarded + n_refused:
+    if n_discarded := account.discarded + (0 if account.inline else _refused_and_acknowledged(account, evidence)):
         who = _functions(evidence, lambda rows: (rows["dropped_ns"] != 0) & (rows["reason"] == DropReason.DISCARDED))
         promised = account.lost_discarded
-        told = f" The requests of {promised:,} of them were acknowledged all the same: broken promises." if promised else ""
+        least = "at least " if account.lost_unknown else ""
+        told = (
+            f" The requests of {least}{promised:,} of them were acknowledged all the same: broken promises." if promised else ""
+        )
         yield FoundOut(
             "tasks-discarded",
             "critical" if promised else "warning",
@@ -86,6 +89,17 @@ def of_raised(facts: Facts) -> Iterator[FoundOut]:
             {"discarded": n_discarded, "broken_promises": promised, "functions": dict(who)},
             "What must happen in any case cannot be a background task of the request.",
         )
+
+
+def _refused_and_acknowledged(account: Account, evidence: Evidence) -> int:
+    """Tasks that the server refused although their request was acknowledged; where requests have no rows, at least."""
+    tables, state = account.tables, account.tables.tasks.task_state()
+    is_denied = denied(tables)
+    n_refused = int(np.count_nonzero(is_denied & (state == TaskState.REJECTED)))
+    if without_row := account.denied - int(np.count_nonzero(is_denied)):
+        of_discarded = has_no_row(evidence, op_of(tables.tasks.task_key[state == TaskState.DISCARDED]))
+        n_refused += max(without_row - int(np.count_nonzero(of_discarded)), 0)
+    return n_refused
 
 
 def _has_raised(rows: Rows) -> NDArray[np.bool_]:

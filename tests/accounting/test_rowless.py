@@ -221,3 +221,25 @@ def test_where_not_all_requests_were_seen_what_was_never_done_has_no_upper_bound
         (None, summary.tasks.never_done_low, None),
         (False, summary.tasks.never_done_low, None),
     ]
+
+
+def test_tasks_that_were_refused_although_acknowledged_are_told_with_those_that_were_discarded_also_without_rows() -> None:
+    """An app that makes a 200 of the server's 503: all of its tasks that were refused, and of a load process half of them."""
+    evidence = run(queue_limit=10, run_ms=40, processes=2)
+    for file in evidence.requests:
+        file.rows["outcome"][file.rows["outcome"] == Outcome.REJ] = Outcome.ACK
+    rows, *histograms = (told(each) for each in (evidence, as_histograms(evidence), as_histograms(evidence, (0, 1))))
+    (expected,) = [each for each in rows.findings if each.id == "tasks-discarded"]
+
+    assert (rows.tasks.discarded, rows.tasks.rejected) == (0, rows.tasks.lost_discarded)
+    assert expected.text.startswith(f"{rows.tasks.rejected} tasks were discarded")
+    for summary in histograms:
+        assert [each for each in summary.findings if each.id == "tasks-discarded"] == [expected]
+
+
+def test_of_what_was_put_aside_for_requests_without_rows_so_much_is_promised_at_least() -> None:
+    summary = told(as_histograms(run(deny=0.1, discard=0.1, run_ms=25, kills=(("SIGKILL", 1500),))))
+    (found,) = [each for each in summary.findings if each.id == "tasks-discarded"]
+
+    assert 0 < summary.tasks.lost_discarded < summary.tasks.discarded
+    assert f"The requests of at least {summary.tasks.lost_discarded} of them were acknowledged all the same" in found.text
