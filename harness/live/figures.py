@@ -124,7 +124,7 @@ def figures_at(
     backlog, busy = backlog_steps(evidence), busy_steps(evidence)
     work = works_of(evidence, result)
     is_queued, is_running = work.is_open & (work.started_ns == 0), work.is_open & (work.started_ns != 0)
-    lost_queued, lost_running, lost = _lost(result, work)
+    lost_queued, lost_running, lost = _lost(evidence, result, work)
     run = spans.run_ns[spans.run_ns != NONE_NS]
     whole_run_ns = int(run.sum())
     shown = series(evidence, result, edges_ns, spans, (backlog, busy))
@@ -279,35 +279,32 @@ def _is_put_aside(rows: Rows) -> NDArray[np.bool_]:
 
 
 def _is_never_done(result: Account, work: Works) -> NDArray[np.bool_]:
-    """Which were lost or denied, each task once."""
+    """Which were lost or denied; a task that is there more than once counts by its last row, and not if any row finished."""
     is_never: NDArray[np.bool_] = work.is_lost | (work.denied_ns != NEVER_NS)
-    return is_never & _tells(result, work)
-
-
-def _tells(result: Account, work: Works) -> NDArray[np.bool_]:
-    """Which rows say what became of their task, if it is not done: the last one of each, whichever process wrote it."""
     tasks = result.tables.tasks
-    found = np.ones(len(work.key), np.bool_)
     if len(tasks.first) != len(tasks.key):
         # Rows are in the order of the files, as those of the table are before they are sorted by task.
         order = np.argsort(work.key, kind="stable")
         key = work.key[order]
-        found[order[:-1]] = key[1:] != key[:-1]
+        is_never[order[:-1]] &= key[1:] != key[:-1]
         where, _ = positions(tasks.task_key, work.key)
-        found &= (tasks.task_state() != TaskState.FINISHED)[where]
-    return found
+        is_never &= (tasks.task_state() != TaskState.FINISHED)[where]
+    return is_never
 
 
-def _lost(result: Account, work: Works) -> tuple[int, int, list[int]]:
+def _lost(evidence: Evidence, result: Account, work: Works) -> tuple[int, int, list[int]]:
     """Queued and running ones that were lost, and left no effect; and the boot of each."""
-    chosen = np.flatnonzero(work.is_lost & _tells(result, work))
+    tables = result.tables
+    if result.inline or result.accepted_rows != result.accepted or evidence.counted or evidence.lost_rows_of:
+        # Each task by its last row, whichever boot wrote it, and also if there is no row of its request.
+        tasks, state = tables.tasks, tables.tasks.task_state()
+        is_lost = np.isin(state, (TaskState.NEVER_STARTED, TaskState.INTERRUPTED)) & (tables.effects.of(tasks.task_key) == 0)
+        return result.lost_queued, result.lost_running, tasks.boot[tasks.last][is_lost].tolist()
+    chosen = np.flatnonzero(work.is_lost)
     chosen = chosen[np.argsort(work.key[chosen], kind="stable")]
-    chosen = chosen[result.tables.effects.of(work.key[chosen]) == 0]
-    boots: list[int] = work.boot[chosen].tolist()
-    if result.inline or result.accepted_rows != result.accepted:
-        return result.lost_queued, result.lost_running, boots
+    chosen = chosen[tables.effects.of(work.key[chosen]) == 0]
     has_started = work.started_ns[chosen] != 0
-    return int(np.count_nonzero(~has_started)), int(np.count_nonzero(has_started)), boots
+    return int(np.count_nonzero(~has_started)), int(np.count_nonzero(has_started)), work.boot[chosen].tolist()
 
 
 def _recent(evidence: Evidence, result: Account, spans: TaskSpans, at_ns: int) -> Recent:

@@ -31,8 +31,9 @@ class Standing:
 def is_plain(evidence: Evidence, requests: Requests, works: Works) -> bool:
     """Whether a ledger can be kept: each operation was sent once, each task is there once, and its rows are all that there is."""
     is_inline = evidence.expectation.tasks_per_request == 0 and evidence.expectation.effects_per_request > 0
+    is_rowless = bool(evidence.counted or evidence.lost_rows_of)
     has_begun = evidence.n_load_processes > 0  # before that there is next to nothing, and no beginning of the bins
-    return has_begun and not (is_inline or evidence.counted or requests.is_repeated or works.is_odd)
+    return has_begun and not (is_inline or is_rowless or requests.is_repeated or works.is_odd)
 
 
 def standing_of(evidence: Evidence, works: Works, base_ns: int, *, is_over: bool) -> Standing:

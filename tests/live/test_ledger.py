@@ -26,6 +26,7 @@ from harness.rows.layout import GAUGE_SAMPLE
 from harness.series import done_or_never, series
 from harness.spans import task_spans
 from tests.accounting.memory import row_file, with_task_rows
+from tests.accounting.test_rowless import as_histograms
 from tests.accounting.test_several_writers import spread
 from tests.accounting.world import MS, START_NS, Plan, simulate
 from tests.live.growing import Dropped, Followed, drops_of, files_of, known_at
@@ -338,6 +339,34 @@ def test_a_kill_is_not_said_to_have_lost_what_a_later_boot_has_done():
 
     assert account(evidence).lost == 0
     assert dict(shown.left) == {1: Left(24, 2, lost=0), 2: Left(0, 0, lost=0)}
+
+
+@pytest.mark.parametrize("gone", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_was_lost_behind_requests_without_rows_is_what_the_summary_says(gone: tuple[int, ...], is_lost: bool):
+    """They came back as histograms, or their load machine was lost: in the totals, and at the kill."""
+    kills = (("SIGKILL", 1500.0),)
+    evidence = simulate(Plan(n_requests=300, gap_ms=10.0, pool=2, seed=2, run_ms=40.0, processes=2, kills=kills)).evidence
+    rest = [file for number, file in enumerate(evidence.requests) if number not in gone]
+    lost_machine = dataclasses.replace(evidence, requests=rest, lost_rows_of=frozenset(gone), n_load_processes=2)
+    known = lost_machine if is_lost else as_histograms(evidence, gone)
+    found, at_ns = account(known), known.load_end_ns + 60_000 * MS
+    shown = figures_at(known, at_ns, edges_of(START_NS, 0.0, 4.0, 0.5, at_ns), is_over=True)
+
+    assert (found.lost_queued, found.lost_running) == (61, 2)
+    assert (shown.lost_queued, shown.lost_running) == (61, 2)
+    assert shown.left[1] == Left(61, 2, lost=63)
+
+
+def test_a_ledger_that_knows_no_requests_of_a_lost_load_machine_is_not_asked(tmp_path: Path):
+    evidence = simulate(Plan(n_requests=20)).evidence
+    followed = Followed(tmp_path, evidence)
+    followed.read(START_NS + _END_MS * MS)
+    known = known_at(evidence, START_NS + _END_MS * MS)
+    lost_machine = dataclasses.replace(known, lost_rows_of=frozenset({1}))
+
+    assert is_plain(known, followed.shelf.requests, followed.shelf.works)
+    assert not is_plain(lost_machine, followed.shelf.requests, followed.shelf.works)
 
 
 @pytest.mark.parametrize(("is_done", "n_lost"), [(False, 26), (True, 2)])
