@@ -88,6 +88,26 @@ def test_what_a_process_does_that_has_the_number_of_a_dead_one_counts() -> None:
     assert build_summary(again, {}, {}).boots == build_summary(other, {}, {}).boots
 
 
+def test_what_a_hang_up_left_that_replaced_workers_is_told_of_as_its_doing() -> None:
+    """In the fault's own line and among what restarts lost."""
+    one = run_without_faults()
+    several = spread(one, 2, 7)
+    first, second = several.tasks[1]
+    ended_ns = START_NS + 2000 * MS
+    rows = np.sort(second.rows[second.rows["accepted_ns"] < ended_ns], order="accepted_ns")
+    for name in ("flushed_ns", "started_ns", "finished_ns"):
+        rows[name][-5:] = 0
+    boot = dataclasses.replace(one.boots[0], worker_deaths=((second.pid, ended_ns),))
+    receipt = {"pid": 1, "signal": "SIGHUP", "outcome": "replaced", "replaced": [second.pid]}
+    fault = Fault("hup", 1.9, ended_ns - 100 * MS, 1, effect="asks", ended_ns=ended_ns, receipt=receipt, text="hup@1.9s")
+    files = [first, dataclasses.replace(second, rows=rows, claimed=len(rows), created_ns=START_NS - MS, closed_ns=0)]
+    summary = build_summary(dataclasses.replace(one, tasks={1: files}, boots=[boot], faults=[fault]), {}, {})
+    (found,) = [each.evidence["restarts"] for each in summary.findings if each.id == "restart-lost"]
+
+    assert (summary.faults[0].left_queued, summary.faults[0].left_running) == (5, 0)
+    assert [(each["what"], each["queued"]) for each in found] == [("the fault hup@1.9s", 5)]
+
+
 @pytest.mark.parametrize("on_its_own", [False, True])
 def test_what_a_worker_left_is_not_what_was_left_by_the_one_that_got_its_number(on_its_own: bool) -> None:
     """One was killed or died, the next one has its number and is killed with the boot: each has left its own."""
