@@ -81,7 +81,7 @@ def _growths_in(evidence: Evidence, account: Account, load: Load, steps: tuple[S
     def nothing(edges: Instants) -> NDArray[np.float64]:
         return np.zeros(len(edges) - 1)
 
-    answered, run = _answered(account), _run(evidence, account)
+    answered, run = _answered(account), _run(evidence, account, each)
     seen = [growth_seen(pending, waiting, (answered, run), load, max(1.0, 1 / each))]
     if each < 1:
         seen.append(growth_seen(requests.mean_in, nothing, (answered,), load))
@@ -110,7 +110,7 @@ def _answered(account: Account) -> Work:
     return Work(ops.due_ns[acked], ops.ack_ns[acked])
 
 
-def _run(evidence: Evidence, account: Account) -> Work:
+def _run(evidence: Evidence, account: Account, per_request: float) -> Work:
     """Tasks, from their start on; one that did not end, until its server did."""
     tasks = account.tables.tasks
     begun, ended, boot = tasks.started_ns[tasks.started], tasks.ended_ns[tasks.started], tasks.boot[tasks.started]
@@ -118,7 +118,8 @@ def _run(evidence: Evidence, account: Account) -> Work:
     dead_ns = np.full(len(begun), last_ns)
     for each in evidence.boots:
         dead_ns[boot == each.boot] = each.reaped_ns or last_ns
-    return Work(begun, np.where(ended != 0, ended, np.maximum(dead_ns, begun)), ended == 0, tasks.function[tasks.started])
+    ended_ns = np.where(ended != 0, ended, np.maximum(dead_ns, begun))
+    return Work(begun, ended_ns, ended == 0, tasks.function[tasks.started], per_request)
 
 
 def tasks_per_request(account: Account, backlog: Steps) -> float:

@@ -6,7 +6,8 @@ things say that it is a queue all the same: more and more waits that has not bee
 what came first. Else nobody can tell.
 
 What hangs for good fills nothing up: it stays, and what is pending grows by it. It is told from what takes long by others of its
-kind: they ended, all of them sooner, and nearly all in a tenth of the time for which this one was watched.
+kind: they ended, all of them sooner, and nearly all in a tenth of the time for which this one was watched. Where what is pending
+grows by far more than that, there is another reason for it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _LEAST_LEFT: Final = 1 / 3
 _TIMES: Final = 10
 """As long as 99 % of its kind took, and longer than any of them: what was watched for that and never ended hangs."""
 
+_EXPLAINS: Final = 0.5
+"""Of the growth: what hangs is the reason for it if it is as much as that."""
+
 _FIRST: Final = 20
 _LONGER: Final = 1.25
 _ERRORS: Final = 3.0
@@ -54,12 +58,14 @@ class Work:
     """When things were begun and ended, in any order; what never ended, when that was last known of it.
 
     `unended`: which of them never did; None: all ended. `kind`: what may be expected to take about as long has the same number.
+    `per_request`: how many of them stand for one request.
     """
 
     begun_ns: Instants
     ended_ns: Instants
     unended: NDArray[np.bool_] | None = None
     kind: NDArray[np.uint16] | None = None
+    per_request: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Seen:
     growth: Growth | None
     settling_s: float  # after the warm-up: until the load had settled
     may_hang: bool = False  # some never ended, and whether they hang or take long is not known; so it is no filling for sure
-    n_hanging: int = 0  # of what was begun in the first half of the load, and is left out of that; 0: too few to matter
+    n_hanging: int = 0  # begun in the first half of the load, left out of that, and the reason for the growth; 0: it has others
 
 
 def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:
@@ -77,12 +83,15 @@ def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: L
     found = [_first(work, load) for work in works]
     firsts = [each.took_ns for each in found if len(each.took_ns)]
     # Fewer would not have changed what 99 % took.
-    n_hanging = sum(each.n_hanging for each in found if each.n_hanging > (1 - _SHARE) * (len(each.took_ns) + each.n_hanging))
+    hung = [each for each in found if each.n_hanging > (1 - _SHARE) * (len(each.took_ns) + each.n_hanging)]
     settled_ns = load.began_ns + max((_most(each) for each in firsts), default=0)
     settling_s = max(settled_ns - load.from_ns, 0) / 1e9
     left_ns = load.until_ns - max(settled_ns, load.from_ns)
     if left_ns >= _LEAST_LEFT * (load.until_ns - load.from_ns):
-        return Seen(_growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit), settling_s, n_hanging=n_hanging)
+        growth = _growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit)
+        hung_per_s = sum(each.n_hanging / each.per_request for each in hung) / ((load.until_ns - load.began_ns) / 2e9)
+        is_reason = growth is not None and hung_per_s >= _EXPLAINS * growth.per_s
+        return Seen(growth, settling_s, n_hanging=sum(each.n_hanging for each in hung) if is_reason else 0)
     whole, queue = (_growth(each, load.from_ns, load.until_ns, unit) for each in (pending, waiting))
     if whole is None or whole.is_little or (queue is not None and queue.grows):
         return Seen(whole, 0.0)
@@ -104,6 +113,7 @@ class _First:
     took_ns: Instants  # in the order in which they were begun, without what is known to hang
     n_hanging: int
     may_hang: bool  # others
+    per_request: float
 
 
 def _first(work: Work, load: Load) -> _First:
@@ -112,7 +122,7 @@ def _first(work: Work, load: Load) -> _First:
     hanging, may_hang = _hanging(work, chosen, half_ns - load.began_ns)
     chosen &= ~hanging
     begun, ended = work.begun_ns[chosen], work.ended_ns[chosen]
-    return _First((ended - begun)[np.argsort(begun, kind="stable")], int(np.count_nonzero(hanging)), may_hang)
+    return _First((ended - begun)[np.argsort(begun, kind="stable")], int(np.count_nonzero(hanging)), may_hang, work.per_request)
 
 
 def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDArray[np.bool_], bool]:

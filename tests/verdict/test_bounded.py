@@ -84,14 +84,19 @@ def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
     assert "still fills up, which is no growth: load for longer, or warm up for" in slo.why
 
 
-def lasting(took_s: Callable[[np.ndarray], np.ndarray], *, for_s: float = 30.0, drain_s: float = 5.0) -> SloSummary:
-    """20 tasks a second, each begun at once; `took_s`: of each, by a random number up to 1; the server ends after the load."""
+def lasting(
+    took_s: Callable[[np.ndarray], np.ndarray], *, for_s: float = 30.0, drain_s: float = 5.0, every: int = 1
+) -> SloSummary:
+    """20 requests a second, every so many-th of which leaves a task, each begun at once; the server ends after the load.
+
+    `took_s`: of each task, by a random number up to 1.
+    """
     run = Simulated(Setup(seed=3, rate=20.0, run_ms=5.0, for_s=for_s))
-    rows, end_ns = run.tasks[1], run.load_end_ns + round(drain_s * S)
+    rows, end_ns = run.tasks[1][::every], run.load_end_ns + round(drain_s * S)
     ended_s = rows["started_ns"] / S + took_s(np.random.default_rng(1).random(len(rows)))
     rows["finished_ns"] = np.where(ended_s < end_ns / S, ended_s, 0.0) * S
     run.boots = [dataclasses.replace(boot, signalled_ns=end_ns, reaped_ns=end_ns + 1) for boot in run.boots]
-    run.effects = run.effects[:0]
+    run.tasks[1], run.effects = rows, run.effects[:0]
     return build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos[0]
 
 
@@ -103,6 +108,28 @@ def test_tasks_that_hang_for_good_are_growth_and_fill_nothing_up(for_s: float, s
     assert slo.holds is False
     assert slo.value == pytest.approx(20 * share, rel=0.25)
     assert "begun in the first half of the load never ended, while others of their function ended far sooner" in slo.why
+
+
+def test_tasks_that_hang_are_the_reason_also_where_each_stands_for_several_requests() -> None:
+    """A fifth of 5 tasks a second: growth is counted in requests."""
+    slo = lasting(lambda random: np.where(random < 0.2, np.inf, 0.05), for_s=60.0, every=4)
+    assert slo.holds is False
+    assert slo.value == pytest.approx(4, rel=0.3)
+    assert "never ended" in slo.why
+
+
+def test_a_queue_that_grows_is_not_put_down_to_a_few_tasks_that_hang_beside_it() -> None:
+    """4 threads do half of 200/s, and 2 % of the tasks, that is 2 to 4 a second, never end."""
+    run = Simulated(Setup(seed=3, rate=200.0, run_ms=40.0, for_s=20.0))
+    rows, end_ns = run.tasks[1], run.load_end_ns + 30 * S
+    rows["finished_ns"][np.random.default_rng(2).random(len(rows)) < 0.02] = 0
+    for name in ("started_ns", "finished_ns"):
+        rows[name][rows[name] > end_ns] = 0
+    run.boots = [dataclasses.replace(boot, signalled_ns=end_ns, reaped_ns=end_ns + 1) for boot in run.boots]
+    run.effects = run.effects[:0]
+    (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
+    assert (slo.holds, slo.why) == (False, "")
+    assert slo.value == pytest.approx(100, rel=0.1)
 
 
 @pytest.mark.parametrize("drain_s", [0.5, 5.0, 60.0])
