@@ -99,7 +99,7 @@ def _worse(whole: Seen, *others: Seen) -> Seen:
         if of_all is not None:
             # It is not known better than all of it is.
             high = max(growth.high, of_all.high)
-            return Seen(dataclasses.replace(growth, low=2 * growth.per_s - high, high=high), whole.settling_s)
+            return dataclasses.replace(whole, growth=dataclasses.replace(growth, low=2 * growth.per_s - high, high=high))
     return whole
 
 

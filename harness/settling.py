@@ -74,31 +74,45 @@ class Seen:
 
     growth: Growth | None
     settling_s: float  # after the warm-up: until the load had settled
-    may_hang: bool = False  # some never ended, and whether they hang or take long is not known; so it is no filling for sure
+    may_hang: bool = False  # some never ended, though watched for long: they hang, or take longer than that, which is no filling
     n_hanging: int = 0  # begun in the first half of the load, left out of that, and the reason for the growth; 0: it has others
+    watched_s: float = 0.0  # after the warm-up: until what never ended was watched no longer
 
 
 def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:
     """`waiting`: of what is pending, that which has not been begun. `works`: all that takes its time once it has been."""
     found = [_first(work, load) for work in works]
     firsts = [each.took_ns for each in found if len(each.took_ns)]
-    # Fewer would not have changed what 99 % took.
-    hung = [each for each in found if each.n_hanging > (1 - _SHARE) * (len(each.took_ns) + each.n_hanging)]
     settled_ns = load.began_ns + max((_most(each) for each in firsts), default=0)
     settling_s = max(settled_ns - load.from_ns, 0) / 1e9
     left_ns = load.until_ns - max(settled_ns, load.from_ns)
     if left_ns >= _LEAST_LEFT * (load.until_ns - load.from_ns):
         growth = _growth(pending, max(settled_ns, load.from_ns), load.until_ns, unit)
-        hung_per_s = sum(each.n_hanging / each.per_request for each in hung) / ((load.until_ns - load.began_ns) / 2e9)
-        is_reason = growth is not None and hung_per_s >= _EXPLAINS * growth.per_s
-        return Seen(growth, settling_s, n_hanging=sum(each.n_hanging for each in hung) if is_reason else 0)
+        n_hanging = _n_explaining(found, growth, load)
+        # Fewer would not have changed what 99 % took, and are no matter unless what is pending grows by them.
+        are_many = any(each.n_hanging > (1 - _SHARE) * (len(each.took_ns) + each.n_hanging) for each in found)
+        may_hang = are_many or (n_hanging > 0 and growth is not None and growth.grows)
+        return Seen(growth, settling_s, may_hang, n_hanging, _watched_s(found, load))
     whole, queue = (_growth(each, load.from_ns, load.until_ns, unit) for each in (pending, waiting))
+    may_hang = any(each.may_hang for each in found)
     if whole is None or whole.is_little or (queue is not None and queue.grows):
-        return Seen(whole, 0.0)
+        return Seen(whole, 0.0, may_hang, watched_s=_watched_s(found, load))
     most_ns = (load.until_ns - load.began_ns) / 2
     if any(_takes_longer(each, most_ns) for each in firsts):
         return Seen(whole, 0.0)
-    return Seen(None, settling_s, any(each.may_hang for each in found))
+    return Seen(None, settling_s, may_hang, watched_s=_watched_s(found, load))
+
+
+def _n_explaining(found: Sequence[_First], growth: Growth | None, load: Load) -> int:
+    """How many hang, if they are the reason for the growth; else 0."""
+    hanging = sum(each.n_hanging / each.per_request for each in found)
+    half_s = (load.until_ns - load.began_ns) / 2e9
+    is_reason = growth is not None and hanging / half_s >= _EXPLAINS * growth.per_s
+    return sum(each.n_hanging for each in found) if is_reason else 0
+
+
+def _watched_s(found: Sequence[_First], load: Load) -> float:
+    return max(max((each.watched_until_ns for each in found), default=0) - load.from_ns, 0) / 1e9
 
 
 def _growth(of: Counts, from_ns: int, until_ns: int, unit: float) -> Growth | None:
@@ -113,6 +127,7 @@ class _First:
     took_ns: Instants  # in the order in which they were begun, without what is known to hang
     n_hanging: int
     may_hang: bool  # others
+    watched_until_ns: int  # those that never ended; 0: all did
     per_request: float
 
 
@@ -120,9 +135,11 @@ def _first(work: Work, load: Load) -> _First:
     half_ns = (load.began_ns + load.until_ns) // 2
     chosen = (work.begun_ns >= load.began_ns) & (work.begun_ns < half_ns)
     hanging, may_hang = _hanging(work, chosen, half_ns - load.began_ns)
+    took_ns = work.ended_ns - work.begun_ns
+    watched_ns = 0 if work.unended is None else int(work.ended_ns[chosen & work.unended].max(initial=0))
     chosen &= ~hanging
-    begun, ended = work.begun_ns[chosen], work.ended_ns[chosen]
-    return _First((ended - begun)[np.argsort(begun, kind="stable")], int(np.count_nonzero(hanging)), may_hang, work.per_request)
+    in_order = np.argsort(work.begun_ns[chosen], kind="stable")
+    return _First(took_ns[chosen][in_order], int(np.count_nonzero(hanging)), may_hang, watched_ns, work.per_request)
 
 
 def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDArray[np.bool_], bool]:

@@ -19,13 +19,14 @@ from harness.model import Evidence
 from harness.pending import UNSEEN, growth_in
 from harness.rows import Outcome, RequestError
 from harness.schema import SloSummary, Summary
+from harness.settling import Seen
 from harness.slo import Operator, parse_slo
 from harness.stalls import stall_reasons
 from harness.summary import Judged
 from harness.usage import usage_of
 from harness.verdict import lag_reasons, sending_reasons
 
-__all__ = ["measured"]
+__all__ = ["measured", "sure_of"]
 
 _NEAR: Final = 0.1
 """A figure that is so near to its limit may be on the other side of it the next time."""
@@ -54,7 +55,7 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
     end_ns = min([evidence.load_end_ns, *landed, *([until_ns] if until_ns else [])])
     cut = dataclasses.replace(evidence, load_end_ns=end_ns)
     from_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
-    seen = growth_in(evidence, judged.account, from_ns, end_ns, judged.steps)
+    seen = sure_of(growth_in(evidence, judged.account, from_ns, end_ns, judged.steps))
     growth = seen.growth
     stretch = max(stretches_of(cut, judged.account, usage_of(cut)), key=lambda each: each.seconds, default=None)
     limits = tuple(_limit(each) for each in judged.summary.slos if not each.text.endswith("bounded"))
@@ -86,6 +87,17 @@ def measured(judged: Judged, asked: Asked, number: int, *, until_ns: int | None,
         cores = int(judged.summary.environment.get("cpus") or 0)
         update["cause"] = cause_of(result, stretch, cores, judged.summary)
     return result.model_copy(update=update)
+
+
+def sure_of(seen: Seen) -> Seen:
+    """What a stage says of the growth: nothing where tasks never ended that are the reason for it, or where there is none.
+
+    A stage is short, and what takes far longer than most looks in it like what hangs: a longer one, of more than the time for
+    which they were watched, tells. And at no rate at which a share of the tasks never ends is what is pending bounded, however
+    little there is of it yet.
+    """
+    is_other = seen.growth is not None and seen.growth.grows and not seen.n_hanging
+    return seen if not seen.may_hang or is_other else Seen(None, seen.watched_s, may_hang=True)
 
 
 def _failing(evidence: Evidence, from_ns: int, until_ns: int, *, was_cut: bool) -> LimitSeen | None:

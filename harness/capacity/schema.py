@@ -78,10 +78,12 @@ class Measured(Record):
     growth: GrowthSeen | None = Field(description="null: the stage was too short for the load to settle")
     settling_s: float = Field(
         default=0.0,
-        description="of `seconds`: what came in first had not ended, so what was pending filled up; left out of growth",
+        description="of `seconds`: what came in first had not ended, so what was pending filled up; left out of growth. Where"
+        " tasks may hang: for so long after the warm-up they were watched, beyond the end of the load as well",
     )
     may_hang: bool = Field(
-        default=False, description="tasks that came in first never ended, and it is not known whether they take long or hang"
+        default=False,
+        description="tasks that came in first never ended while they were watched: whether they take long or hang is not known",
     )
     limits: tuple[LimitSeen, ...] = ()
     generator: str = Field(default="", description="why the stage says nothing: the load generator could not send it")

@@ -373,9 +373,14 @@ class Search:
 
     def settling_s(self, rate: float) -> float:
         """How long after the warm-up the load takes to settle, by what was seen at lower rates, or else at any."""
-        known = [each for each in self.told if not each.generator]
+        known = [each for place, each in enumerate(self.told) if not each.generator and not self._is_outdone(place)]
         below = [each.settling_s for each in known if each.rate < rate * NARROW]
         return max(below) if below else min((each.settling_s for each in known), default=0.0)
+
+    def _is_outdone(self, place: int) -> bool:
+        """Of tasks that never ended it is known how long they were watched; a later stage there told how long they take."""
+        of = self.told[place]
+        return of.may_hang and any(each.growth is not None and each.rate == of.rate for each in self.told[place + 1 :])
 
     def _n_failed(self, rate: float) -> int:
         return sum(each.rate == rate and bool(each.generator) for each in self.told)

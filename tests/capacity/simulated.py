@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.capacity.measure import sure_of
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked, Options, Search
 from harness.capacity.watch import Hopeless, StageProgress
@@ -46,11 +47,17 @@ class Queue:
     done_p95_limit_s: float | None = None
     tasks_per_request: float = 1.0
     kind: Kind = "threads"
+    slow: tuple[float, float] = (0.0, 0.0)  # share of the tasks that take so many seconds; inf: they hang
 
     @property
     def capacity(self) -> float:
         """Requests per second."""
-        return self.threads / self.run_s / self.tasks_per_request
+        return self.threads / self._mean_s / self.tasks_per_request
+
+    @property
+    def _mean_s(self) -> float:
+        share, slow_s = self.slow
+        return (1 - share) * self.run_s + (share * slow_s if share else 0.0)
 
     def stage(self, asked: Asked, number: int, search: Search | None = None) -> Measured:
         """`search`: what is known by then, as it is watched and may be ended early; None: it is not watched."""
@@ -68,12 +75,15 @@ class Queue:
         arrive_ns, begin_ns, end_ns = ((np.minimum(at_s, known_s) * S).astype(np.int64) for at_s in (arrive, begin, end))
         pending, waiting = (Steps(arrive_ns, np.sort(until_ns)) for until_ns in (end_ns, begin_ns))
         is_seen = (end if self.kind == "answers" else begin) < known_s
-        seen = growth_seen(
-            lambda edges: pending.mean_in(edges) / each,
-            lambda edges: waiting.mean_in(edges) / each,
-            [Work(begin_ns[is_seen], end_ns[is_seen])],
-            Load(0, warm_ns, round(until_s * S)),
-            max(1.0, 1 / each),
+        work = Work(begin_ns[is_seen], end_ns[is_seen], (end >= known_s)[is_seen], per_request=each)
+        seen = sure_of(
+            growth_seen(
+                lambda edges: pending.mean_in(edges) / each,
+                lambda edges: waiting.mean_in(edges) / each,
+                [work],
+                Load(0, warm_ns, round(until_s * S)),
+                max(1.0, 1 / each),
+            )
         )
         seconds = until_s - WARM_UP_S
         growth = seen.growth
@@ -86,6 +96,7 @@ class Queue:
             ended_early=ended_s is not None,
             growth=None if growth is None else GrowthSeen(**dataclasses.asdict(growth)),
             settling_s=seen.settling_s,
+            may_hang=seen.may_hang,
             limits=self._limits(arrive, end),
             generator="it was late" if asked.rate > self.generator_per_s else "",
             could_per_s=self._could(asked.rate, growth, ended_per_s),
@@ -125,6 +136,8 @@ class Queue:
         arrive = self._with_tasks(arrive[arrive < end_s])
         n = len(arrive)
         run = self.random.exponential(self.run_s, n) if self.spread == "exponential" else np.full(n, self.run_s)
+        if self.slow[0]:
+            run[self.random.random(n) < self.slow[0]] = self.slow[1]
         run *= math.exp(self.random.normal(0.0, self.noise)) if self.noise else 1.0
         free, begun, end, is_worse = [0.0] * self.threads, np.empty(n), np.empty(n), False
         waiting: list[float] = []
@@ -162,7 +175,7 @@ class Queue:
         return (
             ended_per_s
             if growth is not None and growth.grows
-            else rate * self.threads / max(rate * self.tasks_per_request * self.run_s, 0.01)
+            else rate * self.threads / max(rate * self.tasks_per_request * self._mean_s, 0.01)
         )
 
 

@@ -72,6 +72,25 @@ def test_growth_is_that_of_requests_however_few_of_them_leave_a_task() -> None:
     assert growth.unit == pytest.approx(20, rel=0.01)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_a_stage_in_which_tasks_never_ended_says_nothing_until_a_longer_one_shows_whether_they_only_take_long(
+    share: float,
+) -> None:
+    """However little is pending by them yet: 2 % of 10/s are two tasks in all."""
+    run = Simulated(Setup(seed=3, rate=10.0, run_ms=5.0))
+    rows, end_ns = run.tasks[1], run.load_end_ns + 5 * S
+    rows["finished_ns"][round(0.5 / share) :: round(1 / share)] = 0
+    run.boots = [dataclasses.replace(boot, signalled_ns=end_ns, reaped_ns=end_ns + 1) for boot in run.boots]
+    run.effects = run.effects[:0]
+    judged = judge_evidence(run.evidence(), {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(10.0, 10.0, "bisect"), 1, until_ns=None)
+    assert (found.growth, found.may_hang) == (None, True)
+    # All 10 s after the warm-up, and 5 s more.
+    assert found.settling_s == pytest.approx(15.0, abs=0.2)
+    assert standing([found], 0.05) is None
+    assert "whether they take long or hang is not known" in stage_in_words(found)
+
+
 def test_a_rate_at_which_answers_pile_up_does_not_hold_however_few_requests_leave_a_task() -> None:
     """A quarter of 200/s is not answered, and every five hundredth leaves a task."""
     run = Simulated(Setup(seed=3, rate=200.0, run_ms=5.0))

@@ -89,6 +89,30 @@ def test_a_load_that_only_fills_up_is_not_taken_for_one_that_grows(kind: Kind, r
     assert n_near >= 2
 
 
+@pytest.mark.parametrize("start", [1.0, 60.0, 300.0])
+@pytest.mark.parametrize(("share", "slow_s"), [(0.05, 60.0), (0.1, 30.0), (0.01, 20.0)])
+def test_tasks_that_are_sometimes_slow_are_followed_by_longer_stages_and_not_taken_for_hanging(
+    share: float, slow_s: float, start: float
+) -> None:
+    """The others take 50 ms, and a first stage of 8 s knows its tasks for 20 s. Of few slow ones, chance has more or fewer."""
+    server = Queue(np.random.default_rng(1), threads=200, run_s=0.05, poisson=False, spread="constant", slow=(share, slow_s))
+    answer = searched(server, start=start).answer()
+    assert answer.state == "found"
+    assert answer.found == pytest.approx(server.capacity, rel=0.2)
+
+
+@pytest.mark.parametrize("start", [0.3, 1.0, 20.0, 300.0])
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.2])
+def test_no_capacity_is_found_at_a_rate_at_which_a_share_of_the_tasks_never_ends(share: float, start: float) -> None:
+    """However low the rate is at which fewer of them were to be seen; nor does it take hours to say so."""
+    server = Queue(np.random.default_rng(2), threads=10000, run_s=0.05, spread="constant", slow=(share, math.inf))
+    search = searched(server, start=start)
+    answer = search.answer()
+    assert answer.state == "unclear"
+    assert "whether they take long or hang is not known" in in_words(answer)
+    assert sum(each.seconds for each in search.told) < 1800
+
+
 @pytest.mark.parametrize(("before", "is_ended"), [((), False), ((300.0,), False), ((50.0,), True)])
 def test_what_grows_is_ended_early_once_a_stage_below_has_settled(before: tuple[float, ...], is_ended: bool) -> None:
     """That one tells what filling up looks like: before it, a stage at a rate that is far too high goes on to its end."""
