@@ -7,15 +7,16 @@ the event loop that would accept it is held, a backlog of tasks alone would stay
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.grouping import op_of
+from harness.grouping import chunks, key_of, op_of
 from harness.growth import Growth
-from harness.model import Evidence
+from harness.model import Boot, Evidence
 from harness.rows import Outcome
 from harness.settling import Load, Seen, Work, growth_seen
 from harness.slo import SloResult
@@ -111,15 +112,28 @@ def _answered(account: Account) -> Work:
 
 
 def _run(evidence: Evidence, account: Account, per_request: float) -> Work:
-    """Tasks, from their start on; one that did not end, until its server did."""
+    """Tasks, from their start on; one that did not end, until its process did."""
     tasks = account.tables.tasks
     begun, ended, boot = tasks.started_ns[tasks.started], tasks.ended_ns[tasks.started], tasks.boot[tasks.started]
     last_ns = max(int(ended.max(initial=0)), evidence.load_end_ns)
     dead_ns = np.full(len(begun), last_ns)
     for each in evidence.boots:
         dead_ns[boot == each.boot] = each.reaped_ns or last_ns
+        for own_ns, keys in _cut_off(evidence, each):
+            of_it = (boot == each.boot) & np.isin(tasks.key[tasks.started], keys)
+            dead_ns[of_it] = np.minimum(dead_ns[of_it], own_ns)
     ended_ns = np.where(ended != 0, ended, np.maximum(dead_ns, begun))
     return Work(begun, ended_ns, ended == 0, tasks.function[tasks.started], per_request)
+
+
+def _cut_off(evidence: Evidence, boot: Boot) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+    """When each process that died before its boot did so, and the keys of the tasks that ran in it then."""
+    for file in evidence.tasks.get(boot.boot, ()) if boot.worker_deaths else ():
+        if (own_ns := boot.worker_death_ns(file.pid, file.created_ns)) is None:
+            continue
+        for rows in chunks(file):
+            ran = rows[(rows["started_ns"] != 0) & (rows["finished_ns"] == 0) & (rows["failed_ns"] == 0)]
+            yield own_ns, key_of(ran["op"], ran["index"])
 
 
 def tasks_per_request(account: Account, backlog: Steps) -> float:

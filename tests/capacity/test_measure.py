@@ -13,12 +13,13 @@ from harness.capacity.measure import measured
 from harness.capacity.predict import demand_of, predict
 from harness.capacity.schema import GrowthSeen, LimitSeen, Measured
 from harness.capacity.search import Asked
-from harness.capacity.standing import Standing, standing, unclear
+from harness.capacity.standing import Standing, grown, standing, unclear
 from harness.capacity.words import stage_in_words
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
-from harness.rows import Outcome
+from harness.rows import Kind, Outcome
 from harness.summary import Judged, build_summary, judge_evidence
+from tests.accounting.memory import gauges_of, row_file
 from tests.verdict.simulated import MS, START_NS, S, Setup, Simulated
 
 SLOS = ["p99<50ms", "done_p95<100ms"]
@@ -89,6 +90,28 @@ def test_a_stage_in_which_tasks_never_ended_says_nothing_until_a_longer_one_show
     assert found.settling_s == pytest.approx(15.0, abs=0.2)
     assert standing([found], 0.05) is None
     assert "whether they take long or hang is not known" in stage_in_words(found)
+
+
+def test_tasks_that_were_cut_off_by_the_death_of_their_worker_do_not_hang() -> None:
+    """One of two processes dies after 4 of 12 s, with 20 tasks that run, and another one takes its place."""
+    run = Simulated(Setup(seed=3, rate=100.0, run_ms=400.0, pool=1000))
+    dead_ns, ready_ns = START_NS + 4 * S, run.boots[0].spawned_ns
+    rows, second = run.tasks[1], np.arange(len(run.tasks[1])) % 2 == 1
+    dies = second & (rows["accepted_ns"] < dead_ns)
+    for name in ("flushed_ns", "started_ns", "finished_ns"):
+        rows[name][dies & (rows[name] >= dead_ns)] = 0
+    processes = ((5001, ~second, ready_ns), (5002, dies, ready_ns), (5003, second & ~dies, dead_ns))
+    files = [
+        row_file(Kind.TASKS, rows[own], boot=1, pid=pid, created_ns=began_ns, gauges=dict(enumerate(gauges_of(rows[own], 4))))
+        for pid, own, began_ns in processes
+    ]
+    run.boots = [dataclasses.replace(boot, worker_deaths=((5002, dead_ns),)) for boot in run.boots]
+    run.effects = run._effects()
+    evidence = dataclasses.replace(run.evidence(), tasks={1: files})
+    found = measured(judge_evidence(evidence, {"slos": []}, {"cpus": 2}), Asked(100.0, 10.0, "bisect"), 1, until_ns=None)
+    assert not found.may_hang
+    assert found.growth is not None
+    assert not grown(found.growth).grows
 
 
 def test_a_rate_at_which_answers_pile_up_does_not_hold_however_few_requests_leave_a_task() -> None:
