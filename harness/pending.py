@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.accounting import Account
-from harness.grouping import chunks, key_of, op_of
+from harness.grouping import NEVER_NS, OpTable, chunks, key_of, op_of
 from harness.growth import Growth
 from harness.model import Boot, Evidence
 from harness.rows import Outcome
@@ -39,11 +39,16 @@ ALLOWED_RISE: Final = 15.0
 def request_steps(account: Account) -> Steps:
     """From due to answered; one that never was, or had no connection, waits until it was given up. Refused ones do not wait."""
     ops = account.tables.ops
+    kept = ~ops.refused
+    return Steps(np.sort(ops.due_ns[kept]), np.sort(_waited_until_ns(ops)[kept]))
+
+
+def _waited_until_ns(ops: OpTable) -> Instants:
+    """NEVER_NS: for one that is open still."""
     end = ops.ack_ns.copy()
     end[ops.unanswered] = ops.unanswered_end_ns
     end[ops.unconnected] = ops.unconnected_end_ns
-    kept = ~ops.refused
-    return Steps(np.sort(ops.due_ns[kept]), np.sort(end[kept]))
+    return end
 
 
 def growth_in(
@@ -105,10 +110,11 @@ def _worse(whole: Seen, *others: Seen) -> Seen:
 
 
 def _answered(account: Account) -> Work:
-    """Requests, from due on. One that never is answered fills nothing up: it stays."""
+    """Requests, from due until answered, or given up: what is never answered fills up for as long as clients wait for it."""
     ops = account.tables.ops
-    acked = ops.outcome == Outcome.ACK
-    return Work(ops.due_ns[acked], ops.ack_ns[acked])
+    end = _waited_until_ns(ops)
+    kept = ~ops.refused & (end != NEVER_NS)
+    return Work(ops.due_ns[kept], end[kept])
 
 
 def _run(evidence: Evidence, account: Account, per_request: float) -> Work:

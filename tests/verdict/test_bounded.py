@@ -77,6 +77,24 @@ def test_tasks_of_requests_that_were_never_answered_pile_up_like_those_of_others
     assert slo.value == pytest.approx(19, rel=0.1)
 
 
+@pytest.mark.parametrize("every", [1, 20])
+@pytest.mark.parametrize(("for_s", "holds"), [(12.0, None), (16.0, True), (30.0, True)])
+def test_requests_that_are_given_up_fill_up_for_as_long_as_clients_wait_for_them(
+    for_s: float, holds: bool | None, every: int
+) -> None:
+    """5 % of 100/s are never answered and given up after 10 s: 50 of them wait at a time, and no more."""
+    run = Simulated(Setup(seed=3, rate=100.0, run_ms=5.0, for_s=for_s, warm_up_s=1.0))
+    is_given_up = np.random.default_rng(1).random(len(run.requests)) < 0.05
+    for name, value in (("outcome", Outcome.IND), ("status", 0), ("error", RequestError.TIMED_OUT)):
+        run.requests[name][is_given_up] = value
+    run.requests["done_ns"][is_given_up] = run.requests["sent_ns"][is_given_up] + np.uint64(10 * S)
+    run.tasks[1] = run.tasks[1][~is_given_up][::every]
+    run.effects = run._effects()
+    (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
+    assert slo.holds is holds
+    assert ("still fills up, which is no growth" in slo.why) == (holds is None)
+
+
 def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
     """20/s of 5 s each are 100 threads of 400; for the first dozen seconds there are more and more of them."""
     slo = judged(rate=20.0, run_ms=5000.0, pool=400)
