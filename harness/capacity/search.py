@@ -157,15 +157,17 @@ class Search:
             state = "found" if confirmed and self._is_narrow(low, high) else "unfinished"
         spread = self.spread()
         shown_low, shown_high = self._shown_low(low), self._shown_high(low)
+        last = self._never_settles()
+        is_over = last is not None and (low is None or (state == "unfinished" and self.next() is None))
         why = "" if low is None else unclear(self._by_rate()[low])
         if low is not None and why:
             # What was not seen has not been held.
             why = f"at {low:g}/s, where nothing was seen to give way, {why}"
             state = "unclear" if state in {"found", "at least"} else state
             low, shown_low, confirmed = None, None, False
-        last = self._never_settles()
-        if last is not None and (low is None or (state == "unfinished" and self.next() is None)):
-            state, why = "unclear", f"at {last.rate:g}/s, {untold(last)}"
+        if last is not None and is_over:
+            # The reason at a lower rate, if there is one, comes first.
+            state, why = "unclear", why or f"at {last.rate:g}/s, {untold(last)}"
         return Answer(
             state=state,
             low=None if shown_low is None else max(shown_low * (1 - _SPREADS * spread), 0.0),

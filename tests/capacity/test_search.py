@@ -297,6 +297,18 @@ def test_what_no_stage_could_see_is_not_found(change: dict[str, object], why: st
     assert why in in_words(answer)
 
 
+def test_what_could_not_be_seen_is_the_reason_also_where_the_load_never_settles_at_a_higher_rate() -> None:
+    search = searched_with(
+        lambda asked, _: {"growth": None, "settling_s": 60.0} if asked.rate > 80 else {"unseen": "the server told nothing"}
+    )
+    answer = search.answer()
+    assert (answer.state, answer.found) == ("unclear", None)
+    assert answer.why == "at 50/s, where nothing was seen to give way, the server told nothing"
+    assert "still fills up" not in in_words(answer)
+    # Until then it is not over.
+    assert Search(search.options, search.told[:-1]).answer().state == "unfinished"
+
+
 def test_a_server_that_tells_nothing_of_its_work_has_a_capacity_of_its_answers_and_that_is_said() -> None:
     answer = searched_with(lambda *_: {"answers_only": True}).answer()
     assert (answer.state, answer.found, answer.confirmed) == ("found", 97.5, True)
