@@ -24,7 +24,7 @@ from harness.growth import N_BINS, Growth, growth_of
 from harness.statistics import rank
 from harness.steps import Instants
 
-__all__ = ["Load", "Seen", "Work", "growth_seen"]
+__all__ = ["Load", "Seen", "Work", "growth_seen", "least_s"]
 
 Counts = Callable[[Instants], NDArray[np.float64]]
 """The mean number between each of these instants and the next one, in requests."""
@@ -77,6 +77,11 @@ class Seen:
     may_hang: bool = False  # some never ended, though watched for long: they hang, or take longer than that, which is no filling
     n_hanging: int = 0  # begun in the first half of the load, left out of that, and the reason for the growth; 0: it has others
     watched_s: float = 0.0  # after the warm-up: until what never ended was watched no longer
+
+
+def least_s(settling_s: float) -> float:
+    """How long a load has to last after its warm-up, if it takes so long to settle: of a shorter one no growth is told."""
+    return settling_s / (1 - _LEAST_LEFT)
 
 
 def growth_seen(pending: Counts, waiting: Counts, works: Sequence[Work], load: Load, unit: float = 1.0) -> Seen:

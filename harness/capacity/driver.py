@@ -76,7 +76,7 @@ class Driver:
             if asked.purpose != "fault":
                 self.search.tell(result)
             self.folder.tell(self.asking, self.told)
-            self.tell(f"  {stage_in_words(result)}")
+            self.tell(f"  {stage_in_words(result, self.asking.options.within)}")
         return None
 
     def _stage(self, asked: Asked, number: int) -> tuple[Measured | None, int | None]:

@@ -15,6 +15,7 @@ import numpy as np
 from harness.errors import RunError
 from harness.growth import growth_of
 from harness.progress import Progress, Standing
+from harness.settling import least_s
 
 __all__ = ["Hopeless", "StageProgress"]
 
@@ -24,6 +25,9 @@ _LEAST_SHARE: Final = 0.08
 _LEAST_RISE: Final = 30
 _TIMES: Final = 3
 _N_BINS: Final = 40
+
+_SETTLED: Final = 1.05
+"""Times as long as it took to settle it may take now. A stage that was ended before so much is left of it would say nothing."""
 
 
 class Hopeless(RunError):
@@ -40,6 +44,7 @@ class StageProgress(Progress):
         super().__init__()
         self._rate = rate
         self._from_s, self._for_s = warm_up_s + settling_s, for_s
+        self._least_s = max(self._from_s + _LEAST_S, warm_up_s + _SETTLED * least_s(settling_s))
         self._tell = tell
         self._may_end = may_end
         self._next_look_s = 0.0
@@ -79,7 +84,7 @@ class StageProgress(Progress):
             return
         self._next_look_s = at_s + _LOOK_EVERY_S
         # Near the end there is nothing left to win.
-        if not self._from_s + _LEAST_S <= at_s <= self._for_s - 1.0:
+        if not self._least_s <= at_s <= self._for_s - 1.0:
             return
         edges = np.linspace(self._at_s[0], at_s, _N_BINS)
         growth = growth_of(np.interp(edges, self._at_s, self._waiting), float(edges[1] - edges[0]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.capacity.schema import Answer, Measured
-from harness.capacity.standing import grown, untold, usable_of
+from harness.capacity.standing import Standing, grown, standing, untold, usable_of
 from harness.wording import per_second
 
 __all__ = ["in_words", "interval", "noise_in_words", "rate_of", "stage_in_words"]
@@ -57,21 +57,24 @@ def noise_in_words(stages: Sequence[Measured]) -> str:
     return f" {which} measured while other programs had the machine: without them it may hold more."
 
 
-def stage_in_words(result: Measured) -> str:
-    """One stage in one line."""
+def stage_in_words(result: Measured, within: float) -> str:
+    """One stage in one line, by itself. `within`: so narrow the interval is to be, as a share."""
+    early = ", ended early" if result.ended_early else ""
     if result.generator:
-        return f"says nothing: {result.generator}"
+        return f"says nothing{early}: {result.generator}"
     if result.purpose == "fault":
         return f"lost {result.lost or 0:,} tasks"
     if not usable_of([result]):
-        return f"says nothing: {untold(result)}"
+        return f"says nothing{early}: {untold(result)}"
     growth = result.growth
     said = [f"{each.text} is broken" for each in result.limits if each.holds is False]
     if result.died:
         said.insert(0, f"the server died: {result.died}")
     elif growth is not None and grown(growth).grows:
         said.insert(0, f"the backlog grows by {per_second(growth.per_s)} ({growth.low:.1f} to {growth.high:.1f})")
+    elif growth is not None and not said and standing([result], within) is Standing.SEEMS_BROKEN:
+        change = f"{per_second(growth.per_s)} ({growth.low:.1f} to {growth.high:.1f})"
+        said.append(f"seems not to hold: the backlog grows by {change}, which may be chance")
     if not said:
-        return "holds"
-    early = ", ended early" if result.ended_early else ""
+        return f"holds{early}"
     return "; ".join(said) + early + (f"; {result.cause.text}" if result.cause else "")

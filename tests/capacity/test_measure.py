@@ -89,7 +89,7 @@ def test_a_stage_in_which_tasks_never_ended_says_nothing_until_a_longer_one_show
     # All 10 s after the warm-up, and 5 s more.
     assert found.settling_s == pytest.approx(15.0, abs=0.2)
     assert standing([found], 0.05) is None
-    assert "whether they take long or hang is not known" in stage_in_words(found)
+    assert "whether they take long or hang is not known" in stage_in_words(found, 0.05)
 
 
 def test_tasks_that_were_cut_off_by_the_death_of_their_worker_do_not_hang() -> None:
@@ -185,19 +185,31 @@ def test_a_stage_that_holds_is_not_told_to_grow() -> None:
     little = GrowthSeen(per_s=0.5, low=0.05, high=1.0, seconds=8.0, mean=3.0)
     result = Measured(number=1, purpose="bisect", rate=100.0, seconds=8.0, growth=little)
     assert standing([result], 0.05) is Standing.HOLDS
-    assert stage_in_words(result) == "holds"
+    assert stage_in_words(result, 0.05) == "holds"
+
+
+def test_a_stage_that_was_ended_early_says_so_and_is_not_told_to_hold_where_it_seems_not_to() -> None:
+    """What waited grew and grew; of all that is pending it is not known for sure."""
+    may_grow = GrowthSeen(per_s=8.0, low=-0.5, high=16.5, seconds=8.0, mean=500.0)
+    result = Measured(number=1, purpose="bisect", rate=100.0, seconds=8.0, ended_early=True, growth=may_grow)
+    assert standing([result], 0.05) is Standing.SEEMS_BROKEN
+    said = "seems not to hold: the backlog grows by 8.0/s (-0.5 to 16.5), which may be chance, ended early"
+    assert stage_in_words(result, 0.05) == said
+    assert stage_in_words(result, 0.2) == "holds, ended early"
+    nothing = stage_in_words(result.model_copy(update={"growth": None, "settling_s": 5.0}), 0.05)
+    assert nothing.startswith("says nothing, ended early: what comes in takes so long")
 
 
 @pytest.mark.parametrize("settling_s", [0.0, 5.0])
 def test_a_stage_with_a_fault_says_what_was_lost_also_where_the_load_had_not_settled(settling_s: float) -> None:
     result = Measured(number=1, purpose="fault", rate=20.0, seconds=1.0, growth=None, settling_s=settling_s, lost=90)
-    assert stage_in_words(result) == "lost 90 tasks"
+    assert stage_in_words(result, 0.05) == "lost 90 tasks"
 
 
 def test_a_stage_without_a_load_after_its_warm_up_is_not_told_to_warm_up_for_longer() -> None:
     result = Measured(number=1, purpose="bisect", rate=20.0, seconds=0.0, growth=None)
-    assert stage_in_words(result) == "says nothing: there is no load to look at"
-    unsettled = stage_in_words(result.model_copy(update={"settling_s": 5.0}))
+    assert stage_in_words(result, 0.05) == "says nothing: there is no load to look at"
+    unsettled = stage_in_words(result.model_copy(update={"settling_s": 5.0}), 0.05)
     assert "warm up for 5.00 s more" in unsettled
 
 

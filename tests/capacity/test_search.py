@@ -96,9 +96,12 @@ def test_tasks_that_are_sometimes_slow_are_followed_by_longer_stages_and_not_tak
 ) -> None:
     """The others take 50 ms, and a first stage of 8 s knows its tasks for 20 s. Of few slow ones, chance has more or fewer."""
     server = Queue(np.random.default_rng(1), threads=200, run_s=0.05, poisson=False, spread="constant", slow=(share, slow_s))
-    answer = searched(server, start=start).answer()
+    search = searched(server, start=start)
+    answer = search.answer()
     assert answer.state == "found"
     assert answer.found == pytest.approx(server.capacity, rel=0.2)
+    # Whatever is said to grow and grow is never said to be no growth.
+    assert not any(each.ended_early and each.growth is None for each in search.told)
 
 
 @pytest.mark.parametrize("start", [0.3, 1.0, 20.0, 300.0])
