@@ -118,8 +118,11 @@ LEAST_GROWTH: Final = 0.03
 
 LEAST_RISE: Final = 15
 
-_SHORT_RUN: Final = 0.05
-"""Of the stretch: tasks that take less on average fill nothing up that anybody could take for growth."""
+_SHORT: Final = 0.05
+"""Of the stretch: what settles in less fills nothing up that anybody could take for growth."""
+
+_RUNNING: Final = 0.2
+"""Of the rise: where fewer of what is pending run, it is a queue, unless tasks take long on average."""
 
 
 def stretches_of(evidence: Evidence, account: Account, usage: Usage, profile: Profile | None = None) -> tuple[Stretch, ...]:
@@ -227,7 +230,6 @@ def _stretch(
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
     growth = trend_of(pending)
-    takes_long = any(not way.run_s < _SHORT_RUN * (ended_ns - began_ns) / 1e9 for way in ways.values())
     return Stretch(
         boot=boot.boot,
         from_s=first * bin_s,
@@ -242,8 +244,24 @@ def _stretch(
         answers_ms=_answers_ms(account, began_ns, ended_ns, is_cut=any(ended_ns == began for began, _ in lasting_of(evidence))),
         cpu_share=cpu,
         load_cpu_share=load_cpu,
-        fills_up=growth.rises and takes_long and _fills_up(evidence, account, boot, from_until_ns),
+        fills_up=growth.rises
+        and _may_fill_up(tuple(ways.values()), (ended_ns - began_ns) / 1e9)
+        and _fills_up(evidence, account, boot, from_until_ns),
     )
+
+
+def _may_fill_up(ways: tuple[Way, ...], seconds: float) -> bool:
+    """Whether it is worth a look at every request and task: more and more of them run, or they take long."""
+    running, pending = (np.sum(each, axis=0) for each in ([way.busy for way in ways], [way.pending for way in ways]))
+    if pending[-1] - pending[0] < LEAST_RISE:
+        return False
+    return _rise(running) >= _RUNNING * _rise(pending) or any(not way.run_s < _SHORT * seconds for way in ways)
+
+
+def _rise(counts: NDArray[np.float64]) -> float:
+    """From the first half to the second one."""
+    half = len(counts) // 2
+    return float(counts[half:].mean() - counts[: max(half, 1)].mean())
 
 
 def _fills_up(evidence: Evidence, account: Account, boot: Boot, from_until_ns: tuple[int, int]) -> bool:
@@ -253,7 +271,7 @@ def _fills_up(evidence: Evidence, account: Account, boot: Boot, from_until_ns: t
     warm_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
     began_ns = max(boot.ready_ns or 0, evidence.load_start_ns) if from_ns <= max(boot.ready_ns or 0, warm_ns) else from_ns
     seen = growth_in(evidence, account, from_ns, until_ns, began_ns=began_ns)
-    return seen.growth is None or (seen.settling_s > 0 and not seen.growth.grows)
+    return seen.growth is None or (seen.settling_s > _SHORT * (until_ns - from_ns) / 1e9 and not seen.growth.grows)
 
 
 def _threads(evidence: Evidence, boot: Boot, began_ns: int, ended_ns: int) -> int:

@@ -100,6 +100,17 @@ def test_a_server_that_fills_up_with_long_tasks_does_not_fall_behind(setup: Setu
     assert stretch.falls_behind == is_told
 
 
+@pytest.mark.parametrize("for_s", [20.0, 60.0])
+def test_a_server_that_fills_up_with_few_long_tasks_beside_many_short_ones_does_not_fall_behind(for_s: float) -> None:
+    """Every twentieth takes 45 s, the others 5 ms: 90 of 40/s in the end."""
+    run = Simulated(Setup(seed=1, rate=40, run_ms=5, pool=400, for_s=for_s))
+    run.tasks[1]["finished_ns"][::20] = run.tasks[1]["started_ns"][::20] + np.uint64(45_000 * MS)
+    evidence = run.evidence()
+    (stretch,) = stretches_of(evidence, account(evidence), usage_of(evidence))
+    assert stretch.growth.rises
+    assert not stretch.falls_behind
+
+
 def test_tasks_that_hang_for_good_fall_behind() -> None:
     """A tenth of 50/s; the others take 5 ms."""
     run = Simulated(Setup(seed=1, rate=50, run_ms=5, pool=400, for_s=20))
