@@ -172,7 +172,7 @@ def _never_done(summary: Summary) -> tuple[int, int]:
     each = 1 if tasks.inline else max(math.ceil(tasks.accepted / max(requests.acked, 1)), 1)
     # All tasks of the warm-up, but for those that are known to have finished.
     of_warm_up = max(n_warm_up * each - max(tasks.finished - tasks.done_ms.n, 0), 0)
-    return max(tasks.never_done - of_warm_up, 0), tasks.never_done
+    return max(tasks.never_done_low - of_warm_up, 0), tasks.never_done
 
 
 def _percentile(durations: Durations, name: str, n_never: tuple[int, int]) -> float:

@@ -240,6 +240,13 @@ def test_of_a_summary_alone_what_failed_in_the_warm_up_does_not_count_as_measure
     assert of_summary(without.summary)["done_p95"] == pytest.approx(measured_of(without).values["done_p95"], rel=1e-3)
 
 
+def test_of_a_summary_alone_what_was_perhaps_never_done_is_not_known() -> None:
+    """It was put aside, and whether it had been promised nobody knows."""
+    summary = failing(4.0).summary
+    tasks = summary.tasks.model_copy(update={"never_done_low": 0})
+    assert math.isnan(of_summary(summary.model_copy(update={"tasks": tasks}))["done_p95"])
+
+
 def test_answers_per_second_are_those_of_the_summary_and_of_limits() -> None:
     """Whoever compares, looks into a summary or sets a limit gets the same figure by this name: without the warm-up."""
     whole = Simulated(Setup(seed=1, rate=100.0))
