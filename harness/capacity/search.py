@@ -53,7 +53,8 @@ _LONG_ENOUGH: Final = 2.0
 equal length end in waves: for one such length after the first has ended, as many end as came in, however many wait."""
 
 _SETTLING_TRIES: Final = 3
-_MOST_ABOVE: Final = 4
+_MOST_ABOVE: Final = 8
+_FURTHER: Final = 1.5
 _JUST_ABOVE: Final = 1.15
 
 
@@ -165,6 +166,12 @@ class Search:
             why = f"at {low:g}/s, where nothing was seen to give way, {why}"
             state = "unclear" if state in {"found", "at least"} else state
             low, shown_low, confirmed = None, None, False
+        if state == "found" and shown_high is None:
+            # A capacity has two ends.
+            if len(self.told) >= self.options.stages or self.next() is not None:
+                state = "unfinished"
+            else:
+                state, why = "unclear", "some rates seem not to hold, and none is shown not to; longer stages tell more"
         if last is not None and is_over:
             # The reason at a lower rate, if there is one, comes first.
             state, why = "unclear", why or f"at {last.rate:g}/s, {untold(last)}"
@@ -246,7 +253,10 @@ class Search:
         standings = self._standings()
         shown = max((rate for rate, each in standings.items() if each is Standing.HOLDS), default=0.0)
         bad = [rate for rate, each in standings.items() if each <= Standing.SEEMS_BROKEN]
-        above = min((rate for rate in bad if rate > shown), default=None)
+        good = max((rate for rate, each in standings.items() if each >= Standing.SEEMS_TO_HOLD), default=0.0)
+        # What may be chance is no end where a rate well above it does hold, or seems to: the search would stay below for good.
+        ends = [rate for rate in bad if standings[rate] is Standing.BROKEN or good <= rate * _JUST_ABOVE]
+        above = min((rate for rate in ends if rate > shown), default=None)
         # Shown not to hold, twice, below a rate that is shown to: whatever that is, what is safe lies below.
         again = [rate for rate in bad if standings[rate] is Standing.BROKEN and len(self._by_rate()[rate]) > 1]
         return min([*again, *([] if above is None else [above])], default=None)
@@ -320,7 +330,8 @@ class Search:
         if shown is None:
             # In growing steps: an answer without an upper end would say nothing of where it ends.
             cannot = self._unsendable() or math.inf
-            rate = max(each for each in self._by_rate() if each < cannot) * (1 + within) ** (n_above + 1)
+            step = min((1 + within) ** (2 * (n_above + 1)), _FURTHER)
+            rate = max(each for each in self._by_rate() if each < cannot) * step
             asked = self._stage(rate, "above")
             return asked if asked.rate < cannot and asked.rate not in self._by_rate() else None
         rate = math.sqrt(high * shown)

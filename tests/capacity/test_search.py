@@ -312,6 +312,33 @@ def test_what_could_not_be_seen_is_the_reason_also_where_the_load_never_settles_
     assert Search(search.options, search.told[:-1]).answer().state == "unfinished"
 
 
+def test_a_capacity_of_which_no_upper_end_is_shown_is_not_found() -> None:
+    """Above 80/s a limit breaks by a hair each time."""
+    flat = GrowthSeen(per_s=0.0, low=-1.0, high=1.0, seconds=8.0, mean=4.0)
+    hair = LimitSeen(text="p99<50ms", holds=False, sure=False, value=51.0, limit=50.0, unit="ms")
+    search = searched_with(lambda asked, _: {"growth": flat, "limits": (hair,) if asked.rate > 80 else ()})
+    answer = search.answer()
+    assert (answer.state, answer.high, answer.confirmed) == ("unclear", None, True)
+    assert answer.found == pytest.approx(80, rel=0.05)
+    assert "Whether more than that holds cannot be told: some rates seem not to hold, and none is shown not to" in in_words(
+        answer
+    )
+    # While it still looks for one, it is not over.
+    assert Search(search.options, search.told[:-1]).answer().state == "unfinished"
+    assert Search(Options(start=50.0, stages=len(search.told) - 1), search.told[:-1]).answer().state == "unfinished"
+
+
+@pytest.mark.parametrize("run_s", [10.0, 30.0])
+def test_two_unlucky_stages_at_a_low_rate_do_not_keep_the_search_below_it(run_s: float) -> None:
+    """Random arrivals of long tasks: at a fifth of what the server can do, chance is as large as what is pending."""
+    n_near = 0
+    for seed in range(8):
+        server = Queue(np.random.default_rng(seed), threads=int(20 * run_s), run_s=run_s, spread="constant")
+        answer = searched(server, start=1.0).answer()
+        n_near += answer.state == "found" and abs((answer.found or 0.0) - server.capacity) < 0.25 * server.capacity
+    assert n_near >= 7
+
+
 def test_a_server_that_tells_nothing_of_its_work_has_a_capacity_of_its_answers_and_that_is_said() -> None:
     answer = searched_with(lambda *_: {"answers_only": True}).answer()
     assert (answer.state, answer.found, answer.confirmed) == ("found", 97.5, True)
