@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.peers import ROOT
 from bench.screen import LIVE_TEXT, screen_over
@@ -22,6 +23,7 @@ from harness.compare.effects import paired
 from harness.errors import RunError
 
 _PLAN: Final = ("run", "email", "--pool", "20", "--for", "8s", "--warm-up", "2s", "--fault", "none")
+_RUNS: Final = ("without", "again", "with")
 _FIGURES: Final = {
     "response p50": ("requests", "response_ms", "p50"),
     "response p95": ("requests", "response_ms", "p95"),
@@ -51,24 +53,33 @@ def _one(path: Path, rate: float, seed: int, *, fps: float | None) -> dict[str, 
 
 
 @click.command()
-@click.option("--blocks", type=click.IntRange(3), default=8, show_default=True, help="Runs with and runs without the screen.")
+@click.option(
+    "--blocks", type=click.IntRange(3), default=8, show_default=True, help="Of three runs each: without, without, with."
+)
 @click.option("--rate", default=100.0, show_default=True, help="Requests per second.")
 @click.option("--fps", type=float, help="Pictures a second.  [default: as many as the screen makes here]")
 def main(*, blocks: int, rate: float, fps: float | None) -> None:
-    """Compares the two by pairs, as `afterload compare` does."""
+    """Compares the two by pairs, as `afterload compare` does, and runs without it with one another: what chance alone does."""
     fps = fps or options_for(fps=None, glyphs=None, theme=None, is_plain=False, env={}).fps
-    seen: dict[str, dict[bool, list[float]]] = {name: {False: [], True: []} for name in _FIGURES}
+    seen: dict[str, dict[str, list[float]]] = {name: {which: [] for which in _RUNS} for name in _FIGURES}
     with tempfile.TemporaryDirectory() as folder:
         for block in range(blocks):
-            for watched in (False, True) if block % 2 == 0 else (True, False):
-                summary = _one(Path(folder) / f"{block}-{watched}", rate, block + 1, fps=fps if watched else None)
+            first = block % len(_RUNS)
+            for which in _RUNS[first:] + _RUNS[:first]:
+                summary = _one(Path(folder) / f"{block}-{which}", rate, block + 1, fps=fps if which == "with" else None)
                 for name, (group, key, share) in _FIGURES.items():
-                    seen[name][watched].append(float(summary[group][key][share]))
-    print(f"{blocks} pairs of runs, {rate:g} requests/s, with the screen at 120x36 and {fps:g} pictures/s against without it")
+                    seen[name][which].append(float(summary[group][key][share]))
+    print(f"{blocks} times three runs, {rate:g} requests/s, the screen at 120x36 and {fps:g} pictures/s")
+    print(f"  {'':<14}{'without':>12}{'with it':>26}{'once more without':>26}")
     for name, values in seen.items():
-        effect = paired(np.array(values[False]), np.array(values[True]))
-        mean = math.exp(float(np.log(values[False]).mean()))
-        print(f"  {name:<14}{mean:>9.3f} ms  x{effect.estimate:.3f}  ({effect.low:.3f} to {effect.high:.3f})")
+        base = np.array(values["without"])
+        ratios = "".join(f"{_ratio(base, np.array(values[which])):>26}" for which in ("with", "again"))
+        print(f"  {name:<14}{math.exp(float(np.log(base).mean())):>9.3f} ms{ratios}")
+
+
+def _ratio(base: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    effect = paired(base, other)
+    return f"x{effect.estimate:.3f} ({effect.low:.3f} to {effect.high:.3f})"
 
 
 if __name__ == "__main__":
