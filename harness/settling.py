@@ -139,7 +139,7 @@ class _First:
 def _first(work: Work, load: Load) -> _First:
     half_ns = (load.began_ns + load.until_ns) // 2
     chosen = (work.begun_ns >= load.began_ns) & (work.begun_ns < half_ns)
-    hanging, may_hang = _hanging(work, chosen, half_ns - load.began_ns)
+    hanging, may_hang = _hanging(work, chosen, half_ns, half_ns - load.began_ns)
     took_ns = work.ended_ns - work.begun_ns
     watched_ns = 0 if work.unended is None else int(work.ended_ns[chosen & work.unended].max(initial=0))
     chosen &= ~hanging
@@ -147,10 +147,11 @@ def _first(work: Work, load: Load) -> _First:
     return _First(took_ns[chosen][in_order], int(np.count_nonzero(hanging)), may_hang, watched_ns, work.per_request)
 
 
-def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDArray[np.bool_], bool]:
+def _hanging(work: Work, chosen: NDArray[np.bool_], half_ns: int, least_ns: int) -> tuple[NDArray[np.bool_], bool]:
     """Which of those chosen are known to hang, and whether others may: what most of a kind do may be just what it takes.
 
-    What was watched for less than `least_ns` was cut off, and is neither.
+    What was watched for less than `least_ns` was cut off, and is neither. Nor is it of any matter what was begun before `half_ns`
+    alone, as a loop of the app's own is by its first request: nothing grows by what does not go on coming.
     """
     hanging = np.zeros(len(chosen), np.bool_)
     if work.unended is None:
@@ -167,7 +168,8 @@ def _hanging(work: Work, chosen: NDArray[np.bool_], least_ns: int) -> tuple[NDAr
         if len(ended_ns) >= _FIRST and np.count_nonzero(stays) <= np.count_nonzero(chosen & did_end):
             hanging |= stays
         else:
-            may_hang |= bool(stays.any())
+            goes_on = bool(((kinds == kind) & (work.begun_ns >= half_ns)).any())
+            may_hang |= goes_on and bool(stays.any())
     return hanging, may_hang
 
 

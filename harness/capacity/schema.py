@@ -125,9 +125,9 @@ class Answer(Record):
     """The capacity. `low` is shown to hold, `high` is shown not to."""
 
     state: State = Field(
-        description="found; at least: the generator (or --most) ends before the server does; none: not even the lowest rate"
-        " holds; unclear: what was seen held, and something that has to hold could not be seen, or no rate was shown not to hold;"
-        " unfinished: interrupted, out of stages, or no longer stage confirmed the rate"
+        description="found; at least: the generator (or --most) ends before the server is shown to; none: not even the lowest"
+        " rate holds; unclear: what was seen held, and something that has to hold could not be seen, or no rate was shown not to"
+        " hold; unfinished: interrupted, out of stages, or no longer stage confirmed the rate"
     )
     low: Number = Field(description="requests/s: so many are shown to be kept up with; null: no rate is")
     found: Number = Field(description="the highest rate that held")

@@ -170,6 +170,9 @@ class Search:
             # A capacity has two ends.
             if len(self.told) >= self.options.stages or self.next() is not None:
                 state = "unfinished"
+            elif max(self._by_rate()) >= self._most or self._unsendable() is not None:
+                top = f"{max(self._standings()):g}/s"
+                state, why = "at least", f"above it some rates seem not to hold, and more than {top} could not be asked of it"
             else:
                 state, why = "unclear", "some rates seem not to hold, and none is shown not to; longer stages tell more"
         if last is not None and is_over:
@@ -331,7 +334,11 @@ class Search:
             # In growing steps: an answer without an upper end would say nothing of where it ends.
             cannot = self._unsendable() or math.inf
             step = min((1 + within) ** (2 * (n_above + 1)), _FURTHER)
-            rate = max(each for each in self._by_rate() if each < cannot) * step
+            highest = max(each for each in self._by_rate() if each < cannot)
+            rate = highest * step
+            if nice(rate) >= cannot:
+                # What lies between has not been tried, and may be sent.
+                rate = math.sqrt(highest * cannot)
             asked = self._stage(rate, "above")
             return asked if asked.rate < cannot and asked.rate not in self._by_rate() else None
         rate = math.sqrt(high * shown)
@@ -395,6 +402,19 @@ class Search:
         of = self.told[place]
         return of.may_hang and any(each.growth is not None and each.rate == of.rate for each in self.told[place + 1 :])
 
+    def _needed_s(self, rate: float) -> float:
+        """How long the first stage about this rate was that told what a shorter one could not; 0: there was none."""
+        return next(
+            (
+                later.seconds
+                for place, each in enumerate(self.told)
+                if each.may_hang and rate / NARROW < each.rate < rate * NARROW
+                for later in self.told[place + 1 :]
+                if later.rate == each.rate and later.growth is not None
+            ),
+            0.0,
+        )
+
     def _n_failed(self, rate: float) -> int:
         return sum(each.rate == rate and bool(each.generator) for each in self.told)
 
@@ -424,7 +444,8 @@ class Search:
         if purpose == "confirm":
             seconds = max(self.options.confirm_s, 1.5 * seconds)
         settle_s = _SETTLED * self.settling_s(rate)
-        return Asked(rate, float(f"{max(seconds + settle_s, _LONG_ENOUGH * settle_s):.2g}"), purpose)
+        seconds = max(seconds + settle_s, _LONG_ENOUGH * settle_s, self._needed_s(rate))
+        return Asked(rate, float(f"{seconds:.2g}"), purpose)
 
     def _seconds(self, rate: float) -> float:
         """Longer than asked for where little comes in, and where chance is so large that a stage of that length says little."""

@@ -39,7 +39,8 @@ def in_words(answer: Answer) -> str:
     found = rate_of(answer.found)
     held = f"{found} held a longer stage." if answer.confirmed else f"{found} held; no longer stage confirmed it."
     if answer.state == "at least":
-        return f"It holds {found}, and more could not be asked of it. {held}{why}"
+        end = f"; {answer.why}" if answer.why else ", and more could not be asked of it"
+        return f"It holds {found}{end}. {held}{why}"
     low = "nothing" if answer.low is None else rate_of(answer.low)
     between = f"between {low} and {rate_of(answer.high)}" if answer.high is not None else f"at least {low}"
     end = " The search was not finished." if answer.state == "unfinished" else ""

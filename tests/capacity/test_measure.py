@@ -17,7 +17,7 @@ from harness.capacity.standing import Standing, grown, standing, unclear
 from harness.capacity.words import stage_in_words
 from harness.findings.stretch import Stretch, Way
 from harness.findings.trend import Trend
-from harness.rows import Kind, Outcome
+from harness.rows import Kind, Outcome, TaskKind
 from harness.summary import Judged, build_summary, judge_evidence
 from tests.accounting.memory import gauges_of, row_file
 from tests.verdict.simulated import MS, START_NS, S, Setup, Simulated
@@ -90,6 +90,25 @@ def test_a_stage_in_which_tasks_never_ended_says_nothing_until_a_longer_one_show
     assert found.settling_s == pytest.approx(15.0, abs=0.2)
     assert standing([found], 0.05) is None
     assert "whether they take long or hang is not known" in stage_in_words(found, 0.05)
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_a_loop_of_the_app_s_own_that_the_first_request_has_begun_is_no_share_that_never_ends(rate: float) -> None:
+    """There is one of it however long one looks; at low rates it is more than 1 % of all tasks."""
+    run = Simulated(Setup(seed=3, rate=rate, run_ms=250.0, for_s=25.0))
+    rows, end_ns = run.tasks[1], run.load_end_ns + 5 * S
+    loop = rows[:1].copy()
+    loop["index"], loop["func"], loop["kind"], loop["finished_ns"] = 1, 2, TaskKind.SPAWNED, 0
+    run.tasks[1] = np.concatenate([rows, loop])
+    run.boots = [dataclasses.replace(boot, signalled_ns=end_ns, reaped_ns=end_ns + 1) for boot in run.boots]
+    run.effects = run._effects()
+    evidence = run.evidence()
+    files = [dataclasses.replace(file, names=("", "work", "flush_forever")) for file in evidence.tasks[1]]
+    judged = judge_evidence(dataclasses.replace(evidence, tasks={1: files}), {"slos": []}, {"cpus": 2})
+    found = measured(judged, Asked(rate, 24.0, "bisect"), 1, until_ns=None)
+    assert not found.may_hang
+    assert found.growth is not None
+    assert not grown(found.growth).grows
 
 
 def test_tasks_that_were_cut_off_by_the_death_of_their_worker_do_not_hang() -> None:

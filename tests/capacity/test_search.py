@@ -221,6 +221,44 @@ def test_no_rate_above_the_most_is_asked_for() -> None:
     assert max(each.rate for each in search.told) == 50.0
 
 
+@pytest.mark.parametrize("limit", ["most", "generator"])
+def test_just_below_what_may_be_asked_for_or_sent_a_search_finds_what_it_can(limit: str) -> None:
+    """Of 100/s: whether the last few rates hold is chance, and higher ones that would tell are out of reach."""
+    states = []
+    for seed in range(12):
+        server = Queue(np.random.default_rng(seed), poisson=False)
+        server.generator_per_s = 112.0 if limit == "generator" else server.generator_per_s
+        answer = searched(server, **({"most": 104.0} if limit == "most" else {})).answer()
+        states.append(answer.state)
+        if answer.state == "at least" and answer.why:
+            assert f"It holds {answer.found:.3g}/s; above it some rates seem not to hold, and more than" in in_words(answer)
+    assert set(states) <= {"found", "at least"}
+
+
+def test_a_rate_near_one_that_needed_long_stages_gets_them_at_once() -> None:
+    """Stages of less than a minute say nothing here: tasks that came in first had never ended in them."""
+    search = Search(Options(start=4.0))
+    while (asked := search.next()) is not None:
+        grows = max(asked.rate - 5.0, 0.0)
+        growth = GrowthSeen(per_s=grows, low=grows - 0.05, high=grows + 0.05, seconds=asked.seconds, mean=1.0)
+        hangs = asked.seconds < 60
+        told = {"growth": None, "may_hang": True, "settling_s": asked.seconds + 11} if hangs else {"growth": growth}
+        search.tell(
+            Measured(
+                number=len(search.told) + 1,
+                purpose=asked.purpose,
+                rate=asked.rate,
+                seconds=asked.seconds,
+                could_per_s=5.0,
+                **told,
+            )
+        )
+    assert search.answer().state == "found"
+    assert [each.seconds < 60 for each in search.told] == [True] + [False] * (len(search.told) - 1)
+    (confirmed,) = (each for each in search.told if each.purpose == "confirm")
+    assert confirmed.seconds >= max(each.seconds for each in search.told)
+
+
 def test_a_limit_on_the_time_until_done_is_found_below_the_capacity() -> None:
     """M/M/10 at 100/s: waits are exponential, so the rate at which p95 of the time until done is 0.5 s is known."""
     answers = [
