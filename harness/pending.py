@@ -23,7 +23,7 @@ from harness.slo import SloResult
 from harness.statistics import measured_from_ns
 from harness.steps import Instants, Steps
 from harness.timeline import backlog_steps, busy_steps
-from harness.wording import counted, duration_s, per_second
+from harness.wording import counted, duration_s, per_second, share
 
 __all__ = ["ALLOWED_RISE", "ALLOWED_SHARE", "UNSEEN", "bounded", "growth_in", "request_steps", "tasks_per_request", "unsettled"]
 
@@ -31,6 +31,9 @@ ALLOWED_SHARE: Final = 0.03
 """Of what comes in: a backlog that grows by less than that cannot be told from one that does not, in a run of usual length."""
 
 UNSEEN: Final = "the server told nothing, or not of all requests: its tasks may pile up unseen"
+
+_PATIENT: Final = 0.1
+"""Of the requests: where more than that are never answered, no more is pending because clients give up."""
 
 ALLOWED_RISE: Final = 15.0
 """Tasks, or requests, over the whole load: the same where little comes in."""
@@ -172,6 +175,13 @@ def _bounded(text: str, seen: Seen, evidence: Evidence, account: Account, noise:
         why = f"{tasks} begun in the first half of the load never ended, while others of their function ended far sooner"
     if holds and not (account.server_is_witness or account.inline):
         holds, why = None, UNSEEN
+    given_up = account.tables.ops.outcome == Outcome.IND
+    n_given_up = int(np.count_nonzero(given_up & (due_ns >= looked_from_ns) & (due_ns < evidence.load_end_ns)))
+    if holds and n_given_up > _PATIENT * due:
+        holds, why = (
+            None,
+            f"{share(n_given_up / due)} of the requests were never answered: clients bound what is pending, not the server",
+        )
     # A slope of nothing has no sign.
     value, low, high = (round(each, 6) + 0.0 for each in (growth.per_s, growth.low, growth.high))
     return SloResult(text, holds, value, low, high, allowed, "/s", why=why)

@@ -95,6 +95,21 @@ def test_requests_that_are_given_up_fill_up_for_as_long_as_clients_wait_for_them
     assert ("still fills up, which is no growth" in slo.why) == (holds is None)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_that_clients_give_up_is_no_work_of_a_server_that_answers_nothing(share: float) -> None:
+    """What is pending stays as it is after ten seconds, for that is how long they wait."""
+    run = Simulated(Setup(seed=3, rate=100.0, run_ms=5.0, for_s=90.0, warm_up_s=1.0))
+    is_given_up = np.random.default_rng(1).random(len(run.requests)) < share
+    for name, value in (("outcome", Outcome.IND), ("status", 0), ("error", RequestError.TIMED_OUT)):
+        run.requests[name][is_given_up] = value
+    run.requests["done_ns"][is_given_up] = run.requests["sent_ns"][is_given_up] + np.uint64(10 * S)
+    run.tasks[1] = run.tasks[1][~is_given_up]
+    run.effects = run._effects()
+    (slo,) = build_summary(run.evidence(), {"slos": ["backlog bounded"]}, {}).slos
+    assert slo.holds is None
+    assert "of the requests were never answered: clients bound what is pending, not the server" in slo.why
+
+
 def test_a_server_that_fills_up_with_long_tasks_is_not_called_growing() -> None:
     """20/s of 5 s each are 100 threads of 400; for the first dozen seconds there are more and more of them."""
     slo = judged(rate=20.0, run_ms=5000.0, pool=400)
