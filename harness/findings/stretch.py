@@ -230,6 +230,7 @@ def _stretch(
     pending = np.sum([way.pending for way in ways.values()], axis=0)
     cpu, load_cpu = _cpu_shares(evidence, boot, began_ns, ended_ns)
     growth = trend_of(pending)
+    long = any(not way.run_s < _SHORT * (ended_ns - began_ns) / 1e9 for way in ways.values())
     return Stretch(
         boot=boot.boot,
         from_s=first * bin_s,
@@ -245,17 +246,17 @@ def _stretch(
         cpu_share=cpu,
         load_cpu_share=load_cpu,
         fills_up=growth.rises
-        and _may_fill_up(tuple(ways.values()), (ended_ns - began_ns) / 1e9)
-        and _fills_up(evidence, account, boot, from_until_ns),
+        and _may_fill_up(tuple(ways.values()), long)
+        and _fills_up(evidence, account, boot, from_until_ns, long),
     )
 
 
-def _may_fill_up(ways: tuple[Way, ...], seconds: float) -> bool:
-    """Whether it is worth a look at every request and task: more and more of them run, or they take long."""
+def _may_fill_up(ways: tuple[Way, ...], long: bool) -> bool:
+    """Whether it is worth a look at every request and task: more and more of them run, or they take `long`."""
     running, pending = (np.sum(each, axis=0) for each in ([way.busy for way in ways], [way.pending for way in ways]))
     if pending[-1] - pending[0] < LEAST_RISE:
         return False
-    return _rise(running) >= _RUNNING * _rise(pending) or any(not way.run_s < _SHORT * seconds for way in ways)
+    return long or _rise(running) >= _RUNNING * _rise(pending)
 
 
 def _rise(counts: NDArray[np.float64]) -> float:
@@ -264,14 +265,23 @@ def _rise(counts: NDArray[np.float64]) -> float:
     return float(counts[half:].mean() - counts[: max(half, 1)].mean())
 
 
-def _fills_up(evidence: Evidence, account: Account, boot: Boot, from_until_ns: tuple[int, int]) -> bool:
-    """Whether nothing shows that what is pending goes on to grow once it has filled up: the rule of `backlog bounded`."""
+def _fills_up(evidence: Evidence, account: Account, boot: Boot, from_until_ns: tuple[int, int], long: bool) -> bool:
+    """Whether nothing shows that what is pending goes on to grow once it has filled up: the rule of `backlog bounded`.
+
+    Where tasks do not take `long` and yet seem to grow on, it may be a queue of those that run, which is no filling: tasks on the
+    event loop share what there is, and none of them waits.
+    """
     from_ns, until_ns = from_until_ns
+    seconds, due_ns = (until_ns - from_ns) / 1e9, account.tables.ops.due_ns
+    due_per_s = int(np.count_nonzero((due_ns >= from_ns) & (due_ns < until_ns))) / seconds
     # The warm-up before it was load too.
     warm_ns = evidence.load_start_ns + round(evidence.warm_up_s * 1e9)
     began_ns = max(boot.ready_ns or 0, evidence.load_start_ns) if from_ns <= max(boot.ready_ns or 0, warm_ns) else from_ns
     seen = growth_in(evidence, account, from_ns, until_ns, began_ns=began_ns)
-    return seen.growth is None or (seen.settling_s > _SHORT * (until_ns - from_ns) / 1e9 and not seen.growth.grows)
+    if seen.growth is None:
+        return True
+    is_filling = seen.settling_s > _SHORT * seconds and not seen.growth.grows
+    return is_filling and (long or seen.growth.per_s < LEAST_GROWTH * due_per_s)
 
 
 def _threads(evidence: Evidence, boot: Boot, began_ns: int, ended_ns: int) -> int:

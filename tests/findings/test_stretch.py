@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from collections.abc import Callable
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from harness.accounting import account
 from harness.findings.stretch import Stretch, stretches_of
 from harness.model import Evidence, Fault
+from harness.rows import TaskKind
 from harness.usage import usage_of
 from tests.accounting.memory import edit_rows
 from tests.accounting.world import MS, Plan, simulate
-from tests.verdict.simulated import Setup, Simulated
+from tests.verdict.simulated import S, Setup, Simulated
 
 STOPPED_MS, GOES_ON_MS = 2000, 3000
 CAUGHT_UP_MS = 3250
@@ -109,6 +111,44 @@ def test_a_server_that_fills_up_with_few_long_tasks_beside_many_short_ones_does_
     (stretch,) = stretches_of(evidence, account(evidence), usage_of(evidence))
     assert stretch.growth.rises
     assert not stretch.falls_behind
+
+
+def sharing(seed: int, load: float, for_s: float) -> Evidence:
+    """50/s tasks on the event loop, which share the processor: all of them run. `load`: of what it can do."""
+    run = Simulated(Setup(seed=seed, rate=50.0, run_ms=5.0, for_s=for_s, warm_up_s=1.0))
+    rows = run.tasks[1]
+    rows["kind"] = TaskKind.ASYNC
+    order = np.argsort(rows["started_ns"])
+    came_s = rows["started_ns"][order] / S
+    work_s = np.random.default_rng(seed + 100).exponential(load / 50.0, len(rows))
+    ended_s, now, served, waiting, place = np.zeros(len(rows)), float(came_s[0]), 0.0, [], 0
+    while place < len(rows) or waiting:
+        next_s = came_s[place] if place < len(rows) else np.inf
+        end_s = now + (waiting[0][0] - served) * len(waiting) if waiting else np.inf
+        if end_s <= next_s:
+            now = end_s
+            served, which = heapq.heappop(waiting)
+            ended_s[which] = now
+        else:
+            served += (next_s - now) / len(waiting) if waiting else 0.0
+            now = next_s
+            heapq.heappush(waiting, (served + work_s[place], place))
+            place += 1
+    known = ended_s < run.load_end_ns / S + 60
+    rows["finished_ns"][order] = np.where(known, ended_s * S, 0).astype(np.uint64)
+    run.effects = run._effects()
+    return run.evidence()
+
+
+@pytest.mark.parametrize(("load", "least", "most"), [(0.8, 0, 0), (1.05, 7, 10)])
+def test_tasks_on_the_event_loop_that_share_it_fall_behind_although_none_waits(load: float, least: int, most: int) -> None:
+    """As more and more of them run, each takes longer: that is no filling up."""
+    n_behind = 0
+    for seed in range(10):
+        evidence = sharing(seed, load, 30.0)
+        found = stretches_of(evidence, account(evidence), usage_of(evidence))
+        n_behind += any(each.falls_behind for each in found)
+    assert least <= n_behind <= most
 
 
 def test_tasks_that_hang_for_good_fall_behind() -> None:
