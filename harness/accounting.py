@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.grouping import Tables, TaskState, chunks, denied, group, is_own, op_of, positions, states
 from harness.model import Boot, Evidence
-from harness.rowless import denied_bounds, has_no_row
+from harness.rowless import denied_bounds, has_no_row, promised_at_most
 from harness.rows import Gauge, Outcome, RowFile
 
 __all__ = ["Account", "BootAccount", "account"]
@@ -286,6 +286,8 @@ def _losses(
     may_be_acked = has_no_row(evidence, op)
     put_aside = np.isin(task_state, (TaskState.REJECTED, TaskState.DISCARDED)) & ~has_effect
     surely, at_most = denied_without_row
+    left = (queued | running) & may_be_acked
+    promised = min(int(np.count_nonzero(left)) + at_most, promised_at_most(evidence, op[left | (put_aside & may_be_acked)]))
     return _Losses(
         lost_queued=int(np.count_nonzero(queued)),
         lost_running_low=lost_running if world_is_witness else 0,
@@ -296,7 +298,7 @@ def _losses(
         recovered=int(np.count_nonzero(n_done >= n_tasks)),
         discarded=int(np.count_nonzero(put_aside & acked)) + surely,
         lost_unknown=at_most - surely,
-        broken_unknown=int(np.count_nonzero((queued | running) & may_be_acked)) + at_most - surely,
+        broken_unknown=max(promised - surely, 0),
     )
 
 

@@ -43,7 +43,10 @@ def _perhaps(summary: Summary) -> str:
         split = split_words(tasks.lost_queued, tasks.lost_running, 0)
         words.append(f"{counted(left, 'task was', 'tasks were')} lost{_culprits(summary)} ({split})")
     if aside := tasks.lost - left:
-        words.append(f"{counted(max(aside, tasks.discarded), 'task was', 'tasks were')} discarded by the server")
+        # More than were discarded: an app may have answered those of refused tasks as it liked.
+        n_refused = tasks.rejected if aside > tasks.discarded else 0
+        what = " or ".join(word for word, number in (("refused", n_refused), ("discarded", tasks.discarded)) if number)
+        words.append(f"{counted(n_refused + tasks.discarded, 'task was', 'tasks were')} {what or 'discarded'} by the server")
     return listed(words)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.grouping import TaskState
 from harness.model import CountedLoad, Evidence
 
-__all__ = ["denied_bounds", "has_no_row", "process_of"]
+__all__ = ["denied_bounds", "has_no_row", "process_of", "promised_at_most"]
 
 _TAKEN = (TaskState.FINISHED, TaskState.FAILED, TaskState.INTERRUPTED, TaskState.NEVER_STARTED, TaskState.AWAITING)
 """Of a task that the server took on, whatever became of it."""
@@ -33,6 +33,19 @@ def has_no_row(evidence: Evidence, local_op: NDArray[np.unsignedinteger[Any]]) -
     is_without = np.zeros(max(evidence.n_load_processes, 1), np.bool_)
     is_without[[number for number in without if number < len(is_without)]] = True
     found: NDArray[np.bool_] = is_without[process_of(evidence, local_op)]
+    return found
+
+
+def promised_at_most(evidence: Evidence, local_op: NDArray[np.uint32]) -> int:
+    """Of tasks of requests that have no row (the request of each, shape (n,)): how many may have been promised.
+
+    Histograms say how many requests were acknowledged: no more than the tasks of so many, those with the most, have been.
+    """
+    process, acked = process_of(evidence, local_op), {each.process: each.acked for each in evidence.counted}
+    found = 0
+    for number in np.unique(process):
+        _, n_tasks = np.unique(local_op[process == number], return_counts=True)
+        found += int(np.sort(n_tasks)[::-1][: acked.get(int(number))].sum())
     return found
 
 

@@ -191,6 +191,23 @@ def test_of_an_app_of_ones_own_discarded_work_is_an_interval_and_no_restart_is_b
     assert f") and {tasks.discarded} tasks were discarded by the server; how many of their requests had been" in words
 
 
+@pytest.mark.parametrize("kills", [(), (("SIGKILL", 2000.0),)])
+def test_no_more_promises_are_broken_than_were_given_and_what_was_refused_is_not_called_discarded(
+    kills: tuple[tuple[str, float], ...],
+) -> None:
+    """An app of one's own refuses most of what it is sent, and a kill takes some of the rest: one task for each request."""
+    evidence = as_histograms(run(n_requests=600, pool=1, run_ms=200.0, queue_limit=30, kills=kills))
+    summary = told(evidence)
+    tasks, words = summary.tasks, headline(summary)
+    left = tasks.lost_queued + tasks.lost_running
+
+    assert (tasks.discarded, tasks.broken_promises) == (0, summary.requests.acked)
+    assert bool(left) == bool(kills)
+    assert words.startswith(f"Between 0 and {summary.requests.acked} broken promises: ")
+    assert f"{tasks.rejected} tasks were refused by the server" in words
+    assert "discarded" not in words
+
+
 @pytest.mark.parametrize(("slo", "holds"), [("never_done==0", None), ("never_done<=26", True), ("never_done<27", True)])
 def test_work_that_may_have_been_promised_may_never_be_done(slo: str, holds: bool | None) -> None:
     """The headline says that between 0 and 26 promises were broken, and so does every other word and limit."""
