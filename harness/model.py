@@ -317,8 +317,15 @@ class Evidence:
     def ended_by(self, fault: Fault) -> list[RowFile]:
         """Task files of the processes that a fault ended while their boot went on.
 
-        What one left that was signalled and lived on until its boot ended was left by that end.
+        What one left that was signalled and lived on until its boot ended was left by that end; and of several faults that had
+        to do with one the last has ended it.
         """
+        later = [each for each in self.faults if (each.landed_ns or 0) > (fault.landed_ns or 0)]
+        taken = {id(file) for each in later for file in self._waited_for(each)}
+        return [file for file in self._waited_for(fault) if id(file) not in taken]
+
+    def _waited_for(self, fault: Fault) -> list[RowFile]:
+        """Task files of the processes of which a fault says that they had to do with it, and that ended after it."""
         boot = next((each for each in self.boots if each.boot == fault.boot), None)
         if boot is None or fault.effect not in {"replaces", "asks"}:
             return []

@@ -271,3 +271,32 @@ def test_a_pool_is_as_large_as_it_was_in_the_load_whatever_the_end_of_its_proces
     assert pool_of(ended, account(ended)).size == 8
     assert unsampled.saturated_s > 5
     assert pool_of(unknown, account(unknown)) == unsampled
+
+
+def test_a_worker_that_two_faults_had_to_do_with_is_told_of_with_the_one_that_ended_it() -> None:
+    """A hang-up waits for all that were there, and a rolling restart as well."""
+    one = simulate(Plan(n_requests=300, gap_ms=10.0, pool=2, run_ms=5.0, seed=2)).evidence
+    several = spread(one, 2, 7)
+    first, second = several.tasks[1]
+    dead_ns = START_NS + 2000 * MS
+    rows = np.sort(second.rows[second.rows["accepted_ns"] < dead_ns], order="accepted_ns")
+    for name in ("flushed_ns", "started_ns", "finished_ns"):
+        rows[name][-5:] = 0
+    dead = dataclasses.replace(second, rows=rows, claimed=len(rows), created_ns=START_NS - MS, closed_ns=0)
+    faults = [
+        Fault(
+            kind, at_s, START_NS + round(at_s * 1e9), 1, effect=effect, ended_ns=dead_ns, receipt=receipt, text=f"{kind}@{at_s}s"
+        )
+        for kind, at_s, effect, receipt in (
+            ("hup", 1.5, "asks", {"pid": 1, "signal": "SIGHUP", "outcome": "replaced", "replaced": [second.pid]}),
+            ("rolling", 1.8, "replaces", {"pid": 1, "signal": "SIGHUP", "replaced": [second.pid]}),
+        )
+    ]
+    boot = dataclasses.replace(one.boots[0], worker_deaths=((second.pid, dead_ns),))
+    evidence = dataclasses.replace(one, tasks={1: [first, dead]}, boots=[boot], faults=faults)
+    summary = build_summary(evidence, {"scenario": "email"}, {})
+    (lost,) = (each for each in summary.findings if each.id == "restart-lost")
+    assert "the fault rolling@1.8s at 1.8 s left 5 queued tasks behind" in lost.text
+    assert "hup" not in lost.text
+    assert [fault.left_queued for fault in summary.faults] == [0, 5]
+    assert summary.boots[0].queued_by_workers == 5
