@@ -295,7 +295,10 @@ def _is_never_done(result: Account, work: Works) -> NDArray[np.bool_]:
 def _lost(evidence: Evidence, result: Account, work: Works) -> tuple[int, int, list[int]]:
     """Queued and running ones that were lost, and left no effect; and the boot of each."""
     tables = result.tables
-    if result.inline or result.accepted_rows != result.accepted or evidence.counted or evidence.lost_rows_of:
+    # While a boot goes on, the account knows nothing of those of its workers that have died.
+    is_over = all(boot.reaped_ns is not None for boot in evidence.boots)
+    is_rowless = evidence.counted or (evidence.lost_rows_of and is_over)
+    if result.inline or result.accepted_rows != result.accepted or is_rowless:
         # Each task by its last row, whichever boot wrote it, and also if there is no row of its request.
         tasks, state = tables.tasks, tables.tasks.task_state()
         is_lost = np.isin(state, (TaskState.NEVER_STARTED, TaskState.INTERRUPTED)) & (tables.effects.of(tasks.task_key) == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.grouping import NEVER_NS
 from harness.live import meters
-from harness.live.figures import Left, oldest_at
+from harness.live.cutting import cut
+from harness.live.figures import Left, edges_of, figures_at, oldest_at
 from harness.live.follower import Follower
 from harness.live.frame import MarkKind, Phase, SideState
 from harness.live.history import History
@@ -26,6 +28,8 @@ from harness.live.sides import client_states, work_states
 from harness.live.telling import Told, tell
 from harness.statistics import quantiles_ms
 from harness.steps import Steps
+from tests.accounting.test_fault_recovery import with_a_dead_worker
+from tests.accounting.world import MS, START_NS, Plan, simulate
 
 S = 1_000_000_000
 spans = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=40)
@@ -310,3 +314,18 @@ def test_a_directory_that_is_not_there_is_a_usage_error(tmp_path: Path):
         History(tmp_path / "nothing")
     with pytest.raises(UsageError, match="there is no run directory"):
         Follower(tmp_path / "nothing", tell=lambda _: None)
+
+
+def test_what_a_dead_worker_has_lost_stays_lost_when_a_load_machine_is_lost_as_well():
+    """While its server goes on, and nothing is over."""
+    evidence = with_a_dead_worker(simulate(Plan(n_requests=400, gap_ms=5.0, pool=2, run_ms=30.0, seed=4, processes=2)).evidence)
+    at_ns = evidence.load_end_ns + 2 * MS
+    boots = [dataclasses.replace(boot, reaped_ns=None, signalled_ns=None, signal=None) for boot in evidence.boots]
+    live = dataclasses.replace(evidence, boots=boots, n_load_processes=2)
+    lost = dataclasses.replace(live, requests=live.requests[:1], lost_rows_of=frozenset({1}))
+    n_lost = []
+    for seen in (live, lost):
+        figures = figures_at(cut(seen, at_ns), at_ns, edges_of(START_NS, 0.0, 4.0, 0.5, at_ns))
+        n_lost.append(figures.lost_queued + figures.lost_running)
+        assert n_lost[-1] == int(figures.lost.sum())
+    assert n_lost[0] > n_lost[1] > 30  # of the requests of the other machine nothing is known
