@@ -191,12 +191,13 @@ _WORD = {"equal": "about the same"}
 
 def _told(figure: FigureRecord) -> Line:
     """What the comparison says of it; empty: no more than the two values do."""
+    word = "lost" if figure.id.startswith("done") else "no answer"
     if figure.scale == "never" and figure.direction:
         role: Role = "bad" if figure.direction == "worse" else "good"
-        return line((f"   {'▲' if role == 'bad' else '▼'} never in {'B' if figure.never_other else 'A'}: lost", role))
+        return line((f"   {'▲' if role == 'bad' else '▼'} never in {'B' if figure.never_other else 'A'}: {word}", role))
     if figure.scale == "never" and figure.never_base and figure.never_other:
-        # The values beside it are of what was done.
-        return line(("   = never in both: lost", "muted"))
+        # The values beside it may be of what was done.
+        return line((f"   = never in both: {word}", "muted"))
     if figure.scale != "ratio" or figure.estimate is None or figure.low is None:
         return ()
     high = "never" if figure.high is None else f"{figure.high:.2f}"

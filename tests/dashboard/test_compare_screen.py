@@ -232,8 +232,8 @@ def test_an_interval_that_holds_one_shows_nothing():
             "never_other": 1,
         }
     )
-    assert "never in B" in plain(delta_lines([replace(delta, figure=never)], ("A", "B"), 100)[1])
-    both = never.model_copy(update={"decision": "equal", "direction": "", "never_base": 1})
+    assert "never in B: no answer" in plain(delta_lines([replace(delta, figure=never)], ("A", "B"), 100)[1])
+    both = never.model_copy(update={"id": "done_p95", "decision": "equal", "direction": "", "never_base": 1})
     assert "= never in both: lost" in plain(delta_lines([replace(delta, figure=both)], ("A", "B"), 100)[1])
     endless = base.model_copy(update={"high": None})
     assert "? ×1.30 (0.90 to never) unclear" in plain(delta_lines([replace(delta, figure=endless)], ("A", "B"), 100)[1])
