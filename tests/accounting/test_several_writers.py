@@ -88,19 +88,24 @@ def test_what_a_process_does_that_has_the_number_of_a_dead_one_counts() -> None:
     assert build_summary(again, {}, {}).boots == build_summary(other, {}, {}).boots
 
 
+def with_five_queued(file: RowFile, dead_ns: int) -> RowFile:
+    """Its process died then, before it began its last five tasks."""
+    rows = np.sort(file.rows[file.rows["accepted_ns"] < dead_ns], order="accepted_ns")
+    for name in ("flushed_ns", "started_ns", "finished_ns"):
+        rows[name][-5:] = 0
+    return dataclasses.replace(file, rows=rows, claimed=len(rows), created_ns=START_NS - MS, closed_ns=0)
+
+
 def test_what_a_hang_up_left_that_replaced_workers_is_told_of_as_its_doing() -> None:
     """In the fault's own line and among what restarts lost."""
     one = run_without_faults()
     several = spread(one, 2, 7)
     first, second = several.tasks[1]
     ended_ns = START_NS + 2000 * MS
-    rows = np.sort(second.rows[second.rows["accepted_ns"] < ended_ns], order="accepted_ns")
-    for name in ("flushed_ns", "started_ns", "finished_ns"):
-        rows[name][-5:] = 0
     boot = dataclasses.replace(one.boots[0], worker_deaths=((second.pid, ended_ns),))
     receipt = {"pid": 1, "signal": "SIGHUP", "outcome": "replaced", "replaced": [second.pid]}
     fault = Fault("hup", 1.9, ended_ns - 100 * MS, 1, effect="asks", ended_ns=ended_ns, receipt=receipt, text="hup@1.9s")
-    files = [first, dataclasses.replace(second, rows=rows, claimed=len(rows), created_ns=START_NS - MS, closed_ns=0)]
+    files = [first, with_five_queued(second, ended_ns)]
     summary = build_summary(dataclasses.replace(one, tasks={1: files}, boots=[boot], faults=[fault]), {}, {})
     (found,) = [each.evidence["restarts"] for each in summary.findings if each.id == "restart-lost"]
 
@@ -279,10 +284,6 @@ def test_a_worker_that_two_faults_had_to_do_with_is_told_of_with_the_one_that_en
     several = spread(one, 2, 7)
     first, second = several.tasks[1]
     dead_ns = START_NS + 2000 * MS
-    rows = np.sort(second.rows[second.rows["accepted_ns"] < dead_ns], order="accepted_ns")
-    for name in ("flushed_ns", "started_ns", "finished_ns"):
-        rows[name][-5:] = 0
-    dead = dataclasses.replace(second, rows=rows, claimed=len(rows), created_ns=START_NS - MS, closed_ns=0)
     faults = [
         Fault(
             kind, at_s, START_NS + round(at_s * 1e9), 1, effect=effect, ended_ns=dead_ns, receipt=receipt, text=f"{kind}@{at_s}s"
@@ -293,7 +294,7 @@ def test_a_worker_that_two_faults_had_to_do_with_is_told_of_with_the_one_that_en
         )
     ]
     boot = dataclasses.replace(one.boots[0], worker_deaths=((second.pid, dead_ns),))
-    evidence = dataclasses.replace(one, tasks={1: [first, dead]}, boots=[boot], faults=faults)
+    evidence = dataclasses.replace(one, tasks={1: [first, with_five_queued(second, dead_ns)]}, boots=[boot], faults=faults)
     summary = build_summary(evidence, {"scenario": "email"}, {})
     (lost,) = (each for each in summary.findings if each.id == "restart-lost")
     assert "the fault rolling@1.8s at 1.8 s left 5 queued tasks behind" in lost.text
