@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grouping import NEVER_NS
-from harness.live.columns import FOREIGN, Renumbered, Requests, Works
+from harness.live.columns import FOREIGN, UNKNOWN, Renumbered, Requests, Works
 from harness.live.drops import REMEMBERED_NS, Back, Drops
+from harness.live.idle import Idle
 from harness.rows import DropReason, Outcome
 
 __all__ = ["Batch", "Changes", "Deaths"]
@@ -42,8 +43,9 @@ class Batch:
     left: Positions  # neither queued nor running any more
     left_ns: Instants  # when
     left_lost: NDArray[np.bool_]  # by the death of their process, or given up
-    open: Positions  # tasks that are queued or running at `until`
+    open: Positions  # tasks that are queued or running at `until`, but for those that are idle
     open_started: NDArray[np.bool_]
+    idle: Idle  # those that have waited all the time since `from`, and wait
     queue_ends: Instants  # when tasks were queued no more, of all that did
     busy_ends: Instants
     busy_ends_of: Positions
@@ -73,6 +75,7 @@ class Batch:
             left_lost=nobody,
             open=works.of(self.open),
             open_started=self.open_started,
+            idle=self.idle.kept(works),
             queue_ends=none,
             busy_ends=none,
             busy_ends_of=none,
@@ -96,6 +99,7 @@ class Changes:
         self._n_requests = self._n_works = 0
         self._later_requests, self._waiting = np.empty(0, np.int64), np.empty(0, np.int64)
         self._later_works, self._alive = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._idle = Idle.none()  # alive as well, and only that has been told of each; the others stand in `_alive`
         self._has_started = np.empty(0, np.bool_)  # of those alive: what has been told of each
         self._has_ended_queue = np.empty(0, np.bool_)
         self._has_ended_busy = np.empty(0, np.bool_)
@@ -124,7 +128,7 @@ class Changes:
         )
         return (
             np.concatenate([self._waiting, self._later_requests, new_requests]),
-            np.concatenate([self._alive, self._later_works, self._aside, new_works]),
+            np.concatenate([self._alive, self._idle.positions, self._later_works, self._aside, new_works]),
         )
 
     def keep(self, requests: Renumbered, works: Renumbered) -> None:
@@ -134,6 +138,7 @@ class Changes:
         self._waiting, self._later_requests = requests.of(self._waiting), requests.of(self._later_requests)
         self._alive, self._later_works = works.of(self._alive), works.of(self._later_works)
         self._aside = works.of(self._aside)
+        self._idle = self._idle.kept(works)
         self._drops.keep(works)
 
     def _of_requests(self, since: int, until_ns: int) -> tuple[Positions, Positions, Positions]:
@@ -180,9 +185,10 @@ class Changes:
         back = self._back(since)
         # Those that were given up are still here.
         stays = ~np.isin(self._alive, back.positions)
-        alive = np.concatenate([self._alive[stays], back.positions, accepted])
+        woken, idle = self._idle.parted(of)
+        alive = np.concatenate([self._alive[stays], back.positions, woken, accepted])
         flags = [
-            np.concatenate([told[stays], np.zeros(len(back) + len(accepted), np.bool_)])
+            np.concatenate([told[stays], np.zeros(len(back) + len(woken) + len(accepted), np.bool_)])
             for told in (self._has_started, self._has_ended_queue, self._has_ended_busy, self._has_left, self._has_ended)
         ]
         began, dead_ns = of.accepted.now[alive], self._deaths[of.file.now[alive]]
@@ -220,6 +226,9 @@ class Changes:
         has_started, queue_ended, busy_ended, has_left, has_ended = new
         # Whoever has left the queue and its thread, and whose end is known, does not change any more.
         stays = ~(flags[3] & (flags[4] | (dead_ns <= until_ns)) & (flags[2] | ~has_begun))
+        is_idle = of.is_idle.now[alive] & (dead_ns == NEVER_NS) & (of.request.now[alive] != UNKNOWN)
+        self._idle = idle + Idle.at(alive[is_idle], self._requests, of)
+        stays &= ~is_idle
         self._alive = alive[stays]
         self._has_started, self._has_ended_queue, self._has_ended_busy, self._has_left, self._has_ended = (
             told[stays] for told in flags
@@ -257,6 +266,7 @@ class Changes:
             left_lost=is_lost[has_left],
             open=alive[is_open],
             open_started=has_begun[is_open],
+            idle=idle,
             queue_ends=queue_left[queue_ended],
             busy_ends=busy_left[busy_ended],
             busy_ends_of=alive[busy_ended],

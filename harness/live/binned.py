@@ -328,6 +328,7 @@ class Binned:
         positions, left = positions[known], left[known]
         due = self._requests.due.now[self._works.request.now[positions]]
         found = oldest_at(due, self._works.accepted.now[positions], left, instants_ns)
+        found = batch.idle.or_older(found, instants_ns)
         # At an edge: of the bin that ends there.
         self._oldest[self._bin(instants_ns[:-1]) - 1] = found[:-1]
         self._oldest[self._bin(instants_ns[-1:])] = found[-1:]

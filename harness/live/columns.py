@@ -20,6 +20,7 @@ __all__ = ["Effects", "Growing", "Renumbered", "Requests", "Works"]
 
 _MOST_OPS: Final = 1 << 27
 _NO_BIT: Final = 64
+_INSTANTS: Final = ("started_ns", "finished_ns", "failed_ns", "dropped_ns")
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 FOREIGN: Final = -2
@@ -212,11 +213,13 @@ class Works:
         self.reason = Growing(np.uint8)
         self.is_def = Growing(np.bool_)
         self.func = Growing(np.uint8)  # of its file's names, of which there are 192 at most
+        self.is_idle = Growing(np.bool_)  # accepted, and nothing else has ever been read of it
         self.files: list[RowTail] = []
         self.is_odd = False  # something in the rows is not as the format has it, or a task is there twice
         self._unresolved = np.empty(0, np.int64)
         self._unresolved_op = np.empty(0, np.uint64)
-        self._open: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._idle: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._open: dict[RowTail, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}  # others that may still change
         self._seen = np.zeros(1024, np.uint64)  # by operation: a bit for each of its tasks
         self._others: set[int] = set()
 
@@ -224,41 +227,50 @@ class Works:
         """Reads what is new."""
         if tail not in self._open:
             self.files.append(tail)
-        places, positions = self._open.get(tail, (np.empty(0, np.int64), np.empty(0, np.int64)))
+        nowhere = np.empty(0, np.int64), np.empty(0, np.int64)
+        idle, (places, positions) = self._idle.get(tail, nowhere), self._open.get(tail, nowhere)
+        has_moved = tail.has_any(idle[0], _INSTANTS)
+        if has_moved.any():
+            moved = idle[0][has_moved], idle[1][has_moved]
+            idle = idle[0][~has_moved], idle[1][~has_moved]
+            self.is_idle.now[moved[1]] = False
+            places, positions = _joined((places, positions), moved)
         if len(places):
             places, positions = self._read_again(tail, places, positions)
         new_places, rows = tail.read_new()
         if _may_lack_reason(rows).any():
             rows = tail.read_again(new_places)
         if len(rows):
-            first = len(self.key)
+            new = len(self.key) + np.arange(len(rows))
             self._enter(rows, requests, run_tag, self.files.index(tail))
-            is_open = ~_is_settled(rows)
-            places = np.concatenate([places, new_places[is_open]])
-            positions = np.concatenate([positions, first + np.flatnonzero(is_open)])
-            if np.any(places[1:] < places[:-1]):
-                order = np.argsort(places)
-                places, positions = places[order], positions[order]
-        self._open[tail] = places, positions
+            is_idle = self.is_idle.now[new]
+            is_open = ~_is_settled(rows) & ~is_idle
+            idle = _joined(idle, (new_places[is_idle], new[is_idle]))
+            places, positions = _joined((places, positions), (new_places[is_open], new[is_open]))
+        self._idle[tail], self._open[tail] = idle, (places, positions)
 
     def settle(self, tail: RowTail) -> None:
         """Nothing that is in the file changes any more: its process is dead, and it has been read since."""
-        self._open[tail] = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._idle[tail] = self._open[tail] = np.empty(0, np.int64), np.empty(0, np.int64)
 
     def open_ones(self) -> NDArray[np.int64]:
         """Where those stand that may still change, or whose request is not known yet."""
-        return np.concatenate([self._unresolved, *(positions for _, positions in self._open.values())])
+        both = (*self._idle.values(), *self._open.values())
+        return np.concatenate([self._unresolved, *(positions for _, positions in both)])
 
     def keep(self, kept: Renumbered, requests: Renumbered) -> None:
         """Lets the others go; those requests are gone, of which none has a task that is kept."""
-        for column in (self.key, self.file, self.accepted, self.reason, self.is_def, self.func):
+        for column in (self.key, self.file, self.accepted, self.reason, self.is_def, self.func, self.is_idle):
             column.keep(kept.is_kept)
         for column, _ in self._instants():
             column.keep(kept.is_kept)
         self.request.keep(kept.is_kept)
         self.request.now[:] = requests.over(self.request.now)
         self._unresolved = kept.of(self._unresolved)
-        self._open = {tail: (places, kept.of(positions)) for tail, (places, positions) in self._open.items()}
+        self._idle, self._open = (
+            {tail: (places, kept.of(positions)) for tail, (places, positions) in each.items()}
+            for each in (self._idle, self._open)
+        )
         self._seen = requests.shortened(self._seen, 0)
         bit = _bits(self.key.now)
         self._others &= set(self.key.now[bit == _NO_BIT].tolist())
@@ -282,6 +294,7 @@ class Works:
         self.is_def.extend(rows["kind"] == TaskKind.DEF)
         self.reason.extend(rows["reason"])
         self.func.extend(np.minimum(rows["func"], N_NAMES).astype(np.uint8))
+        self.is_idle.extend(np.logical_and.reduce([rows[name] == 0 for name in _INSTANTS]))
         for column, name in self._instants():
             column.extend(rows[name])
         self.is_odd |= bool((rows["accepted_ns"] == 0).any() | _is_odd(rows).any())
@@ -326,12 +339,20 @@ class Works:
         return places[is_open], positions[is_open]
 
     def _instants(self) -> tuple[tuple[Growing[np.int64], str], ...]:
-        return (
-            (self.started, "started_ns"),
-            (self.finished, "finished_ns"),
-            (self.failed, "failed_ns"),
-            (self.dropped, "dropped_ns"),
-        )
+        return tuple(zip((self.started, self.finished, self.failed, self.dropped), _INSTANTS, strict=True))
+
+
+def _joined(
+    some: tuple[NDArray[np.int64], NDArray[np.int64]], more: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places and positions, by rising places."""
+    if not len(more[0]):
+        return some
+    places, positions = (np.concatenate(both) for both in zip(some, more, strict=True))
+    if np.any(places[1:] < places[:-1]):
+        order = np.argsort(places)
+        places, positions = places[order], positions[order]
+    return places, positions
 
 
 class Effects:

@@ -135,7 +135,7 @@ class Ledger:
             cancelled=counts["cancelled"],
             skipped=counts["skipped"],
             refused=counts["refused"],
-            queued=int(np.count_nonzero(~has_started)),
+            queued=int(np.count_nonzero(~has_started)) + batch.idle.n_own,
             running=int(np.count_nonzero(has_started)),
             lost_queued=len(self._lost["queued"]),
             lost_running=len(self._lost["running"]),
@@ -150,8 +150,8 @@ class Ledger:
             run_mean_ms=self._run_ns / self._n_run / 1e6 if self._n_run else math.nan,
             backlog_max=self._backlog_max,
             saturated_s=self._saturated_ns(evidence) / 1e9,
-            oldest_queued_ns=_least(due[~has_started]),
-            oldest_ns=_least(due),
+            oldest_queued_ns=_least(due[~has_started], batch.idle.oldest_ns),
+            oldest_ns=_least(due, batch.idle.oldest_ns),
             oldest_waiting_ns=_least(waiting_due) if n_waiting else None,
             recent=self._recents(evidence),
             series=binned.series(first, n, binned.sampled(evidence, first, n)),
@@ -234,8 +234,12 @@ class Ledger:
         if status is TaskStatus.OTHER:
             return None
         chosen: NDArray[np.int64] = batch.open[batch.open_started == (status is TaskStatus.RUNNING)]
+        if status is TaskStatus.QUEUED:
+            chosen = np.concatenate([chosen, batch.idle.positions])
         chosen = chosen[works.request.now[chosen] != _FOREIGN]
-        return chosen[np.argsort(works.accepted.now[chosen])[:most]]
+        if len(chosen) > most:
+            chosen = chosen[np.argpartition(works.accepted.now[chosen], most)[:most]]
+        return chosen[np.argsort(works.accepted.now[chosen])]
 
     def _new_changes(self) -> Changes:
         return Changes(self._requests, self._works, dict(self.standing.deaths), self.standing.over)
@@ -390,5 +394,8 @@ def _p95(values_ns: NDArray[np.int64]) -> float | None:
     return quantiles_ms(values_ns, (0.95,))[0] if len(values_ns) else None
 
 
-def _least(values_ns: NDArray[np.int64]) -> int | None:
-    return int(values_ns.min()) if len(values_ns) else None
+def _least(values_ns: NDArray[np.int64], or_ns: int | None = None) -> int | None:
+    if not len(values_ns):
+        return or_ns
+    least = int(values_ns.min())
+    return least if or_ns is None else min(least, or_ns)

@@ -6,6 +6,7 @@ Nothing is mapped: a file that is cut off under a reader ends in missing rows, a
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,9 @@ _PAGE: Final = 1024  # of the header: what changes all the time
 _AT_ONCE: Final = 1 << 16
 _NEAR: Final = 64
 """Rows that are no further apart are read in one piece."""
+
+_IN_CACHE: Final = 1 << 12
+"""Of at most so many."""
 
 
 class RowTail:
@@ -86,15 +90,18 @@ class RowTail:
     def read_again(self, places: NDArray[np.int64]) -> Rows:
         """Rows at rising places, as they are now. What is not there any more is zeros."""
         found = np.zeros(len(places), self._type)
-        if not len(places):
-            return found
-        cuts = np.flatnonzero(np.diff(places) > _NEAR) + 1
-        for begin, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(places)], strict=True):
-            first = int(places[begin])
-            rows = self._rows(first, int(places[end - 1]) - first + 1)
-            inside = places[begin:end] - first
-            inside = inside[inside < len(rows)]
+        for begin, inside, rows in self._pieces(places):
             found[begin : begin + len(inside)] = rows[inside]
+        return found
+
+    def has_any(self, places: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.bool_]:
+        """In which rows at rising places one of these fields, which are of one type, is not 0. What is not there has none."""
+        found = np.zeros(len(places), np.bool_)
+        for begin, inside, rows in self._pieces(places):
+            together = rows[names[0]].copy()
+            for name in names[1:]:
+                together |= rows[name]
+            found[begin : begin + len(inside)] = (together != 0)[inside]
         return found
 
     def as_file(self, rows: Rows | None = None) -> RowFile:
@@ -120,6 +127,22 @@ class RowTail:
             rows=np.empty(0, self._type) if rows is None else rows,
             clock_uncertainty_ns=self._word(HeaderField.CLOCK_UNCERTAINTY),
         )
+
+    def _pieces(self, places: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], Rows]]:
+        """Rows that stand near each other, in pieces that a processor's cache holds: (number of the first place, where the places
+        are in the piece, as far as they are there, the piece). It holds until the next one is asked for.
+        """
+        if not len(places):
+            return
+        cuts = np.flatnonzero(np.diff(places) > _NEAR) + 1
+        for begin, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(places)], strict=True):
+            while begin < end:
+                first = int(places[begin])
+                until = min(begin + int(np.searchsorted(places[begin:end], first + _IN_CACHE)), end)
+                rows = self._rows(first, int(places[until - 1]) - first + 1)
+                inside = places[begin:until] - first
+                yield begin, inside[: int(np.searchsorted(inside, len(rows)))], rows
+                begin = until
 
     def _is_published(self, rows: Rows) -> NDArray[np.bool_]:
         published: NDArray[np.bool_] = rows[(self._type.names or ("op",))[0]] != 0

@@ -117,9 +117,8 @@ class Ticking:
         until = np.concatenate([batch.left_ns, np.full(len(batch.open), NEVER_NS)])
         is_known = request[positions] >= 0
         positions, until = positions[is_known], until[is_known]
-        self._figures["oldest_ms"][self._n - len(edges) : self._n] = oldest_at(
-            self._requests.due.now[request[positions]], of.accepted.now[positions], until, edges
-        )
+        found = oldest_at(self._requests.due.now[request[positions]], of.accepted.now[positions], until, edges)
+        self._figures["oldest_ms"][self._n - len(edges) : self._n] = batch.idle.or_older(found, edges)
 
     def _add(self, name: str, at_ns: Instants, by: int = 1) -> None:
         seconds = (at_ns - self._start_ns) // SECOND_NS
