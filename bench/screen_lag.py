@@ -1,6 +1,6 @@
 """`python -m bench.screen_lag FILE ARGUMENTS...`: afterload's screen with a stop-watch on its event loop.
 
-Every 20 ms it should wake up; by how much it does so too late is written to FILE when the screen ends.
+Every 20 ms it should wake up; by how much it does so too late is written to FILE when the screen ends, and when frames came.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 
 import dashboard.app
 from dashboard.entry import main
+from harness.live.frame import Frame
 
 EVERY_S = 0.02
 
 lags_ms: list[float] = []
+frames_s: list[float] = []
 
 
 class Watched(dashboard.app.Dashboard):
@@ -25,6 +27,10 @@ class Watched(dashboard.app.Dashboard):
     def on_mount(self) -> None:
         # Textual calls the handlers of all base classes by itself.
         self.watch_task = asyncio.create_task(_watch())
+
+    def _hand_on(self, frame: Frame, side: int) -> None:
+        frames_s.append(time.perf_counter())
+        super()._hand_on(frame, side)
 
 
 async def _watch() -> None:
@@ -41,4 +47,4 @@ if __name__ == "__main__":
     try:
         main()
     finally:
-        Path(path).write_text(json.dumps(lags_ms))
+        Path(path).write_text(json.dumps({"lags_ms": lags_ms, "frames_s": frames_s}))

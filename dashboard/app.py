@@ -17,6 +17,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
+from dashboard.alertness import Settling
 from dashboard.caching import Caches
 from dashboard.following import MakeFollower, followed
 from dashboard.keymap import read_keymap
@@ -80,6 +81,7 @@ class Dashboard(RunApp):
         self._handles_signals = handles_signals
         self._has_terminal = False
         self._caches = Caches()
+        self._settling = Settling()
         self._on_top: Screen[Any] | None = None
         self._leaves_when_over = False
         self._is_drawn = False
@@ -183,6 +185,8 @@ class Dashboard(RunApp):
             return
         self.frames[event.side] = event.frame
         self._caches.count()
+        if self._settling.is_due() and self._handles_signals:  # in a process of its own
+            self.call_after_refresh(self._settling.settle)
         if self.offers is not None:
             # For the palette. Before there are figures it would take from them, and from the first picture.
             self.offers.ask()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from dashboard.alertness import take_short_turns
 from dashboard.ending import cleared, restored, tell_end
 from dashboard.importing import undisturbed
 from dashboard.offers import Offers
@@ -35,6 +36,7 @@ def show(options: ScreenOptions, *, watching: Watching | None = None, arguments:
             from dashboard.app import Dashboard
 
             app = Dashboard(options, watching=watching, offers=offers, arguments=arguments, handles_signals=True)
+        take_short_turns()
         with cleared(sys.stderr, os.environ):
             app.run()
     if is_in_browser(os.environ):

@@ -14,14 +14,10 @@ from harness.live.allocating import give_back_at_once
 from harness.live.folding import Folding
 from harness.live.frame import Frame, Look, Phase
 from harness.live.history import History
+from harness.live.pace import Pace
 
 __all__ = ["Follower"]
 
-_LARGE: Final = 0.1
-"""Of the time between two frames: if making one takes more, they are made half as often."""
-
-_SMALL: Final = 0.03
-_SLOWEST_S: Final = 8.0
 _CLOSE_S: Final = 5.0
 _SOON_S: Final = 0.25
 """Between two frames until there is something to be seen, for whoever waits for it."""
@@ -74,11 +70,11 @@ class Follower:
             self._history.close()
 
     def _make_frames(self) -> None:
-        every_s = self._every_s
+        pace = Pace(self._every_s)
         while not self._is_closed:
             began = time.monotonic()
             cost_s = self._make_or_tell()
-            every_s = _paced(every_s, cost_s, self._every_s)
+            every_s = pace.after(cost_s)
             wait_s = every_s if self._has_figures else min(every_s, _SOON_S)
             # Asked meanwhile: again at once. A screen that asks with every key must not keep a core busy, though.
             self._is_asked.wait(max(began + wait_s - time.monotonic(), 0.0))
@@ -125,12 +121,3 @@ class Follower:
         if isinstance(wanted, Look):
             return wanted
         return wanted(self._newest if self._newest is not None else self._history.frame(_FIRST))
-
-
-def _paced(every_s: float, cost_s: float, least_s: float) -> float:
-    """How long it is to the next frame."""
-    if cost_s > _LARGE * every_s:
-        return min(every_s * 2, max(_SLOWEST_S, least_s))
-    if cost_s < _SMALL * every_s:
-        return max(every_s / 2, least_s)
-    return every_s
