@@ -35,7 +35,7 @@ HELP_TEXT = "what each figure is"
 
 TARGET_CPU, TARGET_KIB, TARGET_LAG_MS, TARGET_KEY_MS, TARGET_PAINT_S = 0.10, 70.0, 20.0, 50.0, 0.6
 
-_N_KEYS = 25
+_N_KEYS, _N_HELPS = 100, 15  # twice each: there and back
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,16 @@ class Measured:
 def run(workshop: Workshop, settings: Settings, results: dict[str, Any]) -> Iterator[str]:
     """Attached to a run that goes on: fresh screens at each size."""
     seconds = 5.0 if settings.rounds == 1 else 20.0
-    rounds = 2 if settings.rounds == 1 else 9
+    rounds, n_keys = (2, 10) if settings.rounds == 1 else (9, _N_KEYS)
     yield title(f"screen: attached to a run of {RATE_PER_S:,} requests/s, 4 pictures a second asked for")
     of_loop, of_keys = f"{'loop lag ms: p99, max':>23}", f"{'key to paint ms: p50, p99':>27}"
     yield f"  {'size':<9}{'pictures/s':>11}{'CPU %':>7}{'KiB/s':>7}{of_loop}{of_keys}{'MiB':>6}"
-    needed_s = len(SIZES) * (2 * seconds + 4 * rounds + 60)
+    needed_s = len(SIZES) * (2 * seconds + 4 * rounds + n_keys + 50)
     child, path = _begin(workshop, needed_s)
     try:
         for columns, rows in SIZES:
             settings.log(f"the screen at {columns}x{rows}")
-            found = _measure(workshop.folder, path, columns, rows, seconds, rounds)
+            found = _measure(workshop.folder, path, columns, rows, seconds, rounds, n_keys)
             results[found.size] = {name: getattr(found, name) for name in found.__dataclass_fields__}
             lags, keys = f"{found.lag_p99_ms:.1f}, {found.lag_max_ms:.0f}", f"{found.key_p50_ms:.0f}, {found.key_p99_ms:.0f}"
             line = f"  {found.size:<9}{found.pictures_per_s:>11.1f}{100 * found.cpu_share:>7.1f}{found.kib_per_s:>7.0f}"
@@ -103,7 +103,7 @@ def _has_load(path: Path) -> bool:
     return events.exists() and '"load_started"' in events.read_text()
 
 
-def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, rounds: int) -> Measured:
+def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, rounds: int, n_keys: int) -> Measured:
     paints, figures = [], []
     with screen_over(path, columns, rows) as terminal:  # the first start after a change compiles what was changed
         terminal.wait_for(LIVE_TEXT)
@@ -118,8 +118,8 @@ def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, 
         time.sleep(2)
         used = terminal.measure(seconds)
         rss_mib = terminal.rss_mib()
-        keys_ms = _answers_ms(terminal, ((" ", HELD_TEXT), (" ", GOES_ON_TEXT)))
-        help_ms = _answers_ms(terminal, (("?", HELP_TEXT), ("\x1b", LIVE_TEXT)))[::2]
+        keys_ms = _answers_ms(terminal, ((" ", HELD_TEXT), (" ", GOES_ON_TEXT)), n_keys)
+        help_ms = _answers_ms(terminal, (("?", HELP_TEXT), ("\x1b", LIVE_TEXT)), _N_HELPS)[::2]
         terminal.end("q")
     lag_file = folder / f"lag-{columns}.json"
     with screen_over(path, columns, rows, "-m", "bench.screen_lag", str(lag_file)) as terminal:
@@ -144,10 +144,10 @@ def _measure(folder: Path, path: Path, columns: int, rows: int, seconds: float, 
     )
 
 
-def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...]) -> list[float]:
-    """From each key to the text that it brings, over and over, in the order of the keys pressed."""
+def _answers_ms(terminal: Terminal, keys: tuple[tuple[str, str], ...], n: int) -> list[float]:
+    """From each key to the text that it brings, so many times, in the order of the keys pressed."""
     found = []
-    for _ in range(_N_KEYS):
+    for _ in range(n):
         for key, text in keys:
             terminal.forget()
             pressed_s = time.monotonic()

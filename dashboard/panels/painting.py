@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dashboard.panels import charts, tiles
@@ -34,33 +35,40 @@ def paint(picture: Picture, shown: Shown, found: Arrangement, width: int, height
 
 
 def _paint_texts(picture: Picture, shown: Shown, found: Arrangement, width: int) -> None:
-    frame, rows = shown.frame, found.rows
+    frame, rows, is_new = shown.frame, found.rows, picture.painted.is_new
     picture.query_one("#status", TextPanel).show([status_line(frame, shown.watch, width)])
     for name, tile in _TILES.items():
-        if name in _ALWAYS or found.n_tiles == len(_TILES):
+        if (name in _ALWAYS or found.n_tiles == len(_TILES)) and is_new(name, frame):
             picture.query_one(f"#{name}", TileView).show(tile(frame))
-    if Panel.HEADLINE in rows:
+    if Panel.HEADLINE in rows and is_new("headline", frame, width):
         picture.query_one("#headline", TextPanel).show([headline(frame, width)])
-    if Panel.EVENTS in rows:
+    if Panel.EVENTS in rows and is_new("events", frame, rows[Panel.EVENTS], width):
         picture.query_one("#events", TextPanel).show(event_lines(frame, rows[Panel.EVENTS], width))
-    if Panel.LOG in rows:
+    if Panel.LOG in rows and is_new("log", frame, rows[Panel.LOG], width):
         picture.query_one("#log", TextPanel).show(log_lines(frame, rows[Panel.LOG], width))
+    room = found.aside_columns - 2, found.chart_rows
+    if found.aside_columns and is_new("aside", frame, room, shown.can_steer):
+        picture.query_one("#aside", TextPanel).show(aside_lines(frame, *room, can_steer=shown.can_steer))
     if Panel.SLIDER in rows:
         picture.query_one(Slider).show_at(frame, shown.marks, shown.at_s, shown.watch.playing)
-    if found.aside_columns:
-        lines = aside_lines(frame, found.aside_columns - 2, found.chart_rows, can_steer=shown.can_steer)
-        picture.query_one("#aside", TextPanel).show(lines)
 
 
 def _paint_charts(picture: Picture, shown: Shown, found: Arrangement) -> None:
     frame, window, rows = shown.frame, shown.window, found.rows
+    stretch, is_new_of = (window.from_s, window.until_s), picture.painted.is_new
     for panel, chart in _CHARTS.items():
         if panel in rows:
-            picture.query_one(f"#{panel.value}", TimeChart).show(chart(frame, window))
+            curves = picture.query_one(f"#{panel.value}", TimeChart)
+            is_new, known = is_new_of(panel.value, frame, stretch), curves.data
+            curves.show(chart(frame, window) if is_new or known is None else replace(known, window=window))
     for panel, heat_map in _HEAT_MAPS.items():
-        heat = heat_map(frame, window, intensity=shown.intensity) if panel in rows else None
-        if heat is not None:
-            picture.query_one(f"#{panel.value}", HeatMapView).show(heat)
+        if panel in rows:
+            cells = picture.query_one(f"#{panel.value}", HeatMapView)
+            is_new, of_before = is_new_of(panel.value, frame, stretch, shown.intensity), cells.data
+            if not is_new and of_before is not None:
+                cells.show(replace(of_before, window=window))
+            elif (heat := heat_map(frame, window, intensity=shown.intensity)) is not None:
+                cells.show(heat)
     if Panel.LANE in rows:
         picture.query_one(EventLane).show(charts.lane(frame, window))
         picture.query_one(TimeAxis).show(charts.ruler(window))

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from dashboard.metrics import tooltip
 from dashboard.panels.arrange import Arrangement, Panel
+from dashboard.panels.painted import Painted
 from dashboard.panels.slider import Slider
 from dashboard.panels.textpanel import TextPanel
 from dashboard.widgets import EventLane, HeatMapView, TileView, TimeAxis, TimeChart
@@ -61,6 +62,7 @@ class Picture(Vertical):
         super().__init__(id=id)
         self._found = Arrangement(is_tiny=False)
         self._rooms: dict[Panel, Widget] = {}
+        self.painted = Painted()
 
     def compose(self) -> ComposeResult:
         """Every panel there is; which of them are shown depends on the room."""

@@ -141,10 +141,7 @@ def draw_chart(chart: Chart, width: int, height: int, glyphs: GlyphSet) -> Grid:
         if gutter:
             grid.put(top + rows, gutter - 4, f"bad{glyphs.tick}", Ink.BAD)
     put_kills(grid, chart.marks, chart.window, column=gutter, row=top)
-    if chart.window.cursor_s is not None:
-        place = chart.window.column(chart.window.cursor_s, columns)
-        if place is not None:
-            grid.light(gutter + place, top)
+    grid.point(chart.window, column=gutter, row=top)
     return grid
 
 

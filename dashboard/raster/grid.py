@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dashboard.raster.glyphs import GlyphSet
 from dashboard.raster.inks import CURSOR, Ink
+from dashboard.raster.window import Window
 
 __all__ = ["Grid", "Run"]
 
@@ -22,12 +23,13 @@ _SPACE = ord(" ")
 class Grid:
     """`height` rows of `width` cells, uppermost first. At first all are spaces."""
 
-    __slots__ = ("codes", "glyphs", "inks")
+    __slots__ = ("_plot", "codes", "glyphs", "inks")
 
     def __init__(self, width: int, height: int, glyphs: GlyphSet) -> None:
         self.glyphs = glyphs
         self.codes: NDArray[np.uint32] = np.full((max(height, 0), max(width, 0)), _SPACE, np.uint32)
         self.inks: NDArray[np.uint16] = np.zeros(self.codes.shape, np.uint16)
+        self._plot: tuple[int, int] | None = None  # its first column and row, if instants can be pointed at
 
     @property
     def width(self) -> int:
@@ -56,10 +58,20 @@ class Grid:
         self.codes[row : row + height, column : column + width][where] = ord(character)
         self.inks[row : row + height, column : column + width][where] = ink
 
-    def light(self, column: int, row: int = 0) -> None:
-        """Puts a column under the cursor, from `row` down."""
-        if 0 <= column < self.width:
-            self.inks[row:, column] |= CURSOR
+    def point(self, window: Window, *, column: int, row: int = 0) -> None:
+        """Lights the column up that the window's cursor is in, from `row` down. The plot begins at `column`."""
+        self._plot = column, row
+        place = None if window.cursor_s is None else window.column(window.cursor_s, self.width - column)
+        if place is not None:
+            self.inks[row:, column + place] |= CURSOR
+
+    def pointed(self, window: Window) -> Grid:
+        """The same with the cursor of another window, which is of the same stretch of time."""
+        found = Grid(0, 0, self.glyphs)
+        found.codes, found.inks = self.codes, self.inks & ~np.uint16(CURSOR)
+        if self._plot is not None:
+            found.point(window, column=self._plot[0], row=self._plot[1])
+        return found
 
     def rows(self) -> Iterator[list[Run]]:
         """Each row as runs of one ink."""

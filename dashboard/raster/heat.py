@@ -92,10 +92,7 @@ def draw_heat(heat: Heat, width: int, height: int, glyphs: GlyphSet, *, is_color
     _axis(grid, cells, rows, top, gutter, never_rows, per_row=2 if halves else 1)
     if top:
         put_heading(grid, heat.title, heat.short_title, _legend(heat, most, halves=halves), "", "")
-    if heat.window.cursor_s is not None:
-        place = heat.window.column(heat.window.cursor_s, columns)
-        if place is not None:
-            grid.light(gutter + place, top)
+    grid.point(heat.window, column=gutter, row=top)
     return grid
 
 

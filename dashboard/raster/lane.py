@@ -50,8 +50,7 @@ def draw_lane(lane: Lane, width: int, height: int, glyphs: GlyphSet) -> Grid:
         if mark.until_s is not None:
             _, end = lane.window.covered(mark.at_s, mark.until_s, columns)
             _put_stretch(grid, is_taken, mark, place, end, gutter)
-    if lane.window.cursor_s is not None and (place := lane.window.column(lane.window.cursor_s, columns)) is not None:
-        grid.light(gutter + place)
+    grid.point(lane.window, column=gutter)
     return grid
 
 

@@ -38,6 +38,5 @@ def draw_ruler(ruler: Ruler, width: int, height: int, glyphs: GlyphSet) -> Grid:
         if all(start + len(label) < left or start > right for left, right in taken):
             taken.append((start, start + len(label)))
             grid.put(0, gutter + start, label, Ink.TITLE if label == "now" else Ink.MUTED)
-    if ruler.window.cursor_s is not None and (place := ruler.window.column(ruler.window.cursor_s, columns)) is not None:
-        grid.light(gutter + place)
+    grid.point(ruler.window, column=gutter)
     return grid

@@ -314,8 +314,9 @@ class LiveScreen(Screen[None]):
     def _change(self, view: View) -> None:
         if view != self._view:
             self._view = view
-            self._look()
             self._draw()
+            # What is known already is seen before anybody looks for more: both take turns, and somebody waits for this.
+            self.call_after_refresh(self._look)
 
     def _look(self) -> None:
         host_of(self.app).look(self._view.look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from rich.segment import Segment
 from textual import events
@@ -29,6 +29,9 @@ _MOST_PARTS = 1024
 
 class Drawing(Widget, Generic[Data]):
     """Shows one frozen value at a time; how it is drawn is the business of subclasses."""
+
+    SHARES_CURSOR: ClassVar[bool] = False
+    """Whether it need not be drawn anew for another cursor: nothing else of the window is seen but its stretch of time."""
 
     class Pointed(Message):
         """The mouse is over an instant, or has left (None)."""
@@ -96,13 +99,17 @@ class Drawing(Widget, Generic[Data]):
 
     def show(self, data: Data) -> None:
         """Shows `data` from now on. What looks the same is not sent again."""
-        self._data = data
+        of_before, self._data = self._data, data
         if self._grid is None:
             self.refresh()
             return
         if not self._has_room:
             return
-        before, after = self._grid, self._draw(data, self.size)
+        before = self._grid
+        if self.SHARES_CURSOR and _differ_in_cursor(of_before, data):
+            after = self._grid = before.pointed(data.window)  # type: ignore[attr-defined]
+        else:
+            after = self._draw(data, self.size)
         if before.codes.shape != after.codes.shape:
             self.refresh()
             return
@@ -196,6 +203,16 @@ class Drawing(Widget, Generic[Data]):
         window = self.window_of(self._data) if self._data is not None else None
         column = math.floor(x) - gutter_of(self.size.width)
         return window.at_s(column, self.plot_columns) if window is not None and 0 <= column < self.plot_columns else None
+
+
+def _differ_in_cursor(one: Any, other: Any) -> bool:
+    """Whether all else is the very same."""
+    if one is None or type(one) is not type(other):
+        return False
+    before, after = one.window, other.window
+    if (before.from_s, before.until_s) != (after.from_s, after.until_s):
+        return False
+    return all(getattr(one, name) is getattr(other, name) for name in one.__dataclass_fields__ if name != "window")
 
 
 def glyphs_of(app: App[Any]) -> GlyphSet:

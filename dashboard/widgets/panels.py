@@ -26,6 +26,7 @@ __all__ = ["BarView", "EventLane", "HeatMapView", "SparkView", "TileView", "Time
 class TimeChart(Drawing["Chart"]):
     """Curves and areas over time."""
 
+    SHARES_CURSOR = True
     DEFAULT_CSS = "TimeChart { height: 1fr; }"
 
     def draw(self, data: Chart, width: int, height: int, glyphs: GlyphSet) -> Grid:
@@ -42,6 +43,7 @@ class TimeChart(Drawing["Chart"]):
 class HeatMapView(Drawing["Heat"]):
     """Durations by time and length. Levels are told by colour, or by a ramp of characters where there is none."""
 
+    SHARES_CURSOR = True
     DEFAULT_CSS = "HeatMapView { height: 1fr; }"
 
     def draw(self, data: Heat, width: int, height: int, glyphs: GlyphSet) -> Grid:

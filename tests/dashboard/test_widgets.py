@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from dashboard.caching import Caches
 from dashboard.raster.chart import draw_chart
 from dashboard.raster.glyphs import GLYPHS, RAMP
+from dashboard.raster.grid import Grid
 from dashboard.raster.lane import Lane
 from dashboard.raster.palette import SKY
 from dashboard.raster.ruler import Ruler
@@ -244,6 +245,35 @@ def test_the_cursor_lights_one_column_of_every_panel() -> None:
             for strip in strips[6:14]
         ]
         assert all(len({str(color) for color in row}) == 2 for row in backgrounds)
+
+    run(body)
+
+
+def test_only_the_column_of_the_cursor_is_sent_and_nothing_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the mouse moves over a chart. What is drawn of other figures, or of another stretch of time, is drawn anew."""
+
+    async def body(app: Panels, pilot: Pilot[None]) -> None:
+        n_drawn = 0
+
+        def counted(*given: Any) -> Grid:
+            nonlocal n_drawn
+            n_drawn += 1
+            return draw_chart(*given)
+
+        monkeypatch.setattr("dashboard.raster.chart.draw_chart", counted)
+        widget, window = app.query_one(TimeChart), app.show().window
+        await pilot.pause()
+        assert widget.data is not None
+        n_drawn = 0
+        for cursor_s in (50.0, 20.0, None):
+            pointed = replace(widget.data, window=replace(window, cursor_s=cursor_s))
+            widget.show(pointed)
+            await pilot.pause()
+            assert widget._grid == draw_chart(pointed, 80, 10, GLYPHS["braille"])
+        assert n_drawn == 0
+        widget.show(replace(widget.data, title="Another"))
+        widget.show(replace(widget.data, window=replace(window, from_s=window.from_s + 1, until_s=window.until_s + 1)))
+        assert n_drawn == 2
 
     run(body)
 

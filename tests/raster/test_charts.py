@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dashboard.raster.chart import Band, Chart, Curve, chart_limits, draw_chart, scale_of, values_at
 from dashboard.raster.glyphs import GLYPHS, GlyphSet
 from dashboard.raster.grid import Grid
+from dashboard.raster.heat import draw_heat
 from dashboard.raster.inks import CURSOR, Ink
 from dashboard.raster.scale import Scale, Unit, label_of, linear_scale, log_scale, nice_ceiling, value_text
 from dashboard.raster.tracks import track_of
@@ -188,6 +189,33 @@ def test_the_lit_column_is_the_one_of_the_cursor_and_no_other() -> None:
     grid = draw_chart(Chart(window, 0, 1, (Curve(np.full(60, 5.0), Ink.RESPONSE),), title="x"), 68, 6, GLYPHS["braille"])
     assert np.flatnonzero((grid.inks & CURSOR).any(axis=0)).tolist() == [GUTTER + 30]
     assert not (grid.inks[0] & CURSOR).any()
+
+
+@given(
+    width=st.integers(1, 120),
+    height=st.integers(0, 14),
+    cursors_s=st.lists(st.none() | st.floats(-5, 130), min_size=2, max_size=4),
+    is_colored=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_to_move_the_cursor_gives_what_drawing_anew_gives(
+    width: int, height: int, cursors_s: list[float | None], is_colored: bool
+) -> None:
+    story, glyphs = Story(width), GLYPHS["braille"]
+
+    def drawn(cursor_s: float | None) -> tuple[Grid, Grid]:
+        window = replace(story.window, cursor_s=cursor_s)
+        chart, heat = replace(story.scissors(), window=window), replace(story.heat(), window=window)
+        return draw_chart(chart, width, height, glyphs), draw_heat(heat, width, height, glyphs, is_colored=is_colored)
+
+    curves, cells = drawn(cursors_s[0])
+    before = curves.inks.copy()
+    for cursor_s in cursors_s[1:]:
+        window = replace(story.window, cursor_s=cursor_s)
+        assert (curves.pointed(window), cells.pointed(window)) == drawn(cursor_s)
+        assert np.array_equal(curves.inks, before)
+        curves, cells = curves.pointed(window), cells.pointed(window)
+        before = curves.inks.copy()
 
 
 def test_the_value_at_an_instant_is_said_in_words() -> None:
