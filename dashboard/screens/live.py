@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
 from dashboard.messages import FrameArrived
@@ -316,10 +316,16 @@ class LiveScreen(Screen[None]):
             self._view = view
             self._draw()
             # What is known already is seen before anybody looks for more: both take turns, and somebody waits for this.
-            self.call_after_refresh(self._look)
+            self.call_after_refresh(self._look_if_seen)
 
     def _look(self) -> None:
         host_of(self.app).look(self._view.look)
+
+    def _look_if_seen(self) -> None:
+        """A screen that has come on top meanwhile looks at something else; behind a question this one is seen."""
+        stack = self.app.screen_stack
+        if self in stack and all(isinstance(each, ModalScreen) for each in stack[stack.index(self) + 1 :]):
+            self._look()
 
     def _want(self, wanted: Wanted) -> None:
         self._wanted = wanted

@@ -131,6 +131,24 @@ async def test_freezing_draws_no_chart_anew_and_shows_what_drawing_anew_would(sc
         assert app.screen._compositor.render_strips() == frozen
 
 
+@pytest.mark.parametrize("is_modal", [False, True])
+async def test_two_keys_at_once_do_not_take_the_look_away_from_the_screen_on_top(scissors, is_modal):
+    """What is looked for after a repaint is looked for by whoever is seen then; behind a question that is this one."""
+    async with showing(scissors) as (app, pilot):
+        live = app.screen
+        live.action_hold()
+        if is_modal:
+            live.action_findings()
+        else:
+            live.action_tasks()
+        await pilot.pause()
+        look = app.looks[0]
+        look = look(app.frames[0]) if callable(look) else look
+        assert (look.tasks is None) is is_modal
+        assert look.at_s == live._view.at_s
+        assert look.at_s is not None
+
+
 async def test_freezing_stops_the_picture_and_says_how_far_behind_it_is(scissors):
     async with showing(scissors, newest_s=60.0) as (app, pilot):
         await press(app, pilot, "space")
