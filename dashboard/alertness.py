@@ -34,6 +34,9 @@ class Settling:
         return self._left == 0
 
     def settle(self) -> None:
-        """Not in the middle of a picture: this once it takes as long. Of what is made later nothing is kept so."""
+        """Not in the middle of a picture: this once it takes as long.
+
+        The screen of now is never let go, whoever comes after it; of what is made later nothing is kept so.
+        """
         gc.collect()
         gc.freeze()

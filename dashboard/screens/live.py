@@ -316,16 +316,13 @@ class LiveScreen(Screen[None]):
             self._view = view
             self._draw()
             # What is known already is seen before anybody looks for more: both take turns, and somebody waits for this.
-            self.call_after_refresh(self._look_if_seen)
+            self.call_after_refresh(self._look)
 
     def _look(self) -> None:
-        host_of(self.app).look(self._view.look)
-
-    def _look_if_seen(self) -> None:
-        """A screen that has come on top meanwhile looks at something else; behind a question this one is seen."""
+        """Not behind a screen that looks at something else: that one would show this. Behind a question this one is seen."""
         stack = self.app.screen_stack
         if self in stack and all(isinstance(each, ModalScreen) for each in stack[stack.index(self) + 1 :]):
-            self._look()
+            host_of(self.app).look(self._view.look)
 
     def _want(self, wanted: Wanted) -> None:
         self._wanted = wanted

@@ -123,8 +123,8 @@ class Requests:
             is_open = ~_has_ended(new)
             # What was read in the middle of its end is read again.
             self.done.now[first + np.flatnonzero(is_open)] = 0
-            places = np.concatenate([places, new_places[sent][is_open]])
-            positions = np.concatenate([positions, first + np.flatnonzero(is_open)])
+            new_ones = new_places[sent][is_open], first + np.flatnonzero(is_open)
+            places, positions = _joined((places, positions), new_ones)
         self._open[tail] = places, positions
 
     def positions(self, op: NDArray[np.uint64], run_tag: int) -> NDArray[np.int32]:

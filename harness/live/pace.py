@@ -8,9 +8,9 @@ from typing import Final
 __all__ = ["Pace"]
 
 _LARGE: Final = 0.07
-"""Of the time between two frames: if making one usually takes more, they are made half as often."""
+"""Of the time between two frames: if making one usually takes more, they are made less often."""
 
-_SMALL: Final = 0.03
+_SMALL: Final = 0.034
 """If it takes less, twice as often: that is less than `_LARGE` still, whether or not a frame costs less for being sooner."""
 
 _SLOWEST_S: Final = 8.0
@@ -19,7 +19,7 @@ _N_ENOUGH: Final = 3
 
 
 class Pace:
-    """Judges by the median of the last costs: one frame in many looks for findings as well, and is no reason to be slow."""
+    """Judges by the median of the last costs. One frame in many looks for findings, and the first reads all that there is."""
 
     def __init__(self, every_s: float) -> None:
         self.every_s = self._least_s = every_s
@@ -28,12 +28,14 @@ class Pace:
     def after(self, cost_s: float) -> float:
         """A frame has cost so much. Returns how long it is from its beginning to that of the next."""
         self._costs_s = [*self._costs_s[1 - _N_JUDGED :], cost_s]
-        usual_s = statistics.median(self._costs_s)
-        if len(self._costs_s) >= _N_ENOUGH or cost_s > self.every_s:
-            if usual_s > _LARGE * self.every_s:
-                self._change(min(self.every_s * 2, max(_SLOWEST_S, self._least_s)))
-            elif usual_s < _SMALL * self.every_s:
-                self._change(max(self.every_s / 2, self._least_s))
+        if len(self._costs_s) >= _N_ENOUGH:
+            usual_s, slowest_s = statistics.median(self._costs_s), max(_SLOWEST_S, self._least_s)
+            every_s = self.every_s
+            while usual_s > _LARGE * every_s and every_s < slowest_s:
+                every_s = min(every_s * 2, slowest_s)
+            if usual_s < _SMALL * every_s:
+                every_s = max(every_s / 2, self._least_s)
+            self._change(every_s)
         return self.every_s
 
     def _change(self, every_s: float) -> None:

@@ -149,6 +149,20 @@ async def test_two_keys_at_once_do_not_take_the_look_away_from_the_screen_on_top
         assert look.at_s is not None
 
 
+async def test_a_resize_does_not_take_the_look_away_from_the_screen_on_top(scissors):
+    """Textual tells the screens below of it, too. The one that comes back looks for what suits its new size."""
+    async with showing(scissors) as (app, pilot):
+        await press(app, pilot, "t")
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause()
+        look = app.looks[0]
+        assert (look(app.frames[0]) if callable(look) else look).tasks is not None
+        await press(app, pilot, "escape")
+        look = app.looks[0]
+        assert (look(app.frames[0]) if callable(look) else look) == app.screen._view.look(app.frames[0])
+        assert app.screen._view.columns <= 72
+
+
 async def test_freezing_stops_the_picture_and_says_how_far_behind_it_is(scissors):
     async with showing(scissors, newest_s=60.0) as (app, pilot):
         await press(app, pilot, "space")

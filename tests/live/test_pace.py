@@ -27,8 +27,13 @@ def test_frames_that_all_cost_much_come_less_often_until_they_take_less_than_a_f
     assert cost_s / (pace.every_s / 2) > 0.07
 
 
-def test_a_frame_that_costs_more_than_there_is_between_two_slows_down_at_once():
-    assert Pace(0.25).after(0.3) == 0.5
+@pytest.mark.parametrize("cost_s", [0.012, 0.016, 0.0174])
+def test_a_first_frame_that_reads_a_long_run_slows_nothing_down(cost_s: float):
+    assert told(Pace(0.25), 2.0, *[cost_s] * 20) == [0.25] * 21
+
+
+def test_frames_that_all_cost_very_much_do_not_keep_a_core_busy_for_long():
+    assert told(Pace(0.25), *[2.0] * 3)[-1] == 8.0
 
 
 def test_it_is_never_slower_than_every_eight_seconds_unless_that_was_asked_for():
@@ -43,7 +48,7 @@ def test_frames_come_as_often_again_when_they_cost_less():
     assert told(pace, *[0.012] * 30)[-1] == 0.25
 
 
-@pytest.mark.parametrize("share", [0.01, 0.031, 0.04, 0.055, 0.069, 0.08, 0.5])
+@pytest.mark.parametrize("share", [0.01, 0.031, 0.0339, 0.035, 0.04, 0.055, 0.069, 0.08, 0.5])
 def test_it_settles_and_does_not_go_to_and_fro(share: float):
     """Whether a frame costs the same at any distance, or in proportion to it."""
     for cost in (lambda _: share * 0.25, lambda every_s: share * every_s):
